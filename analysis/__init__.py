@@ -1,0 +1,1 @@
+"""What a network keeps and what it throws away."""

@@ -1,0 +1,1 @@
+"""The programs: data sets, training, sampling, evaluation and the command line."""

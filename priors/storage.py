@@ -1,0 +1,97 @@
+"""Tensors as safetensors and configuration as JSON, written so that a kill at any moment leaves the old file or the new one."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+
+from priors.errors import InputError
+
+
+def write_bytes(path: str | Path, payload: bytes) -> None:
+    """Write a file beside its place, flush it to the disk, and rename it there.
+
+    Raises:
+        OSError: the disk is full or the place cannot be written; what was at `path` is untouched.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with open(beside, "wb") as file:
+            file.write(payload)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically; non-finite numbers are refused, since JSON has none."""
+    write_bytes(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: str | Path, what: str = "file") -> Any:
+    """Read JSON.
+
+    Raises:
+        InputError: the file is missing, or is no JSON; `what` names it in the message.
+    """
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"no {what} at {path}") from None
+    except (IsADirectoryError, NotADirectoryError):
+        raise InputError(f"no {what} at {path}: a file was expected, not a folder") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not a readable {what}: {error}") from None
+
+
+def write_tensors(path: str | Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors as safetensors, atomically; tensors that share memory are written apart."""
+    own = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+    write_bytes(path, to_bytes(own, metadata=dict(metadata) if metadata else None))
+
+
+def read_tensors(path: str | Path, what: str = "weights") -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Read safetensors onto the CPU: the tensors and the file's metadata.
+
+    Raises:
+        InputError: the file is missing, truncated or of another format; `what` names it in the message.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no {what} at {path}: a safetensors file was expected")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is not readable as {what}: truncated, or not a safetensors file ({error})") from None
+
+
+def load_weights(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], source: object) -> None:
+    """Copy `tensors` into `module`, all of them and nothing else.
+
+    Raises:
+        InputError: names are missing, left over, or of another shape; the first few are listed.
+    """
+    own = module.state_dict()
+    wrong = [f"{name} is missing" for name in own if name not in tensors]
+    wrong += [f"{name} is not expected" for name in tensors if name not in own]
+    wrong += [
+        f"{name} has shape {tuple(tensors[name].shape)}, expected {tuple(own[name].shape)}"
+        for name in own
+        if name in tensors and tensors[name].shape != own[name].shape
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise InputError(f"the weights in {source} do not fit this network: {'; '.join(wrong[:3])}{more}")
+    module.load_state_dict(dict(tensors))
