@@ -1,0 +1,34 @@
+"""Grey values in [0, 1] as probabilities of a white pixel."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from apps.seeds import generator as seeded
+
+
+def binarise(
+    images: Float[Tensor, "*batch channels height width"], generator: torch.Generator | None = None
+) -> Float[Tensor, "*batch channels height width"]:
+    """0 or 1 for every pixel: 1 where x > U(0, 1), drawn afresh at every call, so P(1) = x.
+
+    The images must be in [0, 1]. Compared with bytes 0 ... 255 the same line is 1 wherever the pixel is not 0 ("pixel > 0"): a
+    well-known defect of published code that makes strokes thicker and likelihoods incomparable.
+
+    Args:
+        images: grey values in [0, 1].
+        generator: where the draws come from, on the images' device; torch's default without.
+    """
+    draws = torch.rand(images.shape, generator=generator, device=images.device, dtype=images.dtype)
+    return torch.gt(images, draws, out=draws)
+
+
+def binarise_fixed(
+    images: Float[Tensor, "n channels height width"], seed: int = 0
+) -> Float[Tensor, "n channels height width"]:
+    """One binarisation of a test set that stays the same, on every device and in every run with the same seed.
+
+    Give it the whole set in its order: an image's draws depend on its position.
+    """
+    draws = torch.rand(images.shape, generator=seeded("cpu", seed, "binarise"), dtype=torch.float32)
+    return (images > draws.to(images.device)).to(images.dtype)
