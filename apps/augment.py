@@ -1,6 +1,5 @@
 """Random flips and crops, numbered, for a whole batch at once on its device."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,11 +19,13 @@ if TYPE_CHECKING:
 class Augmentation:
     """A crop of the padded image, then a horizontal flip: what torchvision's RandomCrop and RandomHorizontalFlip do.
 
-    What happens to an image is one number, its view: `(top * (2 * padding + 1) + left) * 2 + flipped` (without the `* 2` where
-    nothing is flipped), so that every view can be drawn, named and cached. View 0 of `Augmentation()` is the image itself.
+    What happens to an image is one number, its view: `(top * (2 * padding + 1) + left) * 2 + flipped` (without the `*
+    2` where nothing is flipped), so that every view can be drawn, named and cached. View 0 of `Augmentation()` is the
+    image itself.
 
     The protocols differ in what the padding is. Padding before normalisation (torchvision's default) makes it black:
-    `fill=(0,)`. Padding after normalisation makes it normalised zero, the channel's mean: `fill=mean`. See `augmentation_for`.
+    `fill=(0,)`. Padding after normalisation makes it normalised zero, the channel's mean: `fill=mean`. See
+    `augmentation_for`.
 
     Attributes:
         flip: whether half of the images are mirrored left to right.
@@ -58,8 +59,8 @@ class Augmentation:
     ) -> Float[Tensor, "batch channels height width"]:
         """The given view of each image, as float32 in [0, 1]; uint8 images are divided by 255.
 
-        Two additions and one gather on the images' device, which is not waited for. A view that does not exist is not
-        noticed here.
+        Index arithmetic and one gather on the images' device, which is not waited for; so a view that does not exist is
+        not noticed here.
 
         Raises:
             InputError: `fill` has values for another number of channels.
@@ -103,7 +104,8 @@ def augmentation_for(
         images: the training set; its channel means are taken for `fill="mean"`.
         flip: whether half of the images are mirrored left to right.
         padding: pixels added on each side before cropping to the original size.
-        fill: "black" (0, padding before normalisation), "mean" (normalised zero, padding after it), or values in [0, 1].
+        fill: "black" (0, padding before normalisation), "mean" (normalised zero, padding after it), or values in
+            [0, 1].
 
     Raises:
         InputError: a value is out of range, or `fill` is another word.
@@ -171,4 +173,4 @@ def view_number(top: int, left: int, flipped: bool, augmentation: Augmentation) 
     if not (0 <= top < span and 0 <= left < span) or (flipped and not augmentation.flip):
         raise InputError(f"no view starts at ({top}, {left}){' mirrored' if flipped else ''} in {augmentation}")
     position = top * span + left
-    return position * math.prod([2] * augmentation.flip) + int(flipped)
+    return position * 2 + int(flipped) if augmentation.flip else position

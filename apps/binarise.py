@@ -12,8 +12,8 @@ def binarise(
 ) -> Float[Tensor, "*batch channels height width"]:
     """0 or 1 for every pixel: 1 where x > U(0, 1), drawn afresh at every call, so P(1) = x.
 
-    The images must be in [0, 1]. Compared with bytes 0 ... 255 the same line is 1 wherever the pixel is not 0 ("pixel > 0"): a
-    well-known defect of published code that makes strokes thicker and likelihoods incomparable.
+    The images must be in [0, 1]. Compared with bytes 0 ... 255 the same line is 1 wherever the pixel is not 0 ("pixel >
+    0"): a defect of published code that makes strokes thicker and likelihoods incomparable.
 
     Args:
         images: grey values in [0, 1].

@@ -39,11 +39,12 @@ class Batch:
 class Batches:
     """The endless training stream: global batches cut from seeded permutations of the set, one after the other.
 
-    Every batch is full; one that reaches over the end of an epoch goes on in the next; an epoch visits each image exactly
-    once, over all processes. What `at(i)` gives depends on the seed, the set and i alone, so a run can go on anywhere, and
-    neither order nor augmentation depends on the number of processes, of which each takes its slice.
+    Every batch is full; one that reaches over the end of an epoch goes on in the next; an epoch visits each image
+    exactly once, over all processes. What `at(i)` gives depends on the seed, the set and i alone, so a run can go on
+    anywhere, and neither order nor augmentation depends on the number of processes, of which each takes its slice.
 
-    Orders and views are drawn once an epoch for the whole set and brought to the device then; the last two epochs are kept.
+    Orders and views are drawn once an epoch for the whole set and brought to the device then; the last two epochs are
+    kept.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class Batches:
         self._decoded = _Lookahead(self, workers) if isinstance(self.images.images, ImageFiles) else None
 
     def at(self, number: int, micro: int = 0, accumulate: int = 1) -> Batch:
-        """This process's slice of global batch `number`, or of its micro-batch `micro` where it is cut into `accumulate`.
+        """This process's slice of global batch `number`, or of its part `micro` where it is cut into `accumulate`.
 
         Raises:
             InputError: the batch size is not divisible by `world_size * accumulate`.
@@ -118,8 +119,8 @@ class Batches:
         parts = self.world_size * accumulate
         if self.batch_size < 1 or accumulate < 1 or self.batch_size % parts:
             raise InputError(
-                f"batch size {self.batch_size} given for {self.world_size} process(es) and {accumulate} accumulated step(s): "
-                f"expected a positive multiple of {max(parts, 1)}"
+                f"batch size {self.batch_size} given for {self.world_size} process(es) and {accumulate} accumulated "
+                f"step(s): expected a positive multiple of {max(parts, 1)}"
             )
         return self.batch_size // parts
 
@@ -163,7 +164,7 @@ class Batches:
 
 
 class _Lookahead:
-    """Decodes the batches of a `Batches` ahead, as long as they are asked for in their order; starts anew where they are not."""
+    """Decodes the batches of a `Batches` ahead, while they are asked for in order; starts anew where they are not."""
 
     def __init__(self, batches: Batches, workers: int | None):
         self.batches, self.workers = batches, workers

@@ -108,7 +108,8 @@ def split_validation(images: ImageSet, count: int, seed: int = 0) -> tuple[Image
     """
     if not 0 < count < len(images):
         raise InputError(
-            f"{count} of the {len(images)} images of {images.name} asked for as validation set: give a number from 1 to {len(images) - 1}"
+            f"{count} of the {len(images)} images of {images.name} asked for as validation set: "
+            f"give a number from 1 to {len(images) - 1}"
         )
     order = torch.randperm(len(images), generator=generator("cpu", seed, "validation"))
     kept, aside = order[count:].sort().values, order[:count].sort().values
@@ -118,19 +119,21 @@ def split_validation(images: ImageSet, count: int, seed: int = 0) -> tuple[Image
 def channel_statistics(images: ImageSet) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel, of pixels in [0, 1], over all pixels of the set.
 
-    Sums are of integers, so the result is the same on every device. Of a set that stays in files at most 10,000 images,
-    evenly spaced, are read. A deviation is at least 1/255, so that a constant channel can be divided by it.
+    Taken from the exact histogram, so the result is the same on every device. Of a set that stays in files at most
+    10,000 images, evenly spaced, are read. A deviation is at least 1/255, so that a constant channel can be divided by
+    it.
     """
     if isinstance(images.images, ImageFiles):
         step = -(-len(images) // _STATISTICS_FROM)
-        chunks = (images.images.read(i)[None] for i in range(0, len(images), step))
+        chunks = (images.images.read(position)[None] for position in range(0, len(images), step))
     else:
         chunks = images.images.split(_CHUNK)
-    total = square = count = 0
+    channels = images.image_shape[0]
+    counts = torch.zeros(channels, 256, dtype=torch.int64)
     for chunk in chunks:
-        values = chunk.transpose(0, 1).flatten(1).to(torch.int32)
-        total, square = total + values.sum(1), square + values.square().sum(1)
-        count += values.shape[1]
-    mean = total.double() / count
-    deviation = (square.double() / count - mean.square()).clamp_min(0).sqrt()
-    return tuple((mean / 255).tolist()), tuple((deviation / 255).clamp_min(1 / 255).tolist())
+        counts += torch.stack([chunk[:, i].flatten().bincount(minlength=256) for i in range(channels)]).cpu()
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    share = counts.double() / counts.sum(1, keepdim=True)
+    mean = share @ levels
+    variance = (share * (levels - mean[:, None]).square()).sum(1)
+    return tuple(mean.tolist()), tuple(variance.sqrt().clamp_min(1 / 255).tolist())

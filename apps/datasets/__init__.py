@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Split = Literal["train", "test"]
 
 IN_MEMORY_BYTES = 2**30
-"""Image folders up to this many bytes of decoded pixels are held in memory; larger ones are decoded as they are needed."""
+"""Image folders of up to this many bytes of pixels are held in memory, larger ones decoded as they are needed."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,13 @@ _FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Sh
 _KANA = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _CIFAR100 = tuple(
-    """apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
-    caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant flatfish
-    forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle
-    mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine
-    possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar
-    sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle wardrobe whale
-    willow_tree wolf woman worm""".split()
+    """apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
+    castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin
+    elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man
+    maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree
+    plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail
+    snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor train trout
+    tulip turtle wardrobe whale willow_tree wolf woman worm""".split()
 )
 
 DATASETS: dict[str, DatasetInfo] = {
@@ -95,10 +95,10 @@ def load(
     Args:
         name_or_path: a name in `DATASETS`, an `.npz` file, or a folder with `train/CLASS/*` and `test/CLASS/*`.
         split: "train" or "test".
-        root: where data sets are kept, see `data_root`. `NAME.npz` there is taken first; otherwise torchvision downloads
-            into it.
-        image_size: height and width in pixels that the images of a folder are brought to (shorter side resized, then the
-            centre cut out); needed where they differ in size. Of other sets it can only confirm the size.
+        root: where data sets are kept, see `data_root`. `NAME.npz` there is taken first; otherwise torchvision
+            downloads into it.
+        image_size: height and width in pixels that the images of a folder are brought to (shorter side resized, then
+            the centre cut out); needed where they differ in size. Of other sets it can only confirm the size.
         memory_limit: bytes of decoded pixels over which a folder's images are decoded as they are needed.
 
     Raises:
@@ -144,7 +144,7 @@ def _named(info: DatasetInfo, split: Split, root: Path) -> ImageSet:
         if found.image_shape != info.image_shape or found.classes != info.classes:
             raise InputError(
                 f"{local} holds {found.classes} classes of images of shape {found.image_shape}, but {info.name} has "
-                f"{info.classes} of shape {info.image_shape}: move that file away, or give it as a path under another name"
+                f"{info.classes} of shape {info.image_shape}: move it away, or give it as a path under another name"
             )
         return replace(found, name=info.name)
     from apps.datasets.published import read_digits, read_torchvision

@@ -32,7 +32,7 @@ def read_folder(folder: Path, split: str, *, image_size: int | None, memory_limi
         found = sorted(_files(folder, f"{split}/{name}"))
         if not found:
             raise InputError(
-                f"class folder {folder / split / name} holds no images ({' '.join(_SUFFIXES)}): fill or remove it"
+                f"class folder {folder / split / name} holds no images ({' '.join(_SUFFIXES)}): fill it or remove it"
             )
         paths += found
         labels += [label] * len(found)
@@ -59,17 +59,15 @@ def _classes(folder: Path, split: str) -> tuple[str, ...]:
         if (folder / part).is_dir()
     }
     if split not in names:
-        raise InputError(
-            f"no folder {folder / split}: images are expected in {folder}/train/CLASS/* and {folder}/test/CLASS/*"
-        )
+        raise InputError(f"no folder {folder / split}: expected {folder}/train/CLASS/* and {folder}/test/CLASS/*")
     if not names[split]:
         raise InputError(f"{folder / split} holds no class folders: images are expected in {folder / split}/CLASS/*")
     if len(set(names.values())) > 1:
         apart = sorted(set(names["train"]) ^ set(names["test"]))
         where = "train" if apart[0] in names["train"] else "test"
         raise InputError(
-            f"{folder}/train and {folder}/test have other classes ({len(apart)} differ; {apart[0]!r} is only in {where}): "
-            "both need the same class folders"
+            f"{folder}/train and {folder}/test have other classes ({len(apart)} differ; {apart[0]!r} is only in "
+            f"{where}): both need the same class folders"
         )
     return names[split]
 
@@ -94,7 +92,7 @@ def _common_shape(folder: Path, paths: list[str], image_size: int | None) -> tup
             first = first or image.size
             if image_size is None and image.size != first:
                 raise InputError(
-                    f"images in {folder} differ in size ({folder / paths[0]} is {first[1]}x{first[0]}, {folder / path} is "
-                    f"{image.height}x{image.width}): give an image size (--image-size) to bring all to one"
+                    f"images in {folder} differ in size ({folder / paths[0]} is {first[1]}x{first[0]}, "
+                    f"{folder / path} is {image.height}x{image.width}): give an image size (--image-size) for all"
                 )
     return (channels, first[1], first[0]) if image_size is None else (channels, image_size, image_size)

@@ -26,8 +26,8 @@ def read_npz(path: Path, split: str, class_names: tuple[str, ...] | None = None)
         class_names: names to use where the file has none; otherwise the numbers are the names.
 
     Raises:
-        InputError: an array is missing, of the wrong type or shape, or does not fit the others; labels are out of range; a
-            class has no training images.
+        InputError: an array is missing, of the wrong type or shape, or does not fit the others; labels are out of
+            range; a class has no training images.
     """
     if not path.is_file():
         raise InputError(f"no data set at {path}: an .npz file with {_LAYOUT} was expected")
@@ -99,7 +99,8 @@ def _image_shape(archive: zipfile.ZipFile, path: Path, part: str) -> tuple[int, 
         shape = (*shape, 1)
     if len(shape) != 4 or min(shape) < 1 or (shape[3] not in (1, 3) and shape[1] not in (1, 3)):
         raise InputError(
-            f"{path}: {name} has shape {shape}, expected (n, height, width) or (n, height, width, channels) with 1 or 3 channels"
+            f"{path}: {name} has shape {shape}, expected (n, height, width) or (n, height, width, channels) "
+            "with 1 or 3 channels"
         )
     count, *rest = shape
     return (count, rest[2], rest[0], rest[1]) if rest[2] in (1, 3) else (count, *rest)
@@ -139,5 +140,5 @@ def _check_classes(path: Path, labels: dict[str, np.ndarray], class_names: tuple
     empty = np.flatnonzero(np.bincount(labels["train"], minlength=classes) == 0)
     if empty.size:
         raise InputError(
-            f"{path}: class {empty[0]} ({class_names[empty[0]]}) has no training images; number the classes without gaps"
+            f"{path}: class {empty[0]} ({class_names[empty[0]]}) has no training images: number classes without gaps"
         )

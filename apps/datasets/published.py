@@ -18,8 +18,8 @@ _DIGITS_TEST = 36
 def read_digits(info: DatasetInfo, split: str) -> ImageSet:
     """scikit-learn's 1,797 digits, cut once and for all into 1,437 for training and 360 for testing.
 
-    The test set is 36 images of each class: those whose position in scikit-learn's array has the smallest blake2b digest.
-    So the split hangs on no random number generator. Pixels 0 ... 16 become 0 ... 255, rounded half up.
+    The test set is 36 images of each class: those whose position in scikit-learn's array has the smallest blake2b
+    digest. So the split hangs on no random number generator. Pixels 0 ... 16 become 0 ... 255, rounded half up.
     """
     from sklearn.datasets import load_digits
 
@@ -60,8 +60,8 @@ def read_torchvision(info: DatasetInfo, split: str, root: Path) -> ImageSet:
         # torchvision lets through whatever urllib, tarfile, gzip, scipy and its own checks raise.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
-            f"{info.name} could not be downloaded into {root} ({reason}): put {info.name}.npz with x_train, y_train, x_test, "
-            f"y_test there, or torchvision's {info.home} files, or choose the folder by --data-root or $PENULT_DATA"
+            f"{info.name} could not be downloaded into {root} ({reason}): put {info.name}.npz with x_train, y_train, "
+            f"x_test, y_test there, or torchvision's {info.home} files, or name another folder (--data-root, $PENULT_DATA)"
         ) from None
     images = torch.as_tensor(found.data)
     if images.ndim == 3:
