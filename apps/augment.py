@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int64, UInt8
@@ -96,7 +96,7 @@ def augmentation_for(
     *,
     flip: bool = False,
     padding: int = 0,
-    fill: Literal["black", "mean"] | Sequence[float] = "black",
+    fill: str | Sequence[float] = "black",
 ) -> Augmentation | None:
     """The augmentation of a training set by its protocol's words; None where nothing is asked for.
 

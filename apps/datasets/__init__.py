@@ -8,14 +8,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from priors.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from apps.image_set import ImageSet
-
-Split = Literal["train", "test"]
 
 IN_MEMORY_BYTES = 2**30
 """Image folders of up to this many bytes of pixels are held in memory, larger ones decoded as they are needed."""
@@ -33,6 +31,7 @@ class DatasetInfo:
         train: how many training images are published.
         test: how many test images are published.
         home: the class of torchvision.datasets that downloads it; None where nothing is downloaded.
+        augmentation: what classifiers are usually trained with: "none", "flip", "crop" or "crop+flip".
     """
 
     name: str
@@ -42,6 +41,7 @@ class DatasetInfo:
     train: int
     test: int
     home: str | None = None
+    augmentation: str = "none"
 
     @property
     def classes(self) -> int:
@@ -71,8 +71,8 @@ DATASETS: dict[str, DatasetInfo] = {
         DatasetInfo("fashion-mnist", "articles of clothing", (1, 28, 28), _FASHION, 60000, 10000, "FashionMNIST"),
         DatasetInfo("kmnist", "cursive Japanese characters", (1, 28, 28), _KANA, 60000, 10000, "KMNIST"),
         DatasetInfo("svhn", "house numbers in street views", (3, 32, 32), _DIGITS, 73257, 26032, "SVHN"),
-        DatasetInfo("cifar10", "photographs of 10 kinds of things", (3, 32, 32), _CIFAR10, 50000, 10000, "CIFAR10"),
-        DatasetInfo("cifar100", "photographs of 100 kinds of things", (3, 32, 32), _CIFAR100, 50000, 10000, "CIFAR100"),
+        DatasetInfo("cifar10", "photographs of 10 kinds of things", (3, 32, 32), _CIFAR10, 50000, 10000, "CIFAR10", "crop+flip"),
+        DatasetInfo("cifar100", "photographs of 100 kinds of things", (3, 32, 32), _CIFAR100, 50000, 10000, "CIFAR100", "crop+flip"),
     )
 }
 
@@ -84,7 +84,7 @@ def data_root(root: str | Path | None = None) -> Path:
 
 def load(
     name_or_path: str | Path,
-    split: Split = "train",
+    split: str = "train",
     *,
     root: str | Path | None = None,
     image_size: int | None = None,
@@ -132,7 +132,7 @@ def load(
     return found
 
 
-def _named(info: DatasetInfo, split: Split, root: Path) -> ImageSet:
+def _named(info: DatasetInfo, split: str, root: Path) -> ImageSet:
     """A data set of the table: from `root/NAME.npz` if it is there, else from where it is published."""
     from dataclasses import replace
 

@@ -61,7 +61,7 @@ def read_torchvision(info: DatasetInfo, split: str, root: Path) -> ImageSet:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
             f"{info.name} could not be downloaded into {root} ({reason}): put {info.name}.npz with x_train, y_train, "
-            f"x_test, y_test there, or torchvision's {info.home} files, or name another folder (--data-root, $PENULT_DATA)"
+            f"x_test, y_test there, or torchvision's {info.home} files, or name another folder by --data-root"
         ) from None
     images = torch.as_tensor(found.data)
     if images.ndim == 3:

@@ -1,0 +1,8 @@
+"""The command `penult`, also as `python -m apps`."""
+
+import sys
+
+from apps.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""The verbs and how they are called. Nothing heavy is imported before a verb runs, so that help is instant."""
+
+import errno
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from priors.errors import InputError, unknown
+
+VERBS: dict[str, tuple[str, str]] = {
+    "demo": ("apps.verbs.demo", "the whole path on a small data set: classifier, prior, three generators, pictures, likelihoods"),
+    "train classifier": ("apps.verbs.train_classifier", "train a classifier from the zoo"),
+    "train hvae": ("apps.verbs.train_hvae", "train an HVAE, HVAE-C or HVAE-L"),
+    "prior": ("apps.verbs.prior", "read the vMF prior off a classifier's final layer"),
+    "sample": ("apps.verbs.sample", "draw images from a trained generator"),
+    "evaluate": ("apps.verbs.evaluate", "score a run on the test images"),
+    "table": ("apps.verbs.table", "reproduce a table of a paper, ours beside the published"),
+    "ls": ("apps.verbs.ls", "list runs, classifiers, datasets, terms or tables"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit status: 0 done, 1 failed, 2 bad input, 130 interrupted."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(arguments)
+    except InputError as error:
+        return _say(error, 2)
+    except KeyboardInterrupt:
+        return _say("interrupted; the same command starts again from its last checkpoint, where it had one", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG):
+            place = f"{error.filename}: " if error.filename else ""
+            return _say(f"{place}{error.strerror}; mend that and give the same command again", 1)
+        raise
+    except RuntimeError as error:
+        from apps.loop import Diverged, Interrupted
+
+        if isinstance(error, Interrupted):
+            return _say(f"{error}; to go on: penult {shlex.join(arguments)}", 130)
+        if isinstance(error, Diverged):
+            return _say(error, 1)
+        raise
+
+
+def _say(message: object, status: int) -> int:
+    """One line on standard error, from the first process only."""
+    if os.environ.get("RANK", "0") == "0":
+        print(f"penult: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
+    return status
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        from importlib.metadata import version
+
+        print(f"penult {version('penult')}")
+        return 0
+    words = 2 if any(verb.startswith(f"{arguments[0]} ") for verb in VERBS) else 1
+    name = " ".join(arguments[:words])
+    if name not in VERBS:
+        group = [verb for verb in VERBS if verb.startswith(f"{arguments[0]} ")]
+        if group and (len(arguments) < 2 or arguments[1] in ("-h", "--help")):
+            print(overview(group))
+            return 0 if len(arguments) > 1 else 2
+        raise unknown("verb", name, group or VERBS, "see penult --help")
+    import tyro
+
+    module = import_module(VERBS[name][0])
+    config = tyro.cli(module.Config, prog=f"penult {name}", description=module.__doc__, args=arguments[words:])
+    return module.main(config) or 0
+
+
+def overview(verbs: Sequence[str] = tuple(VERBS)) -> str:
+    """What `penult --help` prints."""
+    width = max(map(len, verbs)) + 2
+    lines = ["usage: penult VERB [OPTIONS]", "", "A generative model is hidden in every classifier; this suite puts it to work.", ""]
+    lines += [f"  {verb:<{width}}{VERBS[verb][1]}" for verb in verbs]
+    lines += [
+        "",
+        "penult VERB --help explains a verb. A MODEL is a run's folder, torchvision:NAME[:WEIGHTS], or",
+        "import:package.module:factory[,weights=FILE.safetensors]. The same command again resumes what was stopped.",
+    ]
+    return "\n".join(lines)

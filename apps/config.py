@@ -1,0 +1,161 @@
+"""What a run can be told: frozen dataclasses that become flags. Nothing here imports torch, so that help is instant.
+
+`Where` says where a run lives and how it is shown: it may change between a run and its resumption. Everything else decides the
+numbers that come out, is stored with the run, and may not.
+"""
+
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from priors.errors import InputError
+
+
+@dataclass(frozen=True)
+class Data:
+    """Which images."""
+
+    data: str = "digits"
+    """Data set: a name (see `penult ls datasets`), an .npz file, or a folder with train/CLASS/* and test/CLASS/*."""
+    image_size: int | None = None
+    """Height and width to resize an image folder's pictures to, in pixels."""
+    validation: int | None = None
+    """Training images held out to choose the best checkpoint by; unset: as the verb says."""
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How the weights are found."""
+
+    epochs: float = 10.0
+    """Passes over the training images."""
+    batch_size: int = 64
+    """Images an optimiser step, over all processes and all accumulated parts."""
+    accumulate: int = 1
+    """Parts a batch is split into, one after the other, to save memory."""
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    """Optimiser; sgd has Nesterov momentum .9."""
+    lr: float = 1e-3
+    """Peak learning rate."""
+    weight_decay: float = 0.0
+    """Weight decay: decoupled for adamw, an L2 penalty otherwise."""
+    schedule: Literal["constant", "cosine", "linear", "step"] = "constant"
+    """Learning rate after its warm-up; step divides it by 5 after 30, 60 and 80 % of the steps."""
+    final_lr: float = 0.0
+    """Where cosine and linear end, as a fraction of the peak."""
+    warmup: float = 0.0
+    """Epochs over which the learning rate rises linearly from 0."""
+    clip: float | None = None
+    """Largest gradient norm; unset: not clipped."""
+    ema: float | None = None
+    """Decay a step of an exponential moving average of the weights, which is then what is validated and kept."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic of the forward and backward pass."""
+    seed: int = 0
+    """Seed of everything random."""
+    validate_every: float = 1.0
+    """Epochs between validations; each one also writes a checkpoint."""
+    patience: int | None = None
+    """Validations without a better one before training stops; unset: it runs to its end."""
+
+    def __post_init__(self):
+        """Refuse values no optimiser can use."""
+        checks = [
+            ("--epochs", self.epochs, self.epochs > 0, "more than 0"),
+            ("--batch-size", self.batch_size, self.batch_size >= 1, "1 or more"),
+            ("--accumulate", self.accumulate, self.accumulate >= 1, "1 or more"),
+            ("--lr", self.lr, 0 < self.lr < float("inf"), "a positive number"),
+            ("--weight-decay", self.weight_decay, 0 <= self.weight_decay < float("inf"), "0 or more"),
+            ("--final-lr", self.final_lr, 0 <= self.final_lr <= 1, "a fraction of the peak, 0 to 1"),
+            ("--warmup", self.warmup, self.warmup >= 0, "0 or more"),
+            ("--clip", self.clip, self.clip is None or self.clip > 0, "a positive norm"),
+            ("--ema", self.ema, self.ema is None or 0 < self.ema < 1, "a decay between 0 and 1"),
+            ("--validate-every", self.validate_every, self.validate_every > 0, "more than 0"),
+            ("--patience", self.patience, self.patience is None or self.patience >= 1, "1 or more"),
+        ]
+        for flag, value, fine, expected in checks:
+            if not fine:
+                raise InputError(f"{flag} {value}: expected {expected}")
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where the run lives and how it is shown; none of this changes its numbers."""
+
+    name: str | None = None
+    """Name of the run's folder; unset: made from the configuration."""
+    runs: Path = Path("runs")
+    """Folder that new runs go to."""
+    data_root: Path | None = None
+    """Folder of the data sets; unset: $PENULT_DATA, else data."""
+    device: Literal["auto", "cpu"] = "auto"
+    """auto takes a GPU where there is one."""
+    threads: int | None = None
+    """CPU threads for tensor operations; unset: chosen by the size of the work."""
+    checkpoint_every: int | None = None
+    """Steps between checkpoints, beside those that validations write."""
+    log_every: int = 50
+    """Steps between entries of metrics.jsonl."""
+    tracker: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    """Trackers to log to as well, where installed."""
+
+    def __post_init__(self):
+        """Refuse values that cannot be followed."""
+        for flag, value in (
+            ("--threads", self.threads),
+            ("--checkpoint-every", self.checkpoint_every),
+            ("--log-every", self.log_every),
+        ):
+            if value is not None and value < 1:
+                raise InputError(f"{flag} {value}: expected 1 or more")
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """What a MODEL of your own or torchvision's does not say itself."""
+
+    mean: tuple[float, ...] | None = None
+    """Mean of the pixels in [0, 1] that it expects subtracted, one or one a channel."""
+    std: tuple[float, ...] | None = None
+    """Standard deviation it expects divided by, likewise."""
+    head: str | None = None
+    """Name of its final linear layer, where that is not plain."""
+    taps: tuple[str, ...] = ()
+    """Names of the modules whose outputs are its stages."""
+
+
+def identity(config: Any) -> dict[str, Any]:
+    """The part of a configuration that decides a run's numbers, flat and JSON-able: all sections but `Where`.
+
+    Nested sections lose their own name, since the command line shows none either.
+    """
+    flat: dict[str, Any] = {}
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, Where):
+            continue
+        if is_dataclass(value):
+            flat.update(identity(value))
+        else:
+            flat[field.name] = _plain(value)
+    return flat
+
+
+def _plain(value: Any) -> Any:
+    """`value` as JSON has it."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {name: _plain(item) for name, item in asdict(value).items()}
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """One line for each key whose value differs between two flat configurations."""
+    return [
+        f"{key}: {before.get(key, 'not set')} before, {now.get(key, 'not set')} now"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key)
+    ]

@@ -1,0 +1,383 @@
+"""Hyperspherical variational autoencoders: unconditional, conditioned by concatenation, and conditioned by a classifier's prior.
+
+Section 4.2 of "On The Distribution of Penultimate Activations of Classification Networks" (equations 10 to 12), with the networks of
+the S-VAE (arXiv 1804.00891): fully connected, input - 256 - 128 - latent - 128 - 256 - input.
+
+The latent z is a unit vector of R^m; q(z|x) = vMF(mu(x), kappa(x)) with kappa = 1 + softplus(.). All KL divergences are exact.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from priors import ClassifierPrior, VonMisesFisher
+from priors.bessel import kl_to_uniform, log_normaliser_ratio, log_sphere_area
+from priors.errors import InputError, unknown
+from priors.transport import rsample
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The parts of the evidence lower bound of each image, in nats."""
+
+    reconstruction: Float[Tensor, "*batch"]
+    """log p(x|z, i) at one z drawn from q(z|x)."""
+    divergence: Float[Tensor, "*batch"]
+    """KL(q(z|x) || p(z|i)), exact."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Likelihoods of each image in nats, by importance sampling from q(z|x), and the bound at the same draws."""
+
+    reconstruction: Float[Tensor, " batch"]
+    """E_q log p(x|z, i), the mean over the draws."""
+    divergence: Float[Tensor, " batch"]
+    """KL(q(z|x) || p(z|i)), exact."""
+    given_label: Float[Tensor, " batch"]
+    """log p(x|i); for the unconditional model log p(x)."""
+    marginal: Float[Tensor, " batch"]
+    """log p(x) = log sum_i p(i) p(x|i), on which all variants are comparable."""
+
+
+class HypersphericalVAE(nn.Module, ABC):
+    """What the three variants share: encoder, decoder, exact bound and likelihoods.
+
+    Args:
+        image_shape: (channels, height, width).
+        dim: m, the dimension of the space that the unit sphere of latents lies in.
+        class_names: of the labels, in order.
+        hidden: widths of the encoder's layers; the decoder has them in reverse.
+        encoder_label: whether the encoder sees the label, q(z|x, i), by concatenation.
+    """
+
+    variant: str
+    title: str
+    conditional: bool = True
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        dim: int,
+        class_names: Sequence[str],
+        hidden: Sequence[int] = (256, 128),
+        encoder_label: bool = False,
+    ):
+        super().__init__()
+        if dim < 2:
+            raise InputError(f"a sphere in R^{dim}: expected a latent dimension of 2 or more")
+        if not class_names or not hidden:
+            raise InputError(f"{len(class_names)} classes and {len(hidden)} hidden layers: expected at least one of each")
+        self.image_shape = tuple(image_shape)
+        self.dim = dim
+        self.class_names = tuple(class_names)
+        self.hidden = tuple(hidden)
+        self.encoder_label = encoder_label
+        pixels, labels = math.prod(self.image_shape), len(self.class_names)
+        self.encoder = _perceptron((pixels + labels * encoder_label, *hidden))
+        # Mean direction and concentration share their last matrix product; they are initialised as two layers would be.
+        self.to_posterior = nn.Linear(hidden[-1], dim + 1)
+        self.decoder = _perceptron((dim + self.decoder_labels(), *reversed(self.hidden)))
+        self.to_logits = nn.Linear(hidden[0], pixels)
+        self.log_uniform = -log_sphere_area(dim)
+
+    # What the variants differ in.
+
+    def decoder_labels(self) -> int:
+        """Width of the label code that is concatenated to z."""
+        return 0
+
+    @abstractmethod
+    def divergence(self, posterior: VonMisesFisher, labels: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+        """KL(q(z|x) || p(z|i)) in nats."""
+
+    @abstractmethod
+    def sample_latent(
+        self, labels: Int[Tensor, " batch"], generator: torch.Generator | None = None, concentration: float | None = None
+    ) -> Float[Tensor, "batch dim"]:
+        """z from p(z|i)."""
+
+    @abstractmethod
+    def _likelihoods(self, images, labels, z, log_q, reconstruction) -> tuple[Tensor, Tensor]:
+        """Log importance weights (K, batch) of p(x|i) and of p(x) at z (K, batch, m)."""
+
+    def description(self) -> dict:
+        """How to build this model again, JSON-able; the weights are apart."""
+        return {
+            "model": "hvae",
+            "variant": self.variant,
+            "image_shape": list(self.image_shape),
+            "dim": self.dim,
+            "class_names": list(self.class_names),
+            "hidden": list(self.hidden),
+            "encoder_label": self.encoder_label,
+        }
+
+    # What they share.
+
+    def encode(self, images: Float[Tensor, "batch *shape"], labels: Int[Tensor, " batch"] | None = None) -> VonMisesFisher:
+        """q(z|x), or q(z|x, i) where the encoder sees the label.
+
+        Args:
+            images: in [0, 1], (N, C, H, W).
+            labels: (N,), needed only where the encoder sees them.
+        """
+        if tuple(images.shape[1:]) != self.image_shape:
+            raise InputError(f"images of shape {tuple(images.shape[1:])}: this model was built for {self.image_shape}")
+        x = images.flatten(1)
+        if self.encoder_label:
+            if labels is None:
+                raise InputError("the encoder sees the label: give labels to encode")
+            x = torch.cat([x, F.one_hot(labels, len(self.class_names)).to(x.dtype)], -1)
+        parameters = self.to_posterior(self.encoder(x)).float()
+        direction, scale = parameters.split((self.dim, 1), -1)
+        return VonMisesFisher(F.normalize(direction, dim=-1), 1 + F.softplus(scale.squeeze(-1)), validate_args=False)
+
+    def decode(self, z: Float[Tensor, "*batch dim"], labels: Int[Tensor, "*batch"] | None = None) -> Float[Tensor, "*batch pixels"]:
+        """Bernoulli logits of each pixel given z (and the label code, where the variant has one)."""
+        return self.to_logits(self.decoder(self._code(z, labels)))
+
+    def _code(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        return z
+
+    def forward(
+        self, images: Float[Tensor, "batch *shape"], labels: Int[Tensor, " batch"], generator: torch.Generator | None = None
+    ) -> Bound:
+        """The bound's parts at one draw of z; images are binary, or in [0, 1] as the means of binary ones."""
+        posterior = self.encode(images, labels)
+        z = rsample(posterior.loc, posterior.concentration, generator)
+        logits = self.decode(z, labels).float()
+        x = images.flatten(1)
+        reconstruction = -F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(-1)
+        return Bound(reconstruction, self.divergence(posterior, labels))
+
+    def evidence(
+        self,
+        images: Float[Tensor, "batch *shape"],
+        labels: Int[Tensor, " batch"],
+        samples: int,
+        generator: torch.Generator | None = None,
+        chunk: int = 8192,
+    ) -> Evidence:
+        """Likelihoods by importance sampling: log mean_k p(x|z_k, i) p(z_k|i) / q(z_k|x).
+
+        Args:
+            images: binary, (N, C, H, W).
+            labels: (N,).
+            samples: K, the draws of z for each image.
+            generator: of the draws.
+            chunk: decodings at a time, which bounds the memory.
+        """
+        if samples < 1:
+            raise InputError(f"{samples} importance samples: expected 1 or more")
+        reconstruction, given_label, marginal = self._importance(images, labels, samples, generator, chunk)
+        if self.encoder_label:
+            # q(z|x, i) proposes for its own label only, so each label's p(x|i) comes from a proposal of its own.
+            every = [
+                self._importance(images, torch.full_like(labels, label), samples, generator, chunk)[1]
+                for label in range(len(self.class_names))
+            ]
+            marginal = torch.logsumexp(torch.stack(every), 0) - math.log(len(every))
+        return Evidence(reconstruction, self.divergence(self.encode(images, labels), labels), given_label, marginal)
+
+    def _importance(self, images, labels, samples, generator, chunk) -> tuple[Tensor, Tensor, Tensor]:
+        """E_q log p(x|z, i), log p(x|i) and log p(x), (N,) each, from `samples` draws of z, `chunk` decodings at a time."""
+        x = images.flatten(1)
+        posterior = self.encode(images, labels)
+        step = max(1, chunk // len(x))
+        parts = []
+        for first in range(0, samples, step):
+            many = posterior.expand((min(step, samples - first), len(x)))
+            z = rsample(many.loc, many.concentration, generator)
+            reconstruction = self._log_bernoulli(x, z, labels)
+            parts.append((reconstruction, *self._likelihoods(x, labels, z, posterior.log_prob(z), reconstruction)))
+        reconstruction, given_label, marginal = (torch.cat(part) for part in zip(*parts, strict=True))
+        log_samples = math.log(samples)
+        return reconstruction.mean(0), given_label.logsumexp(0) - log_samples, marginal.logsumexp(0) - log_samples
+
+    def _log_bernoulli(self, x: Tensor, z: Tensor, labels: Tensor) -> Tensor:
+        """log p(x|z, i), (K, N), for x (N, pixels) and z (K, N, m).
+
+        The logits meet x in the last hidden layer's space, x.(W h + b) = (x W).h + x.b, which leaves one pass over the logits.
+        """
+        hidden = self.decoder(self._code(z, labels.expand(z.shape[:-1])))
+        normaliser = F.softplus(self.to_logits(hidden)).sum(-1)
+        return (hidden * (x @ self.to_logits.weight)).sum(-1) + x @ self.to_logits.bias - normaliser
+
+    def generate(
+        self, labels: Int[Tensor, " batch"], generator: torch.Generator | None = None, concentration: float | None = None
+    ) -> Float[Tensor, "batch channels height width"]:
+        """Mean images in [0, 1] of z drawn from p(z|i).
+
+        Args:
+            labels: (N,), of the classes to draw.
+            generator: of z.
+            concentration: of the class prior instead of its own: larger means more typical images, less variety. Only where z's
+                prior is a class's.
+        """
+        return self.decode(self.sample_latent(labels, generator, concentration), labels).sigmoid().unflatten(-1, self.image_shape)
+
+
+class HVAE(HypersphericalVAE):
+    """The unconditional model: z uniform on the sphere (equation 10)."""
+
+    variant = "hvae"
+    title = "HVAE"
+    conditional = False
+
+    def __init__(self, image_shape, dim, class_names, hidden=(256, 128), encoder_label=False):
+        if encoder_label:
+            raise InputError("an encoder that sees the label is for HVAE-C and HVAE-L: the HVAE's model has no label")
+        super().__init__(image_shape, dim, class_names, hidden)
+
+    def divergence(self, posterior, labels):
+        """KL to the uniform distribution."""
+        return _to_uniform(posterior)
+
+    def sample_latent(self, labels, generator=None, concentration=None):
+        """z uniform on the sphere."""
+        return _uniform(self, labels, generator, concentration)
+
+    def _likelihoods(self, images, labels, z, log_q, reconstruction):
+        weight = reconstruction + self.log_uniform - log_q
+        return weight, weight
+
+
+class HVAEC(HypersphericalVAE):
+    """Conditioned by concatenating the label's one-hot code to z, which is uniform on the sphere (equation 11)."""
+
+    variant = "hvae-c"
+    title = "HVAE-C"
+
+    def decoder_labels(self) -> int:
+        """One unit a class."""
+        return len(self.class_names)
+
+    def _code(self, z, labels):
+        return torch.cat([z, F.one_hot(labels, len(self.class_names)).to(z.dtype)], -1)
+
+    def divergence(self, posterior, labels):
+        """KL to the uniform distribution."""
+        return _to_uniform(posterior)
+
+    def sample_latent(self, labels, generator=None, concentration=None):
+        """z uniform on the sphere, whatever the label."""
+        return _uniform(self, labels, generator, concentration)
+
+    def _likelihoods(self, images, labels, z, log_q, reconstruction):
+        prior = self.log_uniform - log_q
+        if self.encoder_label:
+            return reconstruction + prior, reconstruction + prior
+        classes = len(self.class_names)
+        every = torch.stack([self._log_bernoulli(images, z, torch.full_like(labels, label)) for label in range(classes)])
+        return reconstruction + prior, torch.logsumexp(every, 0) - math.log(classes) + prior
+
+
+class HVAEL(HypersphericalVAE):
+    """Conditioned by a classifier's prior: z of class i is vMF around the i-th column of its final layer (equation 12).
+
+    Args:
+        prior: one vMF a class on the sphere in R^dim; kept inside, so that sampling needs no classifier.
+        **options: of HypersphericalVAE.
+    """
+
+    variant = "hvae-l"
+    title = "HVAE-L"
+
+    def __init__(self, image_shape, dim, class_names, hidden=(256, 128), encoder_label=False, *, prior: ClassifierPrior):
+        super().__init__(image_shape, dim, class_names, hidden, encoder_label)
+        if prior.dim != dim:
+            raise InputError(
+                f"the classifier's prior lives in R^{prior.dim} (its penultimate width) and the latents in R^{dim}: "
+                f"train a classifier with --penultimate {dim}, or choose the latent dimension to fit"
+            )
+        if prior.classes != len(self.class_names):
+            raise InputError(f"the classifier's prior has {prior.classes} classes and the data {len(self.class_names)}: they must agree")
+        self.register_buffer("prior_weight", prior.weight.detach().float().clone())
+        self.register_buffer("prior_concentration", prior.concentration.detach().float().clone())
+        self.provenance = dict(prior.provenance)
+
+    def description(self) -> dict:
+        """How to build this model again; the prior's tensors are among the weights."""
+        return super().description() | {"prior": self.provenance}
+
+    @property
+    def prior(self) -> ClassifierPrior:
+        """The prior, as it was given."""
+        return ClassifierPrior.from_weight(
+            self.prior_weight, self.prior_concentration, class_names=self.class_names, provenance=self.provenance
+        )
+
+    def _of(self, labels: Tensor) -> VonMisesFisher:
+        direction = F.normalize(self.prior_weight, dim=-1)
+        return VonMisesFisher(direction[labels], self.prior_concentration[labels], validate_args=False)
+
+    def divergence(self, posterior, labels):
+        """KL(vMF || vMF) to the class's prior."""
+        return torch.distributions.kl_divergence(posterior, self._of(labels))
+
+    def sample_latent(self, labels, generator=None, concentration=None):
+        """z from the class's vMF, at its own concentration or the one given."""
+        prior = self._of(labels)
+        kappa = prior.concentration if concentration is None else torch.full_like(prior.concentration, concentration)
+        return rsample(prior.loc, kappa, generator)
+
+    def _likelihoods(self, images, labels, z, log_q, reconstruction):
+        own = self._of(labels).log_prob(z)
+        cosines = z @ F.normalize(self.prior_weight, dim=-1).T
+        kappa = self.prior_concentration
+        every = kappa * cosines - log_normaliser_ratio(self.dim, kappa) + self.log_uniform
+        marginal = torch.logsumexp(every, -1) - math.log(len(self.class_names))
+        return reconstruction + own - log_q, reconstruction + marginal - log_q
+
+
+VARIANTS: dict[str, type[HypersphericalVAE]] = {kind.variant: kind for kind in (HVAE, HVAEC, HVAEL)}
+
+
+def rebuild(description: dict, weights: dict[str, Tensor]) -> HypersphericalVAE:
+    """The model that `description()` and a state dict hold.
+
+    Raises:
+        InputError: an unknown variant, or a description with parts missing.
+    """
+    try:
+        options = {name: description[name] for name in ("image_shape", "dim", "class_names", "hidden", "encoder_label")}
+        variant = description["variant"]
+        if variant not in VARIANTS:
+            raise unknown("variant", variant, VARIANTS)
+        if VARIANTS[variant] is HVAEL:
+            options["prior"] = ClassifierPrior.from_weight(
+                weights["prior_weight"],
+                weights["prior_concentration"],
+                class_names=description["class_names"],
+                provenance=description["prior"],
+            )
+    except KeyError as error:
+        raise InputError(f"the model's description or weights lack {error}: not written by this program, or damaged") from None
+    return VARIANTS[variant](**options)
+
+
+def _perceptron(widths: Sequence[int]) -> nn.Sequential:
+    """Linear layers, each followed by a ReLU."""
+    layers: list[nn.Module] = []
+    for before, after in zip(widths, widths[1:], strict=False):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+def _to_uniform(posterior: VonMisesFisher) -> Tensor:
+    return kl_to_uniform(posterior.dim, posterior.concentration)
+
+
+def _uniform(model: HypersphericalVAE, labels: Tensor, generator, concentration) -> Tensor:
+    if concentration is not None:
+        raise InputError(f"{model.title} has a uniform prior: --concentration is for a class prior (HVAE-L)")
+    weight = model.to_logits.weight
+    z = torch.randn((len(labels), model.dim), generator=generator, device=weight.device, dtype=weight.dtype)
+    return F.normalize(z, dim=-1)

@@ -1,0 +1,64 @@
+"""Training the hyperspherical autoencoders: the bound, its warm-up, its validation."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from apps.binarise import binarise
+from apps.generators.hvae import HypersphericalVAE
+from apps.seeds import derive, generator
+from apps.task import Criterion, Task
+
+
+class HVAETraining(Task):
+    """Maximise the evidence lower bound (equations 10 to 12) on images binarised afresh each batch.
+
+    Args:
+        model: trained in place.
+        seed: of the run.
+        validation: images whose bound chooses the checkpoint; None keeps the last.
+        warmup_steps: steps over which the weight of the divergence rises linearly to 1.
+        label_term: whether the bound holds log p(i), as equations 11 and 12 have it; a constant that moves no gradient.
+    """
+
+    def __init__(self, model: HypersphericalVAE, seed: int, validation, warmup_steps: int = 0, label_term: bool = True):
+        self.networks = {"model": model}
+        self.frozen = {}
+        self.seed = seed
+        self.description = model.description()
+        self.criterion = None if validation is None else Criterion("elbo", larger=True, from_step=warmup_steps)
+        self._validation = validation
+        self._warmup_steps = warmup_steps
+        conditional = label_term and model.conditional
+        self._log_label = -math.log(len(model.class_names)) if conditional else 0.0
+        self._streams: dict = {}
+
+    def losses(self, turn: str, batch, step: int) -> dict[str, Tensor]:
+        """Negative reconstruction and weighted divergence, in nats an image."""
+        images = binarise(batch.images, self._stream("binarise", step, batch.images.device))
+        bound = self.networks["model"](images, batch.labels, self._stream("latent", step, batch.images.device))
+        weight = min(1.0, (step + 1) / self._warmup_steps) if self._warmup_steps else 1.0
+        losses = {"reconstruction": -bound.reconstruction.mean(), "divergence": weight * bound.divergence.mean()}
+        if self._log_label:
+            losses["label"] = torch.full_like(losses["divergence"].detach(), -self._log_label)
+        return losses
+
+    def _stream(self, purpose: str, step: int, device):
+        """One generator a purpose, seeded anew each step: resuming needs no state, and no two parts share a draw."""
+        if purpose not in self._streams:
+            self._streams[purpose] = generator(device, purpose)
+        return self._streams[purpose].manual_seed(derive(self.seed, purpose, step, self.slice))
+
+    def validate(self, model, sweep, step: int) -> dict[str, float]:
+        """The bound and its parts in nats an image, at full weight, on images binarised with a fixed seed."""
+        if self._validation is None:
+            return {}
+
+        def of(batch) -> dict[str, Tensor]:
+            images = binarise(batch.images, generator(batch.images.device, self.seed, "validation", batch.number))
+            bound = model(images, batch.labels, generator(batch.images.device, self.seed, "validation-latent", batch.number))
+            return {"reconstruction": bound.reconstruction, "divergence": bound.divergence}
+
+        parts = {name: float(values.mean()) for name, values in sweep(self._validation, of, batch_size=500).items()}
+        return {"elbo": parts["reconstruction"] - parts["divergence"] + self._log_label, **parts}

@@ -1,0 +1,114 @@
+"""How likely a generator finds the test images: the bound, its parts, and importance-sampled likelihoods."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from apps.binarise import binarise
+from apps.generators.hvae import HypersphericalVAE
+from apps.image_set import ImageSet
+from apps.seeds import generator
+from priors.errors import InputError
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over images and its standard error, in nats."""
+
+    value: float
+    error: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} +- {self.error:.2f}"
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """Means over a set of binarised images, in nats an image."""
+
+    elbo: Mean
+    """E_q log p(x|z, i) - KL(q(z|x) || p(z|i)): a bound of log p(x|i)."""
+    reconstruction: Mean
+    """E_q log p(x|z, i)."""
+    divergence: Mean
+    """KL(q(z|x) || p(z|i))."""
+    given_label: Mean | None
+    """log p(x|i); None for an unconditional model."""
+    joint: Mean | None
+    """log p(x, i) = log p(x|i) + log p(i); None for an unconditional model."""
+    elbo_joint: Mean | None
+    """The bound with log p(i), as equations 11 and 12 have it; None for an unconditional model."""
+    marginal: Mean
+    """log p(x) = log sum_i p(i) p(x|i)."""
+    images: int
+    """How many images."""
+    samples: int
+    """K, importance samples an image."""
+    seed: int
+    """Of the binarisation and the samples."""
+
+    def headline(self) -> Mean:
+        """What the paper's table 4 calls the log-likelihood: log p(x|i) where there is a label, else log p(x)."""
+        return self.given_label or self.marginal
+
+
+def likelihood(
+    model: HypersphericalVAE, images: ImageSet, sweep, samples: int = 500, seed: int = 0, batch_size: int = 100, store=None
+) -> Likelihood:
+    """Score a model on images, binarised once with a fixed seed, each with `samples` draws of z.
+
+    Draws belong to a batch of the set by its number, so that any number of processes gives the same result.
+
+    Raises:
+        InputError: no images, images of another shape, labels the model does not know, or too few samples.
+    """
+    if not len(images):
+        raise InputError("no images to score")
+    if images.image_shape != model.image_shape:
+        raise InputError(f"images of shape {images.image_shape}: the model was trained on {model.image_shape}")
+    if len(images.class_names) > len(model.class_names):
+        raise InputError(f"{len(images.class_names)} classes of images: the model knows {len(model.class_names)}")
+
+    def of(batch) -> dict[str, Tensor]:
+        device = batch.images.device
+        binary = binarise(batch.images, generator(device, seed, "evaluate-binarise", batch.number))
+        evidence = model.evidence(
+            binary, batch.labels, samples, generator(device, seed, "evaluate-latent", batch.number)
+        )
+        return {
+            "elbo": evidence.reconstruction - evidence.divergence,
+            "reconstruction": evidence.reconstruction,
+            "divergence": evidence.divergence,
+            "given_label": evidence.given_label,
+            "marginal": evidence.marginal,
+        }
+
+    key = {"samples": samples, "seed": seed, "images": images.digest, "batch_size": batch_size}
+    scored = sweep(images, of, batch_size=batch_size, **({"store": store, "key": key} if store else {}))
+    parts = {name: _mean(values) for name, values in scored.items()}
+    given, log_label = parts.pop("given_label"), -math.log(len(model.class_names))
+    conditional = {
+        "given_label": given if model.conditional else None,
+        "joint": _shifted(given, log_label) if model.conditional else None,
+        "elbo_joint": _shifted(parts["elbo"], log_label) if model.conditional else None,
+    }
+    return Likelihood(**parts, **conditional, images=len(images), samples=samples, seed=seed)
+
+
+def _mean(values: Tensor) -> Mean:
+    values = values.double()
+    error = values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.inf
+    return Mean(values.mean().item(), error)
+
+
+def _shifted(mean: Mean, by: float) -> Mean:
+    return Mean(mean.value + by, mean.error)
+
+
+def reconstruct(model: HypersphericalVAE, images: Tensor, labels: Tensor) -> Tensor:
+    """Mean images (N, C, H, W) in [0, 1], decoded from the posterior's mean direction."""
+    with torch.inference_mode():
+        z = model.encode(images, labels).loc
+        return model.decode(z, labels).sigmoid().unflatten(-1, model.image_shape)

@@ -1,0 +1,140 @@
+"""A MODEL on the command line: a run's folder, `torchvision:NAME[:WEIGHTS]`, or `import:package.module:factory[,weights=FILE]`."""
+
+import importlib
+import os
+import sys
+from pathlib import Path
+
+from apps.config import Foreign
+from apps.generators import hvae
+from apps.generators.hvae import HypersphericalVAE
+from apps.run import Run
+from priors import zoo
+from priors.classifier_prior import ClassifierPrior
+from priors.errors import InputError, unknown
+from priors.storage import load_weights, read_json, read_tensors
+
+
+def is_run(model: str) -> bool:
+    """Whether a MODEL is meant as a run's folder, rather than by a prefix."""
+    return not model.startswith(("torchvision:", "import:"))
+
+
+def open_run(folder: str | Path) -> Run:
+    """The run at `folder`.
+
+    Raises:
+        InputError: there is none (the nearest of its neighbours is offered), or it is not finished.
+    """
+    folder = Path(folder)
+    if not (folder / "config.json").is_file():
+        if folder.is_dir():
+            raise InputError(f"{folder} is not a run: it has no config.json")
+        neighbours = sorted(path.parent.name for path in folder.parent.glob("*/config.json")) if folder.parent.is_dir() else []
+        raise unknown("run", str(folder), [str(folder.parent / name) for name in neighbours], "see penult ls runs")
+    run = Run(folder)
+    if not run.finished:
+        raise InputError(f"{folder} is not finished: give its training command again, and it goes on from its last checkpoint")
+    return run
+
+
+def kind_of(run: Run) -> str:
+    """What a run holds: "classifier" or "hvae"."""
+    description = read_json(open_run(run.folder).folder / "model.json", "model description")
+    if not isinstance(description, dict):
+        raise InputError(f"{run.folder}/model.json does not describe a model")
+    return "hvae" if description.get("model") == "hvae" else "classifier"
+
+
+def generator_run(folder: str | Path) -> HypersphericalVAE:
+    """The generator of a finished run, on the CPU, in evaluation mode.
+
+    Raises:
+        InputError: no such run, not finished, not a generator, or weights that do not fit.
+    """
+    run = open_run(folder)
+    if kind_of(run) != "hvae":
+        raise InputError(f"{folder} is a classifier, not a generator: give a run of penult train hvae")
+    description = read_json(run.folder / "model.json", "model description")
+    weights, _ = read_tensors(run.folder / "model.safetensors", "the weights of a generator")
+    model = hvae.rebuild(description, weights)
+    load_weights(model, weights, run.folder / "model.safetensors")
+    return model.eval()
+
+
+def classifier(model: str, foreign: Foreign | None = None) -> zoo.Classifier:
+    """The classifier that a MODEL means, on the CPU, in evaluation mode.
+
+    Raises:
+        InputError: no such model, weights that do not fit, or no final linear layer.
+    """
+    foreign = foreign or Foreign()
+    options = {"head": foreign.head, "mean": foreign.mean, "std": foreign.std, "taps": foreign.taps}
+    if is_run(model):
+        given = [f"--{name}" for name, value in options.items() if value]
+        if given:
+            raise InputError(f"{', '.join(given)} with the run {model}: a run knows its own; leave them out")
+        run = open_run(model)
+        if kind_of(run) != "classifier":
+            raise InputError(f"{model} is a generator, not a classifier: give a run of penult train classifier")
+        return zoo.load(run.folder).eval()
+    if model.startswith("torchvision:"):
+        return _torchvision(model, options)
+    return _imported(model, options)
+
+
+def _torchvision(model: str, options: dict) -> zoo.Classifier:
+    """A torchvision network with trained weights (its default ones where none are named)."""
+    _, name, *weights = model.split(":")
+    if len(weights) > 1:
+        raise InputError(f"{model}: expected torchvision:NAME or torchvision:NAME:WEIGHTS")
+    network = zoo.build(f"torchvision:{name}", weights=weights[0] if weights else "DEFAULT")
+    for channel, value in (("mean", options["mean"]), ("std", options["std"])):
+        if value is not None:
+            raise InputError(f"--{channel} with {model}: its weights say what they expect; leave it out")
+    return network.eval()
+
+
+def _imported(model: str, options: dict) -> zoo.Classifier:
+    """The user's own module: a factory that is called without arguments, and its weights."""
+    place, *extras = model.removeprefix("import:").split(",")
+    module_name, _, factory_name = place.rpartition(":")
+    if not module_name or not factory_name:
+        raise InputError(f"{model}: expected import:package.module:factory[,weights=FILE.safetensors]")
+    settings = dict(extra.partition("=")[::2] for extra in extras)
+    for name in settings:
+        if name != "weights":
+            raise unknown("setting", name, ["weights"])
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise InputError(f"{model}: {module_name} cannot be imported ({error}); it is looked for here and in the environment") from None
+    factory = getattr(module, factory_name, None)
+    if not callable(factory):
+        raise unknown(f"factory of {module_name}", factory_name, [name for name in vars(module) if callable(vars(module)[name])])
+    network = factory()
+    if "weights" in settings:
+        weights, _ = read_tensors(settings["weights"], "weights")
+        load_weights(network, weights, settings["weights"])
+    return zoo.wrap(network, **{name: value for name, value in options.items() if value}).eval()
+
+
+def classifier_prior(
+    model: str, concentration: tuple[float, ...], foreign: Foreign | None = None, data: str | None = None, root=None
+) -> ClassifierPrior:
+    """The prior of a MODEL's final layer, or one saved by `penult prior --out` (a .safetensors file).
+
+    Args:
+        model: the classifier, or the file.
+        concentration: one number, or one a class.
+        foreign: what a model of one's own does not say itself.
+        data: data set whose activations a strategy measures.
+        root: folder of the data sets.
+    """
+    values = concentration[0] if len(concentration) == 1 else list(concentration)
+    if model.endswith(".safetensors"):
+        return ClassifierPrior.load(model).with_concentration(values)
+    network = classifier(model, foreign)
+    return ClassifierPrior.from_classifier(network, values)

@@ -1,0 +1,63 @@
+"""A table of a paper as data: its cells, the commands that make each, and what was published. Nothing here imports torch."""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import apps.recipes
+from priors.errors import InputError, unknown
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of one paper."""
+
+    title: str
+    """What it shows, and where."""
+    convention: str
+    """What the numbers mean, printed above them."""
+    rows: tuple[str, ...]
+    """Keys of the rows, as on the command line."""
+    columns: tuple[str, ...]
+    """Keys of the columns."""
+    seeds: int
+    """Repetitions of each cell, seeded 0, 1, ..."""
+    metrics: tuple[str, ...]
+    """Names of the scores in a cell's evaluation, as `penult evaluate` prints them."""
+    published: Mapping[tuple[str, str], tuple[float, ...]]
+    """By row and column, the published value of each metric."""
+    commands: Callable[[str, str, int], tuple[str, ...]]
+    """By row, column and seed: the plain commands, in order; the last one evaluates."""
+    run: Callable[[str, str, int], str]
+    """By row, column and seed: the name of the run that is evaluated."""
+    extra: tuple[str, ...] = ()
+    """More scores to print beside, which the paper does not have."""
+
+
+def papers() -> tuple[str, ...]:
+    """The papers with recipes."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(apps.recipes.__path__)))
+
+
+def tables(paper: str) -> Mapping[str, Table]:
+    """The tables of a paper by their number.
+
+    Raises:
+        InputError: no such paper (the nearest is offered).
+    """
+    if paper not in papers():
+        raise unknown("paper", paper, papers())
+    return importlib.import_module(f"apps.recipes.{paper}").TABLES
+
+
+def table(paper: str, number: str) -> Table:
+    """One table.
+
+    Raises:
+        InputError: no such paper or table.
+    """
+    found = tables(paper)
+    if number not in found:
+        raise InputError(f"no recipe for table {number} of {paper}: there is {', '.join(sorted(found))}")
+    return found[number]

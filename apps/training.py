@@ -1,0 +1,111 @@
+"""What every training verb does around the loop: open the run, train or resume, score, conclude."""
+
+import platform
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from apps.config import Optimisation, Where
+from apps.console import say
+from apps.figures import curves
+from apps.image_set import ImageSet
+from apps.loop import fit
+from apps.run import Run
+from apps.session import on_main
+from apps.task import Task
+
+
+def slug(text: str) -> str:
+    """A folder's name: what is not a letter, digit, dot, dash or underscore becomes a dash.
+
+    Example:
+        >>> slug("torchvision:resnet18 on my/photos.npz")
+        'torchvision-resnet18-on-my-photos.npz'
+    """
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")
+
+
+def data_label(name: str) -> str:
+    """A data set's name for a folder's: its own, or the last part of its path without the .npz."""
+    return Path(name).stem if name.endswith(".npz") else Path(name).name
+
+
+def environment(accelerator: Accelerator) -> dict[str, Any]:
+    """Where a run was made: versions, device, processes."""
+    device = accelerator.device
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "processes": accelerator.num_processes,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def train(
+    verb: str,
+    run: Run,
+    identity: dict[str, Any],
+    accelerator: Accelerator,
+    images: ImageSet,
+    build: Callable[[], Task],
+    score: Callable[[Task], dict[str, Any]],
+    optimisation: Optimisation,
+    where: Where,
+    following: str,
+    augmentation=None,
+) -> dict[str, Any]:
+    """Train a task in its run's folder, or resume it, and return the result; a finished run is only reported.
+
+    Args:
+        verb: what made the run, such as "train hvae".
+        run: its folder.
+        identity: the flat configuration that decides its numbers.
+        accelerator: of this process.
+        images: to train on.
+        build: makes the task; called only where there is something to train.
+        score: final numbers of the trained task; called on every process.
+        optimisation: how to train.
+        where: where and how it is shown.
+        following: the command to type next.
+        augmentation: of the images.
+    """
+    on_main(accelerator, lambda: run.open(verb, identity, environment(accelerator)))
+    try:
+        if run.finished:
+            result = run.result()
+            if accelerator.is_main_process:
+                say(f"{run.folder} is finished already ({summary(result)}); nothing was done. Next: {following}")
+            return result
+        task = build()
+        progress = fit(task, images, run, optimisation, where, accelerator, augmentation)
+        scored = score(task)
+        result = {
+            "steps": progress.step,
+            "epochs": round(progress.step * optimisation.batch_size / len(images), 3),
+            "seconds": round(progress.seconds, 1),
+            "stopped early": progress.stopped,
+            "last": progress.metrics,
+            **({"best": progress.best_metrics, "best step": progress.best_step} if progress.best is not None else {}),
+            **scored,
+        }
+        if accelerator.is_main_process:
+            if any("step" in entry for entry in run.metrics()):
+                curves(run.folder / "curves.png", run.metrics(), run.folder.name)
+            run.finish(result)
+            say(f"{run.folder} is done ({summary(result)}). Next: {following}")
+        accelerator.wait_for_everyone()
+        return result
+    finally:
+        run.close()
+
+
+def summary(result: dict[str, Any]) -> str:
+    """The headline numbers of a result."""
+    numbers = {name: value for name, value in result.items() if isinstance(value, float) and name not in ("seconds", "epochs")}
+    head = [f"{result.get('epochs', 0):g} epochs in {result.get('seconds', 0):,.0f} s"]
+    return ", ".join(head + [f"{name} {value:.4f}" for name, value in numbers.items()])

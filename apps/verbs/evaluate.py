@@ -1,0 +1,138 @@
+"""Score a run on test images: accuracy of a classifier, likelihoods of a generator. Prints a table and writes evaluation.json."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import tyro
+
+from apps.config import Foreign, Where
+
+
+@dataclass(frozen=True)
+class Config:
+    """Score a run."""
+
+    model: tyro.conf.Positional[str]
+    """A run's folder; or, with --data, any MODEL that classifies."""
+    data: str | None = None
+    """Data set; unset: the one the run was trained on."""
+    samples: int = 500
+    """Importance samples an image, of a generator."""
+    images: int | None = None
+    """Score the first this many test images only; unset: all."""
+    seed: int = 0
+    """Seed of binarisation and samples."""
+    batch_size: int = 100
+    """Images at a time; part of what the seed means."""
+    foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
+    where: tyro.conf.OmitArgPrefixes[Where] = field(default_factory=Where)
+
+
+def main(config: Config) -> None:
+    """Score and write."""
+    from apps import datasets, models
+    from apps.run import Run
+    from apps.session import start
+    from priors.errors import InputError
+
+    for flag, value in (("--samples", config.samples), ("--batch-size", config.batch_size), ("--images", config.images)):
+        if value is not None and value < 1:
+            raise InputError(f"{flag} {value}: expected 1 or more")
+    run = Run(config.model) if models.is_run(config.model) else None
+    data = config.data or (run.config()["config"]["data"] if run else None)
+    if data is None:
+        raise InputError(f"which images to score {config.model} on: give --data")
+    kind = models.kind_of(run) if run else "classifier"
+    accelerator = start(config.where, work="small" if kind == "hvae" else "large")
+    size = run.config()["config"].get("image_size") if run else None
+    images = datasets.load(data, "test", root=config.where.data_root, image_size=size)
+    if config.images is not None:
+        images = images.subset(range(min(config.images, len(images))))
+    score = _generator if kind == "hvae" else _classifier
+    entry = score(config, run, images, accelerator)
+    if run is not None and accelerator.is_main_process:
+        _record(run.folder / "evaluation.json", {"data": data, "data_digest": images.digest, **entry})
+
+
+def _generator(config: Config, run, images, accelerator) -> dict:
+    from apps.console import table
+    from apps.figures import reconstructions
+    from apps.likelihood import likelihood, reconstruct
+    from apps.models import generator_run
+    from apps.session import sweeping
+
+    model = generator_run(run.folder).to(accelerator.device)
+    scored = likelihood(
+        model, images, sweeping(accelerator, progress=True), config.samples, config.seed, config.batch_size
+    )
+    if accelerator.is_main_process:
+        table(
+            f"{run.folder.name}: {model.title}, sphere in R^{model.dim}, {scored.images:,} test images, K = {scored.samples}",
+            ("quantity", "nats", "standard error"),
+            [(name, f"{mean.value:.2f}", f"{mean.error:.2f}") for name, mean in rows(scored)],
+            "q(z|x, i)" if model.encoder_label else "encoder q(z|x); means over binarised images",
+        )
+        some = images.subset(range(min(10, len(images))))
+        pixels, labels = (some.images.float() / 255).to(accelerator.device), some.labels.to(accelerator.device)
+        reconstructions(run.folder / "reconstructions.png", pixels.cpu(), reconstruct(model, pixels, labels).cpu())
+    protocol = {"images": scored.images, "samples": scored.samples, "seed": scored.seed, "batch_size": config.batch_size}
+    return protocol | {"scores": {name: asdict(mean) for name, mean in rows(scored)}}
+
+
+def rows(scored) -> list:
+    """The quantities of a likelihood by the names they are printed under."""
+    named = [
+        ("ELBO", scored.elbo),
+        ("ELBO with log p(i)", scored.elbo_joint),
+        ("reconstruction", scored.reconstruction),
+        ("KL", scored.divergence),
+        ("log p(x|i)", scored.given_label),
+        ("log p(x,i)", scored.joint),
+        ("log p(x)", scored.marginal),
+    ]
+    return [(name, mean) for name, mean in named if mean is not None]
+
+
+def _classifier(config: Config, run, images, accelerator) -> dict:
+    from apps.classification import scores
+    from apps.console import table
+    from apps.models import classifier
+    from apps.session import sweeping
+    from priors.errors import InputError
+
+    network = classifier(config.model, config.foreign).to(accelerator.device)
+    if images.classes > len(network.class_names):
+        raise InputError(f"{images.name} has {images.classes} classes and {config.model} {len(network.class_names)}: they must agree")
+    scored = scores(network, sweeping(accelerator, progress=True), images)
+    labels = images.labels.cpu()
+    entry = {
+        "images": len(images),
+        "scores": {
+            "accuracy": float(scored["accuracy"].mean()),
+            "cross-entropy": float(scored["cross-entropy"].mean()),
+            "accuracy by class": {
+                name: float(scored["accuracy"][labels == label].mean())
+                for label, name in enumerate(images.class_names)
+                if bool((labels == label).any())
+            },
+        },
+    }
+    if accelerator.is_main_process:
+        by_class = entry["scores"]["accuracy by class"]
+        table(
+            f"{config.model} on {images.name}: {len(images):,} test images",
+            ("class", "accuracy"),
+            [*((name, f"{value:.2%}") for name, value in by_class.items()), ("all", f"{entry['scores']['accuracy']:.2%}")],
+            f"cross-entropy {entry['scores']['cross-entropy']:.4f} nats",
+        )
+    return entry
+
+
+def _record(path: Path, entry: dict) -> None:
+    """Add an evaluation to the run's, in place of an earlier one by the same protocol."""
+    from priors.storage import read_json, write_json
+
+    kept = read_json(path, "evaluations") if path.exists() else []
+    protocol = {name: value for name, value in entry.items() if name != "scores"}
+    kept = [old for old in kept if {name: value for name, value in old.items() if name != "scores"} != protocol]
+    write_json(path, [*kept, entry])

@@ -1,0 +1,64 @@
+"""Read the von Mises-Fisher prior off a classifier's final layer: a table of its classes, and a file to keep it in."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tyro
+
+from apps.config import Foreign, Where
+
+
+@dataclass(frozen=True)
+class Config:
+    """Read off a prior."""
+
+    model: tyro.conf.Positional[str]
+    """The classifier: a MODEL, see penult --help."""
+    concentration: tuple[str, ...] = ("20",)
+    """One number, one a class, or a strategy: norms (||w_i|| times the mean activation norm on --data)."""
+    data: str | None = None
+    """Data set that a strategy measures activations on; unset: the one the run was trained on."""
+    out: Path | None = None
+    """File to write the prior to, ending in .safetensors."""
+    overwrite: bool = False
+    """Whether --out may replace a file."""
+    foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
+    where: tyro.conf.OmitArgPrefixes[Where] = field(default_factory=Where)
+
+
+def main(config: Config) -> None:
+    """Print the table, and write the file where one is asked for."""
+    from apps.console import say, table
+    from apps.models import classifier_prior
+    from apps.session import start
+    from priors.errors import InputError
+
+    out = config.out
+    if out is not None:
+        if out.suffix != ".safetensors":
+            raise InputError(f"--out {out}: a prior is a .safetensors file; give a name that ends so")
+        if out.exists() and not config.overwrite:
+            raise InputError(f"--out {out} exists: choose another name, or add --overwrite")
+    accelerator = start(config.where)
+    prior = classifier_prior(config.model, config.concentration, config.foreign, config.data, config.where.data_root, accelerator)
+    if not accelerator.is_main_process:
+        return
+    table(
+        f"{config.model}: {prior.classes} classes on the unit sphere of R^{prior.dim}",
+        ("class", "|w|", "concentration", "mean resultant length", "nearest class", "cosine"),
+        [
+            (
+                row.class_name,
+                f"{row.weight_norm:.3f}",
+                f"{row.concentration:.4g}",
+                f"{row.mean_resultant_length:.3f}",
+                row.nearest,
+                f"{row.cosine:.3f}",
+            )
+            for row in prior.class_table()
+        ],
+        "|w|: norm of the final layer's weight; cosine: between the mean directions",
+    )
+    if out is not None:
+        prior.save(out)
+        say(f"prior in {out}")

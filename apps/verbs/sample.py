@@ -1,0 +1,54 @@
+"""Draw images from a trained generator: a grid, a folder of pictures, or one .npz; the run's folder is all it needs.
+
+Each picture depends on the seed, its class and its number alone, not on how many are drawn with it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Config:
+    """Draw images."""
+
+    run: tyro.conf.Positional[Path]
+    """Folder of a finished generator run."""
+    labels: str | None = None
+    """Classes to draw, such as 0-9 or 0,3,7 or cat,dog; unset: all. Not for an unconditional model."""
+    n: int = 8
+    """Images a class; of an unconditional model, images in all."""
+    seed: int = 0
+    """Seed of the draws."""
+    out: Path = Path("samples.png")
+    """A picture (grid), a folder (one PNG an image, by class), or an .npz (images, labels, classes)."""
+    concentration: float | None = None
+    """Concentration of the class prior instead of the trained one: larger is more typical and less varied."""
+    device: str = "auto"
+    """auto takes a GPU where there is one; or cpu."""
+
+
+def main(config: Config) -> None:
+    """Draw and write."""
+    import torch
+
+    from apps.console import say
+    from apps.models import generator_run
+    from apps.sampling import parse_labels, write
+    from priors.errors import InputError
+
+    if config.n < 1:
+        raise InputError(f"--n {config.n}: expected 1 or more")
+    if config.concentration is not None and not 0 <= config.concentration < float("inf"):
+        raise InputError(f"--concentration {config.concentration}: expected a number of 0 or more")
+    device = "cuda" if config.device == "auto" and torch.cuda.is_available() else "cpu"
+    model = generator_run(config.run).to(device)
+    if model.conditional:
+        labels = parse_labels(config.labels, model.class_names)
+    elif config.labels is not None:
+        raise InputError(f"{config.run} is an unconditional {model.title}: leave out --labels; --n is then the number of images")
+    else:
+        labels = None
+    count = write(model, labels, config.n, config.seed, config.out, config.concentration)
+    say(f"{count} images in {config.out}")

@@ -1,0 +1,108 @@
+"""Train an HVAE, HVAE-C or HVAE-L on binarised images; the same command again resumes it.
+
+The defaults are those of the S-VAE's authors where the paper is silent (KL warm-up, early stopping by the bound on held-out images) and
+a cosine decay of the learning rate.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import tyro
+
+from apps.config import Data, Optimisation, Where, identity
+
+
+def _protocol() -> Optimisation:
+    return Optimisation(epochs=220, schedule="cosine", final_lr=0.05, patience=50)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Train a hyperspherical variational autoencoder."""
+
+    data: tyro.conf.OmitArgPrefixes[Data] = field(default_factory=Data)
+    variant: Literal["hvae", "hvae-c", "hvae-l"] = "hvae-l"
+    """hvae: unconditional; hvae-c: the label beside z; hvae-l: z from the classifier's prior."""
+    latent_dim: int = 10
+    """d: the latent sphere is S^d in R^(d+1), or S^(d-1) in R^d with --convention ambient."""
+    convention: Literal["sphere", "ambient"] = "sphere"
+    """What --latent-dim counts: the dimensions of the sphere, or of the space around it."""
+    classifier: str | None = None
+    """Model whose final layer is the prior of hvae-l."""
+    concentration: tuple[float, ...] = (20.0,)
+    """Concentration of the prior: one number, or one a class."""
+    encoder_label: bool = False
+    """Whether the encoder sees the label, q(z|x, i) instead of q(z|x)."""
+    label_term: bool = True
+    """Whether the reported bound holds log p(i), as equations 11 and 12 do; it moves no gradient."""
+    hidden: tuple[int, ...] = (256, 128)
+    """Widths of the encoder's layers; the decoder has them in reverse."""
+    kl_warmup: float = 30.0
+    """Epochs over which the weight of the divergence rises to 1."""
+    optimisation: tyro.conf.OmitArgPrefixes[Optimisation] = field(default_factory=_protocol)
+    where: tyro.conf.OmitArgPrefixes[Where] = field(default_factory=Where)
+
+
+def main(config: Config) -> None:
+    """Train, or resume, or say that it is done."""
+    import torch
+
+    from apps import datasets
+    from apps.generators.hvae import VARIANTS
+    from apps.generators.hvae_training import HVAETraining
+    from apps.image_set import split_validation
+    from apps.models import classifier_prior
+    from apps.run import Run
+    from apps.seeds import derive
+    from apps.session import start
+    from apps.training import data_label, slug, train
+    from priors.errors import InputError
+
+    where, optimisation, name = config.where, config.optimisation, config.data.data
+    if config.variant == "hvae-l" and config.classifier is None:
+        raise InputError(
+            "--variant hvae-l needs --classifier MODEL, whose final layer is its prior: train one with penult train classifier "
+            f"--data {name} --arch mlp --penultimate {config.latent_dim + (config.convention == 'sphere')}"
+        )
+    if config.variant != "hvae-l" and config.classifier is not None:
+        raise InputError(f"--classifier {config.classifier} is for --variant hvae-l: leave it out with {config.variant}")
+    if config.kl_warmup < 0:
+        raise InputError(f"--kl-warmup {config.kl_warmup}: expected 0 epochs or more")
+    accelerator = start(where, precision=optimisation.precision, work="small")
+    images = datasets.load(name, "train", root=where.data_root, image_size=config.data.image_size)
+    digest = images.digest
+    count = len(images) // 6 if config.data.validation is None else config.data.validation
+    validation = None
+    if count:
+        images, validation = split_validation(images, count, optimisation.seed)
+    dim = config.latent_dim + (config.convention == "sphere")
+    options = {}
+    if config.variant == "hvae-l":
+        options["prior"] = classifier_prior(config.classifier, config.concentration, root=where.data_root)
+        if set(options["prior"].class_names) != set(images.class_names):
+            raise InputError(
+                f"the classes of {config.classifier} ({', '.join(options['prior'].class_names[:3])}, ...) are not those of {name} "
+                f"({', '.join(images.class_names[:3])}, ...): train a classifier on this data set"
+            )
+    torch.manual_seed(derive(optimisation.seed, "weights"))
+    model = VARIANTS[config.variant](
+        images.image_shape, dim, images.class_names, config.hidden, encoder_label=config.encoder_label, **options
+    )
+    run = Run(
+        where.runs
+        / (where.name or slug(f"{data_label(name)}-{config.variant}-d{config.latent_dim}-seed{optimisation.seed}"))
+    )
+    warmup_steps = round(config.kl_warmup * len(images) / optimisation.batch_size)
+    prior_digest = {"prior_digest": options["prior"].digest} if options else {}
+    train(
+        verb="train hvae",
+        run=run,
+        identity=identity(config) | {"data_digest": digest} | prior_digest,
+        accelerator=accelerator,
+        images=images,
+        build=lambda: HVAETraining(model, optimisation.seed, validation, warmup_steps, config.label_term),
+        score=lambda task: {},
+        optimisation=optimisation,
+        where=where,
+        following=f"penult sample {run.folder} --out grid.png, or penult evaluate {run.folder}",
+    )
