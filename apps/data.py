@@ -1,7 +1,9 @@
 """Batches of images on the device: any batch of an endless training stream by its number, or a whole set in order."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int64
@@ -10,7 +12,7 @@ from torch import Tensor
 from apps.augment import Augmentation
 from apps.datasets.image_files import ImageFiles
 from apps.image_set import ImageSet
-from apps.seeds import generator
+from apps.order import Order
 from priors.errors import InputError
 
 
@@ -42,9 +44,6 @@ class Batches:
     Every batch is full; one that reaches over the end of an epoch goes on in the next; an epoch visits each image
     exactly once, over all processes. What `at(i)` gives depends on the seed, the set and i alone, so a run can go on
     anywhere, and neither order nor augmentation depends on the number of processes, of which each takes its slice.
-
-    Orders and views are drawn once an epoch for the whole set and brought to the device then; the last two epochs are
-    kept.
     """
 
     def __init__(
@@ -78,112 +77,62 @@ class Batches:
         """
         if not len(images):
             raise InputError(f"{images.name} ({images.split}) holds no images to train on")
-        if not 0 <= rank < world_size:
-            raise InputError(f"rank {rank} of {world_size} processes: expected 0 to {world_size - 1}")
         self.images = images.to(device)
-        self.batch_size, self.seed, self.augmentation = batch_size, seed, augmentation
-        self.rank, self.world_size = rank, world_size
-        self.device, self.channels_last = self.images.labels.device, channels_last
-        self._share(1)
-        self._epochs: dict[int, tuple[Tensor, Tensor]] = {}
-        self._zero = torch.zeros(1, dtype=torch.int64, device=self.device)
-        self._decoded = _Lookahead(self, workers) if isinstance(self.images.images, ImageFiles) else None
+        self.batch_size, self.augmentation, self.channels_last = batch_size, augmentation, channels_last
+        self.device = self.images.labels.device
+        drawing = partial(
+            Order, len(images), batch_size, seed, augmentation=augmentation, rank=rank, world_size=world_size
+        )
+        self.order = drawing(device=self.device)
+        self._decoded = None
+        if isinstance(images.images, ImageFiles):
+            self._decoded = _Lookahead(images.images, drawing(), workers, pin_memory=self.device.type == "cuda")
 
     def at(self, number: int, micro: int = 0, accumulate: int = 1) -> Batch:
         """This process's slice of global batch `number`, or of its part `micro` where it is cut into `accumulate`.
 
         Raises:
-            InputError: the batch size is not divisible by `world_size * accumulate`.
+            InputError: there is no such batch or part, or the batch size is not divisible by `world_size * accumulate`.
         """
-        start, share = self._start(number, micro, accumulate)
-        index, view = self._drawn(start, start + share)
+        index, view = self.order.at(number, micro, accumulate)
         images = self.images
         if self._decoded is None:
             pixels = images.images.index_select(0, index)
         else:
             pixels = self._decoded.take((number, micro, accumulate)).to(self.device, non_blocking=True)
-        return _batch(
-            pixels, images.labels.index_select(0, index), index, view, number, self.augmentation, self.channels_last
-        )
+        labels = images.labels.index_select(0, index)
+        return _batch(pixels, labels, index, view, number, self.augmentation, self.channels_last)
 
-    def steps(self, epochs: float) -> int:
+    def steps(self, epochs: int | float) -> int:
         """How many batches it takes to have gone through the set `epochs` times."""
-        return -int(-epochs * len(self.images) // self.batch_size)
+        return math.ceil(epochs * len(self.images) / self.batch_size)
 
     def epochs(self, number: int) -> float:
         """How often the set has been gone through when batch `number` begins."""
         return number * self.batch_size / len(self.images)
 
-    def _share(self, accumulate: int) -> int:
-        """How many images a process takes of a micro-batch."""
-        parts = self.world_size * accumulate
-        if self.batch_size < 1 or accumulate < 1 or self.batch_size % parts:
-            raise InputError(
-                f"batch size {self.batch_size} given for {self.world_size} process(es) and {accumulate} accumulated "
-                f"step(s): expected a positive multiple of {max(parts, 1)}"
-            )
-        return self.batch_size // parts
-
-    def _start(self, number: int, micro: int, accumulate: int) -> tuple[int, int]:
-        """Where this process's slice begins in the endless stream, and how long it is."""
-        share = self._share(accumulate)
-        if number < 0 or not 0 <= micro < accumulate:
-            raise InputError(f"micro-batch {micro} of {accumulate} of batch {number}: no such batch")
-        return number * self.batch_size + (micro * self.world_size + self.rank) * share, share
-
-    def _drawn(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """Positions in the set and views, for the places `start` to `stop` of the endless stream."""
-        parts = []
-        while start < stop:
-            epoch, offset = divmod(start, len(self.images))
-            length = min(stop - start, len(self.images) - offset)
-            order, views = self._epoch(epoch)
-            view = self._zero.expand(length) if self.augmentation is None else views[offset : offset + length]
-            parts.append((order[offset : offset + length], view))
-            start += length
-        if len(parts) == 1:
-            return parts[0]
-        return torch.cat([order for order, _ in parts]), torch.cat([view for _, view in parts])
-
-    def _epoch(self, epoch: int) -> tuple[Tensor, Tensor]:
-        """The order of an epoch and the view of each place in it, on the device."""
-        if epoch not in self._epochs:
-            count = len(self.images)
-            order = torch.randperm(count, generator=generator("cpu", self.seed, "order", epoch))
-            views = order[:0]
-            if self.augmentation is not None:
-                views = self.augmentation.draw(count, generator("cpu", self.seed, "augment", epoch))
-            if self.device.type == "cuda":
-                order, views = (drawn.pin_memory().to(self.device, non_blocking=True) for drawn in (order, views))
-            else:
-                order, views = order.to(self.device), views.to(self.device)
-            while len(self._epochs) > 1:
-                del self._epochs[min(self._epochs)]
-            self._epochs[epoch] = order, views
-        return self._epochs[epoch]
-
 
 class _Lookahead:
-    """Decodes the batches of a `Batches` ahead, while they are asked for in order; starts anew where they are not."""
+    """Decodes batches ahead, as long as they are asked for in order; starts anew where they are not."""
 
-    def __init__(self, batches: Batches, workers: int | None):
-        self.batches, self.workers = batches, workers
+    def __init__(self, files: ImageFiles, order: Order, workers: int | None, pin_memory: bool):
+        # The order is one of its own on the CPU: to read positions off a GPU would be to wait for it.
+        self.files, self.order, self.workers, self.pin_memory = files, order, workers, pin_memory
         self.stream: Iterator[Tensor] = iter(())
         self.expected: tuple[int, int, int] | None = None
 
     def take(self, place: tuple[int, int, int]) -> Tensor:
         if place != self.expected:
-            self.stream = self.batches.images.images.stream(
-                self._positions(place), self.workers, pin_memory=self.batches.device.type == "cuda"
-            )
+            self.stream = self.files.stream(_positions(self.order, place), self.workers, self.pin_memory)
         self.expected = _following(place)
         return next(self.stream)
 
-    def _positions(self, place: tuple[int, int, int]) -> Iterator[list[int]]:
-        while True:
-            start, share = self.batches._start(*place)
-            yield self.batches._drawn(start, start + share)[0].tolist()
-            place = _following(place)
+
+def _positions(order: Order, place: tuple[int, int, int]) -> Iterator[list[int]]:
+    """The positions of a slice and of all that follow; no method, so that dropping a stream ends its workers at once."""
+    while True:
+        yield order.at(*place)[0].tolist()
+        place = _following(place)
 
 
 def _following(place: tuple[int, int, int]) -> tuple[int, int, int]:

@@ -3,14 +3,21 @@
 import importlib
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+from accelerate import Accelerator
+
+from apps import datasets
 from apps.config import Foreign
 from apps.generators import hvae
 from apps.generators.hvae import HypersphericalVAE
 from apps.run import Run
+from apps.sweep import sweep
 from priors import zoo
 from priors.classifier_prior import ClassifierPrior
+from priors.concentration import STRATEGIES
 from priors.errors import InputError, unknown
 from priors.storage import load_weights, read_json, read_tensors
 
@@ -122,19 +129,62 @@ def _imported(model: str, options: dict) -> zoo.Classifier:
 
 
 def classifier_prior(
-    model: str, concentration: tuple[float, ...], foreign: Foreign | None = None, data: str | None = None, root=None
+    model: str,
+    concentration: Sequence[str | float],
+    foreign: Foreign | None = None,
+    *,
+    data: str | None = None,
+    root: Path | None = None,
+    accelerator: Accelerator | None = None,
 ) -> ClassifierPrior:
     """The prior of a MODEL's final layer, or one saved by `penult prior --out` (a .safetensors file).
 
     Args:
         model: the classifier, or the file.
-        concentration: one number, or one a class.
+        concentration: one number, one a class, or the name of a strategy that measures activations.
         foreign: what a model of one's own does not say itself.
-        data: data set whose activations a strategy measures.
+        data: data set whose training images a strategy runs through the network; None for the one the run was trained on.
         root: folder of the data sets.
+        accelerator: of this process, for the strategies.
+
+    Raises:
+        InputError: no such model, a concentration that cannot be, or a strategy without data.
     """
-    values = concentration[0] if len(concentration) == 1 else list(concentration)
-    if model.endswith(".safetensors"):
+    values = _concentrations(concentration)
+    if model.endswith(".safetensors") and is_run(model):
+        if isinstance(values, str):
+            raise InputError(f"--concentration {values} with the prior in {model}: it has no network to measure; give numbers")
         return ClassifierPrior.load(model).with_concentration(values)
     network = classifier(model, foreign)
-    return ClassifierPrior.from_classifier(network, values)
+    if not isinstance(values, str):
+        return ClassifierPrior.from_classifier(network, values)
+    if data is None and not is_run(model):
+        raise InputError(f"--concentration {values} measures activations of {model}: give --data")
+    if values not in STRATEGIES:
+        raise unknown("concentration strategy", values, STRATEGIES, "or give a number, or one a class")
+    name = data or Run(model).config()["config"]["data"]
+    images = datasets.load(name, "train", root=root)
+    device = accelerator.device if accelerator else torch.device("cpu")
+    network = network.to(device)
+    swept = sweep(
+        images,
+        lambda batch: {"activations": network.penultimate(batch.images), "labels": batch.labels},
+        accelerator=accelerator,
+        description="activations",
+    )
+    return ClassifierPrior.from_classifier(network.cpu(), values, **swept)
+
+
+def _concentrations(given: Sequence[str | float]) -> float | list[float] | str:
+    """A number, numbers or a strategy's name from the command line's words."""
+    numbers = []
+    for word in given:
+        try:
+            numbers.append(float(word))
+        except ValueError:
+            if len(given) > 1:
+                raise InputError(f"--concentration {' '.join(map(str, given))}: give numbers, or one strategy") from None
+            return str(word)
+    if not numbers:
+        raise InputError("--concentration without a value: give one number, one a class, or a strategy such as norms")
+    return numbers[0] if len(numbers) == 1 else numbers

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,16 @@ def read_tensors(path: str | Path, what: str = "weights") -> tuple[dict[str, tor
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is not readable as {what}: truncated, or not a safetensors file ({error})") from None
+
+
+def digest_of(tensors: Mapping[str, torch.Tensor]) -> str:
+    """16 hexadecimal digits that name the content of tensors: their names, types, shapes and values."""
+    hashed = blake2b(digest_size=8)
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        hashed.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        hashed.update(tensor.flatten().view(torch.uint8).numpy())
+    return hashed.hexdigest()
 
 
 def load_weights(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], source: object) -> None:

@@ -71,8 +71,19 @@ DATASETS: dict[str, DatasetInfo] = {
         DatasetInfo("fashion-mnist", "articles of clothing", (1, 28, 28), _FASHION, 60000, 10000, "FashionMNIST"),
         DatasetInfo("kmnist", "cursive Japanese characters", (1, 28, 28), _KANA, 60000, 10000, "KMNIST"),
         DatasetInfo("svhn", "house numbers in street views", (3, 32, 32), _DIGITS, 73257, 26032, "SVHN"),
-        DatasetInfo("cifar10", "photographs of 10 kinds of things", (3, 32, 32), _CIFAR10, 50000, 10000, "CIFAR10", "crop+flip"),
-        DatasetInfo("cifar100", "photographs of 100 kinds of things", (3, 32, 32), _CIFAR100, 50000, 10000, "CIFAR100", "crop+flip"),
+        DatasetInfo(
+            "cifar10", "photographs of 10 kinds of things", (3, 32, 32), _CIFAR10, 50000, 10000, "CIFAR10", "crop+flip"
+        ),
+        DatasetInfo(
+            "cifar100",
+            "photographs of 100 kinds of things",
+            (3, 32, 32),
+            _CIFAR100,
+            50000,
+            10000,
+            "CIFAR100",
+            "crop+flip",
+        ),
     )
 }
 

@@ -24,8 +24,8 @@ class ImageFiles:
         folder: what the paths are relative to.
         paths: the files, in order, with "/" between the parts.
         image_shape: (channels, height, width) of a decoded image; 1 channel is grey, 3 are RGB.
-        resized: whether images of another size are brought to this one (shorter side resized, then the centre cut out)
-            rather than refused.
+        resized: whether images of another size are brought to this one, then square (shorter side resized, centre cut
+            out), rather than refused.
     """
 
     folder: Path
@@ -72,7 +72,7 @@ class ImageFiles:
                     f"{path} is {image.height}x{image.width}, but the images of this set are {height}x{width}: "
                     "give an image size (--image-size) to bring all to one"
                 )
-            image = _centre(image, height, width)
+            image = _centre(image, height)
         pixels = np.array(image, dtype=np.uint8).reshape(height, width, channels)
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
@@ -132,13 +132,13 @@ def channels_of(image: Image.Image, path: Path) -> int:
     return 1 if image.mode in ("1", "L", "LA") else 3
 
 
-def _centre(image: Image.Image, height: int, width: int) -> Image.Image:
-    """Resize so that the image just covers `height` x `width`, and cut out the centre."""
-    scale = max(height / image.height, width / image.width)
-    size = (max(width, round(image.width * scale)), max(height, round(image.height * scale)))
-    image = image.resize(size, Image.Resampling.BILINEAR)
-    left, top = (size[0] - width) // 2, (size[1] - height) // 2
-    return image.crop((left, top, left + width, top + height))
+def _centre(image: Image.Image, size: int) -> Image.Image:
+    """Resize the shorter side to `size` and cut out the centre, with the rounding of torchvision's Resize and CenterCrop."""
+    short = min(image.size)
+    width, height = (int(size * side / short) for side in image.size)
+    image = image.resize((width, height), Image.Resampling.BILINEAR)
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    return image.crop((left, top, left + size, top + size))
 
 
 class _Decoded(Dataset):

@@ -6,10 +6,11 @@ the S-VAE (arXiv 1804.00891): fully connected, input - 256 - 128 - latent - 128 
 The latent z is a unit vector of R^m; q(z|x) = vMF(mu(x), kappa(x)) with kappa = 1 + softplus(.). All KL divergences are exact.
 """
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from priors import ClassifierPrior, VonMisesFisher
-from priors.bessel import kl_to_uniform, log_normaliser_ratio, log_sphere_area
+from priors.bessel import kl_to_uniform, log_sphere_area
+from priors.classifier_prior import Provenance
 from priors.errors import InputError, unknown
 from priors.transport import rsample
 
@@ -299,24 +301,14 @@ class HVAEL(HypersphericalVAE):
             )
         if prior.classes != len(self.class_names):
             raise InputError(f"the classifier's prior has {prior.classes} classes and the data {len(self.class_names)}: they must agree")
-        self.register_buffer("prior_weight", prior.weight.detach().float().clone())
-        self.register_buffer("prior_concentration", prior.concentration.detach().float().clone())
-        self.provenance = dict(prior.provenance)
+        self.prior = copy.deepcopy(prior).float()
 
     def description(self) -> dict:
         """How to build this model again; the prior's tensors are among the weights."""
-        return super().description() | {"prior": self.provenance}
-
-    @property
-    def prior(self) -> ClassifierPrior:
-        """The prior, as it was given."""
-        return ClassifierPrior.from_weight(
-            self.prior_weight, self.prior_concentration, class_names=self.class_names, provenance=self.provenance
-        )
+        return super().description() | {"prior": asdict(self.prior.provenance)}
 
     def _of(self, labels: Tensor) -> VonMisesFisher:
-        direction = F.normalize(self.prior_weight, dim=-1)
-        return VonMisesFisher(direction[labels], self.prior_concentration[labels], validate_args=False)
+        return VonMisesFisher(self.prior.loc[labels], self.prior.concentration[labels], validate_args=False)
 
     def divergence(self, posterior, labels):
         """KL(vMF || vMF) to the class's prior."""
@@ -330,9 +322,7 @@ class HVAEL(HypersphericalVAE):
 
     def _likelihoods(self, images, labels, z, log_q, reconstruction):
         own = self._of(labels).log_prob(z)
-        cosines = z @ F.normalize(self.prior_weight, dim=-1).T
-        kappa = self.prior_concentration
-        every = kappa * cosines - log_normaliser_ratio(self.dim, kappa) + self.log_uniform
+        every = self.prior.log_prob(z)
         marginal = torch.logsumexp(every, -1) - math.log(len(self.class_names))
         return reconstruction + own - log_q, reconstruction + marginal - log_q
 
@@ -352,14 +342,13 @@ def rebuild(description: dict, weights: dict[str, Tensor]) -> HypersphericalVAE:
         if variant not in VARIANTS:
             raise unknown("variant", variant, VARIANTS)
         if VARIANTS[variant] is HVAEL:
-            options["prior"] = ClassifierPrior.from_weight(
-                weights["prior_weight"],
-                weights["prior_concentration"],
-                class_names=description["class_names"],
-                provenance=description["prior"],
+            prior = ClassifierPrior.from_weight(
+                weights["prior.weight"], weights["prior.concentration"], weights.get("prior.bias"), description["class_names"]
             )
-    except KeyError as error:
-        raise InputError(f"the model's description or weights lack {error}: not written by this program, or damaged") from None
+            prior.provenance = Provenance(**description["prior"])
+            options["prior"] = prior
+    except (KeyError, TypeError) as error:
+        raise InputError(f"the model's description or weights do not fit together ({error!r}): not written by this program, or damaged") from None
     return VARIANTS[variant](**options)
 
 
@@ -372,7 +361,7 @@ def _perceptron(widths: Sequence[int]) -> nn.Sequential:
 
 
 def _to_uniform(posterior: VonMisesFisher) -> Tensor:
-    return kl_to_uniform(posterior.dim, posterior.concentration)
+    return kl_to_uniform(posterior.event_shape[0], posterior.concentration)
 
 
 def _uniform(model: HypersphericalVAE, labels: Tensor, generator, concentration) -> Tensor:

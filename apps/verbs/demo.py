@@ -75,7 +75,7 @@ def main(config: Config) -> None:
                 variant=variant,
                 latent_dim=config.latent_dim,
                 classifier=classifier if variant == "hvae-l" else None,
-                concentration=(config.concentration,),
+                concentration=(str(config.concentration),),
                 kl_warmup=epochs / 8,
                 optimisation=steps,
                 where=named(variant),

@@ -40,7 +40,14 @@ def main(config: Config) -> None:
         if out.exists() and not config.overwrite:
             raise InputError(f"--out {out} exists: choose another name, or add --overwrite")
     accelerator = start(config.where)
-    prior = classifier_prior(config.model, config.concentration, config.foreign, config.data, config.where.data_root, accelerator)
+    prior = classifier_prior(
+        config.model,
+        config.concentration,
+        config.foreign,
+        data=config.data,
+        root=config.where.data_root,
+        accelerator=accelerator,
+    )
     if not accelerator.is_main_process:
         return
     table(
@@ -48,8 +55,8 @@ def main(config: Config) -> None:
         ("class", "|w|", "concentration", "mean resultant length", "nearest class", "cosine"),
         [
             (
-                row.class_name,
-                f"{row.weight_norm:.3f}",
+                row.name,
+                f"{row.norm:.3f}",
                 f"{row.concentration:.4g}",
                 f"{row.mean_resultant_length:.3f}",
                 row.nearest,

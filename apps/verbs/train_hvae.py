@@ -29,8 +29,8 @@ class Config:
     """What --latent-dim counts: the dimensions of the sphere, or of the space around it."""
     classifier: str | None = None
     """Model whose final layer is the prior of hvae-l."""
-    concentration: tuple[float, ...] = (20.0,)
-    """Concentration of the prior: one number, or one a class."""
+    concentration: tuple[str, ...] = ("20",)
+    """Concentration of the prior: one number, one a class, or a strategy such as norms."""
     encoder_label: bool = False
     """Whether the encoder sees the label, q(z|x, i) instead of q(z|x)."""
     label_term: bool = True
@@ -57,6 +57,7 @@ def main(config: Config) -> None:
     from apps.session import start
     from apps.training import data_label, slug, train
     from priors.errors import InputError
+    from priors.storage import digest_of
 
     where, optimisation, name = config.where, config.optimisation, config.data.data
     if config.variant == "hvae-l" and config.classifier is None:
@@ -78,7 +79,9 @@ def main(config: Config) -> None:
     dim = config.latent_dim + (config.convention == "sphere")
     options = {}
     if config.variant == "hvae-l":
-        options["prior"] = classifier_prior(config.classifier, config.concentration, root=where.data_root)
+        options["prior"] = classifier_prior(
+            config.classifier, config.concentration, root=where.data_root, accelerator=accelerator
+        )
         if set(options["prior"].class_names) != set(images.class_names):
             raise InputError(
                 f"the classes of {config.classifier} ({', '.join(options['prior'].class_names[:3])}, ...) are not those of {name} "
@@ -93,7 +96,7 @@ def main(config: Config) -> None:
         / (where.name or slug(f"{data_label(name)}-{config.variant}-d{config.latent_dim}-seed{optimisation.seed}"))
     )
     warmup_steps = round(config.kl_warmup * len(images) / optimisation.batch_size)
-    prior_digest = {"prior_digest": options["prior"].digest} if options else {}
+    prior_digest = {"prior_digest": digest_of(options["prior"].state_dict())} if options else {}
     train(
         verb="train hvae",
         run=run,
