@@ -1,0 +1,278 @@
+"""Named activations of any module, from one ordinary forward pass, and the linear layer that a classifier ends with."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor, nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+
+from priors.errors import InputError, unknown
+
+# What wrappers put between a module and its own name: compiled, sharded and checkpointed modules.
+_WRAPPED = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+_NAME = re.compile(r"(?P<module>.*?)(?::(?P<end>input|output))?(?:#(?P<call>[1-9][0-9]*))?")
+
+
+class Taps(Mapping):
+    """The activations of the last forward pass, by the names they were asked for.
+
+    Reading one raises `InputError` if it was not computed, if its module ran several times and the name does not say
+    which call is meant, or if a later operation overwrote it.
+    """
+
+    def __init__(self, names: Sequence[str]):
+        self._names = tuple(names)
+        self._calls: dict[str, list[tuple[Tensor, int | None]]] = defaultdict(list)
+        self._finished = False
+
+    def __getitem__(self, name: str) -> Shaped[Tensor, "..."]:
+        if name not in self._names:
+            raise unknown("tap", name, self._names, "only the names given to tap() are kept")
+        site, call = _site(name)
+        calls = self._calls.get(site, [])
+        if not calls:
+            raise InputError(f"no activation {name!r}: the module was not called in the last forward pass")
+        if call is None and len(calls) > 1:
+            choices = ", ".join(f"{site}#{n}" for n in range(1, len(calls) + 1))
+            raise InputError(f"{name!r} was called {len(calls)} times in one forward pass: say which of {choices}")
+        if call is not None and call > len(calls):
+            raise InputError(f"no activation {name!r}: {site!r} was called {len(calls)} times in the last forward pass")
+        tensor, version = calls[(call or 1) - 1]
+        if version is not None and tensor._version != version:
+            raise InputError(
+                f"the activation {name!r} was overwritten in place after it was computed (as F.relu(..., inplace=True)"
+                " does): use tap(..., copy=True), which hands the network a copy to overwrite"
+            )
+        return tensor
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+@contextmanager
+def tap(model: nn.Module, names: Sequence[str], *, copy: bool = False) -> Iterator[Taps]:
+    """Keep named activations of `model` while the context is open; each call of it replaces those of the call before.
+
+    A name is a module's, as in `model.named_modules()`: `"layer1"` is what that module returns, `"fc:input"` is its
+    first argument, `"relu#2"` is the second call of a module that runs several times in one pass (which must then be
+    said). A module registered under two names is one module: its calls are counted together. The names are those of the
+    eager, unwrapped network: prefixes that DistributedDataParallel, torch.compile, FSDP and checkpointing add may be
+        left out.
+
+    What is returned is what the module computed, on the graph: gradients flow to it and through it.
+    - Compiled modules run eagerly while tapped, since hooks inside a compiled graph do not fire.
+    - Activation modules with `inplace=True` work out of place while tapped; their flags are restored.
+    - A functional in-place operation on a tapped tensor is found out when the tensor is read, and refused.
+      With `copy=True` the network goes on with a copy instead, at the cost of the memory. Under `torch.inference_mode`,
+      where tensors have no version to compare, the copy is always made.
+    - After an exception no hook stays behind.
+
+    Args:
+        model: any module; call it (not one of its methods) for each pass.
+        names: the activations to keep; each must be a tensor of any shape.
+        copy: let the network overwrite a copy, never what was tapped.
+
+    Yields:
+        The activations by name, filled by each forward pass; they can be read after the context has closed.
+
+    Raises:
+        InputError: a module of that name does not exist, or (while the model runs) gives no tensor.
+
+    Example:
+        >>> network = nn.Sequential(nn.Linear(4, 3), nn.ReLU(inplace=True))
+        >>> with tap(network, ["0", "1"]) as taps:
+        ...     output = network(torch.randn(2, 4))
+        >>> bool((taps["0"] < 0).any()), torch.equal(taps["0"].relu(), output)
+        (True, True)
+    """
+    if isinstance(model, DataParallel):
+        raise InputError("DataParallel runs copies of the network, which cannot be tapped: give its .module")
+    core = _unwrap(model)
+    taps = Taps(names)
+    sites = dict.fromkeys(_site(name)[0] for name in names)
+    with ExitStack() as stack:
+        # A new pass forgets the old one; what runs after its end (checkpointing recomputes in the backward pass) is not
+        # of it.
+        stack.enter_context(core.register_forward_pre_hook(lambda *_: _begin(taps)))
+        for site in sites:
+            name, _, end = site.partition(":")
+            module = find_module(model, name)[1]
+            stack.enter_context(
+                module.register_forward_pre_hook(_before(taps, site, copy), with_kwargs=True)
+                if end
+                else module.register_forward_hook(_after(taps, site, copy))
+            )
+        stack.enter_context(core.register_forward_hook(lambda *_: _finish(taps)))
+        for module in core.modules():
+            if getattr(module, "inplace", False) is True:
+                module.inplace = False
+                stack.callback(setattr, module, "inplace", True)
+        if any(_is_compiled(module) for module in model.modules()):
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        yield taps
+
+
+def find_module(model: nn.Module, name: str) -> tuple[str, nn.Module]:
+    """The module of that name in the eager, unwrapped network, and its name there.
+
+    Raises:
+        InputError: there is none; the nearest name is offered.
+    """
+    core = _unwrap(model)
+    modules = _modules(core)
+    name = _canonical(name)
+    if name not in modules and core is not model:
+        name = name.removeprefix("module.")
+    if name not in modules:
+        raise unknown("module", name, [known for known in modules if known])
+    return name, modules[name]
+
+
+def find_head(module: nn.Module, name: str | None = None) -> tuple[str, nn.Linear]:
+    """The linear layer that gives a classifier's logits, and its name.
+
+    Without a name, it is the linear layer after which no other layer with parameters is registered; where several could
+    be (two heads side by side, say), nothing is guessed.
+
+    Args:
+        module: any network.
+        name: the layer's name, where it is known.
+
+    Raises:
+        InputError: the layer named does not exist or is not linear; the network ends with another kind of layer;
+            several linear layers could be the last. The message lists the candidates.
+
+    Example:
+        >>> find_head(nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10)))
+        ('2', Linear(in_features=128, out_features=10, bias=True))
+    """
+    if name is not None:
+        name, head = find_module(module, name)
+        if not isinstance(head, nn.Linear):
+            raise InputError(
+                f"the head {name!r} is a {type(head).__name__}: a linear layer (torch.nn.Linear) was expected"
+            )
+        return name, head
+    core = _unwrap(module)
+    modules = _modules(core)
+    linear = [path for path, layer in modules.items() if isinstance(layer, nn.Linear)]
+    layers = [
+        (path, layer)
+        for path, layer in modules.items()
+        # What is inside a linear layer (the parametrisation of its weight) is part of it.
+        if path in linear or (_owns_parameters(layer) and not path.startswith(tuple(f"{name}." for name in linear)))
+    ]
+    kind = type(core).__name__
+    if not linear:
+        raise InputError(f"{kind} has no linear layer (torch.nn.Linear) to read a prior from")
+    tail: list[tuple[str, nn.Linear]] = []
+    for path, layer in reversed(layers):
+        if not isinstance(layer, nn.Linear):
+            break
+        tail.insert(0, (path, layer))
+    if not tail:
+        path, layer = layers[-1]
+        raise InputError(
+            f"the last layer of {kind} is {path!r}, a {type(layer).__name__}, not a linear one:"
+            f" name the head (linear layers: {_listed(linear)})"
+        )
+    # A linear layer whose output a later one can take is a hidden layer; each of the others could give the logits.
+    ends = [
+        (path, layer)
+        for index, (path, layer) in enumerate(tail)
+        if all(layer.out_features != later.in_features for _, later in tail[index + 1 :])
+    ]
+    if len(ends) > 1:
+        raise InputError(
+            f"{kind} has several final linear layers: name the head, one of {_listed([e[0] for e in ends])}"
+        )
+    return ends[0]
+
+
+def _owns_parameters(module: nn.Module) -> bool:
+    return any(True for _ in module.parameters(recurse=False))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 8 else ", ".join(names[:3]) + f", ... {len(names)} in all"
+
+
+def _unwrap(model: nn.Module) -> nn.Module:
+    """The eager network inside wrappers around the whole of it."""
+    while True:
+        inner = next((getattr(model, prefix) for prefix in _WRAPPED if prefix in model._modules), None)
+        if inner is None and isinstance(model, DistributedDataParallel | DataParallel):
+            inner = model.module
+        if inner is None:
+            return model
+        model = inner
+
+
+def _canonical(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part not in _WRAPPED)
+
+
+def _modules(core: nn.Module) -> dict[str, nn.Module]:
+    """Modules by the name they have without wrappers: of a wrapper and what it wraps, the latter, which comes later."""
+    return {_canonical(name): module for name, module in core.named_modules(remove_duplicate=False)}
+
+
+def _site(name: str) -> tuple[str, int | None]:
+    """The place that a name means (`module` or `module:input`), and which call."""
+    parts = _NAME.fullmatch(name)
+    if parts is None:
+        raise InputError(
+            f"{name!r} names no activation: expected MODULE, MODULE:input or either with #N for the N-th call"
+        )
+    end = ":input" if parts["end"] == "input" else ""
+    return parts["module"] + end, int(parts["call"]) if parts["call"] else None
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    return "_orig_mod" in module._modules or getattr(module, "_compiled_call_impl", None) is not None
+
+
+def _begin(taps: Taps) -> None:
+    taps._calls.clear()
+    taps._finished = False
+
+
+def _finish(taps: Taps) -> None:
+    taps._finished = True
+
+
+def _keep(taps: Taps, site: str, tensor: object, copy: bool) -> Tensor | None:
+    """Record a tensor; returns what the network goes on with, if that is another one."""
+    if not isinstance(tensor, Tensor):
+        raise InputError(f"the tap {site!r} gives a {type(tensor).__name__}, not a tensor: tap a module inside it")
+    if taps._finished:
+        return None
+    copy = copy or tensor.is_inference()
+    taps._calls[site].append((tensor, None if copy else tensor._version))
+    return tensor.clone() if copy else None
+
+
+def _after(taps: Taps, site: str, copy: bool):
+    def hook(module: nn.Module, args: tuple, output: object) -> Tensor | None:
+        return _keep(taps, site, output, copy)
+
+    return hook
+
+
+def _before(taps: Taps, site: str, copy: bool):
+    def hook(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+        if args:
+            kept = _keep(taps, site, args[0], copy)
+            return None if kept is None else ((kept, *args[1:]), kwargs)
+        first = next(iter(kwargs), None)
+        kept = _keep(taps, site, kwargs.get(first), copy)
+        return None if kept is None else (args, {**kwargs, first: kept})
+
+    return hook

@@ -1,0 +1,153 @@
+"""What every classifier of the zoo is: images in [0, 1] in, normalised inside, logits out."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from priors.errors import InputError
+
+
+class Classifier(nn.Module, ABC):
+    """A network that maps images in [0, 1] to logits through penultimate activations and a final linear layer.
+
+    The mean and standard deviation that it normalises images by are buffers, saved and moved with it, so that nobody
+    can feed it the wrong normalisation.
+
+    Attributes:
+        class_names: one a class, in the order of the logits.
+        image_shape: (channels, height, width) of its images; None where any is taken.
+        stages: names of the modules whose outputs are its stages, for `priors.tap`, first to last.
+        head_name: name of the final linear layer; `penultimate_tap` names its input.
+        architecture: what `priors.zoo.build` takes to make another one, as JSON has it; None for a wrapped module.
+        provenance: where its weights come from, in words, by subject: "data", "weights", ... Saved with it.
+        mean, std: (channels,) or (1,) buffers.
+        head: the final linear layer: the rows of its weight are the classes' directions.
+    """
+
+    head: nn.Linear
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        *,
+        class_names: Sequence[str],
+        image_shape: tuple[int, int, int] | None,
+        mean: int | float | Sequence[int] | Sequence[float] | None,
+        std: int | float | Sequence[int] | Sequence[float] | None,
+        stages: Sequence[str],
+        head_name: str,
+        architecture: dict[str, Any] | None,
+    ):
+        super().__init__()
+        channels = image_shape[0] if image_shape else None
+        self.class_names = tuple(class_names)
+        self.image_shape = image_shape
+        self.stages = tuple(stages)
+        self.head_name = head_name
+        self.architecture = architecture
+        self.provenance: dict[str, str] = {}
+        self.register_buffer("mean", torch.tensor(_per_channel("mean", 0.0 if mean is None else mean, channels)))
+        self.register_buffer("std", torch.tensor(_per_channel("std", 1.0 if std is None else std, channels)))
+
+    @property
+    def classes(self) -> int:
+        """The number of classes."""
+        return len(self.class_names)
+
+    @property
+    def penultimate_tap(self) -> str:
+        """The name under which `priors.tap` gives the penultimate activations."""
+        return f"{self.head_name}:input"
+
+    @abstractmethod
+    def penultimate(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch width"]:
+        """The head's input for images in [0, 1]."""
+
+    @abstractmethod
+    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
+        """Logits for images in [0, 1]."""
+
+    def normalise(self, images: Shaped[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """Images minus the mean, over the standard deviation.
+
+        Raises:
+            InputError: not a batch of floating-point images of the network's own size.
+        """
+        if images.ndim != 4:
+            raise InputError(f"images have shape {tuple(images.shape)}: (batch, channels, height, width) was expected")
+        if not images.is_floating_point():
+            raise InputError(
+                f"images are {images.dtype}: floating-point values in [0, 1] were expected (divide bytes by 255)"
+            )
+        if self.image_shape is not None and images.shape[1:] != self.image_shape:
+            raise InputError(
+                f"images are {_as_text(images.shape[1:])} (channels x height x width), but this network takes"
+                f" {_as_text(self.image_shape)}"
+            )
+        return (images - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)
+
+
+class Network(Classifier):
+    """A classifier built by name: a body, a linear projection where one was asked for, and a linear head.
+
+    Final: another architecture is another body.
+    """
+
+    def __init__(self, body: nn.Module, projection: nn.Linear | None, head: nn.Linear, **description: Any):
+        super().__init__(head_name="head", **description)
+        self.body = body
+        self.projection = nn.Identity() if projection is None else projection
+        self.head = head
+
+    def penultimate(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch width"]:
+        """The head's input for images in [0, 1]."""
+        return self.projection(self.body(self.normalise(images)))
+
+    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
+        """Logits for images in [0, 1]."""
+        return self.head(self.penultimate(images))
+
+
+def names_of_classes(classes: int | Sequence[str]) -> tuple[str, ...]:
+    """Class names from a count ("0", "1", ...) or from names, which must differ.
+
+    Raises:
+        InputError: fewer than two classes, a name that is no text, or one given twice.
+    """
+    if isinstance(classes, bool) or not isinstance(classes, int | Sequence) or isinstance(classes, str):
+        raise InputError(f"classes is {classes!r}: a number of classes or a list of their names was expected")
+    names = tuple(str(index) for index in range(classes)) if isinstance(classes, int) else tuple(classes)
+    if len(names) < 2:
+        raise InputError(
+            f"{len(names) if not isinstance(classes, int) else classes} classes: at least two were expected"
+        )
+    for name in names:
+        if not isinstance(name, str):
+            raise InputError(f"class name {name!r} is a {type(name).__name__}: text was expected")
+        if names.count(name) > 1:
+            raise InputError(f"the class name {name!r} is given twice: names tell classes apart")
+    return names
+
+
+def _as_text(shape: Sequence[int]) -> str:
+    return " x ".join(str(size) for size in shape)
+
+
+def _per_channel(what: str, values: int | float | Sequence[int] | Sequence[float], channels: int | None) -> list[float]:
+    """One finite number a channel (positive for a standard deviation)."""
+    numbers = [float(values)] if isinstance(values, int | float) else [float(value) for value in values]
+    if channels is not None and len(numbers) == 1:
+        numbers *= channels
+    if not numbers or (channels is not None and len(numbers) != channels):
+        raise InputError(
+            f"{what} has {len(numbers)} values: one, or one for each of {channels or 'the'} channels was expected"
+        )
+    if not all(math.isfinite(number) for number in numbers) or (what == "std" and min(numbers) <= 0):
+        raise InputError(f"{what} is {values}: finite{' positive' if what == 'std' else ''} numbers were expected")
+    return numbers

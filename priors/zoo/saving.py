@@ -1,0 +1,114 @@
+"""Classifiers on disk: a folder with `model.json`, which says what it is, and `model.safetensors`, its weights."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from priors import storage
+from priors.errors import InputError
+from priors.zoo.network import Classifier
+from priors.zoo.registry import build
+from priors.zoo.wrapped import Wrapped, wrap
+
+_FORMAT = "penult classifier 1"
+_WHAT = "classifier"
+
+
+def save(classifier: Classifier, folder: str | Path, extra: Mapping[str, Any] | None = None) -> None:
+    """Write a classifier, its class names, its normalisation and its provenance.
+
+    Args:
+        classifier: built by name or wrapped; of a wrapped one, the module's weights are written but not its code.
+        folder: made where it does not exist; what an earlier save left there is replaced.
+        extra: anything else that JSON can hold, given back by `describe`.
+
+    Raises:
+        InputError: a module that is neither (a compiled one: give the one it was made of).
+        OSError: the disk is full or the place cannot be written.
+    """
+    if not isinstance(classifier, Classifier):
+        raise InputError(f"a {type(classifier).__name__} cannot be saved as a classifier: give priors.zoo.wrap() of it")
+    folder = Path(folder)
+    # A compiled module's weights are saved under the names of the eager one.
+    tensors = {name.replace("_orig_mod.", ""): tensor for name, tensor in classifier.state_dict().items()}
+    description = {
+        "format": _FORMAT,
+        "architecture": classifier.architecture,
+        "wrapped": _wrapped(classifier) if isinstance(classifier, Wrapped) else None,
+        "provenance": classifier.provenance,
+        "extra": dict(extra or {}),
+    }
+    storage.write_tensors(folder / "model.safetensors", tensors, {"architecture": _identity(description)})
+    storage.write_json(folder / "model.json", description)
+
+
+def describe(folder: str | Path) -> dict[str, Any]:
+    """What `model.json` says: "architecture", "wrapped" (for a wrapped module), "provenance" and "extra".
+
+    Raises:
+        InputError: there is none, or it is of another kind.
+    """
+    path = Path(folder) / "model.json"
+    description = storage.read_json(path, _WHAT)
+    if not isinstance(description, dict) or description.get("format") != _FORMAT:
+        given = description.get("format") if isinstance(description, dict) else None
+        raise InputError(f"{path} describes no classifier: format {_FORMAT!r} was expected, not {given!r}")
+    return description
+
+
+def load(folder: str | Path, network: nn.Module | None = None) -> Classifier:
+    """Read a classifier onto the CPU, in evaluation mode; torch's random state is left as it was.
+
+    Args:
+        folder: what `save` wrote.
+        network: for a wrapped module, another one of the same make, whose weights are replaced.
+
+    Raises:
+        InputError: files that are missing, truncated, of another format or of two different classifiers.
+    """
+    folder = Path(folder)
+    description = describe(folder)
+    tensors, metadata = storage.read_tensors(folder / "model.safetensors", f"{_WHAT} weights")
+    if metadata.get("architecture") != _identity(description):
+        raise InputError(f"model.json and model.safetensors in {folder} are of different classifiers: save it again")
+    architecture, wrapped = description.get("architecture"), description.get("wrapped")
+    try:
+        if wrapped is not None:
+            if network is None:
+                raise InputError(
+                    f"{folder} holds the weights of your own {wrapped['kind']}: give such a network to put them in"
+                )
+            classifier: Classifier = wrap(network, **{key: value for key, value in wrapped.items() if key != "kind"})
+        else:
+            with torch.random.fork_rng(devices=[]):
+                classifier = build(architecture["name"], **_arguments(architecture))
+        classifier.provenance = {str(key): str(value) for key, value in description["provenance"].items()}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise InputError(f"{folder / 'model.json'} describes no classifier that can be built: {error!r}") from None
+    storage.load_weights(classifier, tensors, folder)
+    return classifier.eval()
+
+
+def _arguments(architecture: Mapping[str, Any]) -> dict[str, Any]:
+    arguments = {key: value for key, value in architecture.items() if key not in ("name", "options")}
+    return arguments | architecture["options"]
+
+
+def _identity(description: Mapping[str, Any]) -> str:
+    return json.dumps([description.get("architecture"), description.get("wrapped")], sort_keys=True)
+
+
+def _wrapped(classifier: Wrapped) -> dict[str, Any]:
+    return {
+        "kind": type(classifier.network).__name__,
+        "head": classifier.head_name.removeprefix("network."),
+        "class_names": list(classifier.class_names),
+        "image_shape": None if classifier.image_shape is None else list(classifier.image_shape),
+        "mean": classifier.mean.tolist(),
+        "std": classifier.std.tolist(),
+        "taps": [stage.removeprefix("network.") for stage in classifier.stages],
+    }

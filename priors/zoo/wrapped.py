@@ -1,0 +1,104 @@
+"""The user's own network, or anybody's, as a classifier of the zoo."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+
+from priors.errors import InputError
+from priors.tap import find_head, find_module, tap
+from priors.zoo.network import Classifier, names_of_classes
+
+
+class Wrapped(Classifier):
+    """Another module with the surface of a classifier: it is neither copied nor changed.
+
+    Final. The penultimate activations are what the head is given in an ordinary forward pass of the module.
+    """
+
+    def __init__(self, network: nn.Module, head: str, **description: Any):
+        super().__init__(head_name=f"network.{head}", architecture=None, **description)
+        self.network = network
+        self._head = head
+
+    @property
+    def head(self) -> nn.Linear:
+        """The network's final linear layer."""
+        return find_head(self.network, self._head)[1]
+
+    def penultimate(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch width"]:
+        """The head's input for images in [0, 1]."""
+        site = f"{self._head}:input"
+        with tap(self.network, [site]) as taps:
+            self.network(self.normalise(images))
+        activations = taps[site]
+        if activations.ndim != 2:
+            raise InputError(
+                f"the head {self._head!r} is given {tuple(activations.shape)} for {len(images)} images:"
+                " one vector an image was expected"
+            )
+        return activations
+
+    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
+        """What the network gives for images in [0, 1]: logits."""
+        logits = self.network(self.normalise(images))
+        expected = (len(images), self.classes)
+        if not isinstance(logits, Tensor) or logits.shape != expected:
+            given = tuple(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+            raise InputError(f"{type(self.network).__name__} gives {given}: logits of shape {expected} were expected")
+        return logits
+
+
+def wrap(
+    module: nn.Module,
+    *,
+    head: str | None = None,
+    mean: int | float | Sequence[int] | Sequence[float] | None = None,
+    std: int | float | Sequence[int] | Sequence[float] | None = None,
+    class_names: Sequence[str] | None = None,
+    image_shape: Sequence[int] | None = None,
+    taps: Sequence[str] = (),
+) -> Wrapped:
+    """Give any network that maps images to logits the surface of a classifier.
+
+    Args:
+        module: the network; it is not copied, so training one trains the other.
+        head: the name of its final linear layer, where `priors.tap.find_head` cannot tell.
+        mean: of the pixels in [0, 1], as the network was trained with; 0 if left out.
+        std: likewise; 1 if left out.
+        class_names: one an output; "0", "1", ... if left out.
+        image_shape: (channels, height, width); any is taken if left out.
+        taps: names of the modules in it whose outputs are its stages.
+
+    Raises:
+        InputError: the head is ambiguous, unknown or not linear; a tap does not exist; names and outputs differ in
+            number.
+
+    Example:
+        >>> from torchvision.models import resnet18
+        >>> network = wrap(resnet18(num_classes=5), taps=["layer1", "layer4"])
+        >>> network.head_name, network.stages
+        ('network.fc', ('network.layer1', 'network.layer4'))
+    """
+    if isinstance(module, DistributedDataParallel | DataParallel):
+        module = module.module
+    head, layer = find_head(module, head)
+    names = names_of_classes(layer.out_features if class_names is None else class_names)
+    if len(names) != layer.out_features:
+        raise InputError(f"{len(names)} class names were given, but the head {head!r} has {layer.out_features} outputs")
+    shape = None if image_shape is None else tuple(image_shape)
+    if shape is not None and len(shape) != 3:
+        raise InputError(f"image_shape is {shape}: (channels, height, width) was expected")
+    for name in taps:
+        find_module(module, name.partition(":")[0].partition("#")[0])
+    return Wrapped(
+        module,
+        head,
+        class_names=names,
+        image_shape=shape,
+        mean=mean,
+        std=std,
+        stages=tuple(f"network.{name}" for name in taps),
+    )

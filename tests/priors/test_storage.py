@@ -1,0 +1,131 @@
+import json
+import os
+
+import pytest
+import torch
+from torch import nn
+
+from priors import storage
+from priors.errors import InputError, unknown
+
+
+def test_tensors_come_back_with_their_metadata(tmp_path):
+    weight = torch.randn(3, 4)
+    tensors = {
+        "weight": weight,
+        "turned": weight.T,
+        "shared": weight[1:],
+        "half": weight.bfloat16(),
+        "count": torch.tensor(7),
+        "learned": nn.Parameter(weight.clone()),
+    }
+    path = tmp_path / "new" / "folder" / "x.safetensors"
+    storage.write_tensors(path, tensors, {"network": "wrn-16-2"})
+    read, metadata = storage.read_tensors(path)
+    assert metadata == {"network": "wrn-16-2"} and read.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert read[name].dtype == tensor.dtype and torch.equal(read[name], tensor)
+        assert not read[name].requires_grad
+    assert storage.read_tensors(path)[0]["weight"].data_ptr() != weight.data_ptr()
+
+
+def test_json_comes_back_and_refuses_what_json_has_not(tmp_path):
+    path = tmp_path / "a.json"
+    storage.write_json(path, {"kappa": 20.5, "classes": ["a", "ü"], "none": None})
+    assert storage.read_json(path) == {"kappa": 20.5, "classes": ["a", "ü"], "none": None}
+    with pytest.raises(ValueError, match="JSON"):
+        storage.write_json(path, {"loss": float("nan")})
+    assert storage.read_json(path)["kappa"] == 20.5, "a refused write leaves the old file"
+
+
+@pytest.mark.parametrize("when", ["writing", "flushing", "renaming"])
+def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path, monkeypatch, when):
+    path = tmp_path / "x.bin"
+    storage.write_bytes(path, b"old")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    if when == "renaming":
+        monkeypatch.setattr(os, "replace", full)
+    elif when == "flushing":
+        monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises((OSError, TypeError)):
+        storage.write_bytes(path, "text" if when == "writing" else b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path, monkeypatch):
+    path = tmp_path / "x.safetensors"
+    storage.write_tensors(path, {"w": torch.zeros(10)})
+    seen = []
+    replace = os.replace
+
+    def look(source, target):
+        seen.append(torch.equal(storage.read_tensors(path)[0]["w"], torch.zeros(10)))
+        seen.append(torch.equal(storage.read_tensors(source)[0]["w"], torch.ones(10)))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", look)
+    storage.write_tensors(path, {"w": torch.ones(10)})
+    assert seen == [True, True] and torch.equal(storage.read_tensors(path)[0]["w"], torch.ones(10))
+
+
+def test_missing_truncated_and_foreign_files_are_said_in_one_line(tmp_path):
+    good = tmp_path / "good.safetensors"
+    storage.write_tensors(good, {"w": torch.zeros(100)})
+    payload = good.read_bytes()
+    for number, content in enumerate(
+        [payload[:-1], payload[: len(payload) // 2], payload[:4], b"", b"PK\x03\x04 a pickle"]
+    ):
+        bad = tmp_path / f"{number}.safetensors"
+        bad.write_bytes(content)
+        with pytest.raises(InputError, match=f"{number}.safetensors is not readable as prior: truncated") as error:
+            storage.read_tensors(bad, "prior")
+        assert "\n" not in str(error.value)
+    for missing in (tmp_path / "none.safetensors", tmp_path):
+        with pytest.raises(InputError, match="no prior at"):
+            storage.read_tensors(missing, "prior")
+    for content in (b"{", b"\xff\xfe\x00", b""):
+        (tmp_path / "bad.json").write_bytes(content)
+        with pytest.raises(InputError, match=r"bad.json is not a readable run") as error:
+            storage.read_json(tmp_path / "bad.json", "run")
+        assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match="no run at .*none.json"):
+        storage.read_json(tmp_path / "none.json", "run")
+    with pytest.raises(InputError, match="not a folder"):
+        storage.read_json(tmp_path, "run")
+    with pytest.raises(InputError, match="no run at"):
+        storage.read_json(good / "x.json", "run")
+
+
+def test_weights_must_fit_exactly(tmp_path):
+    module = nn.Linear(3, 2)
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    for tensors, said in (
+        ({"weight": torch.ones(2, 3)}, "bias is missing"),
+        ({"weight": torch.ones(2, 3), "bias": torch.ones(2), "more": torch.ones(1)}, "more is not expected"),
+        ({"weight": torch.ones(3, 2), "bias": torch.ones(2)}, r"weight has shape \(3, 2\), expected \(2, 3\)"),
+        ({f"x{i}": torch.ones(1) for i in range(4)}, "and 3 more"),
+    ):
+        with pytest.raises(InputError, match=f"weights in a.file do not fit this network.*{said}"):
+            storage.load_weights(module, tensors, "a.file")
+        assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
+    storage.load_weights(module, {"weight": torch.ones(2, 3), "bias": torch.zeros(2)}, "a.file")
+    assert torch.equal(module(torch.ones(1, 3)), torch.full((1, 2), 3.0))
+
+
+def test_json_is_for_people(tmp_path):
+    storage.write_json(tmp_path / "a.json", {"b": 1, "a": [1]})
+    text = (tmp_path / "a.json").read_text()
+    assert text.endswith("}\n") and text.index('"b"') < text.index('"a"') and json.loads(text) == {"b": 1, "a": [1]}
+
+
+def test_unknown_names_offer_the_nearest():
+    assert "did you mean 'mnist'" in str(unknown("data set", "mnits", ["digits", "mnist"]))
+    assert "did you mean" not in str(unknown("data set", "zzz", ["digits", "mnist"]))
+    assert str(unknown("run", "x", [])) == "unknown run 'x': (none exist)"
+    many = str(unknown("class", "x", range(1000), "give a number"))
+    assert "1000 in all" in many and many.endswith("; give a number") and len(many) < 400
+    assert isinstance(unknown("run", "x", []), ValueError)
