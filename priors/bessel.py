@@ -1,12 +1,12 @@
 """Bessel-type functions of the von Mises-Fisher law: log-normaliser, mean resultant length, divergence from uniform.
 
 Everything is written with L(k) = log E exp(k t), t = mu.x uniform on the sphere in m dimensions, rather than with
-log I_v(k) itself, so that nothing is subtracted that was added before. With c = max(m, 4)/2, s = sqrt(c^2 + k^2),
-p = c/s, delta = k^2/(s + c), e = 1 - p and N = (m - 1)/2,
+log I_v(k) itself, so that nothing is subtracted that was added before. With b = max(m, 4), s = sqrt(b^2/4 + k^2),
+p = b/s, delta = k^2/(s + b/2) = s - b/2, e = delta/s and N = (m - 1)/2,
 
-    k A_m(k)           = delta - e R_T(p)                  A_m = L' = I_{m/2} / I_{m/2-1}, mean resultant length
-    KL(vMF || uniform) = N log1p(delta/2c) - e R_K(p)      = k A_m - L
-    k^2 A_m'(k)        = e R_V(p)
+    k A_m(k)           = delta - e b R_T(p)                A_m = L' = I_{m/2} / I_{m/2-1}, mean resultant length
+    KL(vMF || uniform) = N log1p(delta/b) - e R_K(p)       = k A_m - L
+    k^2 A_m'(k)        = e b R_V(p)
 
 where the R are short polynomials (`priors.bessel_table`). All functions take a static dimension and a float32 or
 float64 tensor of concentrations >= 0 on any device, run there without synchronising, are exact at k = 0, and have
@@ -15,19 +15,18 @@ first and second derivatives that are as accurate as their values.
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from priors.bessel_table import ROWS, pieces
+from priors.bessel_table import ROWS, pieces, scale
 from priors.errors import InputError
 
 _TOLERANCE = {torch.float32: 2.0**-25, torch.float64: 2.0**-54}
 
 
-@lru_cache
 def log_sphere_area(m: int) -> float:
     """Natural logarithm of the area of the unit sphere in m dimensions, 2 pi^(m/2) / Gamma(m/2).
 
@@ -38,63 +37,101 @@ def log_sphere_area(m: int) -> float:
     return math.log(2) + 0.5 * m * math.log(math.pi) - math.lgamma(0.5 * m)
 
 
-_tables: dict[tuple, tuple[Tensor, ...]] = {}
+_constants: dict[tuple, tuple[Tensor, ...]] = {}
+
+
+def constants(key: tuple, rows: Callable[[], list], dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
+    """Small tensors made once for each key, type and device, from nested lists.
+
+    They are ordinary tensors also when first asked for under inference mode, and those of a tracer are not kept.
+    """
+    key = (*key, dtype, device)
+    made = _constants.get(key)
+    if made is None:
+        if dtype not in _TOLERANCE:
+            raise InputError(f"concentration of type {dtype}: give float32 or float64, as by concentration.float()")
+        with torch.inference_mode(False):
+            made = tuple(torch.tensor(row, dtype=dtype, device=device) for row in rows())
+        if all(type(tensor) is Tensor for tensor in made):
+            _constants[key] = made
+    return made
 
 
 @torch.compiler.assume_constant_result
-def _table(m: int, rows: tuple[str, ...], dtype: torch.dtype, device: torch.device, ndim: int) -> tuple[Tensor, ...]:
-    """The constants of `remainders`: bounds and centres of the pieces, then coefficients, highest power first.
+def _elementary(m: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
+    """The numbers 1/b, 1/2 and N: as tensors they cost an operation half as much as Python's."""
+    return constants(("elementary", m), lambda: [1 / scale(m), 0.5, 0.5 * (m - 1)], dtype, device)
 
-    Each is laid out as (pieces, rows, 1, ..., 1) with `ndim` ones, or (rows, 1, ..., 1) where one piece covers
-    everything.
+
+@torch.compiler.assume_constant_result
+def _polynomials(
+    m: int, rows: tuple[str, ...], dtype: torch.dtype, device: torch.device, ndim: int
+) -> tuple[Tensor, ...]:
+    """Lower and upper ends and centres of the pieces, then their coefficients, highest power first.
+
+    Each is laid out as (pieces, rows, 1, ..., 1) with `ndim` ones, or (rows, 1, ..., 1) where one piece is all.
     """
-    key = (m, rows, dtype, device, ndim)
-    table = _tables.get(key)
-    if table is None:
-        if dtype not in _TOLERANCE:
-            raise InputError(f"concentration of type {dtype}: give float32 or float64, as by concentration.float()")
+
+    def table() -> list:
         intervals = pieces(m, _TOLERANCE[dtype])
         chosen = [[piece.coefficients[ROWS.index(row)] for row in rows] for piece in intervals]
         length = max(len(row) for piece in chosen for row in piece)
         columns = [[[(*row, *[0.0] * length)[n] for row in piece] for piece in chosen] for n in reversed(range(length))]
-        bounds = [[[getattr(piece, name)] for piece in intervals] for name in ("low", "high", "centre")]
-        shape = (len(intervals), -1, *[1] * ndim) if len(intervals) > 1 else (-1, *[1] * ndim)
-        with torch.inference_mode(False):
-            table = tuple(torch.tensor(x, dtype=dtype, device=device).reshape(shape) for x in bounds + columns)
-        if all(type(x) is Tensor for x in table):  # not the fake ones of a tracer
-            _tables[key] = table
-    return table
+        columns[:0] = [[[getattr(piece, name)] for piece in intervals] for name in ("low", "high", "centre")]
+        for _ in range(ndim):
+            columns = _deepened(columns)
+        return columns if len(intervals) > 1 else [column[0] for column in columns]
+
+    return constants(("polynomials", m, rows, ndim), table, dtype, device)
 
 
-@torch.compiler.assume_constant_result
-def _one(dtype: torch.dtype, device: torch.device) -> Tensor:
-    return _table(16, ("log",), dtype, device, 0)[1].reshape(())
+def _deepened(nested: list) -> list:
+    return [_deepened(x) if isinstance(x, list) else [x] for x in nested]
 
 
-def centre(m: int) -> float:
-    """The c of this module's formulas."""
-    return max(m, 4) / 2
+class Coordinates(NamedTuple):
+    """What the formulas are written in: u = k/b, p = b/s, h = b/(s + b/2), g = k/(s + b/2) and w = delta/b.
+
+    None of them overflows, and none loses relative accuracy.
+    """
+
+    u: Tensor
+    p: Tensor
+    h: Tensor
+    g: Tensor
+    w: Tensor
 
 
-def coordinates(m: int, kappa: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Give p = c/s, g = k/(s + c) and v = k g / c = delta/c, none of which overflows."""
-    ratio = kappa / centre(m)
-    root = torch.hypot(ratio, _one(kappa.dtype, kappa.device))
-    g = ratio / (root + 1)
-    return root.reciprocal(), g, ratio * g
+def coordinates(m: int, kappa: Tensor) -> Coordinates:
+    """See `Coordinates`."""
+    inverse, half, _ = _elementary(m, kappa.dtype, kappa.device)
+    u = kappa * inverse
+    root = torch.hypot(u, half)
+    h = (root + half).reciprocal()
+    g = u * h
+    return Coordinates(u, root.reciprocal(), h, g, u * g)
 
 
 def remainders(m: int, p: Tensor, *rows: str) -> tuple[Tensor, ...]:
     """The named remainders R(p), evaluated together by Horner's rule."""
-    low, high, centre, *coefficients = _table(m, rows, p.dtype, p.device, p.ndim)
+    low, high, centre, total, *coefficients = _polynomials(m, rows, p.dtype, p.device, p.ndim)
     several = low.ndim > p.ndim + 1
     x = (p.clamp(low, high) if several else p) - centre
-    total = coefficients[0]
-    for coefficient in coefficients[1:]:
+    for coefficient in coefficients:
         total = torch.addcmul(coefficient, total, x)
     if several:
         total = torch.where(p < high[0], total[0], total[1])
     return total.unbind(0)
+
+
+def growth(m: int, w: Tensor) -> Tensor:
+    """N log1p(delta/b): the part of the divergence from uniform that grows, as log k."""
+    return torch.log1p(w) * _elementary(m, w.dtype, w.device)[2]
+
+
+def deficit(x: Coordinates) -> Tensor:
+    """1 - g = (s + b/2 - k) h/b, without cancellation where k is large: s - k = b^2/4 / (s + k)."""
+    return torch.addcmul(0.5 * x.h, x.h, 0.25 * x.p / (1 + x.u * x.p))
 
 
 _Evaluate = Callable[[int, Tensor], tuple[Tensor, Tensor]]
@@ -104,72 +141,70 @@ _Slope = Callable[[int, Tensor], Tensor]
 class _WithSlope(torch.autograd.Function):
     """A function of kappa computed along with its derivative, which is itself differentiable."""
 
-    generate_vmap_rule = True
+    @staticmethod
+    def forward(ctx, kappa: Tensor, m: int, evaluate: _Evaluate, slope: _Slope) -> Tensor:
+        value, derivative = evaluate(m, kappa)
+        ctx.save_for_backward(kappa, derivative)
+        ctx.m, ctx.slope = m, slope
+        return value
 
     @staticmethod
-    def forward(kappa: Tensor, m: int, evaluate: _Evaluate, slope: _Slope) -> tuple[Tensor, Tensor]:
-        return evaluate(m, kappa)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        kappa, ctx.m, _, ctx.slope = inputs
-        ctx.mark_non_differentiable(output[1])
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(kappa, output[1])
-        ctx.save_for_forward(output[1])
-
-    @staticmethod
-    def backward(ctx, grad, _):
+    def backward(ctx, grad: Tensor):
         kappa, derivative = ctx.saved_tensors
-        if grad is None:
-            return None, None, None, None
         if torch.is_grad_enabled():  # create_graph: the derivative as a function of kappa
             derivative = ctx.slope(ctx.m, kappa)
         return grad * derivative, None, None, None
 
-    @staticmethod
-    def jvp(ctx, tangent, *_):
-        (derivative,) = ctx.saved_tensors
-        return tangent * derivative, None
+
+def transforming() -> bool:
+    """Whether a torch.func transform is at work: those differentiate the formulas themselves, at some cost in speed."""
+    return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
+
+
+def _apply(m: int, kappa: Tensor, evaluate: _Evaluate, slope: _Slope) -> Tensor:
+    if transforming():
+        return evaluate(m, kappa)[0]
+    return _WithSlope.apply(kappa, m, evaluate, slope)
 
 
 def _evaluate_log(m: int, kappa: Tensor) -> tuple[Tensor, Tensor]:
-    p, g, v = coordinates(m, kappa)
-    log, resultant = remainders(m, p, "log", "resultant")
-    slope = g - g * p * resultant / centre(m)
-    return kappa * g - (m - 1) / 2 * torch.log1p(v / 2) - v * p * log, slope
+    x = coordinates(m, kappa)
+    log, resultant = remainders(m, x.p, "log", "resultant")
+    value = torch.addcmul(kappa * x.g - growth(m, x.w), x.w * x.p, log, value=-1)
+    return value, torch.addcmul(x.g, x.g * x.p, resultant, value=-1)
 
 
 def _evaluate_peak(m: int, kappa: Tensor) -> tuple[Tensor, Tensor]:
-    p, g, v = coordinates(m, kappa)
-    log, resultant = remainders(m, p, "log", "resultant")
-    below = _deficit(m, kappa, p, g)
-    slope = below + g * p * resultant / centre(m)
-    return kappa * below + (m - 1) / 2 * torch.log1p(v / 2) + v * p * log, slope
+    x = coordinates(m, kappa)
+    log, resultant = remainders(m, x.p, "log", "resultant")
+    below = deficit(x)
+    value = torch.addcmul(kappa * below + growth(m, x.w), x.w * x.p, log)
+    return value, torch.addcmul(below, x.g * x.p, resultant)
 
 
-def _deficit(m: int, kappa: Tensor, p: Tensor, g: Tensor) -> Tensor:
-    """1 - g = 1 - k/(s + c) without cancellation: (1 + c/(s + k)) c/(s + c)."""
-    scaled = kappa * (p / centre(m))  # k/s
-    return (1 + p / (1 + scaled)) * p / (1 + p)
+def _evaluate_deficit(m: int, kappa: Tensor) -> tuple[Tensor, Tensor]:
+    x = coordinates(m, kappa)
+    resultant, variance = remainders(m, x.p, "resultant", "variance")
+    return torch.addcmul(deficit(x), x.g * x.p, resultant), -slope_of_resultant(m, x, variance)
 
 
 def _evaluate_resultant(m: int, kappa: Tensor) -> tuple[Tensor, Tensor]:
-    p, g, _ = coordinates(m, kappa)
-    resultant, variance = remainders(m, p, "resultant", "variance")
-    return g - g * p * resultant / centre(m), over_square(m, p) * variance
+    x = coordinates(m, kappa)
+    resultant, variance = remainders(m, x.p, "resultant", "variance")
+    return torch.addcmul(x.g, x.g * x.p, resultant, value=-1), slope_of_resultant(m, x, variance)
 
 
-def over_square(m: int, p: Tensor) -> Tensor:
-    """Give e / k^2 = 1/(s (s + c)), finite at k = 0."""
-    return p * p / (1 + p) / centre(m) ** 2
+def slope_of_resultant(m: int, x: Coordinates, variance: Tensor) -> Tensor:
+    """A' from the remainder of V; finite at k = 0."""
+    return x.p * x.h * variance * _elementary(m, variance.dtype, variance.device)[0]
 
 
 def _evaluate_slope(m: int, kappa: Tensor) -> tuple[Tensor, Tensor]:
-    p, g, _ = coordinates(m, kappa)
-    variance, tilt = remainders(m, p, "variance", "variance_slope")
-    scale = -g * (p / centre(m)) ** 3
-    return over_square(m, p) * variance, scale * ((2 + p) / (1 + p) * variance + p * tilt)
+    x = coordinates(m, kappa)
+    variance, tilt = remainders(m, x.p, "variance", "variance_slope")
+    inverse = _elementary(m, kappa.dtype, kappa.device)[0]
+    factor = x.g * (x.p * inverse).square() * x.p
+    return slope_of_resultant(m, x, variance), -factor * ((1 + x.h / x.p) * variance + x.p * tilt)
 
 
 def _curvature(m: int, kappa: Tensor) -> Tensor:
@@ -177,10 +212,9 @@ def _curvature(m: int, kappa: Tensor) -> Tensor:
 
 
 def _evaluate_divergence(m: int, kappa: Tensor) -> tuple[Tensor, Tensor]:
-    p, g, v = coordinates(m, kappa)
-    divergence, variance = remainders(m, p, "divergence", "variance")
-    value = torch.addcmul(torch.log1p(v / 2) * ((m - 1) / 2), v * p, divergence, value=-1)
-    return value, g * p * variance / centre(m)
+    x = coordinates(m, kappa)
+    divergence, variance = remainders(m, x.p, "divergence", "variance")
+    return torch.addcmul(growth(m, x.w), x.w * x.p, divergence, value=-1), x.g * x.p * variance
 
 
 def log_normaliser_ratio(m: int, kappa: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
@@ -188,7 +222,7 @@ def log_normaliser_ratio(m: int, kappa: Float[Tensor, "*batch"]) -> Float[Tensor
 
     The density relative to the uniform one is exp(k mu.x - L(k)).
     """
-    return _WithSlope.apply(kappa, m, _evaluate_log, mean_resultant_length)[0]
+    return _apply(m, kappa, _evaluate_log, mean_resultant_length)
 
 
 def log_normaliser(m: int, kappa: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
@@ -197,25 +231,8 @@ def log_normaliser(m: int, kappa: Float[Tensor, "*batch"]) -> Float[Tensor, "*ba
 
 
 def log_peak_ratio(m: int, kappa: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-    """Give k - L(k), the log-density at the mean direction over the uniform one, in nats; accurate for huge k too.
-
-    Its derivative, 1 - A_m(k), is as accurate.
-    """
-    return _WithSlope.apply(kappa, m, _evaluate_peak, _deficit_of_resultant)[0]
-
-
-def _deficit_of_resultant(m: int, kappa: Tensor) -> Tensor:
-    return _WithSlope.apply(kappa, m, _evaluate_deficit, _minus_slope)[0]
-
-
-def _evaluate_deficit(m: int, kappa: Tensor) -> tuple[Tensor, Tensor]:
-    p, g, _ = coordinates(m, kappa)
-    resultant, variance = remainders(m, p, "resultant", "variance")
-    return _deficit(m, kappa, p, g) + g * p * resultant / centre(m), -over_square(m, p) * variance
-
-
-def _minus_slope(m: int, kappa: Tensor) -> Tensor:
-    return -mean_resultant_slope(m, kappa)
+    """Give k - L(k), the log-density at the mean direction over the uniform one, in nats; accurate for huge k too."""
+    return _apply(m, kappa, _evaluate_peak, mean_resultant_deficit)
 
 
 def mean_resultant_length(m: int, kappa: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
@@ -225,12 +242,21 @@ def mean_resultant_length(m: int, kappa: Float[Tensor, "*batch"]) -> Float[Tenso
         >>> mean_resultant_length(3, torch.tensor([0.0, 2.0], dtype=torch.float64))  # coth k - 1/k
         tensor([0.0000, 0.5373], dtype=torch.float64)
     """
-    return _WithSlope.apply(kappa, m, _evaluate_resultant, mean_resultant_slope)[0]
+    return _apply(m, kappa, _evaluate_resultant, mean_resultant_slope)
+
+
+def mean_resultant_deficit(m: int, kappa: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    """Give 1 - A_m(k), accurate relative to itself also where A_m is near one."""
+    return _apply(m, kappa, _evaluate_deficit, _minus_slope)
 
 
 def mean_resultant_slope(m: int, kappa: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-    """Its derivative A_m'(k) = Var mu.x, in (0, 1/m]."""
-    return _WithSlope.apply(kappa, m, _evaluate_slope, _curvature)[0]
+    """Derivative of the mean resultant length, A_m'(k) = Var mu.x, in (0, 1/m]."""
+    return _apply(m, kappa, _evaluate_slope, _curvature)
+
+
+def _minus_slope(m: int, kappa: Tensor) -> Tensor:
+    return -mean_resultant_slope(m, kappa)
 
 
 def transverse_variance(m: int, kappa: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
@@ -240,7 +266,7 @@ def transverse_variance(m: int, kappa: Float[Tensor, "*batch"]) -> Float[Tensor,
 
 def kl_to_uniform(m: int, kappa: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
     """KL(vMF(., k) || uniform) = k A_m(k) - L(k), in nats; its derivative is k A_m'(k)."""
-    return _WithSlope.apply(kappa, m, _evaluate_divergence, _divergence_slope)[0]
+    return _apply(m, kappa, _evaluate_divergence, _divergence_slope)
 
 
 def _divergence_slope(m: int, kappa: Tensor) -> Tensor:

@@ -1,11 +1,11 @@
 """What is left of the von Mises-Fisher functions once their elementary parts are taken out: short polynomials.
 
-With m the ambient dimension, c = max(m, 4)/2, s = sqrt(c^2 + k^2), p = c/s in (0, 1], delta = s - c and N = (m - 1)/2,
-and in the notation of `priors.debye`,
+With m the ambient dimension, b = max(m, 4), s = sqrt(b^2/4 + k^2), p = b/s in (0, 2], delta = s - b/2, e = delta/s and
+N = (m - 1)/2, and in the notation of `priors.debye`,
 
-    T = delta - (1-p) R_T(p),      T - L = N log1p(delta/2c) - (1-p) R_K(p),      V = (1-p) R_V(p).
+    T = delta - e b R_T(p),      T - L = N log1p(delta/b) - e R_K(p),      V = e b R_V(p).
 
-The remainders R are smooth on the whole of [0, 1], k = 0 being p = 1 and k = infinity p = 0, and every product above
+The remainders R are smooth on the whole of [0, 2], k = 0 being p = 2 and k = infinity p = 0, and every product above
 keeps its relative accuracy at both ends. They are interpolated at Chebyshev nodes in decimal arithmetic, cut where the
 series passes below rounding, and given in powers of p - centre. Small m needs two pieces, as the zeros of the Bessel
 function come close to p = 0.
@@ -21,7 +21,7 @@ from priors.errors import InputError
 _NODES = 64  # a power of two, so that cosines come from square roots
 _DIGITS = 50
 _TWO_PIECES_BELOW = 10
-_SPLIT = Decimal("0.25")
+_SPLIT = Decimal("0.5")
 
 ROWS = ("log", "resultant", "divergence", "variance", "variance_slope")
 
@@ -34,13 +34,18 @@ class Piece:
         low: left end of the interval.
         high: right end of the interval.
         centre: its middle; the polynomials are in powers of p - centre.
-        coefficients: one tuple a row of `ROWS` (R_L = R_T - R_K, R_T, R_K, R_V, dR_V/dp), constant first.
+        coefficients: one tuple a row of `ROWS` (b R_T - R_K, R_T, R_K, R_V, dR_V/dp), constant first.
     """
 
     low: float
     high: float
     centre: float
     coefficients: tuple[tuple[float, ...], ...]
+
+
+def scale(m: int) -> int:
+    """The b of this module's formulas."""
+    return max(m, 4)
 
 
 @lru_cache
@@ -79,25 +84,27 @@ def _powers(series: list[Decimal]) -> list[Decimal]:
     return total
 
 
-def _remainders(m: int, c: Decimal, p: Decimal) -> tuple[Decimal, Decimal, Decimal, Decimal]:
-    s = c / p
-    delta, rest = s - c, 1 - p
-    log_moment, resultant, variance = log_moments(m, (s * s - c * c).sqrt())
-    elementary = Decimal(m - 1) / 2 * (1 + delta / (2 * c)).ln()
-    first = (delta - resultant) / rest
-    divergence = (elementary - (resultant - log_moment)) / rest
-    return first - divergence, first, divergence, variance / rest
+def _remainders(m: int, p: Decimal) -> tuple[Decimal, Decimal, Decimal, Decimal]:
+    b = Decimal(scale(m))
+    s = b / p
+    delta, e = s - b / 2, 1 - p / 2
+    log_moment, resultant, variance = log_moments(m, (s * s - b * b / 4).sqrt())
+    elementary = Decimal(m - 1) / 2 * (1 + delta / b).ln()
+    first = (delta - resultant) / e
+    divergence = (elementary - (resultant - log_moment)) / e
+    return first - divergence, first / b, divergence, variance / e / b
 
 
-def _piece(m: int, c: Decimal, low: Decimal, high: Decimal, tolerance: float) -> Piece:
+def _piece(m: int, low: Decimal, high: Decimal, tolerance: float) -> Piece:
     cosines = _cosines()
     centre, half = (low + high) / 2, (high - low) / 2
-    samples = [_remainders(m, c, centre + half * cosines[2 * j + 1]) for j in range(_NODES)]
+    samples = [_remainders(m, centre + half * cosines[2 * j + 1]) for j in range(_NODES)]
     series = [_chebyshev(list(column), cosines) for column in zip(*samples, strict=True)]
-    allowed = Decimal(tolerance) * m / 4  # every function is of the size of (1-p) m/4 or more
+    size = Decimal(m) / 4  # every function is of the size of e m/4 or more
+    unit = Decimal(scale(m))
     rows = []
-    for row in series:
-        length = 1 + max((i for i, x in enumerate(row) if abs(x) > allowed), default=0)
+    for row, allowed in zip(series, (size, size / unit, size, size / unit), strict=True):
+        length = 1 + max((i for i, x in enumerate(row) if abs(x) > allowed * Decimal(tolerance)), default=0)
         rows.append([x / half**n for n, x in enumerate(_powers(row[:length]))])
     rows.append([n * x for n, x in enumerate(rows[3])][1:])
     return Piece(float(low), float(high), float(centre), tuple(tuple(map(float, row)) for row in rows))
@@ -105,7 +112,7 @@ def _piece(m: int, c: Decimal, low: Decimal, high: Decimal, tolerance: float) ->
 
 @lru_cache(maxsize=256)
 def pieces(m: int, tolerance: float) -> tuple[Piece, ...]:
-    """The remainders of ambient dimension m to a relative tolerance, on one or two intervals that cover 0 <= p <= 1.
+    """The remainders of ambient dimension m to a relative tolerance, on one or two intervals that cover 0 <= p <= 2.
 
     Raises:
         InputError: m is not an integer of at least 2.
@@ -114,5 +121,5 @@ def pieces(m: int, tolerance: float) -> tuple[Piece, ...]:
         raise InputError(f"ambient dimension {m!r}: give an integer of at least 2, the sphere being S^(m-1)")
     with localcontext() as context:
         context.prec = _DIGITS
-        ends = [Decimal(0), _SPLIT, Decimal(1)] if m < _TWO_PIECES_BELOW else [Decimal(0), Decimal(1)]
-        return tuple(_piece(m, Decimal(max(m, 4)) / 2, a, b, tolerance) for a, b in zip(ends, ends[1:], strict=False))
+        ends = [Decimal(0), _SPLIT, Decimal(2)] if m < _TWO_PIECES_BELOW else [Decimal(0), Decimal(2)]
+        return tuple(_piece(m, a, b, tolerance) for a, b in zip(ends, ends[1:], strict=False))

@@ -17,7 +17,8 @@ from torch.distributions import Distribution, constraints, register_kl
 from priors import bessel
 from priors.errors import InputError
 from priors.sphere import FLOATS, HypersphericalUniform, require_event, require_unit, show, unit_sphere, validates
-from priors.vmf_divergence import kl_same_direction
+from priors.transport import rsample
+from priors.vmf_divergence import kl_between
 
 
 def _require_concentration(concentration: Tensor) -> None:
@@ -139,8 +140,6 @@ class VonMisesFisher(Distribution):
 
     def rsample(self, sample_shape=(), generator: torch.Generator | None = None) -> Float[Tensor, "*shape m"]:
         """Unit vectors (*sample_shape, *batch, m), reparameterised: differentiable in loc and concentration."""
-        from priors.transport import rsample
-
         shape = torch.Size(sample_shape) + self._batch_shape
         return rsample(self.loc.expand(shape + self._event_shape), self.concentration.expand(shape), generator)
 
@@ -190,10 +189,8 @@ def _kl_vmf_uniform(p: VonMisesFisher, q: HypersphericalUniform) -> Tensor:
 def _kl_vmf_vmf(p: VonMisesFisher, q: VonMisesFisher) -> Tensor:
     """Divergence of the concentrations, plus k_q A(k_p) (1 - cos), with 1 - cos = |mu_p - mu_q|^2 / 2: none cancels."""
     m = _require_same_dimension(p, q)
-    ours, theirs = torch.broadcast_tensors(p.concentration, q.concentration)
-    half_square = 0.5 * (p.loc - q.loc).square().sum(-1)
-    across = q.concentration * bessel.mean_resultant_length(m, p.concentration) * half_square
-    return kl_same_direction(m, ours, theirs) + across
+    versine = 0.5 * (p.loc - q.loc).square().sum(-1)
+    return kl_between(m, p.concentration.expand(versine.shape), q.concentration.expand(versine.shape), versine)
 
 
 @register_kl(HypersphericalUniform, VonMisesFisher)
