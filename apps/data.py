@@ -129,7 +129,7 @@ class _Lookahead:
 
 
 def _positions(order: Order, place: tuple[int, int, int]) -> Iterator[list[int]]:
-    """The positions of a slice and of all that follow; no method, so that dropping a stream ends its workers at once."""
+    """The positions of a slice and of all that follow; no method: a dropped stream ends at once."""
     while True:
         yield order.at(*place)[0].tolist()
         place = _following(place)

@@ -12,8 +12,8 @@ from priors.errors import InputError
 class Order:
     """Seeded permutations of a set one after the other, cut into global batches, of which each process takes its slice.
 
-    Permutations and views are drawn once an epoch, for the whole set, on the CPU, and brought to the device then; the last
-    two epochs are kept.
+    Permutations and views are drawn once an epoch, for the whole set, on the CPU, and brought to the device then; the
+    last two epochs are kept.
     """
 
     def __init__(

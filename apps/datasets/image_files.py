@@ -133,7 +133,7 @@ def channels_of(image: Image.Image, path: Path) -> int:
 
 
 def _centre(image: Image.Image, size: int) -> Image.Image:
-    """Resize the shorter side to `size` and cut out the centre, with the rounding of torchvision's Resize and CenterCrop."""
+    """Resize the shorter side to `size` and cut out the centre, rounding as torchvision's Resize and CenterCrop do."""
     short = min(image.size)
     width, height = (int(size * side / short) for side in image.size)
     image = image.resize((width, height), Image.Resampling.BILINEAR)

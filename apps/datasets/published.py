@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import sys
+from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
 
@@ -53,15 +55,20 @@ def read_torchvision(info: DatasetInfo, split: str, root: Path) -> ImageSet:
     home = getattr(torchvision.datasets, info.home)
     choice = {"split": split} if info.home == "SVHN" else {"train": split == "train"}
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / f".{info.name}.lock"), contextlib.redirect_stdout(io.StringIO()):
-            found = home(str(root), download=True, **choice)
+        try:
+            found = home(str(root), download=False, **choice)
+        except RuntimeError:
+            # Not there yet. A folder that has it is only read, so it may be one that cannot be written.
+            root.mkdir(parents=True, exist_ok=True)
+            with FileLock(root / f".{info.name}.lock"), _quiet():
+                found = home(str(root), download=True, **choice)
     except Exception as error:
         # torchvision lets through whatever urllib, tarfile, gzip, scipy and its own checks raise.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
-            f"{info.name} could not be downloaded into {root} ({reason}): put {info.name}.npz with x_train, y_train, "
-            f"x_test, y_test there, or torchvision's {info.home} files, or name another folder by --data-root"
+            f"{info.name} is not in {root} and could not be downloaded into it ({reason}): put {info.name}.npz with "
+            f"x_train, y_train, x_test, y_test there, or torchvision's {info.home} files, or name another folder "
+            "(--data-root)"
         ) from None
     images = torch.as_tensor(found.data)
     if images.ndim == 3:
@@ -76,3 +83,12 @@ def read_torchvision(info: DatasetInfo, split: str, root: Path) -> ImageSet:
         class_names=info.class_names,
         source=str(root),
     )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torchvision's remarks off the output; its bars stay where they can be seen move."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.ExitStack() as also:
+        if not sys.stderr.isatty():
+            also.enter_context(contextlib.redirect_stderr(io.StringIO()))
+        yield
