@@ -124,8 +124,10 @@ class _Lookahead:
     def take(self, place: tuple[int, int, int]) -> Tensor:
         if place != self.expected:
             self.stream = self.files.stream(_positions(self.order, place), self.workers, self.pin_memory)
+        self.expected = None  # a stream that raises is at its end
+        pixels = next(self.stream)
         self.expected = _following(place)
-        return next(self.stream)
+        return pixels
 
 
 def _positions(order: Order, place: tuple[int, int, int]) -> Iterator[list[int]]:
