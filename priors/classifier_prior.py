@@ -271,8 +271,8 @@ class ClassifierPrior(nn.Module):
         by the concentration, so at concentrations beyond 1e4 prefer float64.
 
         Raises:
-            InputError: activations of another dimension; on the CPU also zero ones, which have no direction (on other
-                devices, where asking would wait for the device, they give NaN).
+            InputError: activations of another dimension; on the CPU also zero or non-finite ones, which have no
+                direction (on other devices, where asking would wait for the device, they give NaN).
         """
         cosine = self._directions(activations) @ self.loc.T
         peak = bessel.log_peak_ratio(self.dim, self.concentration) - bessel.log_sphere_area(self.dim)
@@ -375,15 +375,15 @@ class ClassifierPrior(nn.Module):
             low, high = (int(bound) for bound in labels.aminmax())
             self.number(low), self.number(high)
         labels = labels.to(self.loc.device, torch.long)
-        return nn.functional.embedding(labels, self.loc), nn.functional.embedding(labels, self.concentration[:, None])[
-            ..., 0
-        ]
+        return nn.functional.embedding(labels, self.loc), self.concentration[labels]
 
     def _directions(self, activations: Tensor) -> Tensor:
         if activations.ndim == 0 or activations.shape[-1] != self.dim:
             raise InputError(f"activations have shape {tuple(activations.shape)}: (..., {self.dim}) was expected")
         activations = activations.to(self.loc.dtype)
         norm = activations.norm(dim=-1, keepdim=True)
-        if norm.device.type == "cpu" and not torch.compiler.is_compiling() and bool((norm == 0).any()):
-            raise InputError(f"{int((norm == 0).sum())} activations are zero: they have no direction")
+        if norm.device.type == "cpu" and not torch.compiler.is_compiling():
+            without = int((~((norm > 0) & norm.isfinite())).sum())
+            if without:
+                raise InputError(f"{without} activations are zero or not finite: they have no direction")
         return activations / norm

@@ -66,7 +66,7 @@ class Classifier(nn.Module, ABC):
         return f"{self.head_name}:input"
 
     @abstractmethod
-    def penultimate(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch width"]:
+    def penultimate(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch m"]:
         """The head's input for images in [0, 1]."""
 
     @abstractmethod
@@ -105,7 +105,7 @@ class Network(Classifier):
         self.projection = nn.Identity() if projection is None else projection
         self.head = head
 
-    def penultimate(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch width"]:
+    def penultimate(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch m"]:
         """The head's input for images in [0, 1]."""
         return self.projection(self.body(self.normalise(images)))
 

@@ -54,7 +54,7 @@ def torchvision(wanted: Wanted, *, variant: str, weights: str | None = None) -> 
         raise unknown("classifier", name, [f"torchvision:{model}" for model in known])
     published = None if weights is None else _published(variant, weights)
     shape = wanted.image_shape or (3, *_published_size(published))
-    categories = None if published is None else _distinct(published.meta["categories"])
+    categories = None if published is None else tuple(published.meta["categories"])
     if shape[0] != 3:
         raise InputError(f"{name} takes images of 3 channels, not {shape[0]}")
     if categories and wanted.classes not in (None, len(categories)):
@@ -143,11 +143,6 @@ def _published_size(published) -> tuple[int, int]:
         return 224, 224
     size = published.transforms().crop_size
     return (size[0], size[-1]) if isinstance(size, Sequence) else (size, size)
-
-
-def _distinct(categories: Sequence[str]) -> tuple[str, ...]:
-    """ImageNet has two cranes and two maillots: the later one says its number."""
-    return tuple(f"{c} ({n})" if c in categories[:n] else c for n, c in enumerate(categories))
 
 
 def _stages(variant: str, body: nn.Module) -> tuple[str, ...]:

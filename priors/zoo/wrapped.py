@@ -28,7 +28,7 @@ class Wrapped(Classifier):
         """The network's final linear layer."""
         return find_head(self.network, self._head)[1]
 
-    def penultimate(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch width"]:
+    def penultimate(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch m"]:
         """The head's input for images in [0, 1]."""
         site = f"{self._head}:input"
         with tap(self.network, [site]) as taps:
