@@ -11,6 +11,7 @@ from apps.generators.hvae import HypersphericalVAE
 from apps.image_set import ImageSet
 from apps.seeds import generator
 from priors.errors import InputError
+from priors.storage import digest_of
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def likelihood(
 ) -> Likelihood:
     """Score a model on images, binarised once with a fixed seed, each with `samples` draws of z.
 
-    Draws belong to a batch of the set by its number, so that any number of processes gives the same result.
+    Draws belong to a batch of the set by its number, so that any number of processes gives the same result. With a folder as
+    `store`, a scoring that was stopped goes on from what it had finished.
 
     Raises:
         InputError: no images, images of another shape, labels the model does not know, or too few samples.
@@ -85,8 +87,8 @@ def likelihood(
             "marginal": evidence.marginal,
         }
 
-    key = {"samples": samples, "seed": seed, "images": images.digest, "batch_size": batch_size}
-    scored = sweep(images, of, batch_size=batch_size, **({"store": store, "key": key} if store else {}))
+    kept = {"store": store, "key": {"samples": samples, "seed": seed, "weights": digest_of(model.state_dict())}} if store else {}
+    scored = sweep(images, of, batch_size=batch_size, **kept)
     parts = {name: _mean(values) for name, values in scored.items()}
     given, log_label = parts.pop("given_label"), -math.log(len(model.class_names))
     conditional = {

@@ -137,7 +137,7 @@ class HypersphericalVAE(nn.Module, ABC):
             if labels is None:
                 raise InputError("the encoder sees the label: give labels to encode")
             x = torch.cat([x, F.one_hot(labels, len(self.class_names)).to(x.dtype)], -1)
-        parameters = self.to_posterior(self.encoder(x)).float()
+        parameters = _at_least_float32(self.to_posterior(self.encoder(x)))
         direction, scale = parameters.split((self.dim, 1), -1)
         return VonMisesFisher(F.normalize(direction, dim=-1), 1 + F.softplus(scale.squeeze(-1)), validate_args=False)
 
@@ -154,7 +154,7 @@ class HypersphericalVAE(nn.Module, ABC):
         """The bound's parts at one draw of z; images are binary, or in [0, 1] as the means of binary ones."""
         posterior = self.encode(images, labels)
         z = rsample(posterior.loc, posterior.concentration, generator)
-        logits = self.decode(z, labels).float()
+        logits = _at_least_float32(self.decode(z, labels))
         x = images.flatten(1)
         reconstruction = -F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(-1)
         return Bound(reconstruction, self.divergence(posterior, labels))
@@ -358,6 +358,11 @@ def _perceptron(widths: Sequence[int]) -> nn.Sequential:
     for before, after in zip(widths, widths[1:], strict=False):
         layers += [nn.Linear(before, after), nn.ReLU()]
     return nn.Sequential(*layers)
+
+
+def _at_least_float32(values: Tensor) -> Tensor:
+    """Densities are not for half precision, whatever autocast computed the networks in."""
+    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
 
 def _to_uniform(posterior: VonMisesFisher) -> Tensor:

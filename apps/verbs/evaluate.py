@@ -1,5 +1,6 @@
 """Score a run on test images: accuracy of a classifier, likelihoods of a generator. Prints a table and writes evaluation.json."""
 
+import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -52,6 +53,7 @@ def main(config: Config) -> None:
     entry = score(config, run, images, accelerator)
     if run is not None and accelerator.is_main_process:
         _record(run.folder / "evaluation.json", {"data": data, "data_digest": images.digest, **entry})
+        shutil.rmtree(run.folder / "evaluation.parts", ignore_errors=True)
 
 
 def _generator(config: Config, run, images, accelerator) -> dict:
@@ -62,8 +64,9 @@ def _generator(config: Config, run, images, accelerator) -> dict:
     from apps.session import sweeping
 
     model = generator_run(run.folder).to(accelerator.device)
+    parts = run.folder / "evaluation.parts"  # a stopped evaluation goes on from them
     scored = likelihood(
-        model, images, sweeping(accelerator, progress=True), config.samples, config.seed, config.batch_size
+        model, images, sweeping(accelerator, progress=True), config.samples, config.seed, config.batch_size, parts
     )
     if accelerator.is_main_process:
         table(
