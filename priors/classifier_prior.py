@@ -108,7 +108,7 @@ class ClassifierPrior(nn.Module):
         self.register_buffer("bias", bias)
         self.register_buffer("concentration", concentration.to(weight.dtype))
         self.register_buffer("loc", None, persistent=False)
-        self.register_load_state_dict_post_hook(lambda prior, _: prior._turn())
+        self.register_load_state_dict_post_hook(ClassifierPrior._turn)
         self._turn()
 
     @classmethod
@@ -361,7 +361,7 @@ class ClassifierPrior(nn.Module):
         self._turn()
         return self
 
-    def _turn(self) -> None:
+    def _turn(self, _: object = None) -> None:
         """Directions from weights: again after each move, since float32 directions are no float64 unit vectors."""
         self.loc = nn.functional.normalize(self.weight.double(), dim=1).to(self.weight.dtype)
 

@@ -110,11 +110,13 @@ def tap(model: nn.Module, names: Sequence[str], *, copy: bool = False) -> Iterat
                 else module.register_forward_hook(_after(taps, site, copy))
             )
         stack.enter_context(core.register_forward_hook(lambda *_: _finish(taps)))
-        for module in core.modules():
-            if getattr(module, "inplace", False) is True:
+        compiled = False
+        for module in model.modules():
+            compiled = compiled or _is_compiled(module)
+            if module.__dict__.get("inplace") is True:
                 module.inplace = False
                 stack.callback(setattr, module, "inplace", True)
-        if any(_is_compiled(module) for module in model.modules()):
+        if compiled:
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         yield taps
 
@@ -126,8 +128,11 @@ def find_module(model: nn.Module, name: str) -> tuple[str, nn.Module]:
         InputError: there is none; the nearest name is offered.
     """
     core = _unwrap(model)
-    modules = _modules(core)
     name = _canonical(name)
+    try:
+        return name, _unwrap(core.get_submodule(name))
+    except AttributeError:  # wrappers on the way, or no such module
+        modules = _modules(core)
     if name not in modules and core is not model:
         name = name.removeprefix("module.")
     if name not in modules:
@@ -236,7 +241,7 @@ def _site(name: str) -> tuple[str, int | None]:
 
 
 def _is_compiled(module: nn.Module) -> bool:
-    return "_orig_mod" in module._modules or getattr(module, "_compiled_call_impl", None) is not None
+    return "_orig_mod" in module._modules or module._compiled_call_impl is not None
 
 
 def _begin(taps: Taps) -> None:

@@ -105,7 +105,7 @@ def _identity(description: Mapping[str, Any]) -> str:
 def _wrapped(classifier: Wrapped) -> dict[str, Any]:
     return {
         "kind": type(classifier.network).__name__,
-        "head": classifier.head_name.removeprefix("network."),
+        "head": classifier.head_name.removeprefix("network").removeprefix("."),
         "class_names": list(classifier.class_names),
         "image_shape": None if classifier.image_shape is None else list(classifier.image_shape),
         "mean": classifier.mean.tolist(),

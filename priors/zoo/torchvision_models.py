@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
-from torchvision import models
 
 from priors.errors import InputError, unknown
 from priors.tap import find_head
@@ -48,6 +47,8 @@ def torchvision(wanted: Wanted, *, variant: str, weights: str | None = None) -> 
     size unless another is given, and their head. The stages are outputs of modules, for most networks after the last
     ReLU inside. Auxiliary classifiers are left out.
     """
+    from torchvision import models  # takes a second: only where one of them is wanted
+
     name = f"torchvision:{variant}"
     known = models.list_models(module=models)
     if variant not in known:
@@ -85,6 +86,8 @@ def torchvision(wanted: Wanted, *, variant: str, weights: str | None = None) -> 
 
 
 def _built(name: str, variant: str, shape: Sequence[int], classes: int, trained: bool) -> nn.Module:
+    from torchvision import models
+
     options: dict[str, object] = {"num_classes": classes}
     if variant in ("googlenet", "inception_v3"):
         options |= {"aux_logits": False, "init_weights": not trained}
@@ -101,6 +104,8 @@ def _built(name: str, variant: str, shape: Sequence[int], classes: int, trained:
 
 
 def _published(variant: str, weights: str):
+    from torchvision import models
+
     choices = models.get_model_weights(variant)
     if weights not in choices.__members__:
         raise unknown(f"weights of torchvision:{variant}", weights, choices.__members__)

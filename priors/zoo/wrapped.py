@@ -19,7 +19,7 @@ class Wrapped(Classifier):
     """
 
     def __init__(self, network: nn.Module, head: str, **description: Any):
-        super().__init__(head_name=f"network.{head}", architecture=None, **description)
+        super().__init__(head_name=f"network.{head}".removesuffix("."), architecture=None, **description)
         self.network = network
         self._head = head
 

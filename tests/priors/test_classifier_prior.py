@@ -1,8 +1,6 @@
 import dataclasses
 import json
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -331,22 +329,6 @@ def test_from_torchvision_wrapped_and_any_other_module():
     assert ClassifierPrior.from_classifier(two, 5, head="right").classes == 4
     with pytest.raises(InputError, match="'layer4' is a Sequential: a linear layer"):
         ClassifierPrior.from_classifier(resnet, 5, head="layer4")
-
-
-def test_compiles_as_one_graph():
-    # In a process of its own: the checks that pytest hangs on jaxtyping's annotations cannot be compiled.
-    program = """
-import torch
-from priors import ClassifierPrior
-prior = ClassifierPrior.from_weight(torch.randn(4, 64), [1, 20, 80, 5])
-activations, labels = torch.randn(7, 64), torch.tensor([0, 3, 1])
-scored = torch.compile(prior.log_prob, backend="eager", fullgraph=True)(activations)
-assert torch.equal(scored, prior.log_prob(activations))
-def direction(labels):
-    return prior.distributions(labels).loc
-assert torch.equal(torch.compile(direction, backend="eager", fullgraph=True)(labels), prior.loc[labels])
-"""
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=300)
 
 
 @pytest.mark.gpu

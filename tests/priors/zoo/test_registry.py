@@ -303,17 +303,3 @@ def test_images_must_be_a_batch_of_floats():
         network.normalise(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
     with pytest.raises(InputError, match=r"shape \(3, 8, 8\)"):
         network.normalise(torch.rand(3, 8, 8))
-
-
-def test_networks_compile_as_one_graph():
-    # In a process of its own: the checks that pytest hangs on jaxtyping's annotations cannot be compiled.
-    program = """
-import torch
-from priors.zoo import build
-for name in ("mlp", "convnet", "wrn-16-1", "resnet-20"):
-    network = build(name, classes=3, image_shape=(3, 8, 8), penultimate=5).eval()
-    images = torch.rand(2, 3, 8, 8)
-    with torch.no_grad():
-        assert torch.equal(torch.compile(network, backend="eager", fullgraph=True)(images), network(images))
-"""
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=300)
