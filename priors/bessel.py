@@ -15,6 +15,7 @@ first and second derivatives that are as accurate as their values.
 
 import math
 from collections.abc import Callable
+from operator import index
 from typing import NamedTuple
 
 import torch
@@ -57,32 +58,31 @@ def constants(key: tuple, rows: Callable[[], list], dtype: torch.dtype, device: 
     return made
 
 
-@torch.compiler.assume_constant_result
-def _elementary(m: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
+def _elementary(m: int, like: Tensor) -> tuple[Tensor, ...]:
     """The numbers 1/b, 1/2 and N: as tensors they cost an operation half as much as Python's."""
-    return constants(("elementary", m), lambda: [1 / scale(m), 0.5, 0.5 * (m - 1)], dtype, device)
+    numbers = [1 / scale(m), 0.5, 0.5 * (m - 1)]
+    if torch.compiler.is_compiling():
+        return tuple(like.new_full((), number) for number in numbers)
+    return constants(("elementary", m), lambda: numbers, like.dtype, like.device)
 
 
-@torch.compiler.assume_constant_result
-def _polynomials(
-    m: int, rows: tuple[str, ...], dtype: torch.dtype, device: torch.device, ndim: int
-) -> tuple[Tensor, ...]:
+def _polynomials(m: int, rows: tuple[str, ...], p: Tensor) -> tuple[Tensor, ...]:
     """Lower and upper ends and centres of the pieces, then their coefficients, highest power first.
 
-    Each is laid out as (pieces, rows, 1, ..., 1) with `ndim` ones, or (rows, 1, ..., 1) where one piece is all.
+    Each is laid out as (pieces, rows, 1, ..., 1) with as many ones as p has dimensions, without pieces if there is one.
     """
 
     def table() -> list:
-        intervals = pieces(m, _TOLERANCE[dtype])
+        intervals = pieces(m, _TOLERANCE[p.dtype])
         chosen = [[piece.coefficients[ROWS.index(row)] for row in rows] for piece in intervals]
         length = max(len(row) for piece in chosen for row in piece)
         columns = [[[(*row, *[0.0] * length)[n] for row in piece] for piece in chosen] for n in reversed(range(length))]
         columns[:0] = [[[getattr(piece, name)] for piece in intervals] for name in ("low", "high", "centre")]
-        for _ in range(ndim):
+        for _ in range(p.ndim):
             columns = _deepened(columns)
         return columns if len(intervals) > 1 else [column[0] for column in columns]
 
-    return constants(("polynomials", m, rows, ndim), table, dtype, device)
+    return constants(("polynomials", m, rows, p.ndim), table, p.dtype, p.device)
 
 
 def _deepened(nested: list) -> list:
@@ -104,7 +104,7 @@ class Coordinates(NamedTuple):
 
 def coordinates(m: int, kappa: Tensor) -> Coordinates:
     """See `Coordinates`."""
-    inverse, half, _ = _elementary(m, kappa.dtype, kappa.device)
+    inverse, half, _ = _elementary(m, kappa)
     u = kappa * inverse
     root = torch.hypot(u, half)
     h = (root + half).reciprocal()
@@ -114,7 +114,9 @@ def coordinates(m: int, kappa: Tensor) -> Coordinates:
 
 def remainders(m: int, p: Tensor, *rows: str) -> tuple[Tensor, ...]:
     """The named remainders R(p), evaluated together by Horner's rule."""
-    low, high, centre, total, *coefficients = _polynomials(m, rows, p.dtype, p.device, p.ndim)
+    if torch.compiler.is_compiling():
+        return tuple(_piecewise(p, row) for row in _numbers(m, rows, p.dtype))
+    low, high, centre, total, *coefficients = _polynomials(m, rows, p)
     several = low.ndim > p.ndim + 1
     x = (p.clamp(low, high) if several else p) - centre
     for coefficient in coefficients:
@@ -124,9 +126,28 @@ def remainders(m: int, p: Tensor, *rows: str) -> tuple[Tensor, ...]:
     return total.unbind(0)
 
 
+@torch.compiler.assume_constant_result
+def _numbers(m: int, rows: tuple[str, ...], dtype: torch.dtype) -> tuple:
+    """For each row, for each piece: its ends, its centre and its coefficients, constant first."""
+    intervals = pieces(m, _TOLERANCE[dtype])
+    return tuple(tuple((x.low, x.high, x.centre, x.coefficients[ROWS.index(row)]) for x in intervals) for row in rows)
+
+
+def _piecewise(p: Tensor, row: tuple) -> Tensor:
+    """One remainder as a compiler likes it: in Python's numbers, which it makes immediate operands of one kernel."""
+    value = None
+    for low, high, centre, coefficients in reversed(row):
+        x = p.clamp(low, high) - centre
+        total = coefficients[-1]
+        for coefficient in reversed(coefficients[:-1]):
+            total = total * x + coefficient
+        value = total if value is None else torch.where(p < high, total, value)
+    return value
+
+
 def growth(m: int, w: Tensor) -> Tensor:
     """N log1p(delta/b): the part of the divergence from uniform that grows, as log k."""
-    return torch.log1p(w) * _elementary(m, w.dtype, w.device)[2]
+    return torch.log1p(w) * _elementary(m, w)[2]
 
 
 def deficit(x: Coordinates) -> Tensor:
@@ -162,6 +183,7 @@ def transforming() -> bool:
 
 
 def _apply(m: int, kappa: Tensor, evaluate: _Evaluate, slope: _Slope) -> Tensor:
+    m = index(m)  # an integer, also where a compiler made the shape symbolic
     if transforming():
         return evaluate(m, kappa)[0]
     return _WithSlope.apply(kappa, m, evaluate, slope)
@@ -196,13 +218,13 @@ def _evaluate_resultant(m: int, kappa: Tensor) -> tuple[Tensor, Tensor]:
 
 def slope_of_resultant(m: int, x: Coordinates, variance: Tensor) -> Tensor:
     """A' from the remainder of V; finite at k = 0."""
-    return x.p * x.h * variance * _elementary(m, variance.dtype, variance.device)[0]
+    return x.p * x.h * variance * _elementary(m, variance)[0]
 
 
 def _evaluate_slope(m: int, kappa: Tensor) -> tuple[Tensor, Tensor]:
     x = coordinates(m, kappa)
     variance, tilt = remainders(m, x.p, "variance", "variance_slope")
-    inverse = _elementary(m, kappa.dtype, kappa.device)[0]
+    inverse = _elementary(m, kappa)[0]
     factor = x.g * (x.p * inverse).square() * x.p
     return slope_of_resultant(m, x, variance), -factor * ((1 + x.h / x.p) * variance + x.p * tilt)
 

@@ -3,8 +3,10 @@
 "Dimension" is always the ambient one, m.
 """
 
+from operator import index
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.distributions import Distribution
 from torch.distributions.constraints import Constraint
@@ -97,7 +99,7 @@ class HypersphericalUniform(Distribution):
         if not isinstance(dim, int) or isinstance(dim, bool) or dim < 2:
             raise InputError(f"dimension {dim!r}: give the ambient one, an integer of at least 2 (the circle)")
         self.dtype = dtype if dtype is not None else torch.get_default_dtype()
-        self.device = torch.device(device) if device is not None else torch.get_default_device()
+        self.device = device
         if self.dtype not in FLOATS:
             raise InputError(f"dtype {self.dtype}: give torch.float32 or torch.float64")
         super().__init__(torch.Size(batch_shape), torch.Size((dim,)), validate_args=False)
@@ -130,7 +132,7 @@ class HypersphericalUniform(Distribution):
         """Unit vectors (*sample_shape, *batch, m)."""
         return self.rsample(sample_shape, generator)
 
-    def log_prob(self, value: Float[Tensor, "*shape m"]) -> Float[Tensor, "*shape"]:
+    def log_prob(self, value: Shaped[Tensor, "*shape m"]) -> Float[Tensor, "..."]:
         """Minus the logarithm of the sphere's area, in nats, wherever value is.
 
         Raises:
@@ -138,9 +140,9 @@ class HypersphericalUniform(Distribution):
         """
         require_event(value, self._event_shape[0], validates(self._asked, value))
         shape = torch.broadcast_shapes(value.shape[:-1], self._batch_shape)
-        return value.new_full(shape, -bessel.log_sphere_area(self._event_shape[0]))
+        return value.new_full(shape, -bessel.log_sphere_area(index(self._event_shape[0])))
 
     def entropy(self) -> Float[Tensor, "*batch"]:
         """Logarithm of the sphere's area, in nats."""
-        area = bessel.log_sphere_area(self._event_shape[0])
+        area = bessel.log_sphere_area(index(self._event_shape[0]))
         return torch.full(self._batch_shape, area, dtype=self.dtype, device=self.device)

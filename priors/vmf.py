@@ -8,9 +8,10 @@ mu a unit vector (`loc`) and k >= 0 (`concentration`). "Dimension" is always the
 """
 
 from numbers import Real
+from operator import index
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.distributions import Distribution, constraints, register_kl
 
@@ -64,8 +65,8 @@ class VonMisesFisher(Distribution):
 
     def __init__(
         self,
-        loc: Float[Tensor, "*batch m"],
-        concentration: Float[Tensor, "*batch"] | float,
+        loc: Shaped[Tensor, "*batch_1 m"],
+        concentration: Shaped[Tensor, "*batch_2"] | float | int,
         validate_args: bool | None = None,
     ):
         if not isinstance(loc, Tensor) or loc.dtype not in FLOATS:
@@ -110,7 +111,7 @@ class VonMisesFisher(Distribution):
 
     @property
     def _m(self) -> int:
-        return self._event_shape[0]
+        return index(self._event_shape[0])  # static, also where a compiler made the shape symbolic
 
     @property
     def mean_resultant_length(self) -> Float[Tensor, "*batch"]:
@@ -148,7 +149,7 @@ class VonMisesFisher(Distribution):
         with torch.no_grad():
             return self.rsample(sample_shape, generator)
 
-    def log_prob(self, value: Float[Tensor, "*shape m"]) -> Float[Tensor, "*shape"]:
+    def log_prob(self, value: Shaped[Tensor, "*shape m"]) -> Float[Tensor, "..."]:
         """Log-density with respect to the surface measure, in nats, accurate for any k in float32 too.
 
         Computed as (k + log C_m(k)) - k |x - mu|^2 / 2.
@@ -171,7 +172,7 @@ def _require_same_dimension(p: Distribution, q: Distribution) -> int:
         raise InputError(
             f"divergence of spheres in {p.event_shape[0]} and {q.event_shape[0]} dimensions: give two of one"
         )
-    return p.event_shape[0]
+    return index(p.event_shape[0])
 
 
 def _broadcast(value: Tensor, q: Distribution) -> Tensor:

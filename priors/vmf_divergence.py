@@ -20,24 +20,31 @@ from priors import bessel
 from priors.bessel_table import scale
 
 _NEAR = 1.5
-_NODES = {torch.float32: 4, torch.float64: 8}  # relative error 1e-8 and 1e-16 at a ratio of 3/2
 
 
-@torch.compiler.assume_constant_result
-def _quadrature(dtype: torch.dtype, device: torch.device, ndim: int) -> tuple[Tensor, ...]:
-    """Gauss-Legendre nodes t on [0, 1], weights w and w (1 - t), each as (nodes, 1, ..., 1) with `ndim` ones."""
+def _legendre(count: int) -> tuple[tuple[float, ...], ...]:
+    nodes, weights = np.polynomial.legendre.leggauss(count)
+    t, w = (nodes + 1) / 2, weights / 2
+    return tuple(t.tolist()), tuple(w.tolist()), tuple((w * (1 - t)).tolist())
 
-    def rows() -> list:
-        nodes, weights = np.polynomial.legendre.leggauss(_NODES[dtype])
-        t, w = (nodes + 1) / 2, weights / 2
-        return [row.reshape(-1, *[1] * ndim).tolist() for row in (t, w, w * (1 - t))]
 
-    return bessel.constants(("quadrature", ndim), rows, dtype, device)
+# Gauss-Legendre nodes on [0, 1] and weights: relative error 1e-8 and 1e-16 at a ratio of 3/2.
+_QUADRATURE = {torch.float32: _legendre(4), torch.float64: _legendre(8)}
+
+
+def _quadrature(like: Tensor) -> tuple[Tensor, ...]:
+    """Nodes t, weights w and w (1 - t), each as (nodes, 1, ..., 1) with as many ones as `like` has dimensions."""
+    points = _QUADRATURE[like.dtype]
+    if torch.compiler.is_compiling():
+        table = [torch.stack([like.new_full((), x) for x in column]) for column in points]
+        return tuple(column.reshape(-1, *[1] * like.ndim) for column in table)
+    columns = bessel.constants(("quadrature",), lambda: points, like.dtype, like.device)
+    return tuple(column.reshape(-1, *[1] * like.ndim) for column in columns)
 
 
 def _evaluate(m: int, q: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """D(q, r), A(r) - A(q), A(q) and A'(q) for tensors of one shape."""
-    t, weight, tail = _quadrature(q.dtype, q.device, q.ndim)
+    t, weight, tail = _quadrature(q)
     step = r - q
     x = bessel.coordinates(m, torch.cat((torch.stack((q, r)), torch.addcmul(q, t, step))))
     log, resultant, variance = bessel.remainders(m, x.p, "log", "resultant", "variance")
