@@ -6,10 +6,12 @@ Names are imported when first used, so that the command line can answer without 
 from importlib import import_module
 
 _HOMES = {
+    "ClassPosterior": "priors.class_posterior",
     "ClassifierPrior": "priors.classifier_prior",
     "HypersphericalUniform": "priors.vmf",
     "VonMisesFisher": "priors.vmf",
     "InputError": "priors.errors",
+    "Provenance": "priors.classifier_prior",
     "tap": "priors.tap",
 }
 
