@@ -43,7 +43,9 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, tensors: dict[str, Te
     for name, value in (*tensors.items(), *rest["numbers"].items()):
         index, key = name.split(".", 1)
         state.setdefault(int(index), {})[key] = value
-    groups = [{**group, "betas": tuple(group["betas"])} if "betas" in group else dict(group) for group in rest["groups"]]
+    groups = [
+        {**group, "betas": tuple(group["betas"])} if "betas" in group else dict(group) for group in rest["groups"]
+    ]
     try:
         optimizer.load_state_dict({"state": state, "param_groups": groups})
     except (ValueError, KeyError) as error:

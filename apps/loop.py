@@ -1,33 +1,32 @@
 """The one training loop: every task, on one process or many, resumable bit for bit."""
 
-import os
-import shutil
-import signal
+import math
 import time
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Any
 
 import torch
+import torch.distributed
 from accelerate import Accelerator
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import nn
 from tqdm import tqdm
 
-from apps import checkpoint
+from apps import states
 from apps.augment import Augmentation
+from apps.averaging import Average
 from apps.config import Optimisation, Where
 from apps.data import Batches
 from apps.image_set import ImageSet
+from apps.interruption import StopRequest
 from apps.meter import Meter
 from apps.run import Run
 from apps.schedule import learning_rate
 from apps.seeds import derive
+from apps.session import agreed, on_main, tracking
+from apps.states import Progress, Training
 from apps.sweep import sweep
 from apps.task import Task
-from priors.errors import InputError
-from priors.storage import load_weights, read_json, read_tensors, write_json, write_tensors
+from priors.storage import load_weights, write_tensors
 
 
 class Interrupted(RuntimeError):
@@ -35,33 +34,7 @@ class Interrupted(RuntimeError):
 
 
 class Diverged(RuntimeError):
-    """A loss was not finite; the message names the step and the last good state."""
-
-
-@dataclass
-class Progress:
-    """Where a training stands; saved with every state."""
-
-    step: int = 0
-    """Updates done."""
-    drawn: int = 0
-    """Global batches drawn."""
-    phase: int = 0
-    """Index of the current phase."""
-    best: float | None = None
-    """Best value of the criterion so far."""
-    best_step: int | None = None
-    """The step it was reached at."""
-    waited: int = 0
-    """Validations since then that count towards the patience."""
-    seconds: float = 0.0
-    """Time spent training, over all resumptions."""
-    metrics: dict[str, float] = field(default_factory=dict)
-    """What the last validation gave."""
-    best_metrics: dict[str, float] = field(default_factory=dict)
-    """What the best validation gave."""
-    stopped: bool = False
-    """Whether patience ran out."""
+    """A loss or the weights were not finite; the message names the step and the last good state."""
 
 
 def fit(
@@ -73,13 +46,13 @@ def fit(
     accelerator: Accelerator,
     augmentation: Augmentation | None = None,
 ) -> Progress:
-    """Train `task` on `images` until its steps are done or its patience is, and write the weights into the run's folder.
+    """Train `task` on `images` until its steps or its patience end, and write the weights into the run's folder.
 
     The run must be open on the first process. It goes on from the newest state where there is one.
 
     Raises:
         Interrupted: the process was asked to stop (Ctrl-C, SIGTERM); the state is saved.
-        Diverged: a loss was not finite.
+        Diverged: a loss, the weights or a validation metric were not finite.
         InputError: a state does not fit this task, or the batch does not divide.
         OSError: a state could not be written; the last complete one is untouched.
     """
@@ -89,7 +62,7 @@ def fit(
 class _Fit:
     def __init__(self, task, images, run, config, where, accelerator, augmentation):
         self.task, self.run, self.config, self.where, self.accelerator = task, run, config, where, accelerator
-        self.main = accelerator.is_main_process
+        self.main, self.processes = accelerator.is_main_process, accelerator.num_processes
         self.device = accelerator.device
         self.batches = Batches(
             images,
@@ -101,21 +74,19 @@ class _Fit:
             device=self.device,
             channels_last=task.channels_last,
         )
+        self.batches.order.share(config.accumulate)  # refuse a batch that does not divide before anything is done
         per_epoch = len(images) / config.batch_size
         self.steps = max(1, round(config.epochs * per_epoch))
+        self.ends = _phase_ends(task, self.steps)
         self.warmup_steps = round(config.warmup * per_epoch)
         self.validation_interval = max(1.0, config.validate_every * per_epoch)
-        self.progress = Progress()
-        self.best: dict[str, dict[str, Tensor]] = {}
-        self.best_files: Path | None = None
-        self.optimizers: dict[str, torch.optim.Optimizer] = {}
-        self.asked_to_stop = False
+        self.stop = StopRequest(accelerator)
 
     # Setting up.
 
     def train(self) -> Progress:
-        task, config = self.task, self.config
-        task.rank = self.accelerator.process_index
+        task, config, accelerator = self.task, self.config, self.accelerator
+        task.rank = accelerator.process_index
         torch.manual_seed(derive(config.seed, "global", task.rank))
         for network in (*task.networks.values(), *task.frozen.values()):
             network.to(self.device)
@@ -123,60 +94,62 @@ class _Fit:
                 network.to(memory_format=torch.channels_last)
         for network in task.frozen.values():
             network.eval().requires_grad_(False)
-        self.raw: dict[str, nn.Module] = dict(task.networks)
-        states = self.run.states()
-        if states:
-            self.load_networks(states[-1])
+        self.training = Training(task, dict(task.networks))
+        self.raw = self.training.networks
+        self.trainable = {name: [p for p in raw.parameters() if p.requires_grad] for name, raw in self.raw.items()}
+        self.learning = tuple(self.raw)
+        saved = self.run.states()
+        if saved:
+            agreed(accelerator, lambda: states.load_networks(self.training, saved[-1], self.run))
         elif self.main:
             task.start(self.batches.at(0))
-        self.averages = {
-            name: AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema))
-            for name, network in self.raw.items()
-            if config.ema is not None
-        }
-        for name, network in self.raw.items():
-            network.train()
-            task.networks[name] = self.accelerator.prepare_model(network)
-        self.build_optimizers()
-        if states:
-            self.load_rest(states[-1])
-        if self.main:
-            self.run.rewind_metrics(self.progress.step)
+        self.progress = self.training.progress
+        if config.ema is not None:
+            self.training.averages = {name: Average(network, config.ema) for name, network in self.raw.items()}
         try:
-            with self.stopping_on_signals():
+            for name, network in self.raw.items():
+                network.train()
+                task.networks[name] = accelerator.prepare_model(network)
+            for average in self.training.averages.values():  # preparing gave every process the first one's weights
+                average.restart()
+            self.enter_phase(self.progress.phase)
+            if saved:
+                agreed(accelerator, lambda: states.load_rest(self.training, saved[-1], self.optimizer, accelerator))
+            on_main(accelerator, lambda: self.run.rewind_metrics(self.progress.step))
+            with self.stop.listening(), tracking(accelerator, self.where, self.run.folder):
                 self.steps_left()
             return self.finish()
         finally:
+            self.learn(*self.raw)
+            for network in self.raw.values():
+                _unprepare(network)
             task.networks.update(self.raw)
 
-    def build_optimizers(self) -> None:
-        phase = self.task.phases[self.progress.phase]
-        turns = dict.fromkeys(self.task.turns(self.progress.step))
-        self.optimizers = {turn: self.task.optimizer(turn, phase, self.config) for turn in turns}
+    def enter_phase(self, index: int) -> None:
+        """Begin a phase: its optimisers are made as its turns come up."""
+        self.progress.phase = index
+        self.task.phase = self.task.phases[index]
+        self.training.optimizers = {}
 
-    @contextmanager
-    def stopping_on_signals(self):
-        """Finish the step under way, then stop; a second Ctrl-C stops at once."""
+    def optimizer(self, turn: str) -> torch.optim.Optimizer:
+        """The optimiser of a turn in this phase."""
+        if turn not in self.training.optimizers:
+            self.learn(*self.raw)  # a frozen network would look as if it had nothing to train
+            self.training.optimizers[turn] = self.task.optimizer(turn, self.task.phase, self.config)
+        return self.training.optimizers[turn]
 
-        def ask(number, frame):
-            if self.asked_to_stop:
-                raise KeyboardInterrupt
-            self.asked_to_stop = True
-
-        try:
-            before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # not the main thread: whoever owns it decides
-            before = {}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def learn(self, *names: str) -> None:
+        """Freeze the networks that are not named; what the task itself froze stays so."""
+        if names != self.learning:
+            self.learning = names
+            for name, parameters in self.trainable.items():
+                for parameter in parameters:
+                    parameter.requires_grad_(name in names)
 
     # Training.
 
     def steps_left(self) -> None:
-        progress, accelerator = self.progress, self.accelerator
+        progress = self.progress
         meter = Meter(self.where.log_every, self.device)
         bar = tqdm(
             total=self.steps,
@@ -189,7 +162,6 @@ class _Fit:
         began, since, mark = time.perf_counter() - progress.seconds, time.perf_counter(), progress.step
         with bar:
             while progress.step < self.steps and not progress.stopped:
-                self.enter_phase()
                 self.one_step(meter)
                 progress.step += 1
                 bar.update()
@@ -197,50 +169,39 @@ class _Fit:
                 validating = last or step // self.validation_interval > (step - 1) // self.validation_interval
                 saving = self.where.checkpoint_every is not None and step % self.where.checkpoint_every == 0
                 logging = step % self.where.log_every == 0
-                if not (validating or saving or logging or (self.asked_to_stop and accelerator.num_processes == 1)):
+                if not (validating or saving or logging or self.stop.noticed_at_once):
                     continue
-                means, wrong = meter.read()
-                if wrong is not None:
-                    self.diverged(*wrong)
+                means = self.read(meter)
                 now = time.perf_counter()
                 rate = (step - mark) * self.config.batch_size / max(now - since, 1e-9)
                 since, mark = now, step
                 progress.seconds = now - began
                 bar.set_postfix({"loss": f"{sum(means.values()):.4g}", "images/s": f"{rate:,.0f}"}, refresh=False)
-                if means:
-                    self.log({"step": step, **{f"train/{name}": value for name, value in means.items()}, "images/s": rate})
+                self.log({"step": step, **{f"train/{name}": value for name, value in means.items()}, "images/s": rate})
+                self.settle()
                 if validating:
                     self.validate(bar)
                     since = time.perf_counter()
-                stop = self.agree_to_stop()
+                stop = self.stop.agreed()
                 if validating or saving or stop:
-                    self.save()
+                    states.save(self.training, self.run, self.accelerator)
                 if stop and not (last or progress.stopped):
                     raise Interrupted(f"stopped at step {step} of {self.steps}")
 
-    def enter_phase(self) -> None:
-        """Move on to the phase that the step to come belongs to, with optimisers of its own."""
-        phases, end = self.task.phases, 0.0
-        for index, phase in enumerate(phases):
-            end += phase.share
-            if self.progress.step < round(end * self.steps) or index == len(phases) - 1:
-                if index != self.progress.phase:
-                    self.progress.phase = index
-                    self.build_optimizers()
-                return
-
     def one_step(self, meter: Meter) -> None:
         task, accelerator, progress, parts = self.task, self.accelerator, self.progress, self.config.accumulate
+        phase = next((index for index, end in enumerate(self.ends) if progress.step < end), len(self.ends) - 1)
+        if phase != progress.phase:
+            self.enter_phase(phase)
+        begin = self.ends[phase - 1] if phase else 0
+        rate = learning_rate(self.config, progress.step - begin, self.ends[phase] - begin, self.warmup_steps)
         for turn in task.turns(progress.step):
-            optimizer, trained = self.optimizers[turn], task.trained(turn)
-            rate = learning_rate(self.config, progress.step, self.steps, self.warmup_steps)
+            optimizer, trained = self.optimizer(turn), task.trained(turn)
             for group in optimizer.param_groups:
                 group["lr"] = rate * group.get("lr_scale", 1.0)
-            if len(trained) < len(self.raw):
-                for name, network in self.raw.items():
-                    network.requires_grad_(name in trained)
+            self.learn(*trained)
             for part in range(parts):
-                task.slice = part * accelerator.num_processes + task.rank
+                task.slice = part * self.processes + task.rank
                 batch = self.batches.at(progress.drawn, micro=part, accumulate=parts)
                 with ExitStack() as stack:
                     if part < parts - 1:  # the processes exchange gradients with the last part only
@@ -249,34 +210,49 @@ class _Fit:
                     with accelerator.autocast():
                         losses = task.losses(turn, batch, progress.step)
                     accelerator.backward(sum(losses.values()) / parts)
-                meter.add(progress.step, losses)
+                meter.add(progress.step + 1, losses)
             if self.config.clip is not None:
-                chosen = [p for name in trained for p in self.raw[name].parameters() if p.grad is not None]
+                chosen = [p for name in trained for p in self.trainable[name] if p.grad is not None]
                 nn.utils.clip_grad_norm_(chosen, self.config.clip, foreach=True)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             progress.drawn += 1
             for name in trained:
-                if name in self.averages:
-                    self.averages[name].update_parameters(self.raw[name])
+                if name in self.training.averages:
+                    self.training.averages[name].update()
 
-    def diverged(self, step: int, name: str) -> None:
-        states = self.run.states()
-        kept = f"the last good state is {states[-1]}" if states else "no state had been saved yet"
+    def read(self, meter: Meter) -> dict[str, float]:
+        """Mean losses since the last time, over all processes."""
+        means, wrong = meter.read()
+        if self.processes > 1:
+            every: list = [None] * self.processes
+            torch.distributed.all_gather_object(every, (means, wrong))
+            means = {name: sum(own[name] for own, _ in every) / self.processes for name in means}
+            wrong = min((found for _, found in every if found is not None), default=None)
+        if wrong is not None:
+            self.diverged(f"the loss {wrong[1]!r} was not finite at step {wrong[0]}")
+        return means
+
+    def settle(self) -> None:
+        """Make the networks fit to be used and kept: finite, with the same buffers everywhere, and in the averages."""
+        for name, network in self.raw.items():
+            for buffer in network.buffers() if self.processes > 1 else ():
+                torch.distributed.broadcast(buffer, 0)
+            if not nn.utils.get_total_norm(network.parameters(), norm_type=math.inf, foreach=True).isfinite():
+                self.diverged(f"the weights of {name!r} were not finite after step {self.progress.step}")
+            if name in self.training.averages:
+                self.training.averages[name].follow_buffers()
+
+    def diverged(self, what: str) -> None:
+        found = self.run.states()
+        kept = f"the last good state is {found[-1]}" if found else "no state had been saved yet"
         raise Diverged(
-            f"the loss {name!r} was not finite at step {step}; stopped, and {kept}. "
-            "Try a smaller --lr, --clip 1, or --precision fp32 under another --name"
+            f"{what}; stopped, and {kept}. Try a smaller --lr, --clip 1, or --precision fp32 under another --name"
         )
 
-    def agree_to_stop(self) -> bool:
-        if self.accelerator.num_processes == 1:
-            return self.asked_to_stop
-        flag = torch.tensor([float(self.asked_to_stop)], device=self.device)
-        return bool(self.accelerator.reduce(flag, reduction="sum").item() > 0)
-
     def validate(self, bar) -> None:
-        task, progress = self.task, self.progress
-        model = self.averages["model"].module if "model" in self.averages else self.raw["model"]
+        task, training, progress = self.task, self.training, self.progress
+        model = training.kept()["model"]
         model.eval()
 
         def over(images, function, **options):
@@ -284,6 +260,9 @@ class _Fit:
 
         metrics = task.validate(model, over, progress.step)
         self.raw["model"].train()
+        for name, value in metrics.items():
+            if not math.isfinite(value):
+                self.diverged(f"the validation metric {name!r} was not finite at step {progress.step}")
         progress.metrics = metrics
         if metrics:
             self.log({"step": progress.step, **{f"validation/{name}": value for name, value in metrics.items()}})
@@ -294,8 +273,8 @@ class _Fit:
         if progress.best is None or (value > progress.best if criterion.larger else value < progress.best):
             progress.best, progress.best_step, progress.waited = value, progress.step, 0
             progress.best_metrics = metrics
-            self.best = {name: snapshot(network) for name, network in self.kept().items()}
-            self.best_files = None
+            training.best = training.snapshot()
+            training.best_files = None
         elif progress.step > criterion.from_step:
             progress.waited += 1
             progress.stopped = self.config.patience is not None and progress.waited >= self.config.patience
@@ -304,113 +283,40 @@ class _Fit:
             bar.write(f"step {progress.step}: {shown}{'  (best)' if progress.best_step == progress.step else ''}")
 
     def log(self, entry: dict[str, Any]) -> None:
-        if self.main:
-            self.run.log(entry)
+        on_main(self.accelerator, lambda: self.run.log(entry))
         if self.where.tracker:
             self.accelerator.log({key: value for key, value in entry.items() if key != "step"}, step=entry["step"])
 
-    # States.
-
-    def kept(self) -> dict[str, nn.Module]:
-        """The networks whose weights a user gets: averaged where averages are kept."""
-        return {name: self.averages[name].module if name in self.averages else raw for name, raw in self.raw.items()}
-
-    def save(self) -> None:
-        """Write the whole state beside, then rename it: a kill at any moment leaves a complete one."""
-        accelerator, step = self.accelerator, self.progress.step
-        beside = self.run.folder / "state" / f".step-{step}"
-        try:
-            if self.main:
-                self.write_state(self.run.begin_state(step))
-            accelerator.wait_for_everyone()
-            write_tensors(beside / f"random-{accelerator.process_index}.safetensors", checkpoint.random_state(self.device))
-            accelerator.wait_for_everyone()
-            if self.main:
-                self.run.commit_state(beside)
-                self.best_files = self.run.folder / "state" / f"step-{step}" if self.best else None
-        except OSError as error:
-            shutil.rmtree(beside, ignore_errors=True)
-            states = self.run.states()
-            kept = f"the last complete state is {states[-1]}" if states else "no state had been saved yet"
-            raise OSError(error.errno, f"could not write the state of step {step}: {error.strerror}; {kept}") from error
-        accelerator.wait_for_everyone()
-
-    def write_state(self, folder: Path) -> None:
-        for name, network in self.raw.items():
-            write_tensors(folder / f"network-{name}.safetensors", network.state_dict())
-        for name, average in self.averages.items():
-            write_tensors(folder / f"average-{name}.safetensors", average.state_dict())
-        for name, tensors in self.best.items():
-            file = folder / f"best-{name}.safetensors"
-            if self.best_files is None:
-                write_tensors(file, tensors)
-            else:
-                link_or_copy(self.best_files / file.name, file)
-        numbers = {}
-        for turn, optimizer in self.optimizers.items():
-            tensors, numbers[turn] = checkpoint.optimizer_state(optimizer)
-            write_tensors(folder / f"optimizer-{turn}.safetensors", tensors)
-        write_tensors(folder / "task.safetensors", self.task.state_dict())
-        write_json(
-            folder / "state.json",
-            {"networks": list(self.raw), "progress": vars(self.progress), "best": list(self.best), "optimizers": numbers},
-        )
-
-    def read_state(self, folder: Path) -> dict[str, Any]:
-        state = read_json(folder / "state.json", "training state")
-        if not isinstance(state, dict) or state.get("networks") != list(self.raw):
-            raise InputError(f"{folder} is not a state of this run: remove it to go on without it")
-        return state
-
-    def load_networks(self, folder: Path) -> None:
-        state = self.read_state(folder)
-        try:
-            self.progress = Progress(**state["progress"])
-        except TypeError:
-            raise InputError(f"{folder}/state.json is not a state of this program: remove the folder to start over") from None
-        for name, network in self.raw.items():
-            file = folder / f"network-{name}.safetensors"
-            load_weights(network, read_tensors(file, "a training state")[0], file)
-
-    def load_rest(self, folder: Path) -> None:
-        state = self.read_state(folder)
-        for name, average in self.averages.items():
-            file = folder / f"average-{name}.safetensors"
-            load_weights(average, read_tensors(file, "a training state")[0], file)
-        for turn, optimizer in self.optimizers.items():
-            tensors, _ = read_tensors(folder / f"optimizer-{turn}.safetensors", "a training state")
-            checkpoint.load_optimizer_state(optimizer, tensors, state["optimizers"][turn])
-        for name in state["best"]:
-            self.best[name] = read_tensors(folder / f"best-{name}.safetensors", "a training state")[0]
-        self.best_files = folder if self.best else None
-        self.task.load_state_dict(read_tensors(folder / "task.safetensors", "a training state")[0])
-        file = folder / f"random-{self.accelerator.process_index}.safetensors"
-        if file.exists():  # a process more than before starts on its own fresh stream
-            checkpoint.load_random_state(read_tensors(file, "a training state")[0], self.device)
-
     def finish(self) -> Progress:
-        """Write what the user gets: `model.safetensors` (the best where there is one), `last.safetensors`, the other networks."""
-        last = {name: snapshot(network) for name, network in self.kept().items()}
-        final = self.best or last
+        """Write what the user gets: each network's best weights, or where none is chosen the last ones.
+
+        Where there is a best, the last ones of "model" are in `last.safetensors`.
+        """
+        last = self.training.snapshot()
+        final = self.training.best or last
         for name, network in self.raw.items():
             load_weights(network, final[name], self.run.folder)
-        if self.main:
-            if self.best:
+
+        def write() -> None:
+            if self.training.best:
                 write_tensors(self.run.folder / "last.safetensors", last["model"])
             self.task.save(self.run.folder, self.raw)
-        self.accelerator.wait_for_everyone()
+
+        on_main(self.accelerator, write)
         self.raw["model"].eval()
         return self.progress
 
 
-def snapshot(network: nn.Module) -> dict[str, Tensor]:
-    """A copy of a network's weights on the CPU."""
-    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in network.state_dict().items()}
+def _phase_ends(task: Task, steps: int) -> list[int]:
+    """The step before which each phase ends."""
+    shares = [sum(phase.share for phase in task.phases[: index + 1]) for index in range(len(task.phases))]
+    return [*(round(share * steps) for share in shares[:-1]), steps]
 
 
-def link_or_copy(source: Path, target: Path) -> None:
-    """The same file under another name, copied where the file system has no links."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+def _unprepare(network: nn.Module) -> None:
+    """Take back the mixed precision that accelerate wraps around a network's own `forward`."""
+    original = network.__dict__.pop("_original_forward", None)
+    if original is not None:
+        del network.forward
+        if getattr(original, "__func__", None) is not type(network).forward:
+            network.forward = original

@@ -31,7 +31,7 @@ class Meter:
             steps.append(step)
 
     def read(self) -> tuple[dict[str, float], tuple[int, str] | None]:
-        """Mean of each loss since the last read, and the first step and name that was not finite; then the window is empty."""
+        """Mean of each loss since the last read, and where one first was not finite: step, name. Empties the window."""
         means: dict[str, float] = {}
         wrong: list[tuple[int, str]] = []
         for name, steps in self._steps.items():

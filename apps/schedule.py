@@ -8,8 +8,9 @@ from apps.config import Optimisation
 def learning_rate(config: Optimisation, step: int, steps: int, warmup_steps: int) -> float:
     """The learning rate of the update number `step` (from 0) of `steps`.
 
-    It rises linearly over `warmup_steps`, then is constant, falls along a half cosine or a line to `final_lr` times the peak at the
-    last step, or is divided by 5 after 30, 60 and 80 % of the steps (the wide residual networks' schedule, arXiv 1605.07146).
+    It rises linearly over `warmup_steps`, then is constant, falls along a half cosine or a line to `final_lr` times the
+    peak at the last step, or is divided by 5 after 30, 60 and 80 % of the steps (the wide residual networks' schedule,
+    arXiv 1605.07146).
 
     Example:
         >>> config = Optimisation(lr=1.0, schedule="cosine")

@@ -1,14 +1,16 @@
 """The process a verb runs in: its device, its threads, its place among the others."""
 
 import os
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 import torch
+import torch.distributed
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast_object_list
 
 from apps.config import Where
 from apps.sweep import sweep
@@ -18,18 +20,19 @@ from priors.errors import InputError
 def start(
     where: Where, *, precision: Literal["fp32", "bf16"] = "fp32", work: Literal["small", "large"] = "large"
 ) -> Accelerator:
-    """An accelerator for this process: one CPU, one GPU, or one of several processes that torchrun or accelerate started.
+    """An accelerator for this process: one CPU, one GPU, or one of several processes that torchrun started.
 
     Args:
         where: device, threads and trackers.
         precision: fp32, or bf16 under autocast.
-        work: small networks run on one thread (at small sizes a second one costs more than it brings), large ones on all cores.
+        work: small networks run on one thread (at small sizes a second one costs more than it brings), large ones on
+            all cores.
 
     Raises:
         InputError: a tracker is not installed.
     """
     # Each verb has an accelerator of its own, also where one process runs several verbs in turn with other settings.
-    AcceleratorState._reset_state()
+    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
     accelerator = Accelerator(
         cpu=where.device == "cpu",
         mixed_precision="bf16" if precision == "bf16" else "no",
@@ -38,7 +41,9 @@ def start(
     )
     missing = set(where.tracker) - {getattr(kind, "value", kind) for kind in accelerator.log_with}
     if missing:
-        raise InputError(f"--tracker {', '.join(sorted(missing))}: not installed here; install it with pip, or leave it out")
+        raise InputError(
+            f"--tracker {', '.join(sorted(missing))}: not installed here; install it with pip, or leave it out"
+        )
     cores = max(1, available_cores() // max(1, local_processes()))
     torch.set_num_threads(where.threads or (1 if work == "small" else cores))
     return accelerator
@@ -56,22 +61,51 @@ def local_processes() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
-def on_main(accelerator: Accelerator, action) -> None:
-    """Run `action()` on the first process; bad input found there ends all of them, with the same line.
+def agreed(accelerator: Accelerator, action: Callable[[], object]) -> None:
+    """Run `action()` on every process; where it fails on one, all raise its error, so that none waits in vain.
+
+    It is a barrier as well. The action itself must not wait for other processes.
 
     Raises:
-        InputError: on every process, where `action` raised one.
+        InputError, OSError: on every process, where the action raised one on any.
     """
-    message: list[str | None] = [None]
-    if accelerator.is_main_process:
-        try:
-            action()
-        except InputError as error:
-            message = [str(error)]
-    if accelerator.num_processes > 1:
-        broadcast_object_list(message)
-    if message[0] is not None:
-        raise InputError(message[0])
+    if accelerator.num_processes == 1:
+        action()
+        return
+    failure: str | tuple | None = None
+    try:
+        action()
+    except InputError as error:
+        failure = str(error)
+    except OSError as error:
+        failure = (error.errno, error.strerror, error.filename)
+    failures: list[str | tuple | None] = [None] * accelerator.num_processes
+    torch.distributed.all_gather_object(failures, failure)
+    for failure in failures:
+        if failure is not None:
+            raise InputError(failure) if isinstance(failure, str) else OSError(*failure)
+
+
+def on_main(accelerator: Accelerator, action: Callable[[], object]) -> None:
+    """Run `action()` on the first process; the others wait, and what is wrong there ends all of them, with one line.
+
+    Raises:
+        InputError, OSError: on every process, where the action raised one.
+    """
+    agreed(accelerator, action if accelerator.is_main_process else lambda: None)
+
+
+@contextmanager
+def tracking(accelerator: Accelerator, where: Where, folder: Path):
+    """Open the trackers that were asked for, on a run's folder, and close them at the end."""
+    if where.tracker:
+        accelerator.init_trackers(folder.name, init_kwargs={"wandb": {"name": folder.name, "dir": str(folder)}})
+    try:
+        yield
+    finally:
+        for tracker in accelerator.trackers:
+            tracker.finish()
+        accelerator.trackers = []
 
 
 def sweeping(accelerator: Accelerator, progress: bool = False):

@@ -12,7 +12,7 @@ from apps.data import Batch
 from priors.storage import write_json, write_tensors
 
 Sweep = Callable[..., dict[str, Tensor]]
-"""`sweep(images, function)`: `function(batch)` over a whole set, sharded over processes, gathered in the order of the set."""
+"""`sweep(images, function)`: `function(batch)` over a set, sharded over processes, gathered in the order of the set."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,12 @@ class Task(ABC):
         description: JSON-able, how to build "model" again: written to `model.json`.
         seed: of every stream the task draws from.
         channels_last: whether images and weights are laid out channels last, which convolutions like.
-        phases: stretches of training with optimisers of their own.
+        phases: stretches of training with optimisers, learning rates and warm-ups of their own.
+        phase: the one under way, set by the loop.
         criterion: what validation metric chooses the best checkpoint; None keeps the last.
         rank: this process's number among those training together, set by the loop.
-        slice: number of the part of the global batch at hand, over processes and accumulated parts, set by the loop before `losses`:
-            streams of noise name it, so that no two parts share one.
+        slice: number of the part of the global batch at hand, over processes and accumulated parts, set by the loop
+            before `losses`: streams of noise name it, so that no two parts share one.
     """
 
     networks: dict[str, nn.Module]
@@ -62,13 +63,18 @@ class Task(ABC):
     rank: int = 0
     slice: int = 0
     phases: tuple[Phase, ...] = (Phase("train"),)
+    phase: Phase = phases[0]
     criterion: Criterion | None = None
 
     def start(self, batch: Batch) -> None:
-        """Initialise from data: called once, before the networks are prepared, on the first process's first batch; never on resume."""
+        """Initialise from data: once, before the networks are prepared, on the first process's first batch.
+
+        Not on resuming. The other processes get the networks' weights from the first, and nothing else.
+        """
+        return None
 
     def turns(self, step: int) -> tuple[str, ...]:
-        """The turns of a step, in order; each draws a batch of its own."""
+        """The turns of a step (they may depend on `phase`), in order; each draws a batch of its own."""
         return ("train",)
 
     def trained(self, turn: str) -> tuple[str, ...]:
@@ -84,7 +90,7 @@ class Task(ABC):
         """The terms whose sum is minimised, each a mean over this process's images, on the device."""
 
     def validate(self, model: nn.Module, sweep: Sweep, step: int) -> dict[str, float]:
-        """Metrics of `model` (the averaged weights where they are kept) in evaluation mode; the same on every process."""
+        """Metrics of `model` (the averaged weights, where kept) in evaluation mode; the same on every process."""
         return {}
 
     def save(self, folder: Path, networks: dict[str, nn.Module]) -> None:
@@ -99,6 +105,7 @@ class Task(ABC):
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Put back what `state_dict` gave."""
+        return None
 
 
 def build_optimizer(networks: Iterable[nn.Module], config: Optimisation) -> optim.Optimizer:
