@@ -44,7 +44,7 @@ _constants: dict[tuple, tuple[Tensor, ...]] = {}
 def constants(key: tuple, rows: Callable[[], list], dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
     """Small tensors made once for each key, type and device, from nested lists.
 
-    They are ordinary tensors also when first asked for under inference mode, and those of a tracer are not kept.
+    They are ordinary tensors also when first asked for under inference mode, and those made inside a tracer or a transform, which wraps them, are not kept.
     """
     key = (*key, dtype, device)
     made = _constants.get(key)
@@ -53,7 +53,7 @@ def constants(key: tuple, rows: Callable[[], list], dtype: torch.dtype, device: 
             raise InputError(f"concentration of type {dtype}: give float32 or float64, as by concentration.float()")
         with torch.inference_mode(False):
             made = tuple(torch.tensor(row, dtype=dtype, device=device) for row in rows())
-        if all(type(tensor) is Tensor for tensor in made):
+        if all(type(tensor) is Tensor for tensor in made) and not transforming():
             _constants[key] = made
     return made
 
