@@ -44,7 +44,8 @@ _constants: dict[tuple, tuple[Tensor, ...]] = {}
 def constants(key: tuple, rows: Callable[[], list], dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
     """Small tensors made once for each key, type and device, from nested lists.
 
-    They are ordinary tensors also when first asked for under inference mode, and those made inside a tracer or a transform, which wraps them, are not kept.
+    They are ordinary tensors also when first asked for under inference mode; those made inside a tracer or a function
+    transform, which wraps them, are not kept.
     """
     key = (*key, dtype, device)
     made = _constants.get(key)
