@@ -10,7 +10,10 @@ from importlib import import_module
 from priors.errors import InputError, unknown
 
 VERBS: dict[str, tuple[str, str]] = {
-    "demo": ("apps.verbs.demo", "the whole path on a small data set: classifier, prior, three generators, pictures, likelihoods"),
+    "demo": (
+        "apps.verbs.demo",
+        "the whole path on a small data set: classifier, prior, three generators, pictures, likelihoods",
+    ),
     "train classifier": ("apps.verbs.train_classifier", "train a classifier from the zoo"),
     "train hvae": ("apps.verbs.train_hvae", "train an HVAE, HVAE-C or HVAE-L"),
     "prior": ("apps.verbs.prior", "read the vMF prior off a classifier's final layer"),
@@ -18,6 +21,12 @@ VERBS: dict[str, tuple[str, str]] = {
     "evaluate": ("apps.verbs.evaluate", "score a run on the test images"),
     "table": ("apps.verbs.table", "reproduce a table of a paper, ours beside the published"),
     "ls": ("apps.verbs.ls", "list runs, classifiers, datasets, terms or tables"),
+}
+
+_THE_USERS_TO_MEND = {
+    getattr(errno, name)
+    for name in "ENOSPC EDQUOT EROFS EACCES EPERM EFBIG ENOTDIR EISDIR EEXIST ENAMETOOLONG EIO".split()
+    if hasattr(errno, name)
 }
 
 
@@ -34,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG):
+        if error.errno in _THE_USERS_TO_MEND:
             place = f"{error.filename}: " if error.filename else ""
             return _say(f"{place}{error.strerror}; mend that and give the same command again", 1)
         raise
@@ -72,17 +81,25 @@ def _dispatch(arguments: list[str]) -> int:
             print(overview(group))
             return 0 if len(arguments) > 1 else 2
         raise unknown("verb", name, group or VERBS, "see penult --help")
-    import tyro
+    from apps.flags import parse
 
     module = import_module(VERBS[name][0])
-    config = tyro.cli(module.Config, prog=f"penult {name}", description=module.__doc__, args=arguments[words:])
+    try:
+        config = parse(module.Config, name, module.__doc__, arguments[words:])
+    except SystemExit as stop:  # after help, or a message of the parser's own
+        return int(stop.code or 0)
     return module.main(config) or 0
 
 
 def overview(verbs: Sequence[str] = tuple(VERBS)) -> str:
     """What `penult --help` prints."""
     width = max(map(len, verbs)) + 2
-    lines = ["usage: penult VERB [OPTIONS]", "", "A generative model is hidden in every classifier; this suite puts it to work.", ""]
+    lines = [
+        "usage: penult VERB [OPTIONS]",
+        "",
+        "A generative model is hidden in every classifier; this suite puts it to work.",
+        "",
+    ]
     lines += [f"  {verb:<{width}}{VERBS[verb][1]}" for verb in verbs]
     lines += [
         "",

@@ -1,7 +1,7 @@
 """What a run can be told: frozen dataclasses that become flags. Nothing here imports torch, so that help is instant.
 
-`Where` says where a run lives and how it is shown: it may change between a run and its resumption. Everything else decides the
-numbers that come out, is stored with the run, and may not.
+`Place` and `Where` say where a run lives and how it is shown: they may change between a run and its resumption.
+Everything else decides the numbers that come out, is stored with the run, and may not.
 """
 
 from dataclasses import asdict, dataclass, fields, is_dataclass
@@ -21,6 +21,12 @@ class Data:
     """Height and width to resize an image folder's pictures to, in pixels."""
     validation: int | None = None
     """Training images held out to choose the best checkpoint by; unset: as the verb says."""
+
+    def __post_init__(self):
+        """Refuse what no data set has."""
+        for flag, value, least in (("--image-size", self.image_size, 1), ("--validation", self.validation, 0)):
+            if value is not None and value < least:
+                raise InputError(f"{flag} {value}: expected {least} or more")
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,7 @@ class Optimisation:
     clip: float | None = None
     """Largest gradient norm; unset: not clipped."""
     ema: float | None = None
-    """Decay a step of an exponential moving average of the weights, which is then what is validated and kept."""
+    """Decay a step of an exponential moving average of the weights; the average is then validated and kept."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the forward and backward pass."""
     seed: int = 0
@@ -61,13 +67,13 @@ class Optimisation:
     def __post_init__(self):
         """Refuse values no optimiser can use."""
         checks = [
-            ("--epochs", self.epochs, self.epochs > 0, "more than 0"),
+            ("--epochs", self.epochs, 0 < self.epochs < float("inf"), "a number above 0"),
             ("--batch-size", self.batch_size, self.batch_size >= 1, "1 or more"),
             ("--accumulate", self.accumulate, self.accumulate >= 1, "1 or more"),
             ("--lr", self.lr, 0 < self.lr < float("inf"), "a positive number"),
             ("--weight-decay", self.weight_decay, 0 <= self.weight_decay < float("inf"), "0 or more"),
             ("--final-lr", self.final_lr, 0 <= self.final_lr <= 1, "a fraction of the peak, 0 to 1"),
-            ("--warmup", self.warmup, self.warmup >= 0, "0 or more"),
+            ("--warmup", self.warmup, 0 <= self.warmup < float("inf"), "0 or more"),
             ("--clip", self.clip, self.clip is None or self.clip > 0, "a positive norm"),
             ("--ema", self.ema, self.ema is None or 0 < self.ema < 1, "a decay between 0 and 1"),
             ("--validate-every", self.validate_every, self.validate_every > 0, "more than 0"),
@@ -79,19 +85,36 @@ class Optimisation:
 
 
 @dataclass(frozen=True)
-class Where:
-    """Where the run lives and how it is shown; none of this changes its numbers."""
+class Place:
+    """Where things are, and what computes; none of this changes a number."""
 
-    name: str | None = None
-    """Name of the run's folder; unset: made from the configuration."""
     runs: Path = Path("runs")
-    """Folder that new runs go to."""
+    """Folder of the runs."""
     data_root: Path | None = None
     """Folder of the data sets; unset: $PENULT_DATA, else data."""
     device: Literal["auto", "cpu"] = "auto"
     """auto takes a GPU where there is one."""
     threads: int | None = None
     """CPU threads for tensor operations; unset: chosen by the size of the work."""
+
+    def __post_init__(self):
+        """Refuse what cannot be followed."""
+        if self.threads is not None and self.threads < 1:
+            raise InputError(f"--threads {self.threads}: expected 1 or more")
+        if self.runs.exists() and not self.runs.is_dir():
+            raise InputError(f"--runs {self.runs} is a file: expected the folder that runs are kept in, or a new one")
+
+    def where(self, name: str | None = None) -> "Where":
+        """The same place for a training run called `name`."""
+        return Where(name=name, **{field.name: getattr(self, field.name) for field in fields(Place)})
+
+
+@dataclass(frozen=True)
+class Where(Place):
+    """Where the run lives and how it is shown; none of this changes its numbers."""
+
+    name: str | None = None
+    """Name of the run's folder; unset: made from the configuration."""
     checkpoint_every: int | None = None
     """Steps between checkpoints, beside those that validations write."""
     log_every: int = 50
@@ -100,14 +123,15 @@ class Where:
     """Trackers to log to as well, where installed."""
 
     def __post_init__(self):
-        """Refuse values that cannot be followed."""
-        for flag, value in (
-            ("--threads", self.threads),
-            ("--checkpoint-every", self.checkpoint_every),
-            ("--log-every", self.log_every),
-        ):
+        """Refuse what cannot be followed."""
+        super().__post_init__()
+        for flag, value in (("--checkpoint-every", self.checkpoint_every), ("--log-every", self.log_every)):
             if value is not None and value < 1:
                 raise InputError(f"{flag} {value}: expected 1 or more")
+        if self.name is not None and (self.name != Path(self.name).name or self.name.startswith(".")):
+            raise InputError(
+                f"--name {self.name!r}: expected the name of a folder in {self.runs}, without slashes or a leading dot"
+            )
 
 
 @dataclass(frozen=True)
@@ -125,14 +149,14 @@ class Foreign:
 
 
 def identity(config: Any) -> dict[str, Any]:
-    """The part of a configuration that decides a run's numbers, flat and JSON-able: all sections but `Where`.
+    """The part of a configuration that decides a run's numbers, flat and JSON-able: all sections but a `Place`.
 
     Nested sections lose their own name, since the command line shows none either.
     """
     flat: dict[str, Any] = {}
     for field in fields(config):
         value = getattr(config, field.name)
-        if isinstance(value, Where):
+        if isinstance(value, Place):
             continue
         if is_dataclass(value):
             flat.update(identity(value))

@@ -1,11 +1,19 @@
 """What verbs print: tables and lines on standard output."""
 
-import sys
+import shutil
+import textwrap
+import unicodedata
 from collections.abc import Iterable, Sequence
+
+_NARROWEST = 16
+"""Columns of text are folded to make a table fit, but not below this many characters."""
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "") -> None:
-    """Print a table; columns whose cells are numbers are flushed right.
+    """Print a table as wide as the terminal at most (120 characters where there is none).
+
+    Columns of numbers are flushed right. Where the table is too wide, columns of text are folded between words, the
+    first one last.
 
     Args:
         title: above it.
@@ -13,23 +21,61 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], 
         rows: cells; floats are shown as given, so round them first.
         caption: below it, for conventions and units.
     """
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    width = shutil.get_terminal_size((120, 24)).columns
+    say("\n".join(render(title, columns, rows, caption, width)))
 
-    rows = [[str(cell) for cell in row] for row in rows]
-    drawn = Table(title=Text(title), caption=Text(caption) if caption else None, title_justify="left", caption_justify="left")
-    for index, column in enumerate(columns):
-        numeric = all(_is_number(row[index]) for row in rows)
-        drawn.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        drawn.add_row(*(Text(cell) for cell in row))
-    # Piped output has no width of its own: never fold a table for want of one.
-    Console(highlight=False, width=None if sys.stdout.isatty() else 180).print(drawn)
+
+def render(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "", width: int = 120
+) -> list[str]:
+    r"""The lines of a table, none with trailing blanks.
+
+    Example:
+        >>> print("\n".join(render("pets", ("kind", "legs"), [("cat", 4), ("canary", 2)])))
+        pets
+        kind    legs
+        ------  ----
+        cat        4
+        canary     2
+    """
+    cells = [[str(cell) for cell in row] for row in rows]
+    numeric = [all(_is_number(row[index]) for row in cells) for index in range(len(columns))]
+    widths = [max(map(_columns, (head, *(row[i] for row in cells)))) for i, head in enumerate(columns)]
+    while sum(widths) + 2 * (len(widths) - 1) > width:
+        foldable = [i for i, wide in enumerate(widths) if not numeric[i] and wide > _NARROWEST]
+        if not foldable:
+            break
+        widths[max(foldable, key=lambda i: (i > 0, widths[i]))] -= 1
+    lines = textwrap.wrap(title, width) + _row(columns, widths, numeric) + ["  ".join("-" * wide for wide in widths)]
+    for row in cells:
+        lines += _row(row, widths, numeric)
+    return lines + textwrap.wrap(caption, width)
+
+
+def _row(cells: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> list[str]:
+    """One row, as many lines as its tallest cell; what goes on from the line above is indented."""
+    folded = [
+        textwrap.wrap(cell, wide, subsequent_indent=" ", break_on_hyphens=False) if _columns(cell) > wide else [cell]
+        for cell, wide in zip(cells, widths, strict=True)
+    ]
+    lines = []
+    for number in range(max(map(len, folded))):
+        parts = [part[number] if number < len(part) else "" for part in folded]
+        padded = [
+            " " * (wide - _columns(part)) + part if right else part + " " * (wide - _columns(part))
+            for part, wide, right in zip(parts, widths, numeric, strict=True)
+        ]
+        lines.append("  ".join(padded).rstrip())
+    return lines
+
+
+def _columns(text: str) -> int:
+    """How many columns of a terminal a text takes: two a wide character, as in Chinese or Japanese class names."""
+    return sum(1 + (unicodedata.east_asian_width(character) in "WF") for character in text)
 
 
 def _is_number(cell: str) -> bool:
-    cell = cell.split(" ")[0].rstrip("%")
+    cell = cell.split(" ")[0].rstrip("%").replace(",", "")
     try:
         float(cell)
     except ValueError:

@@ -1,6 +1,7 @@
 """Pictures: grids of samples by class, reconstructions beside their originals, curves of a training."""
 
 import io
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,14 @@ from priors.errors import InputError
 from priors.storage import write_bytes
 
 PICTURE_SUFFIXES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".webp")
+
+# Grids: dots an inch, then inches of margins, gaps, lines and letters.
+_DPI = 200
+_MARGIN, _GAP, _LINE, _LETTER = 0.08, 0.25, 0.24, 0.075
+_SMALLEST, _LARGEST, _SPAN = 40, 110, 1600
+"""In pixels: the least and the most that an image is wide, and about how wide and high a panel is."""
+_MOST_PIXELS = 32_000
+"""Longest side of a picture that all programs open."""
 
 
 def to_bytes(images: Float[Tensor, "*batch channels height width"]) -> np.ndarray:
@@ -42,38 +51,77 @@ def grid(
 ) -> None:
     """Draw one or several grids side by side, with the rows named at the left.
 
+    A pixel of an image is a whole number of pixels of the picture, so that nothing is smeared.
+
     Args:
         path: where to; the ending says which format.
-        panels: grids with equally many rows, images in [0, 1].
+        panels: grids of images of one size, in [0, 1].
         titles: one over each panel, or empty strings.
-        row_names: one a row, such as the class names.
+        row_names: one a row of the tallest panel, such as the class names.
+
+    Raises:
+        InputError: more images than a picture can hold, or an ending that is of no picture.
     """
     sheets = [mosaic(panel) for panel in panels]
-    cell = max(0.24, min(0.5, 4.5 / max(len(panel[0]) for panel in panels)))  # inches an image
-    widths = [len(panel[0]) * cell for panel in panels]
-    rows = max(len(panel) for panel in panels)
-    names = 0.12 + 0.085 * max(map(len, row_names)) if row_names else 0.1
-    gap, title = 0.25, 0.35 if any(titles) else 0.08
-    figure = Figure(figsize=(names + sum(widths) + gap * len(panels), rows * cell + title + 0.08), dpi=200)
-    total_width, total_height = figure.get_size_inches()
-    left = names
-    for index, (sheet, width, text) in enumerate(zip(sheets, widths, titles, strict=True)):
-        height = len(panels[index]) * cell
-        axes = figure.add_axes(
-            (left / total_width, (total_height - title - height) / total_height, width / total_width, height / total_height)
+    rows, columns = (max(panel.shape[axis] for panel in panels) for axis in (0, 1))
+    wanted = max(_SMALLEST, min(_LARGEST, _SPAN / columns, _SPAN / rows))
+    longest = max(sum(sheet.shape[1] for sheet in sheets), *(sheet.shape[0] for sheet in sheets))
+    scale = min(max(1, round(wanted / panels[0].shape[-1])), _MOST_PIXELS // longest)
+    if scale == 0:
+        raise InputError(
+            f"{path}: {sum(panel.shape[0] * panel.shape[1] for panel in panels)} images are too many for one picture"
         )
-        axes.imshow(sheet.squeeze(-1) if sheet.shape[-1] == 1 else sheet, cmap="gray", vmin=0, vmax=255, aspect="auto")
-        axes.set_xticks([])
-        axes.set_yticks([])
-        for side in axes.spines.values():
-            side.set_visible(False)
-        axes.set_title(text, fontsize=9)
-        if index == 0 and row_names:
-            step = sheet.shape[0] / len(row_names)
-            axes.set_yticks([(row + 0.5) * step - 0.5 for row in range(len(row_names))], labels=row_names, fontsize=8)
-            axes.tick_params(length=0)
-        left += width + gap
+    names = [_short(name) for name in row_names or ()]
+    left = _MARGIN + (_LETTER * max(map(len, names)) + _MARGIN if names else 0)
+    top = _MARGIN + (_LINE if any(titles) else 0)
+    widths = [
+        max(sheet.shape[1] * scale / _DPI, _LETTER * len(text)) for sheet, text in zip(sheets, titles, strict=True)
+    ]
+    total_width = left + sum(widths) + _GAP * (len(panels) - 1) + _MARGIN
+    total_height = top + max(sheet.shape[0] for sheet in sheets) * scale / _DPI + _MARGIN
+    figure = Figure(figsize=(total_width, total_height), dpi=_DPI)
+    for index, (sheet, text, room) in enumerate(zip(sheets, titles, widths, strict=True)):
+        height, width = (size * scale / _DPI for size in sheet.shape[:2])
+        axes = figure.add_axes(
+            (
+                left / total_width,
+                (total_height - top - height) / total_height,
+                width / total_width,
+                height / total_height,
+            )
+        )
+        pixels = sheet.squeeze(-1) if sheet.shape[-1] == 1 else sheet
+        axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, aspect="auto", interpolation="nearest")
+        axes.set_axis_off()
+        if text:
+            figure.text(
+                (left + width / 2) / total_width if room == width else left / total_width,
+                (total_height - top + 0.06) / total_height,
+                text,
+                fontsize=9,
+                ha="center" if room == width else "left",
+                va="bottom",
+                parse_math=False,
+            )
+        if index == 0:
+            step = (panels[0].shape[-2] + 1) * scale / _DPI
+            for row, name in enumerate(names):
+                figure.text(
+                    (left - _MARGIN) / total_width,
+                    (total_height - top - (row + 0.5) * step) / total_height,
+                    name,
+                    fontsize=8,
+                    ha="right",
+                    va="center",
+                    parse_math=False,
+                )
+        left += room + _GAP
     save(figure, path)
+
+
+def _short(name: str, most: int = 24) -> str:
+    """A name that leaves room for the pictures."""
+    return name if len(name) <= most else name[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def reconstructions(path: str | Path, originals: Tensor, rebuilt: Tensor, title: str = "") -> None:
@@ -99,15 +147,18 @@ def curves(path: str | Path, entries: Sequence[dict], title: str = "") -> None:
                 steps, values = series.setdefault(name, {}).setdefault(kind, ([], []))
                 steps.append(entry["step"])
                 values.append(value)
+    series = {name: kinds for name, kinds in series.items() if not _constant(kinds)}
     if not series:
-        raise InputError("no metrics to draw: the run has logged none yet")
-    columns = min(3, len(series))
+        raise InputError("no metrics to draw: the run has logged none that moved")
+    columns = 2 if len(series) == 4 else min(3, len(series))
     rows = -(-len(series) // columns)
     figure = Figure(figsize=(4 * columns, 2.8 * rows), dpi=150, layout="constrained")
     for index, (name, kinds) in enumerate(series.items()):
         axes = figure.add_subplot(rows, columns, index + 1)
         for kind, (steps, values) in kinds.items():
-            axes.plot(steps, values, label=kind, linewidth=1.2, color={"train": "#0072B2", "validation": "#D55E00"}[kind])
+            axes.plot(
+                steps, values, label=kind, linewidth=1.2, color={"train": "#0072B2", "validation": "#D55E00"}[kind]
+            )
         axes.set_title(name, fontsize=10)
         axes.set_xlabel("step", fontsize=8)
         axes.tick_params(labelsize=8)
@@ -116,6 +167,12 @@ def curves(path: str | Path, entries: Sequence[dict], title: str = "") -> None:
     if title:
         figure.suptitle(title, fontsize=11)
     save(figure, path)
+
+
+def _constant(kinds: dict[str, tuple[list, list]]) -> bool:
+    """Whether a metric never moved, and so has nothing to show."""
+    values = [value for _, series in kinds.values() for value in series]
+    return len(values) > 1 and min(values) == max(values)
 
 
 def save(figure: Figure, path: str | Path) -> None:
@@ -129,5 +186,7 @@ def save(figure: Figure, path: str | Path) -> None:
         raise InputError(f"{path}: a picture ends in {', '.join(PICTURE_SUFFIXES)}")
     FigureCanvasAgg(figure)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=path.suffix[1:].lower().replace("jpg", "jpeg"))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for what the font lacks
+        figure.savefig(buffer, format=path.suffix[1:].lower().replace("jpg", "jpeg"))
     write_bytes(path, buffer.getvalue())

@@ -1,4 +1,7 @@
-"""A MODEL on the command line: a run's folder, `torchvision:NAME[:WEIGHTS]`, or `import:package.module:factory[,weights=FILE]`."""
+"""A MODEL on the command line.
+
+It is a run's folder, `torchvision:NAME[:WEIGHTS]`, or `import:package.module:factory[,weights=FILE]`.
+"""
 
 import importlib
 import os
@@ -10,9 +13,10 @@ import torch
 from accelerate import Accelerator
 
 from apps import datasets
-from apps.config import Foreign
+from apps.config import Data, Foreign
 from apps.generators import hvae
 from apps.generators.hvae import HypersphericalVAE
+from apps.image_set import ImageSet
 from apps.run import Run
 from apps.sweep import sweep
 from priors import zoo
@@ -20,6 +24,9 @@ from priors.classifier_prior import ClassifierPrior
 from priors.concentration import STRATEGIES
 from priors.errors import InputError, unknown
 from priors.storage import load_weights, read_json, read_tensors
+
+DEFAULT_CONCENTRATION = 20.0
+"""Of each class where nothing else is said: what Seo, Lee and Kwak (2021) trained HVAE-L with."""
 
 
 def is_run(model: str) -> bool:
@@ -37,20 +44,43 @@ def open_run(folder: str | Path) -> Run:
     if not (folder / "config.json").is_file():
         if folder.is_dir():
             raise InputError(f"{folder} is not a run: it has no config.json")
-        neighbours = sorted(path.parent.name for path in folder.parent.glob("*/config.json")) if folder.parent.is_dir() else []
+        neighbours = (
+            sorted(path.parent.name for path in folder.parent.glob("*/config.json")) if folder.parent.is_dir() else []
+        )
         raise unknown("run", str(folder), [str(folder.parent / name) for name in neighbours], "see penult ls runs")
     run = Run(folder)
     if not run.finished:
-        raise InputError(f"{folder} is not finished: give its training command again, and it goes on from its last checkpoint")
+        raise InputError(
+            f"{folder} is not finished: give its training command again, and it goes on from its last checkpoint"
+        )
     return run
 
 
 def kind_of(run: Run) -> str:
-    """What a run holds: "classifier" or "hvae"."""
-    description = read_json(open_run(run.folder).folder / "model.json", "model description")
+    """What a finished run holds: "classifier" or "hvae"."""
+    return "hvae" if _description(run).get("model") == "hvae" else "classifier"
+
+
+def trained_on(run: Run) -> Data:
+    """Which images a run was trained on.
+
+    Raises:
+        InputError: its configuration does not say.
+    """
+    stored = run.config()
+    config = stored.get("config") if isinstance(stored, dict) else None
+    if not isinstance(config, dict) or not isinstance(config.get("data"), str):
+        raise InputError(
+            f"{run.folder}/config.json does not say what the run was trained on: it is damaged, or of another program"
+        )
+    return Data(config["data"], config.get("image_size"))
+
+
+def _description(run: Run) -> dict:
+    description = read_json(run.folder / "model.json", "model description")
     if not isinstance(description, dict):
         raise InputError(f"{run.folder}/model.json does not describe a model")
-    return "hvae" if description.get("model") == "hvae" else "classifier"
+    return description
 
 
 def generator_run(folder: str | Path) -> HypersphericalVAE:
@@ -62,9 +92,8 @@ def generator_run(folder: str | Path) -> HypersphericalVAE:
     run = open_run(folder)
     if kind_of(run) != "hvae":
         raise InputError(f"{folder} is a classifier, not a generator: give a run of penult train hvae")
-    description = read_json(run.folder / "model.json", "model description")
     weights, _ = read_tensors(run.folder / "model.safetensors", "the weights of a generator")
-    model = hvae.rebuild(description, weights)
+    model = hvae.rebuild(_description(run), weights)
     load_weights(model, weights, run.folder / "model.safetensors")
     return model.eval()
 
@@ -88,6 +117,23 @@ def classifier(model: str, foreign: Foreign | None = None) -> zoo.Classifier:
     if model.startswith("torchvision:"):
         return _torchvision(model, options)
     return _imported(model, options)
+
+
+def check_classes(class_names: Sequence[str], source: str, images: ImageSet) -> None:
+    """Make sure that a model's classes are a data set's, in the same order; bare numbers are taken as they come.
+
+    Raises:
+        InputError: another number of classes, other names, or another order.
+    """
+    theirs, ours = tuple(class_names), images.class_names
+    if len(theirs) != len(ours):
+        raise InputError(f"{source} has {len(theirs)} classes and {images.name} {len(ours)}: they must agree")
+    if theirs != ours and theirs != tuple(map(str, range(len(theirs)))):
+        number = next(number for number, pair in enumerate(zip(theirs, ours, strict=True)) if pair[0] != pair[1])
+        raise InputError(
+            f"the classes of {source} and of {images.name} differ: class {number} is {theirs[number]!r} there and "
+            f"{ours[number]!r} here; they must agree, in the same order"
+        )
 
 
 def _torchvision(model: str, options: dict) -> zoo.Classifier:
@@ -116,16 +162,29 @@ def _imported(model: str, options: dict) -> zoo.Classifier:
         sys.path.insert(0, os.getcwd())
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise InputError(f"{model}: {module_name} cannot be imported ({error}); it is looked for here and in the environment") from None
+    except Exception as error:  # the user's code may raise anything
+        where = "it is looked for in the current folder and in the environment"
+        raise InputError(f"{model}: {module_name} cannot be imported ({_named(error)}); {where}") from error
     factory = getattr(module, factory_name, None)
     if not callable(factory):
-        raise unknown(f"factory of {module_name}", factory_name, [name for name in vars(module) if callable(vars(module)[name])])
-    network = factory()
+        raise unknown(
+            f"factory of {module_name}", factory_name, [name for name in vars(module) if callable(vars(module)[name])]
+        )
+    try:
+        network = factory()
+    except Exception as error:
+        raise InputError(f"{model}: {factory_name}() raised {_named(error)}; it is called without arguments") from error
+    if not isinstance(network, torch.nn.Module):
+        raise InputError(f"{model}: {factory_name}() gave a {type(network).__name__}, expected a torch.nn.Module")
     if "weights" in settings:
         weights, _ = read_tensors(settings["weights"], "weights")
         load_weights(network, weights, settings["weights"])
     return zoo.wrap(network, **{name: value for name, value in options.items() if value}).eval()
+
+
+def _named(error: Exception) -> str:
+    """An error in one line, with its kind."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def classifier_prior(
@@ -141,9 +200,10 @@ def classifier_prior(
 
     Args:
         model: the classifier, or the file.
-        concentration: one number, one a class, or the name of a strategy that measures activations.
+        concentration: one number, one a class, or the name of a strategy that measures activations; nothing for a saved
+            prior's own, and for `DEFAULT_CONCENTRATION` of a network.
         foreign: what a model of one's own does not say itself.
-        data: data set whose training images a strategy runs through the network; None for the one the run was trained on.
+        data: data set whose training images a strategy runs through the network; None for what the run was trained on.
         root: folder of the data sets.
         accelerator: of this process, for the strategies.
 
@@ -153,17 +213,22 @@ def classifier_prior(
     values = _concentrations(concentration)
     if model.endswith(".safetensors") and is_run(model):
         if isinstance(values, str):
-            raise InputError(f"--concentration {values} with the prior in {model}: it has no network to measure; give numbers")
-        return ClassifierPrior.load(model).with_concentration(values)
+            raise InputError(
+                f"--concentration {values} with the prior in {model}: it has no network to measure; give numbers"
+            )
+        prior = ClassifierPrior.load(model)
+        return prior if values is None else prior.with_concentration(values)
     network = classifier(model, foreign)
+    values = DEFAULT_CONCENTRATION if values is None else values
     if not isinstance(values, str):
         return ClassifierPrior.from_classifier(network, values)
     if data is None and not is_run(model):
         raise InputError(f"--concentration {values} measures activations of {model}: give --data")
     if values not in STRATEGIES:
         raise unknown("concentration strategy", values, STRATEGIES, "or give a number, or one a class")
-    name = data or Run(model).config()["config"]["data"]
-    images = datasets.load(name, "train", root=root)
+    trained = trained_on(Run(model)) if is_run(model) else Data("")
+    name = data or trained.data
+    images = datasets.load(name, "train", root=root, image_size=trained.image_size if Path(name).is_dir() else None)
     device = accelerator.device if accelerator else torch.device("cpu")
     network = network.to(device)
     swept = sweep(
@@ -175,16 +240,18 @@ def classifier_prior(
     return ClassifierPrior.from_classifier(network.cpu(), values, **swept)
 
 
-def _concentrations(given: Sequence[str | float]) -> float | list[float] | str:
-    """A number, numbers or a strategy's name from the command line's words."""
+def _concentrations(given: Sequence[str | float]) -> float | list[float] | str | None:
+    """A number, numbers or a strategy's name from the command line's words; None for no words."""
     numbers = []
     for word in given:
         try:
             numbers.append(float(word))
         except ValueError:
             if len(given) > 1:
-                raise InputError(f"--concentration {' '.join(map(str, given))}: give numbers, or one strategy") from None
+                raise InputError(
+                    f"--concentration {' '.join(map(str, given))}: give numbers, or one strategy"
+                ) from None
             return str(word)
     if not numbers:
-        raise InputError("--concentration without a value: give one number, one a class, or a strategy such as norms")
+        return None
     return numbers[0] if len(numbers) == 1 else numbers

@@ -1,12 +1,12 @@
-"""A table of a paper as data: its cells, the commands that make each, and what was published. Nothing here imports torch."""
+"""A table of a paper as data: its cells, the commands that make each, what was published. Imports no torch."""
 
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import apps.recipes
-from priors.errors import InputError, unknown
+from priors.errors import unknown
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,10 @@ class Table:
     """By row, column and seed: the plain commands, in order; the last one evaluates."""
     run: Callable[[str, str, int], str]
     """By row, column and seed: the name of the run that is evaluated."""
+    axes: tuple[str, str] = ("row", "column")
+    """What the rows and the columns are."""
+    instead: Mapping[str, str] = field(default_factory=dict)
+    """By metric, the score that stands for it in runs that have none of its name."""
     extra: tuple[str, ...] = ()
     """More scores to print beside, which the paper does not have."""
 
@@ -55,9 +59,9 @@ def table(paper: str, number: str) -> Table:
     """One table.
 
     Raises:
-        InputError: no such paper or table.
+        InputError: no such paper or table (the nearest is offered).
     """
     found = tables(paper)
     if number not in found:
-        raise InputError(f"no recipe for table {number} of {paper}: there is {', '.join(sorted(found))}")
+        raise unknown(f"table of {paper}", number, found)
     return found[number]

@@ -17,6 +17,7 @@ from apps.loop import fit
 from apps.run import Run
 from apps.session import on_main
 from apps.task import Task
+from priors.errors import InputError
 
 
 def slug(text: str) -> str:
@@ -56,7 +57,7 @@ def train(
     score: Callable[[Task], dict[str, Any]],
     optimisation: Optimisation,
     where: Where,
-    following: str,
+    following: str | None = None,
     augmentation=None,
 ) -> dict[str, Any]:
     """Train a task in its run's folder, or resume it, and return the result; a finished run is only reported.
@@ -71,15 +72,25 @@ def train(
         score: final numbers of the trained task; called on every process.
         optimisation: how to train.
         where: where and how it is shown.
-        following: the command to type next.
+        following: the command to type next; None where another verb goes on by itself.
         augmentation: of the images.
+
+    Raises:
+        InputError: the batch does not divide, or the run's folder holds something else.
     """
+    parts = accelerator.num_processes * optimisation.accumulate
+    if optimisation.batch_size % parts:
+        raise InputError(
+            f"--batch-size {optimisation.batch_size} over {accelerator.num_processes} processes and --accumulate "
+            f"{optimisation.accumulate}: expected a multiple of {parts}"
+        )
+    after = f". Next: {following}" if following else ""
     on_main(accelerator, lambda: run.open(verb, identity, environment(accelerator)))
     try:
         if run.finished:
             result = run.result()
             if accelerator.is_main_process:
-                say(f"{run.folder} is finished already ({summary(result)}); nothing was done. Next: {following}")
+                say(f"{run.folder} is finished already ({summary(result)}); nothing was done{after}")
             return result
         task = build()
         progress = fit(task, images, run, optimisation, where, accelerator, augmentation)
@@ -97,7 +108,7 @@ def train(
             if any("step" in entry for entry in run.metrics()):
                 curves(run.folder / "curves.png", run.metrics(), run.folder.name)
             run.finish(result)
-            say(f"{run.folder} is done ({summary(result)}). Next: {following}")
+            say(f"{run.folder} is done ({summary(result)}){after}")
         accelerator.wait_for_everyone()
         return result
     finally:
@@ -105,7 +116,14 @@ def train(
 
 
 def summary(result: dict[str, Any]) -> str:
-    """The headline numbers of a result."""
-    numbers = {name: value for name, value in result.items() if isinstance(value, float) and name not in ("seconds", "epochs")}
-    head = [f"{result.get('epochs', 0):g} epochs in {result.get('seconds', 0):,.0f} s"]
-    return ", ".join(head + [f"{name} {value:.4f}" for name, value in numbers.items()])
+    """The headline numbers of a result: how long it took, and its test scores, or else its validation's.
+
+    Example:
+        >>> summary({"epochs": 2.004, "seconds": 61.2, "last": {"elbo": -30.21}, "best": {"elbo": -30.125}})
+        '2 epochs in 61 s; validation: elbo -30.12'
+    """
+    tested = {name.removeprefix("test/"): value for name, value in result.items() if name.startswith("test/")}
+    chosen = tested or result.get("best") or result.get("last") or {}
+    scores = [f"{name} {value:.4g}" for name, value in chosen.items() if isinstance(value, float)]
+    spent = f"{result.get('epochs', 0):.3g} epochs in {result.get('seconds', 0):,.0f} s"
+    return f"{spent}; {'test' if tested else 'validation'}: {', '.join(scores)}" if scores else spent

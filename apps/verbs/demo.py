@@ -1,13 +1,14 @@
-"""The whole path on one data set: a classifier, its prior, an HVAE, an HVAE-C and an HVAE-L, their samples and likelihoods.
+"""The whole path on one data set: a classifier, its prior, HVAE, HVAE-C and HVAE-L, their samples and likelihoods.
 
-On digits it needs no download and takes about a minute and a half on two CPU cores. The same command again goes on where it was stopped.
+On digits it needs no download and takes about a minute and a half on two CPU cores. The same command again goes on
+where it was stopped.
 """
 
 from dataclasses import dataclass, field, replace
 
 import tyro
 
-from apps.config import Data, Optimisation, Where
+from apps.config import Data, Optimisation, Place, Where
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Config:
     """Epochs of each generator; unset: enough for the data set's size."""
     seed: int = 0
     """Seed of everything random."""
-    where: tyro.conf.OmitArgPrefixes[Where] = field(default_factory=Where)
+    place: tyro.conf.OmitArgPrefixes[Place] = field(default_factory=Place)
 
 
 def main(config: Config) -> None:
@@ -38,20 +39,19 @@ def main(config: Config) -> None:
     from apps.session import start, sweeping
     from apps.training import data_label, slug
     from apps.verbs import prior, train_classifier, train_hvae
-    from priors.errors import InputError
 
-    where = config.where
-    if where.name is not None:
-        raise InputError("--name with the demo: it makes several runs; choose a folder for them by --runs")
+    place = config.place
     base = slug(f"demo-{data_label(config.data)}")
-    count = len(datasets.load(config.data, "train", root=where.data_root))
+    count = len(datasets.load(config.data, "train", root=place.data_root))
     # Enough steps for pictures worth looking at, in a time worth waiting for.
     epochs = config.epochs or max(10.0, min(150.0, 215_000 / count))
-    steps = Optimisation(epochs=epochs, schedule="cosine", final_lr=0.05, seed=config.seed, validate_every=max(1.0, epochs / 15))
+    steps = Optimisation(
+        epochs=epochs, schedule="cosine", final_lr=0.05, seed=config.seed, validate_every=max(1.0, epochs / 15)
+    )
     data = Data(config.data)
 
     def named(name: str) -> Where:
-        return replace(where, name=f"{base}-{name}")
+        return place.where(f"{base}-{name}")
 
     say(f"1/4  a classifier of {config.data} with {config.latent_dim + 1} penultimate units")
     train_classifier.main(
@@ -61,11 +61,12 @@ def main(config: Config) -> None:
             penultimate=config.latent_dim + 1,
             optimisation=replace(steps, epochs=max(3.0, epochs / 5), validate_every=max(1.0, epochs / 15)),
             where=named("classifier"),
-        )
+        ),
+        guide=False,
     )
     say("2/4  the von Mises-Fisher prior in its final layer")
-    classifier = str(where.runs / f"{base}-classifier")
-    prior.main(prior.Config(model=classifier, concentration=(str(config.concentration),), where=where))
+    classifier = str(place.runs / f"{base}-classifier")
+    prior.main(prior.Config(model=classifier, concentration=(str(config.concentration),), place=place))
     variants = ("hvae", "hvae-c", "hvae-l")
     for variant in variants:
         say(f"3/4  {variant.upper()}")
@@ -75,34 +76,41 @@ def main(config: Config) -> None:
                 variant=variant,
                 latent_dim=config.latent_dim,
                 classifier=classifier if variant == "hvae-l" else None,
-                concentration=(str(config.concentration),),
+                concentration=(str(config.concentration),) if variant == "hvae-l" else (),
                 kl_warmup=epochs / 8,
                 optimisation=steps,
                 where=named(variant),
-            )
+            ),
+            guide=False,
         )
-    accelerator = start(where, work="small")
+    accelerator = start(place.where(), work="small")
     say("4/4  pictures and likelihoods")
-    test = datasets.load(config.data, "test", root=where.data_root)
+    test = datasets.load(config.data, "test", root=place.data_root)
     rows, panels, titles = [], [], []
     for variant in variants:
-        model = generator_run(where.runs / f"{base}-{variant}")
-        scored = likelihood(model.to(accelerator.device), test, sweeping(accelerator, progress=True), samples=500, seed=0)
+        model = generator_run(place.runs / f"{base}-{variant}")
+        scored = likelihood(
+            model.to(accelerator.device), test, sweeping(accelerator, progress=True), samples=500, seed=0
+        )
         labelled = [f"{mean.value:.2f}" if mean else "-" for mean in (scored.given_label, scored.joint)]
         rows.append((model.title, f"{scored.elbo.value:.2f}", *labelled, str(scored.marginal)))
         labels = list(range(min(10, len(model.class_names)))) if model.conditional else None
         drawn = draw_all(model, labels, 8 if labels else 8 * min(10, len(model.class_names)), config.seed)
-        panels.append(drawn if labels else drawn.flatten(0, 1)[: 8 * min(10, len(model.class_names))].unflatten(0, (-1, 8)))
+        panels.append(
+            drawn if labels else drawn.flatten(0, 1)[: 8 * min(10, len(model.class_names))].unflatten(0, (-1, 8))
+        )
         titles.append(model.title + ("" if model.conditional else ": any class"))
     if not accelerator.is_main_process:
         return
-    picture = where.runs / f"{base}.png"
+    picture = place.runs / f"{base}.png"
     grid(picture, panels[::-1], titles[::-1], model.class_names[:10])
     table(
         f"{len(test):,} test images of {config.data}, in nats; K = 500 importance samples",
         ("model", "ELBO", "log p(x|i)", "log p(x,i)", "log p(x)"),
         rows,
-        "ELBO bounds log p(x) of HVAE and log p(x|i) of the others; log p(x) compares all three (mean +- standard error)",
+        "ELBO bounds log p(x) of HVAE and log p(x|i) of the others; log p(x) compares all (mean +- standard error)",
     )
-    say(f"Pictures: {picture}. Runs: {where.runs}/{base}-*.")
-    say(f"Next: penult sample {where.runs}/{base}-hvae-l --labels 0-9 --n 8 --out grid.png, or penult train hvae --help")
+    say(f"Pictures: {picture}. Runs: {place.runs}/{base}-*.")
+    say(
+        f"Next: penult sample {place.runs}/{base}-hvae-l --labels 0-9 --n 8 --out grid.png, or penult train hvae --help"
+    )

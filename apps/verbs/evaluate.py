@@ -1,4 +1,7 @@
-"""Score a run on test images: accuracy of a classifier, likelihoods of a generator. Prints a table and writes evaluation.json."""
+"""Score a run on test images: accuracy of a classifier, likelihoods of a generator.
+
+Prints a table and adds to the run's evaluation.json.
+"""
 
 import shutil
 from dataclasses import asdict, dataclass, field
@@ -6,7 +9,7 @@ from pathlib import Path
 
 import tyro
 
-from apps.config import Foreign, Where
+from apps.config import Data, Foreign, Place
 
 
 @dataclass(frozen=True)
@@ -26,33 +29,47 @@ class Config:
     batch_size: int = 100
     """Images at a time; part of what the seed means."""
     foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
-    where: tyro.conf.OmitArgPrefixes[Where] = field(default_factory=Where)
+    place: tyro.conf.OmitArgPrefixes[Place] = field(default_factory=Place)
 
 
 def main(config: Config) -> None:
     """Score and write."""
     from apps import datasets, models
-    from apps.run import Run
+    from apps.console import say
+    from apps.evaluations import read_evaluations
     from apps.session import start
     from priors.errors import InputError
+    from priors.storage import write_json
 
-    for flag, value in (("--samples", config.samples), ("--batch-size", config.batch_size), ("--images", config.images)):
+    for flag, value in (
+        ("--samples", config.samples),
+        ("--batch-size", config.batch_size),
+        ("--images", config.images),
+    ):
         if value is not None and value < 1:
             raise InputError(f"{flag} {value}: expected 1 or more")
-    run = Run(config.model) if models.is_run(config.model) else None
-    data = config.data or (run.config()["config"]["data"] if run else None)
-    if data is None:
-        raise InputError(f"which images to score {config.model} on: give --data")
+    run = models.open_run(config.model) if models.is_run(config.model) else None
     kind = models.kind_of(run) if run else "classifier"
-    accelerator = start(config.where, work="small" if kind == "hvae" else "large")
-    size = run.config()["config"].get("image_size") if run else None
-    images = datasets.load(data, "test", root=config.where.data_root, image_size=size)
-    if config.images is not None:
-        images = images.subset(range(min(config.images, len(images))))
+    trained = models.trained_on(run) if run else Data("")
+    data = config.data or trained.data
+    if not data:
+        raise InputError(f"which images to score {config.model} on: give --data")
+    earlier = read_evaluations(run.folder) if run else []
+    accelerator = start(config.place.where(), work="small" if kind == "hvae" else "large")
+    size = trained.image_size if Path(data).is_dir() else None
+    images = datasets.load(data, "test", root=config.place.data_root, image_size=size)
+    first = {}
+    if config.images is not None and config.images < len(images):
+        images, first = images.subset(range(config.images)), {"first": config.images}
     score = _generator if kind == "hvae" else _classifier
-    entry = score(config, run, images, accelerator)
+    entry = {"data": data, "data_digest": images.digest, **first, **score(config, run, images, accelerator)}
     if run is not None and accelerator.is_main_process:
-        _record(run.folder / "evaluation.json", {"data": data, "data_digest": images.digest, **entry})
+        kept = [old for old in earlier if _protocol(old) != _protocol(entry)]
+        write_json(run.folder / "evaluation.json", [*kept, entry])
+        say(
+            f"Written to {run.folder / 'evaluation.json'}."
+            + (f" Next: penult sample {run.folder}" if kind == "hvae" else "")
+        )
         shutil.rmtree(run.folder / "evaluation.parts", ignore_errors=True)
 
 
@@ -70,7 +87,8 @@ def _generator(config: Config, run, images, accelerator) -> dict:
     )
     if accelerator.is_main_process:
         table(
-            f"{run.folder.name}: {model.title}, sphere in R^{model.dim}, {scored.images:,} test images, K = {scored.samples}",
+            f"{run.folder.name}: {model.title}, sphere in R^{model.dim}, {scored.images:,} test images, "
+            f"K = {scored.samples}",
             ("quantity", "nats", "standard error"),
             [(name, f"{mean.value:.2f}", f"{mean.error:.2f}") for name, mean in rows(scored)],
             "q(z|x, i)" if model.encoder_label else "encoder q(z|x); means over binarised images",
@@ -78,7 +96,12 @@ def _generator(config: Config, run, images, accelerator) -> dict:
         some = images.subset(range(min(10, len(images))))
         pixels, labels = (some.images.float() / 255).to(accelerator.device), some.labels.to(accelerator.device)
         reconstructions(run.folder / "reconstructions.png", pixels.cpu(), reconstruct(model, pixels, labels).cpu())
-    protocol = {"images": scored.images, "samples": scored.samples, "seed": scored.seed, "batch_size": config.batch_size}
+    protocol = {
+        "images": scored.images,
+        "samples": scored.samples,
+        "seed": scored.seed,
+        "batch_size": config.batch_size,
+    }
     return protocol | {"scores": {name: asdict(mean) for name, mean in rows(scored)}}
 
 
@@ -99,13 +122,11 @@ def rows(scored) -> list:
 def _classifier(config: Config, run, images, accelerator) -> dict:
     from apps.classification import scores
     from apps.console import table
-    from apps.models import classifier
+    from apps.models import check_classes, classifier
     from apps.session import sweeping
-    from priors.errors import InputError
 
     network = classifier(config.model, config.foreign).to(accelerator.device)
-    if images.classes > len(network.class_names):
-        raise InputError(f"{images.name} has {images.classes} classes and {config.model} {len(network.class_names)}: they must agree")
+    check_classes(network.class_names, config.model, images)
     scored = scores(network, sweeping(accelerator, progress=True), images)
     labels = images.labels.cpu()
     entry = {
@@ -125,17 +146,26 @@ def _classifier(config: Config, run, images, accelerator) -> dict:
         table(
             f"{config.model} on {images.name}: {len(images):,} test images",
             ("class", "accuracy"),
-            [*((name, f"{value:.2%}") for name, value in by_class.items()), ("all", f"{entry['scores']['accuracy']:.2%}")],
+            [
+                *((name, f"{value:.2%}") for name, value in by_class.items()),
+                ("all", f"{entry['scores']['accuracy']:.2%}"),
+            ],
             f"cross-entropy {entry['scores']['cross-entropy']:.4f} nats",
         )
     return entry
 
 
-def _record(path: Path, entry: dict) -> None:
-    """Add an evaluation to the run's, in place of an earlier one by the same protocol."""
-    from priors.storage import read_json, write_json
+def follows(entry: dict, config: Config) -> bool:
+    """Whether an evaluation was made by the protocol of `config`, which names its data."""
+    scored = (
+        entry.get("samples", config.samples),
+        entry.get("seed", config.seed),
+        entry.get("batch_size", config.batch_size),
+    )
+    same = entry.get("data") == config.data and entry.get("first") == config.images
+    return same and scored == (config.samples, config.seed, config.batch_size)
 
-    kept = read_json(path, "evaluations") if path.exists() else []
-    protocol = {name: value for name, value in entry.items() if name != "scores"}
-    kept = [old for old in kept if {name: value for name, value in old.items() if name != "scores"} != protocol]
-    write_json(path, [*kept, entry])
+
+def _protocol(entry: dict) -> dict:
+    """What an evaluation was made by: two by the same protocol replace one another."""
+    return {name: value for name, value in entry.items() if name != "scores"}

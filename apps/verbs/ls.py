@@ -1,14 +1,13 @@
 """List runs, classifiers, datasets, terms or tables. Answers at once: nothing heavy is imported."""
 
 import ast
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 import tyro
-
-from apps.config import Where
 
 
 @dataclass(frozen=True)
@@ -17,52 +16,91 @@ class Config:
 
     what: tyro.conf.Positional[Literal["runs", "classifiers", "datasets", "terms", "tables"]] = "runs"
     """What to list."""
-    where: tyro.conf.OmitArgPrefixes[Where] = field(default_factory=Where)
+    runs: Path = Path("runs")
+    """Folder of the runs."""
+    data_root: Path | None = None
+    """Folder of the data sets; unset: $PENULT_DATA, else data."""
 
 
 def main(config: Config) -> None:
     """Print the list."""
-    {"runs": _runs, "classifiers": _classifiers, "datasets": _datasets, "terms": _terms, "tables": _tables}[config.what](config)
+    {"runs": _runs, "classifiers": _classifiers, "datasets": _datasets, "terms": _terms, "tables": _tables}[
+        config.what
+    ](config)
 
 
 def _runs(config: Config) -> None:
     from apps.console import say, table
-    from apps.run import Run
 
-    rows = []
-    for path in sorted(config.where.runs.glob("*/config.json")):
-        run = Run(path.parent)
-        stored = run.config()
-        states = run.states()
-        state = "finished" if run.finished else f"at step {states[-1].name[5:]}" if states else "no state yet"
-        result = run.result() if run.finished else {}
-        scores = result.get("best") or result.get("last") or {}
-        shown = ", ".join(f"{name} {value:.4g}" for name, value in scores.items() if isinstance(value, float))
-        rows.append((path.parent.name, stored.get("verb", "?"), stored.get("config", {}).get("data", "?"), state, shown))
+    rows = [_run(path.parent) for path in sorted(config.runs.glob("*/config.json"))]
     if rows:
-        table(f"runs in {config.where.runs}", ("run", "made by", "data", "state", "validation"), rows)
+        table(f"runs in {config.runs}", ("run", "made by", "data", "state", "score"), rows)
     else:
-        say(f"no runs in {config.where.runs}: penult demo makes some")
+        say(f"no runs in {config.runs}: penult demo makes some")
+
+
+def _run(folder: Path) -> tuple[str, ...]:
+    """A row of the list; a run that cannot be read is listed as such."""
+    from priors.errors import InputError
+
+    try:
+        stored = _json_object(folder / "config.json")
+        result = _json_object(folder / "result.json") if (folder / "result.json").is_file() else None
+        states = [int(path.name[5:]) for path in (folder / "state").glob("step-*") if path.name[5:].isdigit()]
+        state = "finished" if result is not None else f"at step {max(states)}" if states else "no state yet"
+        shown = _score(result or {})
+        return (
+            folder.name,
+            str(stored.get("verb", "?")),
+            str((stored.get("config") or {}).get("data", "?")),
+            state,
+            shown,
+        )
+    except (InputError, AttributeError):
+        return folder.name, "?", "?", "damaged", ""
+
+
+def _score(result: dict) -> str:
+    """The first test score of a result, or else its validation's."""
+    tested = {name.replace("/", " "): value for name, value in result.items() if name.startswith("test/")}
+    validated = result.get("best") or result.get("last") or {}
+    chosen = tested or {f"validation {name}": value for name, value in validated.items()}
+    return next((f"{name} {value:.4g}" for name, value in chosen.items() if isinstance(value, float)), "")
+
+
+def _json_object(path: Path) -> dict:
+    """A JSON object, read without torch, which the library's own reader would load.
+
+    Raises:
+        InputError: it is none.
+    """
+    from priors.errors import InputError
+
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not readable: {error}") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path} holds no object")
+    return found
 
 
 def _classifiers(config: Config) -> None:
     from apps.console import table
     from priors.zoo.catalogue import catalogue
 
+    rows, said = [], ""
+    for entry in catalogue():
+        about = f"{entry.summary} ({entry.paper})"
+        size = f"{entry.parameters:,}" if entry.parameters else "-"
+        # A family says what it is once, at its first member.
+        rows.append((entry.name, entry.penultimate or "-", size, "" if about == said else about))
+        said = about
     table(
         "classifiers",
-        ("name", "penultimate", "parameters", "what it is", "paper"),
-        [
-            (
-                entry.name,
-                entry.penultimate or "-",
-                f"{entry.parameters:,}" if entry.parameters else "-",
-                entry.summary,
-                entry.paper,
-            )
-            for entry in catalogue()
-        ],
-        "parameters: as published, with 100 classes of 3 x 32 x 32 images; penultimate: the width unless --penultimate is given",
+        ("name", "penultimate", "parameters", "what it is"),
+        rows,
+        "parameters: as published, with 100 classes of 3 x 32 x 32 images; penultimate: width without --penultimate",
     )
 
 
@@ -70,7 +108,7 @@ def _datasets(config: Config) -> None:
     from apps.console import table
     from apps.datasets import DATASETS, data_root
 
-    root = data_root(config.where.data_root)
+    root = data_root(config.data_root)
     table(
         "data sets",
         ("name", "what it is", "images", "classes", "training", "test", "here"),
@@ -86,7 +124,8 @@ def _datasets(config: Config) -> None:
             )
             for info in DATASETS.values()
         ],
-        f"kept in {root} (--data-root, $PENULT_DATA); an .npz file or a folder with train/CLASS/* and test/CLASS/* will do as well",
+        f"kept in {root} (--data-root, $PENULT_DATA); an .npz file or a folder with train/CLASS/* and test/CLASS/* "
+        "will do as well",
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from apps.config import Foreign, Where
+from apps.config import Foreign, Place
 
 
 @dataclass(frozen=True)
@@ -14,38 +14,35 @@ class Config:
 
     model: tyro.conf.Positional[str]
     """The classifier: a MODEL, see penult --help."""
-    concentration: tuple[str, ...] = ("20",)
-    """One number, one a class, or a strategy: norms (||w_i|| times the mean activation norm on --data)."""
+    concentration: tuple[str, ...] = ()
+    """One number, one a class, or a strategy: norms (||w_i|| times the mean activation norm on --data).
+    Unset: 20, or a saved prior's own."""
     data: str | None = None
     """Data set that a strategy measures activations on; unset: the one the run was trained on."""
     out: Path | None = None
-    """File to write the prior to, ending in .safetensors."""
+    """File to write the prior to, ending in .safetensors; --classifier of penult train hvae takes it."""
     overwrite: bool = False
     """Whether --out may replace a file."""
     foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
-    where: tyro.conf.OmitArgPrefixes[Where] = field(default_factory=Where)
+    place: tyro.conf.OmitArgPrefixes[Place] = field(default_factory=Place)
 
 
 def main(config: Config) -> None:
     """Print the table, and write the file where one is asked for."""
     from apps.console import say, table
     from apps.models import classifier_prior
+    from apps.outputs import check_file
     from apps.session import start
-    from priors.errors import InputError
 
-    out = config.out
-    if out is not None:
-        if out.suffix != ".safetensors":
-            raise InputError(f"--out {out}: a prior is a .safetensors file; give a name that ends so")
-        if out.exists() and not config.overwrite:
-            raise InputError(f"--out {out} exists: choose another name, or add --overwrite")
-    accelerator = start(config.where)
+    if config.out is not None:
+        check_file(config.out, (".safetensors",), config.overwrite)
+    accelerator = start(config.place.where())
     prior = classifier_prior(
         config.model,
         config.concentration,
         config.foreign,
         data=config.data,
-        root=config.where.data_root,
+        root=config.place.data_root,
         accelerator=accelerator,
     )
     if not accelerator.is_main_process:
@@ -66,6 +63,6 @@ def main(config: Config) -> None:
         ],
         "|w|: norm of the final layer's weight; cosine: between the mean directions",
     )
-    if out is not None:
-        prior.save(out)
-        say(f"prior in {out}")
+    if config.out is not None:
+        prior.save(config.out)
+        say(f"The prior is in {config.out}. Next: penult train hvae --variant hvae-l --classifier {config.out} --help")

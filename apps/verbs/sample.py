@@ -5,6 +5,7 @@ Each picture depends on the seed, its class and its number alone, not on how man
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -25,8 +26,10 @@ class Config:
     """A picture (grid), a folder (one PNG an image, by class), or an .npz (images, labels, classes)."""
     concentration: float | None = None
     """Concentration of the class prior instead of the trained one: larger is more typical and less varied."""
-    device: str = "auto"
-    """auto takes a GPU where there is one; or cpu."""
+    overwrite: bool = False
+    """Whether --out may replace a picture or an .npz."""
+    device: Literal["auto", "cpu"] = "auto"
+    """auto takes a GPU where there is one."""
 
 
 def main(config: Config) -> None:
@@ -40,15 +43,18 @@ def main(config: Config) -> None:
 
     if config.n < 1:
         raise InputError(f"--n {config.n}: expected 1 or more")
-    if config.concentration is not None and not 0 <= config.concentration < float("inf"):
-        raise InputError(f"--concentration {config.concentration}: expected a number of 0 or more")
+    kappa = config.concentration
+    if kappa is not None and not 0 <= kappa < float("inf"):
+        raise InputError(f"--concentration {kappa}: expected a finite number of 0 or more")
     device = "cuda" if config.device == "auto" and torch.cuda.is_available() else "cpu"
     model = generator_run(config.run).to(device)
     if model.conditional:
         labels = parse_labels(config.labels, model.class_names)
     elif config.labels is not None:
-        raise InputError(f"{config.run} is an unconditional {model.title}: leave out --labels; --n is then the number of images")
+        raise InputError(
+            f"{config.run} is an unconditional {model.title}: leave out --labels; --n is then the number of images"
+        )
     else:
         labels = None
-    count = write(model, labels, config.n, config.seed, config.out, config.concentration)
-    say(f"{count} images in {config.out}")
+    count = write(model, labels, config.n, config.seed, config.out, kappa, config.overwrite)
+    say(f"{count:,} {'image' if count == 1 else 'images'} in {config.out}")

@@ -4,11 +4,11 @@ Each cell is a plain command (see --list). What is finished is not done again; w
 """
 
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 
 import tyro
 
-from apps.config import Where
+from apps.config import Place
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Config:
     """Print every cell as a plain command, and do nothing."""
     show: bool = False
     """Print what there is, and train nothing."""
-    where: tyro.conf.OmitArgPrefixes[Where] = field(default_factory=Where)
+    place: tyro.conf.OmitArgPrefixes[Place] = field(default_factory=Place)
 
 
 def main(config: Config) -> int:
@@ -44,40 +44,33 @@ def main(config: Config) -> int:
             raise unknown(kind, given, known)
     if config.seeds is not None and config.seeds < 1:
         raise InputError(f"--seeds {config.seeds}: expected 1 or more")
-    if config.where.name is not None:
-        raise InputError("--name with a table: its runs have names of their own; leave it out")
     rows = recipe.rows if config.row is None else (config.row,)
     columns = recipe.columns if config.column is None else (config.column,)
     cells = [(row, column, seed) for seed in range(config.seeds or recipe.seeds) for column in columns for row in rows]
-    options = _options(config.where)
-    commands = [
-        command.format(runs=shlex.quote(str(config.where.runs))) + options for cell in cells for command in recipe.commands(*cell)
-    ]
     if config.list:
-        for command in dict.fromkeys(commands):
-            say(f"penult {command}")
+        for line in dict.fromkeys(line for cell in cells for line in _lines(recipe, cell, config.place)):
+            say(f"penult {line}")
         return 0
     if not config.show:
-        status = _run(cells, recipe, config, options)
+        status = _run(cells, recipe, config)
         if status:
             return status
     _print(recipe, rows, columns, config)
     return 0
 
 
-def _options(where: Where) -> str:
-    """The flags of `where` that differ from their defaults, for each command."""
-    chosen = {
-        "--runs": where.runs,
-        "--data-root": where.data_root,
-        "--device": where.device,
-        "--threads": where.threads,
-    }
-    usual = {"--runs": Where().runs, "--data-root": None, "--device": Where().device, "--threads": None}
-    return "".join(f" {flag} {shlex.quote(str(value))}" for flag, value in chosen.items() if value != usual[flag])
+def _lines(recipe, cell, place: Place) -> list[str]:
+    """The commands of a cell, as one would type them after `penult`."""
+    return [command.format(runs=shlex.quote(str(place.runs))) + _options(place) for command in recipe.commands(*cell)]
 
 
-def _run(cells, recipe, config: Config, options: str) -> int:
+def _options(place: Place) -> str:
+    """The flags of `place` that differ from their defaults, for each command."""
+    chosen = {f"--{part.name.replace('_', '-')}": (getattr(place, part.name), part.default) for part in fields(Place)}
+    return "".join(f" {flag} {shlex.quote(str(value))}" for flag, (value, usual) in chosen.items() if value != usual)
+
+
+def _run(cells, recipe, config: Config) -> int:
     """Run the cells without an evaluation, in order; stop at the first command that fails."""
     from apps.cli import main as run_command
     from apps.console import say
@@ -85,8 +78,7 @@ def _run(cells, recipe, config: Config, options: str) -> int:
     for index, cell in enumerate(cells):
         if _scores(recipe, cell, config) is not None:
             continue
-        for command in recipe.commands(*cell):
-            line = command.format(runs=shlex.quote(str(config.where.runs))) + options
+        for line in _lines(recipe, cell, config.place):
             say(f"[{index + 1}/{len(cells)}] penult {line}")
             status = run_command(shlex.split(line))
             if status:
@@ -96,21 +88,19 @@ def _run(cells, recipe, config: Config, options: str) -> int:
 
 def _scores(recipe, cell, config: Config) -> dict | None:
     """The scores of a finished cell by the recipe's protocol; None where it is not done."""
-    from priors.storage import read_json
+    from apps.evaluations import read_evaluations
+    from apps.flags import parse
+    from apps.models import trained_on
+    from apps.run import Run
+    from apps.verbs import evaluate
 
-    path = config.where.runs / recipe.run(*cell) / "evaluation.json"
-    if not path.is_file():
+    folder = config.place.runs / recipe.run(*cell)
+    found = read_evaluations(folder)
+    if not found:
         return None
-    wanted = _flags(recipe.commands(*cell)[-1])
-    for entry in read_json(path, "evaluations"):
-        if str(entry.get("samples")) == wanted["--samples"] and str(entry.get("seed")) == wanted["--seed"]:
-            return entry["scores"]
-    return None
-
-
-def _flags(command: str) -> dict[str, str]:
-    words = shlex.split(command)
-    return {word: words[index + 1] for index, word in enumerate(words[:-1]) if word.startswith("--")}
+    wanted = parse(evaluate.Config, "evaluate", "", shlex.split(_lines(recipe, cell, config.place)[-1])[1:])
+    wanted = replace(wanted, data=wanted.data or trained_on(Run(folder)).data)
+    return next((entry["scores"] for entry in found if evaluate.follows(entry, wanted)), None)
 
 
 def _print(recipe, rows, columns, config: Config) -> None:
@@ -125,13 +115,13 @@ def _print(recipe, rows, columns, config: Config) -> None:
             found = [scores for scores in found if scores is not None]
             line = [row, column, f"{len(found)}/{config.seeds or recipe.seeds}"]
             for index, metric in enumerate((*recipe.metrics, *recipe.extra)):
-                # An unconditional model has no label: its log p(x) stands where the others have log p(x|i).
-                values = [s.get(metric, s.get("log p(x)") if index < len(recipe.metrics) else None) for s in found]
-                values = [value["value"] for value in values if value is not None]
+                other = recipe.instead.get(metric) if index < len(recipe.metrics) else None
+                values = [scores.get(metric, scores.get(other)) for scores in found]
+                values = [value["value"] if isinstance(value, dict) else value for value in values if value is not None]
                 spread = f" +- {stdev(values):.2f}" if len(values) > 1 else ""
                 line.append(f"{mean(values):.2f}{spread}" if values else "-")
                 if index < len(recipe.metrics):
                     line.append(f"{recipe.published[row, column][index]:.1f}")
             lines.append(line)
     heads = [head for metric in recipe.metrics for head in (metric, "published")]
-    table(recipe.title, ("model", "d", "seeds", *heads, *recipe.extra), lines, recipe.convention)
+    table(recipe.title, (*recipe.axes, "seeds", *heads, *recipe.extra), lines, recipe.convention)

@@ -25,12 +25,14 @@ class Config:
     """What a crop's padding holds."""
     label_smoothing: float = 0.0
     """Weight of the uniform distribution in the targets."""
-    optimisation: tyro.conf.OmitArgPrefixes[Optimisation] = field(default_factory=lambda: Optimisation(schedule="cosine"))
+    optimisation: tyro.conf.OmitArgPrefixes[Optimisation] = field(
+        default_factory=lambda: Optimisation(schedule="cosine")
+    )
     where: tyro.conf.OmitArgPrefixes[Where] = field(default_factory=Where)
 
 
-def main(config: Config) -> None:
-    """Train, or resume, or say that it is done."""
+def main(config: Config, guide: bool = True) -> None:
+    """Train, or resume, or say that it is done, and with `guide` what to type next."""
     import torch
 
     from apps import datasets
@@ -42,11 +44,17 @@ def main(config: Config) -> None:
     from apps.session import start, sweeping
     from apps.training import data_label, slug, train
     from priors import zoo
+    from priors.errors import InputError
 
+    if not 0 <= config.label_smoothing < 1:
+        raise InputError(f"--label-smoothing {config.label_smoothing}: expected a weight of 0 or more, and less than 1")
+    if config.optimisation.patience is not None and not config.data.validation:
+        raise InputError("--patience counts validations on held-out images: hold some out by --validation N")
     where, optimisation, name = config.where, config.optimisation, config.data.data
     accelerator = start(where, precision=optimisation.precision, work="small" if config.arch == "mlp" else "large")
     images, test = (
-        datasets.load(name, split, root=where.data_root, image_size=config.data.image_size) for split in ("train", "test")
+        datasets.load(name, split, root=where.data_root, image_size=config.data.image_size)
+        for split in ("train", "test")
     )
     usual = datasets.DATASETS[name].augmentation if name in datasets.DATASETS else "none"
     augment = usual if config.augment == "auto" else config.augment
@@ -88,7 +96,7 @@ def main(config: Config) -> None:
         score=score,
         optimisation=optimisation,
         where=where,
-        following=f"penult prior {run.folder} --concentration 20",
+        following=f"penult prior {run.folder} --concentration 20" if guide else None,
         augmentation=augmentation_for(
             images, flip="flip" in augment, padding=4 if "crop" in augment else 0, fill=config.crop_fill
         ),

@@ -1,7 +1,7 @@
 """Train an HVAE, HVAE-C or HVAE-L on binarised images; the same command again resumes it.
 
-The defaults are those of the S-VAE's authors where the paper is silent (KL warm-up, early stopping by the bound on held-out images) and
-a cosine decay of the learning rate.
+The defaults are those of the S-VAE's authors where the paper is silent (KL warm-up, early stopping by the bound on
+held-out images) and a cosine decay of the learning rate.
 """
 
 from dataclasses import dataclass, field
@@ -28,9 +28,10 @@ class Config:
     convention: Literal["sphere", "ambient"] = "sphere"
     """What --latent-dim counts: the dimensions of the sphere, or of the space around it."""
     classifier: str | None = None
-    """Model whose final layer is the prior of hvae-l."""
-    concentration: tuple[str, ...] = ("20",)
-    """Concentration of the prior: one number, one a class, or a strategy such as norms."""
+    """MODEL whose final layer is the prior of hvae-l, or a prior saved by penult prior."""
+    concentration: tuple[str, ...] = ()
+    """Concentration of the prior: one number, one a class, or a strategy such as norms.
+    Unset: 20, or a saved prior's own."""
     encoder_label: bool = False
     """Whether the encoder sees the label, q(z|x, i) instead of q(z|x)."""
     label_term: bool = True
@@ -43,15 +44,15 @@ class Config:
     where: tyro.conf.OmitArgPrefixes[Where] = field(default_factory=Where)
 
 
-def main(config: Config) -> None:
-    """Train, or resume, or say that it is done."""
+def main(config: Config, guide: bool = True) -> None:
+    """Train, or resume, or say that it is done, and with `guide` what to type next."""
     import torch
 
     from apps import datasets
     from apps.generators.hvae import VARIANTS
     from apps.generators.hvae_training import HVAETraining
     from apps.image_set import split_validation
-    from apps.models import classifier_prior
+    from apps.models import check_classes, classifier_prior
     from apps.run import Run
     from apps.seeds import derive
     from apps.session import start
@@ -62,14 +63,21 @@ def main(config: Config) -> None:
     where, optimisation, name = config.where, config.optimisation, config.data.data
     if config.variant == "hvae-l" and config.classifier is None:
         raise InputError(
-            "--variant hvae-l needs --classifier MODEL, whose final layer is its prior: train one with penult train classifier "
-            f"--data {name} --arch mlp --penultimate {config.latent_dim + (config.convention == 'sphere')}"
+            "--variant hvae-l needs --classifier MODEL, whose final layer is its prior: train one with penult train "
+            f"classifier --data {name} --arch mlp --penultimate {config.latent_dim + (config.convention == 'sphere')}"
         )
     if config.variant != "hvae-l" and config.classifier is not None:
-        raise InputError(f"--classifier {config.classifier} is for --variant hvae-l: leave it out with {config.variant}")
-    if config.kl_warmup < 0:
+        raise InputError(
+            f"--classifier {config.classifier} is for --variant hvae-l: leave it out with {config.variant}"
+        )
+    if config.variant != "hvae-l" and config.concentration:
+        raise InputError(f"--concentration is for --variant hvae-l: leave it out with {config.variant}")
+    if not 0 <= config.kl_warmup < float("inf"):
         raise InputError(f"--kl-warmup {config.kl_warmup}: expected 0 epochs or more")
     accelerator = start(where, precision=optimisation.precision, work="small")
+    wrong = [width for width in config.hidden if width < 1]
+    if wrong or not config.hidden:
+        raise InputError(f"--hidden {' '.join(map(str, config.hidden))}: expected the widths of one or more layers")
     images = datasets.load(name, "train", root=where.data_root, image_size=config.data.image_size)
     digest = images.digest
     count = len(images) // 6 if config.data.validation is None else config.data.validation
@@ -82,11 +90,7 @@ def main(config: Config) -> None:
         options["prior"] = classifier_prior(
             config.classifier, config.concentration, root=where.data_root, accelerator=accelerator
         )
-        if set(options["prior"].class_names) != set(images.class_names):
-            raise InputError(
-                f"the classes of {config.classifier} ({', '.join(options['prior'].class_names[:3])}, ...) are not those of {name} "
-                f"({', '.join(images.class_names[:3])}, ...): train a classifier on this data set"
-            )
+        check_classes(options["prior"].class_names, config.classifier, images)
     torch.manual_seed(derive(optimisation.seed, "weights"))
     model = VARIANTS[config.variant](
         images.image_shape, dim, images.class_names, config.hidden, encoder_label=config.encoder_label, **options
@@ -107,5 +111,5 @@ def main(config: Config) -> None:
         score=lambda task: {},
         optimisation=optimisation,
         where=where,
-        following=f"penult sample {run.folder} --out grid.png, or penult evaluate {run.folder}",
+        following=f"penult sample {run.folder} --out grid.png, or penult evaluate {run.folder}" if guide else None,
     )

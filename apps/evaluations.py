@@ -1,0 +1,24 @@
+"""The evaluations of a run: `evaluation.json`, a list of protocols with their scores."""
+
+from pathlib import Path
+from typing import Any
+
+from priors.errors import InputError
+from priors.storage import read_json
+
+
+def read_evaluations(folder: Path) -> list[dict[str, Any]]:
+    """What has been evaluated in a run's folder so far; nothing where nothing has.
+
+    Raises:
+        InputError: the file is damaged or of another program.
+    """
+    path = folder / "evaluation.json"
+    if not path.exists():
+        return []
+    found = read_json(path, "list of evaluations")
+    if not isinstance(found, list) or not all(
+        isinstance(entry, dict) and isinstance(entry.get("scores"), dict) for entry in found
+    ):
+        raise InputError(f"{path} is no list of evaluations: move it away")
+    return found

@@ -1,0 +1,48 @@
+"""Where a verb may write: asked before the work, not after it."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from priors.errors import InputError
+
+
+def check_file(path: Path, endings: Sequence[str], overwrite: bool, otherwise: str = "") -> None:
+    """Make sure that a file may be written at `path`.
+
+    Args:
+        path: given as --out.
+        endings: one of which it must have.
+        overwrite: whether a file may be replaced.
+        otherwise: what else could be given, for the message.
+
+    Raises:
+        InputError: another ending, a file or folder that is there already, or a place that cannot be written.
+    """
+    if path.suffix.lower() not in endings:
+        raise InputError(f"--out {path}: expected a name that ends in {', '.join(endings)}{otherwise}")
+    if path.is_dir():
+        raise InputError(f"--out {path} is a folder: choose another name")
+    if path.exists() and not overwrite:
+        raise InputError(f"--out {path} exists: choose another name, or add --overwrite")
+    _check_writable(path)
+
+
+def check_folder(path: Path) -> None:
+    """Make sure that a new folder may be made at `path`, or that it is an empty one.
+
+    Raises:
+        InputError: there is something already, or the place cannot be written.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InputError(f"--out {path} exists and is not an empty folder: nothing was overwritten, choose another")
+    _check_writable(path)
+
+
+def _check_writable(path: Path) -> None:
+    """Folders on the way are made later; what is there of them must be folders, the last one writable."""
+    there = next(parent for parent in path.absolute().parents if parent.exists())
+    if not there.is_dir():
+        raise InputError(f"--out {path}: {there} is a file, not a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"--out {path}: the folder {there} may not be written to")
