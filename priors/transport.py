@@ -15,6 +15,8 @@ w G - (G.mu) z, tangent to the sphere at mu, as it has to be for a direction of 
 the derivative of the formula above at fixed g; it is another one, equal only in expectation.
 """
 
+from operator import index
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -55,7 +57,7 @@ def rsample(
         >>> [round(float(v), 4) for v in z.norm(dim=-1)]
         [1.0, 1.0]
     """
-    m = loc.shape[-1]
+    m = index(loc.shape[-1])  # a constant also where torch.compile has made sizes symbolic: tables are built for it
     if m < 2:
         raise InputError(f"mean directions of {m} component: the ambient dimension is 2 or more; pass longer vectors")
     if concentration.shape != loc.shape[:-1]:
@@ -65,7 +67,7 @@ def rsample(
         )
     if loc.dtype not in (torch.float32, torch.float64):
         return rsample(loc.float(), concentration.float(), generator).to(loc.dtype)
-    if torch.is_autocast_enabled(loc.device.type):
+    if loc.device.type != "meta" and torch.is_autocast_enabled(loc.device.type):
         with torch.autocast(loc.device.type, enabled=False):
             return rsample(loc, concentration, generator)
     concentration = concentration.to(loc.dtype)
@@ -129,18 +131,13 @@ def _transport(
         tangent = torch.stack((-loc[..., 1], loc[..., 0]), -1)
         across = torch.copysign(law.sine, (g * tangent).sum(-1, keepdim=True))
         return tangent.mul_(across).addcmul_(loc, law.cosine), law.cosine, law.slope
-    if m < _PROJECTED:
-        g.addcmul_(loc, x, value=-1)
-        length = torch.linalg.vector_norm(g, dim=-1, keepdim=True)
-    else:
-        length = torch.linalg.vector_norm(g, dim=-1, keepdim=True).square_().addcmul_(x, x, value=-1).sqrt_()
+    g.addcmul_(loc, x, value=-1)
+    length = torch.linalg.vector_norm(g, dim=-1, keepdim=True)
     if m == 3:
-        law = cosine.in_space(length.square() / 2, k, differentiate)
+        law = cosine.in_space(length.square().mul_(0.5), k, differentiate)
     else:
         law = cosine.by_table(x, k, quantiles, differentiate)
-    scale = law.sine / length.clamp_min_(1e-30)
-    along = law.cosine if m < _PROJECTED else torch.addcmul(law.cosine, scale, x, value=-1)
-    return g.mul_(scale).addcmul_(loc, along), law.cosine, law.slope
+    return g.mul_(law.sine / length.clamp_min_(1e-30)).addcmul_(loc, law.cosine), law.cosine, law.slope
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
