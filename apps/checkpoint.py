@@ -34,7 +34,10 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor]
 
 
 def load_optimizer_state(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
-    """Put back what `optimizer_state` took out.
+    """Put back what `optimizer_state` took out, laid out in memory as the parameters are.
+
+    A file knows no strides, and fused optimisers read parameter and state side by side as they lie in memory: a state
+    that lies otherwise (beside a channels-last weight) would be applied to the wrong elements, without a word.
 
     Raises:
         InputError: the state is of an optimiser over other parameters.
@@ -50,6 +53,10 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, tensors: dict[str, Te
         optimizer.load_state_dict({"state": state, "param_groups": groups})
     except (ValueError, KeyError) as error:
         raise InputError(f"the optimiser state does not fit this run's networks ({error})") from None
+    for parameter, entries in optimizer.state.items():
+        for key, value in entries.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                entries[key] = torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:

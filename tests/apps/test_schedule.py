@@ -1,0 +1,56 @@
+"""Learning rates against torch's own schedulers."""
+
+import math
+import warnings
+
+import pytest
+import torch
+from torch.optim import lr_scheduler
+
+from apps.config import Optimisation
+from apps.schedule import learning_rate
+
+
+def torchs(config, steps, warmup):
+    """The learning rate of each update, by torch."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=config.lr)
+    left = steps - 1 - warmup
+    after = {
+        "constant": lambda: lr_scheduler.ConstantLR(optimizer, 1.0),
+        "cosine": lambda: lr_scheduler.CosineAnnealingLR(optimizer, left, eta_min=config.lr * config.final_lr),
+        "linear": lambda: lr_scheduler.LinearLR(optimizer, 1.0, config.final_lr, total_iters=left),
+        "step": lambda: lr_scheduler.MultiStepLR(
+            optimizer, [math.ceil(share * steps / 10) - warmup for share in (3, 6, 8)], gamma=0.2
+        ),
+    }[config.schedule]()
+    schedulers = [after]
+    if warmup:
+        rising = lr_scheduler.LinearLR(optimizer, 1 / (warmup + 1), 1.0, total_iters=warmup)
+        schedulers = [lr_scheduler.SequentialLR(optimizer, [rising, after], [warmup])]
+    rates = []
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        with warnings.catch_warnings():  # SequentialLR calls its parts in a way that torch warns of
+            warnings.simplefilter("ignore")
+            schedulers[0].step()
+    return rates
+
+
+@pytest.mark.parametrize("warmup", [0, 1, 7])
+@pytest.mark.parametrize("final", [0.0, 0.05])
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "linear", "step"])
+def test_it_is_what_torch_gives(schedule, final, warmup):
+    config = Optimisation(lr=0.3, schedule=schedule, final_lr=final)
+    ours = [learning_rate(config, step, 43, warmup) for step in range(43)]
+    assert ours == pytest.approx(torchs(config, 43, warmup), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "linear", "step"])
+def test_it_is_positive_and_finite_however_short_the_run(schedule):
+    """One step, two steps, a warm-up as long as the run or longer."""
+    config = Optimisation(lr=0.3, schedule=schedule)
+    for steps in (1, 2, 3):
+        for warmup in (0, 1, 3, 10):
+            rates = [learning_rate(config, step, steps, warmup) for step in range(steps)]
+            assert all(0 <= rate <= 0.3 for rate in rates) and rates[0] > 0
