@@ -9,7 +9,6 @@ Concentrations need only broadcast to the draws: what depends on them alone is c
 shape.
 """
 
-import math
 from functools import cache
 from typing import NamedTuple
 
@@ -89,10 +88,14 @@ def in_space(energy: Tensor, k: Tensor, differentiate: bool) -> Cosine:
     sine = (versine * (2 - versine)).sqrt_()
     if not differentiate:
         return Cosine(1 - versine, sine, None)
-    # du/dk = [1 - phi(arc) / phi(2k)] / b with phi(v) = expm1(v) / v and b = k (1 + w)
-    b = (double - arc).clamp_min(1e-6 * k)
-    gap = b / 2 + _log_sinhc(double) - _log_sinhc(double - b)
-    return Cosine(1 - versine, sine, torch.expm1(-gap).div_(-b))
+    # du/dk = [1 - phi(arc) / phi(2k)] / b, phi(v) = expm1(v) / v, b = k (1 + w): in double precision, and from k = 1e-8
+    # up, as it cancels to order b. So it is good to 1e-8 at the least, and to rounding in float32.
+    k = k.double().clamp_min(1e-8)
+    double = 2 * k
+    b = (2 - versine.double()).clamp_min_(1e-6).mul_(k)
+    arc = (double - b).clamp_min_(1e-30)
+    ratio = torch.exp(-b).mul_(torch.expm1(-arc).div_(arc)).mul_(double / torch.expm1(-double))
+    return Cosine(1 - versine, sine, (1 - ratio).div_(b).to(versine.dtype))
 
 
 def on_circle(x: Tensor, k: Tensor, quantiles: Table, differentiate: bool) -> Cosine:
@@ -178,21 +181,6 @@ def _chebyshev(y: Tensor, count: int) -> Tensor:
     for before, here, new in zip(basis[:-2], basis[1:-1], basis[2:], strict=True):
         torch.mul(double, here, out=new).sub_(before)
     return basis
-
-
-def _log_sinhc(v: Tensor) -> Tensor:
-    """log(sinh(v / 2) / (v / 2)) for v >= 0, with an error small even beside v where v is small."""
-    square = v.clamp_max(1.0).square_()
-    series = torch.zeros_like(v)
-    for coefficient in reversed(_LOG_SINHC[: 4 if v.dtype == torch.float32 else None]):
-        series = series.add_(coefficient).mul_(square)
-    large = v.clamp_min(1.0)
-    return torch.where(v < 1, series, torch.log(torch.expm1(-large).div_(-large)).add_(large, alpha=0.5))
-
-
-# log(sinh(v/2) / (v/2)) = sum over j >= 1 of B_2j v^2j / (2j (2j)!), with Bernoulli's numbers B
-_BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43867 / 798)
-_LOG_SINHC = tuple(b / (2 * j * math.factorial(2 * j)) for j, b in enumerate(_BERNOULLI, 1))
 
 
 @torch.compiler.assume_constant_result

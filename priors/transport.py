@@ -28,7 +28,9 @@ from priors.errors import InputError
 _PROJECTED = (
     10  # from here on |g|^2 - x^2 never cancels noticeably; below, the tangent part is formed before its length
 )
-_PART = 1 << 18  # numbers: a CPU works through larger batches in parts, whose temporaries stay in its cache
+# A CPU works through large batches in parts whose temporaries stay in its cache: of so many rows, or numbers, at most.
+_PART_ROWS = 1 << 12
+_PART_NUMBERS = 1 << 18
 
 
 def rsample(
@@ -151,19 +153,22 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _whole(a: Tensor) -> bool:
-    """Whether to work on all rows at once: anywhere but on a CPU with more of them than its cache holds."""
-    return torch.compiler.is_compiling() or a.device.type != "cpu" or a.numel() <= _PART
+    """Whether to work on all rows at once: anywhere but on a CPU with a large batch."""
+    if torch.compiler.is_compiling() or a.device.type != "cpu":
+        return True
+    return a.numel() <= min(_PART_ROWS * a.shape[-1], _PART_NUMBERS)
 
 
 def _parts(a: Tensor):
-    """Indices that cut the leading batch dimensions into parts of at most _PART numbers, or single rows."""
+    """Indices that cut the leading batch dimensions into parts of bounded size, or single rows."""
+    largest = min(_PART_ROWS * a.shape[-1], _PART_NUMBERS)
     each = a.numel() // len(a)
-    if each > _PART and a.ndim > 2:
+    if each > largest and a.ndim > 2:
         for i in range(len(a)):
             for part in _parts(a[i]):
                 yield (i, *part)
     else:
-        step = max(1, _PART // each)
+        step = max(1, largest // each)
         for start in range(0, len(a), step):
             yield (slice(start, start + step),)
 

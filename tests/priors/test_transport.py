@@ -275,9 +275,10 @@ def test_parts_make_no_difference(m, shape, monkeypatch):
         z = rsample(parameters[0], parameters[1].expand(shape), torch.Generator().manual_seed(2))
         return z, *torch.autograd.grad((z * weight).sum(), parameters)
 
-    monkeypatch.setattr(transport, "_PART", 1 << 12)
+    monkeypatch.setattr(transport, "_PART_NUMBERS", 1 << 12)
     in_parts = draw(k)
-    monkeypatch.setattr(transport, "_PART", 1 << 30)
+    monkeypatch.setattr(transport, "_PART_NUMBERS", 1 << 30)
+    monkeypatch.setattr(transport, "_PART_ROWS", 1 << 30)
     monkeypatch.setattr(cosine, "_ROWS", 1 << 30)
     whole, spelled_out = draw(k), draw(k.expand(shape).clone())
     for a, b in zip(in_parts, whole, strict=True):
