@@ -1,12 +1,13 @@
 """Runs command lines in forked processes that die, are interrupted or fail where they are told to.
 
-`python dying.py` reads one JSON job a line and answers each with one: torch is imported once, and every job is a process
-of its own, so that a kill is a kill. Nothing here computes before it forks.
+`python dying.py` reads one JSON job a line and answers each with one: torch is imported once, and every job is a
+process of its own, so that a kill is a kill. Nothing here computes before it forks.
 
-A job: `arguments`; `at`, the number of the event to act at, counted from 1 (0: never); `act`, a signal's name, or an error's
-such as ENOSPC, raised instead of the event; `only`, the kind of event counted (all by default); `file_limit`, in bytes.
-Events are whatever changes the disk (fsync, replace, link, mkdir, rmtree, a line of metrics) and each optimiser step.
-The answer: `status` as the shell has it (-9 for a kill), `output`, `errors`, and the `events` that a finished job went through.
+A job: `arguments`; `at`, the number of the event to act at, counted from 1 (0: never); `act`, a signal's name, or an
+error's such as ENOSPC, raised instead of the event; `only`, the kind of event counted (all by default); `file_limit`,
+in bytes. Events are whatever changes the disk (fsync, replace, link, mkdir, rmtree, a line of metrics) and each step of
+an optimiser. The answer: `status` as the shell has it (-9 for a kill), `output`, `errors`, and the `events` that a
+finished job went through.
 """
 
 import errno
@@ -113,6 +114,7 @@ def _serve() -> None:
     import sklearn.datasets  # noqa: F401
     import torch
     import torchvision  # noqa: F401
+    import toys  # noqa: F401
 
     import apps.figures
     import apps.generators.hvae_training
@@ -120,7 +122,6 @@ def _serve() -> None:
     import apps.training
     import apps.verbs.train_classifier
     import apps.verbs.train_hvae  # noqa: F401
-    import toys  # noqa: F401
     from apps.cli import VERBS
 
     VERBS["train toy"] = ("toys", "a small task")

@@ -1,4 +1,4 @@
-"""A training that is killed, interrupted or out of disk at any moment goes on, and ends with the weights of an undisturbed one."""
+"""A training killed, interrupted or out of disk at any moment goes on, and ends as an undisturbed one does."""
 
 import json
 import os
