@@ -41,8 +41,16 @@ class Run:
         return result
 
     def config(self) -> dict[str, Any]:
-        """The whole of `config.json`."""
-        return read_json(self.folder / "config.json", "run configuration (config.json)")
+        """The whole of `config.json`.
+
+        Raises:
+            InputError: it is missing, damaged, or of something else.
+        """
+        path = self.folder / "config.json"
+        stored = read_json(path, "run configuration (config.json)")
+        if not isinstance(stored, dict) or not stored.get("verb") or not isinstance(stored.get("config"), dict):
+            raise InputError(f"{path} is not the configuration of a run: give another folder or --name")
+        return stored
 
     def open(self, verb: str, identity: dict[str, Any], environment: dict[str, Any]) -> None:
         """Make the folder, or check that it is this very run, and take its lock.
@@ -51,9 +59,9 @@ class Run:
             InputError: the folder holds something else, another configuration (the differences are listed), or is being
                 written by another program now.
         """
-        if self.folder.exists() and not self.folder.is_dir():
-            raise InputError(f"{self.folder} is a file; a run needs a folder: choose another --name")
         try:
+            if self.folder.exists() and not self.folder.is_dir():
+                raise InputError(f"{self.folder} is a file; a run needs a folder: choose another --name")
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP):
@@ -77,8 +85,6 @@ class Run:
                 raise InputError(f"{self.folder} exists and is no run (it has no config.json): choose another --name")
         else:
             stored = self.config()
-            if not isinstance(stored, dict) or stored.get("verb") is None or not isinstance(stored.get("config"), dict):
-                raise InputError(f"{path} is not the configuration of a run: choose another --name")
             if self.finished or self.states() or self.metrics():
                 changed = [f"verb: {stored['verb']} before, {verb} now"] if stored["verb"] != verb else []
                 changed += differences(stored["config"], identity)
