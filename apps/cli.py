@@ -10,10 +10,7 @@ from importlib import import_module
 from priors.errors import InputError, unknown
 
 VERBS: dict[str, tuple[str, str]] = {
-    "demo": (
-        "apps.verbs.demo",
-        "the whole path on a small data set: classifier, prior, three generators, pictures, likelihoods",
-    ),
+    "demo": ("apps.verbs.demo", "the whole path on a small data set, in two minutes"),
     "train classifier": ("apps.verbs.train_classifier", "train a classifier from the zoo"),
     "train hvae": ("apps.verbs.train_hvae", "train an HVAE, HVAE-C or HVAE-L"),
     "prior": ("apps.verbs.prior", "read the vMF prior off a classifier's final layer"),
@@ -103,7 +100,9 @@ def overview(verbs: Sequence[str] = tuple(VERBS)) -> str:
     lines += [f"  {verb:<{width}}{VERBS[verb][1]}" for verb in verbs]
     lines += [
         "",
-        "penult VERB --help explains a verb. A MODEL is a run's folder, torchvision:NAME[:WEIGHTS], or",
-        "import:package.module:factory[,weights=FILE.safetensors]. The same command again resumes what was stopped.",
+        "penult VERB --help explains a verb; the same command again resumes what was stopped.",
+        "",
+        "A MODEL is a run's folder, torchvision:NAME[:WEIGHTS], or your own module by",
+        "import:package.module:factory[,weights=FILE.safetensors].",
     ]
     return "\n".join(lines)

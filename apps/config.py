@@ -5,10 +5,14 @@ Everything else decides the numbers that come out, is stored with the run, and m
 """
 
 from dataclasses import asdict, dataclass, fields, is_dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 from priors.errors import InputError
+
+_TRACKERS = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",)}
+"""Packages that do the work of a tracker, any of them."""
 
 
 @dataclass(frozen=True)
@@ -128,20 +132,25 @@ class Where(Place):
         for flag, value in (("--checkpoint-every", self.checkpoint_every), ("--log-every", self.log_every)):
             if value is not None and value < 1:
                 raise InputError(f"{flag} {value}: expected 1 or more")
-        if self.name is not None and (self.name != Path(self.name).name or self.name.startswith(".")):
+        if self.name is not None and (not self.name or self.name != Path(self.name).name or self.name[0] == "."):
             raise InputError(
                 f"--name {self.name!r}: expected the name of a folder in {self.runs}, without slashes or a leading dot"
             )
+        for tracker in self.tracker:
+            if not any(find_spec(package) for package in _TRACKERS[tracker]):
+                raise InputError(
+                    f"--tracker {tracker}: not installed here; install it with pip install {tracker}, or leave it out"
+                )
 
 
 @dataclass(frozen=True)
 class Foreign:
     """What a MODEL of your own or torchvision's does not say itself."""
 
-    mean: tuple[float, ...] | None = None
-    """Mean of the pixels in [0, 1] that it expects subtracted, one or one a channel."""
-    std: tuple[float, ...] | None = None
-    """Standard deviation it expects divided by, likewise."""
+    mean: tuple[float, ...] = ()
+    """Mean of the pixels in [0, 1] that it expects subtracted, one or one a channel; unset: 0."""
+    std: tuple[float, ...] = ()
+    """Standard deviation it expects divided by, likewise; unset: 1."""
     head: str | None = None
     """Name of its final linear layer, where that is not plain."""
     taps: tuple[str, ...] = ()

@@ -5,7 +5,7 @@ import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-_NARROWEST = 16
+_NARROWEST = 10
 """Columns of text are folded to make a table fit, but not below this many characters."""
 
 

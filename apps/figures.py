@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.textpath import TextPath
 from torch import Tensor
 
 from priors.errors import InputError
@@ -16,9 +17,9 @@ from priors.storage import write_bytes
 
 PICTURE_SUFFIXES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".webp")
 
-# Grids: dots an inch, then inches of margins, gaps, lines and letters.
+# Grids: dots an inch, then inches of margins, gaps and lines.
 _DPI = 200
-_MARGIN, _GAP, _LINE, _LETTER = 0.08, 0.25, 0.24, 0.075
+_MARGIN, _GAP, _LINE = 0.08, 0.25, 0.24
 _SMALLEST, _LARGEST, _SPAN = 40, 110, 1600
 """In pixels: the least and the most that an image is wide, and about how wide and high a panel is."""
 _MOST_PIXELS = 32_000
@@ -72,11 +73,9 @@ def grid(
             f"{path}: {sum(panel.shape[0] * panel.shape[1] for panel in panels)} images are too many for one picture"
         )
     names = [_short(name) for name in row_names or ()]
-    left = _MARGIN + (_LETTER * max(map(len, names)) + _MARGIN if names else 0)
+    left = _MARGIN + (max(_width(name, 8) for name in names) + _MARGIN if names else 0)
     top = _MARGIN + (_LINE if any(titles) else 0)
-    widths = [
-        max(sheet.shape[1] * scale / _DPI, _LETTER * len(text)) for sheet, text in zip(sheets, titles, strict=True)
-    ]
+    widths = [max(sheet.shape[1] * scale / _DPI, _width(text, 9)) for sheet, text in zip(sheets, titles, strict=True)]
     total_width = left + sum(widths) + _GAP * (len(panels) - 1) + _MARGIN
     total_height = top + max(sheet.shape[0] for sheet in sheets) * scale / _DPI + _MARGIN
     figure = Figure(figsize=(total_width, total_height), dpi=_DPI)
@@ -90,8 +89,8 @@ def grid(
                 height / total_height,
             )
         )
-        pixels = sheet.squeeze(-1) if sheet.shape[-1] == 1 else sheet
-        axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, aspect="auto", interpolation="nearest")
+        pixels = sheet.repeat(3, -1) if sheet.shape[-1] == 1 else sheet
+        axes.imshow(pixels, aspect="auto", interpolation="nearest")
         axes.set_axis_off()
         if text:
             figure.text(
@@ -117,6 +116,13 @@ def grid(
                 )
         left += room + _GAP
     save(figure, path)
+
+
+def _width(text: str, size: int) -> float:
+    """How wide a text is in inches, at `size` points."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        return TextPath((0, 0), text.replace("$", r"\$"), size=size).get_extents().x1 / 72 if text.strip() else 0.0
 
 
 def _short(name: str, most: int = 24) -> str:

@@ -36,6 +36,7 @@ def parse(kind: type[Config], verb: str, description: str, arguments: Sequence[s
                 prog=f"penult {verb}",
                 description=_wrapped(description),
                 args=list(arguments),
+                config=(tyro.conf.PositionalMetavarFromFieldName,),
                 registry=_registry(),
                 console_outputs=os.environ.get("RANK", "0") == "0",
             )

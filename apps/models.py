@@ -67,7 +67,7 @@ def trained_on(run: Run) -> Data:
     Raises:
         InputError: its configuration does not say.
     """
-    stored = run.config()
+    stored = read_json(run.folder / "config.json", "run configuration")
     config = stored.get("config") if isinstance(stored, dict) else None
     if not isinstance(config, dict) or not isinstance(config.get("data"), str):
         raise InputError(
@@ -93,7 +93,13 @@ def generator_run(folder: str | Path) -> HypersphericalVAE:
     if kind_of(run) != "hvae":
         raise InputError(f"{folder} is a classifier, not a generator: give a run of penult train hvae")
     weights, _ = read_tensors(run.folder / "model.safetensors", "the weights of a generator")
-    model = hvae.rebuild(_description(run), weights)
+    try:
+        model = hvae.rebuild(_description(run), weights)
+    except InputError as error:
+        raise InputError(f"{run.folder}: {error}") from None
+    except (AttributeError, RuntimeError, TypeError) as error:
+        path = run.folder / "model.json"
+        raise InputError(f"{path} describes no generator that can be built: it is damaged ({_named(error)})") from None
     load_weights(model, weights, run.folder / "model.safetensors")
     return model.eval()
 
@@ -143,7 +149,7 @@ def _torchvision(model: str, options: dict) -> zoo.Classifier:
         raise InputError(f"{model}: expected torchvision:NAME or torchvision:NAME:WEIGHTS")
     network = zoo.build(f"torchvision:{name}", weights=weights[0] if weights else "DEFAULT")
     for channel, value in (("mean", options["mean"]), ("std", options["std"])):
-        if value is not None:
+        if value:
             raise InputError(f"--{channel} with {model}: its weights say what they expect; leave it out")
     return network.eval()
 
@@ -183,8 +189,9 @@ def _imported(model: str, options: dict) -> zoo.Classifier:
 
 
 def _named(error: Exception) -> str:
-    """An error in one line, with its kind."""
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    """An error by its kind and its first line."""
+    text = str(error).partition("\n")[0]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def classifier_prior(

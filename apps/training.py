@@ -11,7 +11,6 @@ from accelerate import Accelerator
 
 from apps.config import Optimisation, Where
 from apps.console import say
-from apps.figures import curves
 from apps.image_set import ImageSet
 from apps.loop import fit
 from apps.run import Run
@@ -106,6 +105,8 @@ def train(
         }
         if accelerator.is_main_process:
             if any("step" in entry for entry in run.metrics()):
+                from apps.figures import curves  # the plotting library is slow to load: not before the first step
+
                 curves(run.folder / "curves.png", run.metrics(), run.folder.name)
             run.finish(result)
             say(f"{run.folder} is done ({summary(result)}){after}")

@@ -8,7 +8,12 @@ from dataclasses import dataclass, field, replace
 
 import tyro
 
-from apps.config import Data, Optimisation, Place, Where
+from apps.config import Data, Optimisation, Place
+from priors.errors import InputError
+
+VARIANTS = ("hvae", "hvae-c", "hvae-l")
+_COLUMNS = 8
+"""Samples of a class in the picture."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +28,77 @@ class Config:
     """Concentration of the classifier's prior."""
     epochs: float | None = None
     """Epochs of each generator; unset: enough for the data set's size."""
+    samples: int = 500
+    """Importance samples an image, for the likelihoods."""
     seed: int = 0
     """Seed of everything random."""
     place: tyro.conf.OmitArgPrefixes[Place] = field(default_factory=Place)
 
+    def __post_init__(self):
+        """Refuse before the first training what would stop the third."""
+        for flag, value, fine, expected in (
+            ("--latent-dim", self.latent_dim, self.latent_dim >= 1, "1 or more"),
+            ("--concentration", self.concentration, 0 <= self.concentration < float("inf"), "a finite number from 0"),
+            ("--samples", self.samples, self.samples >= 1, "1 or more"),
+        ):
+            if not fine:
+                raise InputError(f"{flag} {value}: expected {expected}")
+
 
 def main(config: Config) -> None:
     """Train what is not trained yet, then draw, score and print."""
+    from apps import datasets
+    from apps.training import data_label, slug
+
+    base = slug(f"demo-{data_label(config.data)}")
+    _train(config, base, len(datasets.load(config.data, "train", root=config.place.data_root)))
+    _show(config, base)
+
+
+def _train(config: Config, base: str, count: int) -> None:
+    """A classifier, its prior, and the three generators, from `count` images."""
+    from apps.console import say
+    from apps.verbs import prior, train_classifier, train_hvae
+
+    # Enough steps for pictures worth looking at, in a time worth waiting for.
+    epochs = max(10.0, min(150.0, 215_000 / count)) if config.epochs is None else config.epochs
+    steps = Optimisation(
+        epochs=epochs, schedule="cosine", final_lr=0.05, seed=config.seed, validate_every=max(1.0, epochs / 15)
+    )
+    data = Data(config.data)
+    say(f"1/4  a classifier of {config.data} with {config.latent_dim + 1} penultimate units")
+    train_classifier.main(
+        train_classifier.Config(
+            data=data,
+            arch="mlp",
+            penultimate=config.latent_dim + 1,
+            optimisation=replace(steps, epochs=max(3.0, epochs / 5)),
+            where=config.place.where(f"{base}-classifier"),
+        ),
+        guide=False,
+    )
+    say("2/4  the von Mises-Fisher prior in its final layer")
+    classifier, concentration = str(config.place.runs / f"{base}-classifier"), (str(config.concentration),)
+    prior.main(prior.Config(model=classifier, concentration=concentration, place=config.place))
+    say("3/4  the generators: unconditional, conditioned by the label, conditioned by the prior")
+    for variant in VARIANTS:
+        own = {"classifier": classifier, "concentration": concentration} if variant == "hvae-l" else {}
+        train_hvae.main(
+            train_hvae.Config(
+                data=data,
+                variant=variant,
+                latent_dim=config.latent_dim,
+                kl_warmup=epochs / 8,
+                optimisation=steps,
+                where=config.place.where(f"{base}-{variant}"),
+                **own,
+            ),
+            guide=False,
+        )
+
+
+def _show(config: Config, base: str) -> None:
+    """The generators' samples in one picture, and their likelihoods in one table."""
     from apps import datasets
     from apps.console import say, table
     from apps.figures import grid
@@ -37,80 +106,34 @@ def main(config: Config) -> None:
     from apps.models import generator_run
     from apps.sampling import draw_all
     from apps.session import start, sweeping
-    from apps.training import data_label, slug
-    from apps.verbs import prior, train_classifier, train_hvae
 
-    place = config.place
-    base = slug(f"demo-{data_label(config.data)}")
-    count = len(datasets.load(config.data, "train", root=place.data_root))
-    # Enough steps for pictures worth looking at, in a time worth waiting for.
-    epochs = config.epochs or max(10.0, min(150.0, 215_000 / count))
-    steps = Optimisation(
-        epochs=epochs, schedule="cosine", final_lr=0.05, seed=config.seed, validate_every=max(1.0, epochs / 15)
-    )
-    data = Data(config.data)
-
-    def named(name: str) -> Where:
-        return place.where(f"{base}-{name}")
-
-    say(f"1/4  a classifier of {config.data} with {config.latent_dim + 1} penultimate units")
-    train_classifier.main(
-        train_classifier.Config(
-            data=data,
-            arch="mlp",
-            penultimate=config.latent_dim + 1,
-            optimisation=replace(steps, epochs=max(3.0, epochs / 5), validate_every=max(1.0, epochs / 15)),
-            where=named("classifier"),
-        ),
-        guide=False,
-    )
-    say("2/4  the von Mises-Fisher prior in its final layer")
-    classifier = str(place.runs / f"{base}-classifier")
-    prior.main(prior.Config(model=classifier, concentration=(str(config.concentration),), place=place))
-    variants = ("hvae", "hvae-c", "hvae-l")
-    for variant in variants:
-        say(f"3/4  {variant.upper()}")
-        train_hvae.main(
-            train_hvae.Config(
-                data=data,
-                variant=variant,
-                latent_dim=config.latent_dim,
-                classifier=classifier if variant == "hvae-l" else None,
-                concentration=(str(config.concentration),) if variant == "hvae-l" else (),
-                kl_warmup=epochs / 8,
-                optimisation=steps,
-                where=named(variant),
-            ),
-            guide=False,
-        )
-    accelerator = start(place.where(), work="small")
     say("4/4  pictures and likelihoods")
-    test = datasets.load(config.data, "test", root=place.data_root)
+    runs = config.place.runs
+    accelerator = start(config.place.where(), work="small")
+    test = datasets.load(config.data, "test", root=config.place.data_root)
+    shown = min(10, test.classes)
     rows, panels, titles = [], [], []
-    for variant in variants:
-        model = generator_run(place.runs / f"{base}-{variant}")
-        scored = likelihood(
-            model.to(accelerator.device), test, sweeping(accelerator, progress=True), samples=500, seed=0
-        )
+    for variant in VARIANTS:
+        model = generator_run(runs / f"{base}-{variant}").to(accelerator.device)
+        scored = likelihood(model, test, sweeping(accelerator, progress=True), samples=config.samples, seed=0)
         labelled = [f"{mean.value:.2f}" if mean else "-" for mean in (scored.given_label, scored.joint)]
         rows.append((model.title, f"{scored.elbo.value:.2f}", *labelled, str(scored.marginal)))
-        labels = list(range(min(10, len(model.class_names)))) if model.conditional else None
-        drawn = draw_all(model, labels, 8 if labels else 8 * min(10, len(model.class_names)), config.seed)
-        panels.append(
-            drawn if labels else drawn.flatten(0, 1)[: 8 * min(10, len(model.class_names))].unflatten(0, (-1, 8))
-        )
-        titles.append(model.title + ("" if model.conditional else ": any class"))
+        if model.conditional:
+            panels.append(draw_all(model, range(shown), _COLUMNS, config.seed))
+            titles.append(model.title)
+        else:
+            images = draw_all(model, None, _COLUMNS * shown, config.seed).flatten(0, 1)
+            panels.append(images[: _COLUMNS * shown].unflatten(0, (shown, _COLUMNS)))
+            titles.append(f"{model.title}: any class")
     if not accelerator.is_main_process:
         return
-    picture = place.runs / f"{base}.png"
-    grid(picture, panels[::-1], titles[::-1], model.class_names[:10])
+    grid(runs / f"{base}.png", panels[::-1], titles[::-1], test.class_names[:shown])
     table(
-        f"{len(test):,} test images of {config.data}, in nats; K = 500 importance samples",
+        f"{len(test):,} test images of {config.data}, in nats; K = {config.samples} importance samples",
         ("model", "ELBO", "log p(x|i)", "log p(x,i)", "log p(x)"),
         rows,
         "ELBO bounds log p(x) of HVAE and log p(x|i) of the others; log p(x) compares all (mean +- standard error)",
     )
-    say(f"Pictures: {picture}. Runs: {place.runs}/{base}-*.")
-    say(
-        f"Next: penult sample {place.runs}/{base}-hvae-l --labels 0-9 --n 8 --out grid.png, or penult train hvae --help"
-    )
+    say(f"Pictures: {runs}/{base}.png. Runs: {runs}/{base}-*.")
+    labels = f"--labels 0-{shown - 1} --n {_COLUMNS}"
+    say(f"Next: penult sample {runs}/{base}-hvae-l {labels} --out grid.png, or penult train hvae --help")

@@ -15,8 +15,7 @@ class Config:
     model: tyro.conf.Positional[str]
     """The classifier: a MODEL, see penult --help."""
     concentration: tuple[str, ...] = ()
-    """One number, one a class, or a strategy: norms (||w_i|| times the mean activation norm on --data).
-    Unset: 20, or a saved prior's own."""
+    """A number, one a class, or norms (||w_i|| times the activations' mean norm on --data); unset: 20, or as saved."""
     data: str | None = None
     """Data set that a strategy measures activations on; unset: the one the run was trained on."""
     out: Path | None = None

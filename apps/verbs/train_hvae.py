@@ -13,7 +13,7 @@ from apps.config import Data, Optimisation, Where, identity
 
 
 def _protocol() -> Optimisation:
-    return Optimisation(epochs=220, schedule="cosine", final_lr=0.05, patience=50)
+    return Optimisation(epochs=220.0, schedule="cosine", final_lr=0.05, patience=50)
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,7 @@ class Config:
     classifier: str | None = None
     """MODEL whose final layer is the prior of hvae-l, or a prior saved by penult prior."""
     concentration: tuple[str, ...] = ()
-    """Concentration of the prior: one number, one a class, or a strategy such as norms.
-    Unset: 20, or a saved prior's own."""
+    """Concentration of the prior: a number, one a class, or a strategy such as norms; unset: 20, or a saved prior's."""
     encoder_label: bool = False
     """Whether the encoder sees the label, q(z|x, i) instead of q(z|x)."""
     label_term: bool = True
