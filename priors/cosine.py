@@ -39,13 +39,14 @@ class Table(NamedTuple):
     """A quantile table on a device.
 
     Attributes:
-        coefficients: (K, 2 J), double precision: K polynomials of the concentration to J of the draw, for u and du/dk.
-        twice: 0, 2, ... 2 (K - 1), double precision.
-        orders: 0, 1, ... J - 1, in the dtype of samples.
+        coefficients: (K, J) and (K, 2 J), double precision: from K polynomials of the concentration to coefficients
+            of J of the draw, in u alone and in u and W / c.
+        twice: 0, 2, ... 2 (K - 1), in the dtype of samples.
+        orders: 0, 1, ... J - 1, likewise.
         pivot: The concentration that others are measured against.
     """
 
-    coefficients: Tensor
+    coefficients: tuple[Tensor, Tensor]
     twice: Tensor
     orders: Tensor
     pivot: float
@@ -59,13 +60,15 @@ def table(dim: int, dtype: torch.dtype, device: torch.device) -> Table:
 
 @cache
 def _table(dim: int, dtype: torch.dtype, device: torch.device) -> Table:
-    built = tabulate(dim, 1e-4 if dim == 2 else 3e-8 if dtype == torch.float32 else 1e-11)
+    built = tabulate(dim, 1e-4 if dim == 2 else 1e-7 if dtype == torch.float32 else 1e-11)
     _, columns, rows = built.coefficients.shape
+    kind = {"dtype": torch.float64 if dim == 2 else dtype, "device": device}
+    both = built.coefficients.reshape(-1, rows).T
     with torch.inference_mode(False):
         return Table(
-            torch.tensor(built.coefficients.reshape(-1, rows).T.copy(), device=device),
-            torch.arange(0, 2 * rows, 2, dtype=torch.float64, device=device),
-            torch.arange(columns, dtype=torch.float64 if dim == 2 else dtype, device=device),
+            (torch.tensor(both[:, :columns].copy(), device=device), torch.tensor(both.copy(), device=device)),
+            torch.arange(0, 2 * rows, 2, **kind),
+            torch.arange(columns, **kind),
             built.pivot,
         )
 
@@ -135,20 +138,20 @@ def _quantile(x: Tensor, k: Tensor, quantiles: Table, differentiate: bool) -> tu
     The contraction over concentrations is in double precision: float32 matrix products may run in TF32 or bfloat16,
     which is the user's to choose for networks but would spoil samples.
     """
-    columns = len(quantiles.orders)
-    coefficients = quantiles.coefficients if differentiate else quantiles.coefficients[:, :columns]
-    eta = torch.asinh(k.double() * (2 / quantiles.pivot))
-    angle = torch.asin(torch.exp(eta * -0.5))  # 1 - 2 rho = cos(2 angle)
+    coefficients = quantiles.coefficients[differentiate]
+    scaled = k * (2 / quantiles.pivot)
+    growth = (scaled * scaled).add_(1).sqrt_()  # cosh eta
+    power = scaled.add_(growth)  # 1 / rho
+    angle = torch.asin(torch.rsqrt(power))  # 1 - 2 rho = cos(2 angle)
     if _in_rows(x):
-        return _quantile_in_rows(x, eta, angle, coefficients.T, columns)
-    series = torch.cos(angle * quantiles.twice) @ coefficients
-    series[..., :1].add_(eta, alpha=0.5)
+        return _quantile_in_rows(x, power, growth, angle, quantiles, coefficients)
+    series = torch.cos(angle * quantiles.twice).double() @ coefficients
+    series[..., :1].add_(torch.log(power), alpha=0.5)
     basis = torch.cos(torch.acos((x * (1 / REACH)).clamp_(-1, 1)) * quantiles.orders)
     if not differentiate:
         return (series.to(x.dtype) * basis).sum(-1, keepdim=True), None
-    series[..., columns:].div_(torch.cosh(eta))
-    u, slope = (series.to(x.dtype).unflatten(-1, (2, columns)) * basis.unsqueeze(-2)).sum(-1, keepdim=True).unbind(-2)
-    return u, slope
+    for_u, for_slope = series.to(x.dtype).chunk(2, -1)
+    return (for_u * basis).sum(-1, keepdim=True), (for_slope * basis).sum(-1, keepdim=True).div_(growth)
 
 
 def _in_rows(x: Tensor) -> bool:
@@ -156,30 +159,37 @@ def _in_rows(x: Tensor) -> bool:
 
 
 def _quantile_in_rows(
-    x: Tensor, eta: Tensor, angle: Tensor, coefficients: Tensor, columns: int
+    x: Tensor, power: Tensor, growth: Tensor, angle: Tensor, quantiles: Table, coefficients: Tensor
 ) -> tuple[Tensor, Tensor | None]:
     """The same for a large batch on a CPU: recurrences over contiguous rows in place of cosines."""
-    series = coefficients @ _chebyshev(torch.cos(2 * angle), coefficients.shape[1]).flatten(1)
-    series = series.view(-1, columns, *eta.shape)
-    series[0, 0].add_(eta, alpha=0.5)
-    if len(series) > 1:
-        series[1].div_(torch.cosh(eta))
+    columns = len(quantiles.orders)
+    if _in_rows(angle):
+        basis = _chebyshev(torch.cos(2 * angle), len(coefficients)).flatten(1)
+    else:
+        basis = torch.cos(quantiles.twice[:, None] * angle.flatten())
+    series = (coefficients.T @ basis.double()).view(-1, columns, *power.shape)
+    series[0, 0].add_(torch.log(power), alpha=0.5)
     series = series.to(x.dtype)
     basis = _chebyshev((x * (1 / REACH)).clamp_(-1, 1), columns)
     found = series[:, 0] * basis[0]
     for j in range(1, columns):
         found.addcmul_(series[:, j], basis[j])
-    return found[0], found[1] if len(found) > 1 else None
+    return found[0], found[1].div_(growth) if len(found) > 1 else None
 
 
 def _chebyshev(y: Tensor, count: int) -> Tensor:
-    """The first Chebyshev polynomials at y: (count, *batch)."""
-    double = 2 * y
+    """The first Chebyshev polynomials at y: (count, *batch); by the recurrence, then four at a time."""
     basis = y.new_empty(count, *y.shape)
     basis[0].fill_(1)
     basis[1].copy_(y)
-    for before, here, new in zip(basis[:-2], basis[1:-1], basis[2:], strict=True):
-        torch.mul(double, here, out=new).sub_(before)
+    factor = 2 * y
+    for i in range(2, min(count, 8)):
+        torch.mul(factor, basis[i - 1], out=basis[i]).sub_(basis[i - 2])
+    if count > 8:
+        factor = 2 * basis[4]
+    for i in range(8, count, 4):  # T_i = 2 T_4 T_(i-4) - T_(i-8)
+        new = basis[i : i + 4]
+        torch.mul(factor, basis[i - 4 : i - 4 + len(new)], out=new).sub_(basis[i - 8 : i - 8 + len(new)])
     return basis
 
 

@@ -29,8 +29,8 @@ _PROJECTED = (
     10  # from here on |g|^2 - x^2 never cancels noticeably; below, the tangent part is formed before its length
 )
 # A CPU works through large batches in parts whose temporaries stay in its cache: of so many rows, or numbers, at most.
-_PART_ROWS = 1 << 12
-_PART_NUMBERS = 1 << 18
+_PART_ROWS = 13 << 10
+_PART_NUMBERS = 1 << 19
 
 
 def rsample(
