@@ -22,7 +22,6 @@ from apps.config import Optimisation, Where
 from apps.data import Batches
 from apps.interruption import StopRequest
 from apps.loop import Diverged, fit
-from apps.meter import Meter
 from apps.run import Run
 from apps.session import start
 from apps.task import Criterion, Phase
@@ -359,30 +358,6 @@ def test_no_step_waits_for_a_gpu(tmp_path):
             return super().losses(turn, batch, step)
 
     train(Strict(), tmp_path, where={"device": "auto", "log_every": 1000}, epochs=20, clip=1.0, ema=0.9, accumulate=2)
-
-
-def test_the_meter_means_what_was_added():
-    meter = Meter(3, torch.device("cpu"))
-    for step in range(1, 4):
-        for part in range(2):
-            meter.add(step, {"a": torch.tensor(float(step)), "b": torch.tensor(step + part / 2)})
-    with Reads() as reads:
-        meter.add(3, {"a": torch.tensor(2.0, requires_grad=True)})
-    assert reads.count == 0
-    means, wrong = meter.read()
-    assert means == {"a": 2.0, "b": 2.25} and wrong is None
-    assert meter.read() == ({}, None)
-    meter.add(9, {"a": torch.tensor(7.0)})
-    assert meter.read() == ({"a": 7.0}, None)
-
-
-def test_the_meter_names_the_first_step_that_was_not_finite():
-    meter = Meter(2, torch.device("cpu"))
-    values = {11: (1.0, 1.0), 12: (1.0, -math.inf), 13: (math.nan, 1.0), 14: (math.nan, math.nan)}
-    for step, (a, b) in values.items():
-        meter.add(step, {"a": torch.tensor(a), "b": torch.tensor(b)})
-    assert meter.read()[1] == (12, "b")
-    assert meter.read() == ({}, None)
 
 
 def test_what_is_logged_is_the_mean_since_the_last_entry(tmp_path):
