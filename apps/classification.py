@@ -42,11 +42,15 @@ class Classification(Task):
 
     def validate(self, model, sweep, step: int) -> dict[str, float]:
         """Accuracy and cross-entropy."""
-        return {name: float(score.mean()) for name, score in scores(model, sweep, self._evaluated).items() if name != "predicted"}
+        return {
+            name: float(score.mean())
+            for name, score in scores(model, sweep, self._evaluated).items()
+            if name != "predicted"
+        }
 
 
 def scores(classifier: Classifier, sweep, images, batch_size: int = 500) -> dict[str, Tensor]:
-    """For each image of a set: whether the class is right (1 or 0), the cross-entropy in nats, and the predicted label."""
+    """For each image of a set: whether its class is found (1 or 0), the cross-entropy in nats, the predicted label."""
 
     def of(batch) -> dict[str, Tensor]:
         logits = classifier(batch.images).float()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from apps.binarise import binarise
-from apps.generators.hvae import HypersphericalVAE
+from apps.generators.hyperspherical_vae import HypersphericalVAE
 from apps.image_set import ImageSet
 from apps.seeds import generator
 from priors.errors import InputError
@@ -56,12 +56,18 @@ class Likelihood:
 
 
 def likelihood(
-    model: HypersphericalVAE, images: ImageSet, sweep, samples: int = 500, seed: int = 0, batch_size: int = 100, store=None
+    model: HypersphericalVAE,
+    images: ImageSet,
+    sweep,
+    samples: int = 500,
+    seed: int = 0,
+    batch_size: int = 100,
+    store=None,
 ) -> Likelihood:
     """Score a model on images, binarised once with a fixed seed, each with `samples` draws of z.
 
-    Draws belong to a batch of the set by its number, so that any number of processes gives the same result. With a folder as
-    `store`, a scoring that was stopped goes on from what it had finished.
+    Draws belong to a batch of the set by its number, so that any number of processes gives the same result. With a
+    folder as `store`, a scoring that was stopped goes on from what it had finished.
 
     Raises:
         InputError: no images, images of another shape, labels the model does not know, or too few samples.
@@ -87,7 +93,11 @@ def likelihood(
             "marginal": evidence.marginal,
         }
 
-    kept = {"store": store, "key": {"samples": samples, "seed": seed, "weights": digest_of(model.state_dict())}} if store else {}
+    kept = (
+        {"store": store, "key": {"samples": samples, "seed": seed, "weights": digest_of(model.state_dict())}}
+        if store
+        else {}
+    )
     scored = sweep(images, of, batch_size=batch_size, **kept)
     parts = {name: _mean(values) for name, values in scored.items()}
     given, log_label = parts.pop("given_label"), -math.log(len(model.class_names))

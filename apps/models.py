@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from apps import datasets
 from apps.config import Data, Foreign
 from apps.generators import hvae
-from apps.generators.hvae import HypersphericalVAE
+from apps.generators.hyperspherical_vae import HypersphericalVAE
 from apps.image_set import ImageSet
 from apps.run import Run
 from apps.sweep import sweep

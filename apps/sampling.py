@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from apps.figures import PICTURE_SUFFIXES, grid, to_bytes
-from apps.generators.hvae import HypersphericalVAE
+from apps.generators.hyperspherical_vae import HypersphericalVAE
 from apps.outputs import check_file, check_folder
 from apps.seeds import generator
 from priors.errors import InputError, unknown

@@ -103,17 +103,21 @@ def train(
             **({"best": progress.best_metrics, "best step": progress.best_step} if progress.best is not None else {}),
             **scored,
         }
+        on_main(accelerator, lambda: _conclude(run, result))
         if accelerator.is_main_process:
-            if any("step" in entry for entry in run.metrics()):
-                from apps.figures import curves  # the plotting library is slow to load: not before the first step
-
-                curves(run.folder / "curves.png", run.metrics(), run.folder.name)
-            run.finish(result)
             say(f"{run.folder} is done ({summary(result)}){after}")
-        accelerator.wait_for_everyone()
         return result
     finally:
         run.close()
+
+
+def _conclude(run: Run, result: dict[str, Any]) -> None:
+    """Draw the curves, then write the result: it is there only when everything else is."""
+    if any("step" in entry for entry in run.metrics()):
+        from apps.figures import curves  # the plotting library is slow to load: not before the first step
+
+        curves(run.folder / "curves.png", run.metrics(), run.folder.name)
+    run.finish(result)
 
 
 def summary(result: dict[str, Any]) -> str:

@@ -7,7 +7,8 @@ from difflib import get_close_matches
 class InputError(ValueError):
     """Input that cannot be used: says what was given, what was expected and what to do.
 
-    The command line prints it as one line and exits with status 2. Everything else that is raised is a bug and keeps its trace.
+    The command line prints it as one line and exits with status 2. Everything else that is raised is a bug and keeps
+    its trace.
     """
 
 

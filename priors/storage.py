@@ -1,4 +1,4 @@
-"""Tensors as safetensors and configuration as JSON, written so that a kill at any moment leaves the old file or the new one."""
+"""Tensors as safetensors and configuration as JSON, so written that a kill leaves the old file or the new one."""
 
 import json
 import os
@@ -29,6 +29,10 @@ def write_bytes(path: str | Path, payload: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        # A full disk is found by the write, which does not know the file's name.
+        raise OSError(error.errno, error.strerror, str(path)) from error
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
@@ -56,7 +60,9 @@ def read_json(path: str | Path, what: str = "file") -> Any:
         raise InputError(f"{path} is not a readable {what}: {error}") from None
 
 
-def write_tensors(path: str | Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> None:
+def write_tensors(
+    path: str | Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
     """Write tensors as safetensors, atomically; tensors that share memory are written apart."""
     own = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
     write_bytes(path, to_bytes(own, metadata=dict(metadata) if metadata else None))

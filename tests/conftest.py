@@ -1,4 +1,4 @@
-"""Shared by all tests: one thread each (many small operations; pytest-xdist brings the parallelism), and what the plain run skips."""
+"""Shared by all tests: one thread each (pytest-xdist brings the parallelism), and what the plain run skips."""
 
 import os
 

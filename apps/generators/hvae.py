@@ -1,229 +1,21 @@
-"""Hyperspherical variational autoencoders: unconditional, conditioned by concatenation, and conditioned by a classifier's prior.
+"""The hyperspherical autoencoders of the paper: unconditional, given the label, and with z from a classifier's prior.
 
-Section 4.2 of "On The Distribution of Penultimate Activations of Classification Networks" (equations 10 to 12), with the networks of
-the S-VAE (arXiv 1804.00891): fully connected, input - 256 - 128 - latent - 128 - 256 - input.
-
-The latent z is a unit vector of R^m; q(z|x) = vMF(mu(x), kappa(x)) with kappa = 1 + softplus(.). All KL divergences are exact.
+Section 4.2 of "On The Distribution of Penultimate Activations of Classification Networks", equations 10 to 12.
 """
 
 import copy
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
+from apps.generators.hyperspherical_vae import HypersphericalVAE
 from priors import ClassifierPrior, VonMisesFisher
-from priors.bessel import kl_to_uniform, log_sphere_area
+from priors.bessel import kl_to_uniform
 from priors.classifier_prior import Provenance
 from priors.errors import InputError, unknown
-from priors.transport import rsample
-
-
-@dataclass(frozen=True)
-class Bound:
-    """The parts of the evidence lower bound of each image, in nats."""
-
-    reconstruction: Float[Tensor, "*batch"]
-    """log p(x|z, i) at one z drawn from q(z|x)."""
-    divergence: Float[Tensor, "*batch"]
-    """KL(q(z|x) || p(z|i)), exact."""
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Likelihoods of each image in nats, by importance sampling from q(z|x), and the bound at the same draws."""
-
-    reconstruction: Float[Tensor, " batch"]
-    """E_q log p(x|z, i), the mean over the draws."""
-    divergence: Float[Tensor, " batch"]
-    """KL(q(z|x) || p(z|i)), exact."""
-    given_label: Float[Tensor, " batch"]
-    """log p(x|i); for the unconditional model log p(x)."""
-    marginal: Float[Tensor, " batch"]
-    """log p(x) = log sum_i p(i) p(x|i), on which all variants are comparable."""
-
-
-class HypersphericalVAE(nn.Module, ABC):
-    """What the three variants share: encoder, decoder, exact bound and likelihoods.
-
-    Args:
-        image_shape: (channels, height, width).
-        dim: m, the dimension of the space that the unit sphere of latents lies in.
-        class_names: of the labels, in order.
-        hidden: widths of the encoder's layers; the decoder has them in reverse.
-        encoder_label: whether the encoder sees the label, q(z|x, i), by concatenation.
-    """
-
-    variant: str
-    title: str
-    conditional: bool = True
-
-    def __init__(
-        self,
-        image_shape: Sequence[int],
-        dim: int,
-        class_names: Sequence[str],
-        hidden: Sequence[int] = (256, 128),
-        encoder_label: bool = False,
-    ):
-        super().__init__()
-        if dim < 2:
-            raise InputError(f"a sphere in R^{dim}: expected a latent dimension of 2 or more")
-        if not class_names or not hidden:
-            raise InputError(f"{len(class_names)} classes and {len(hidden)} hidden layers: expected at least one of each")
-        self.image_shape = tuple(image_shape)
-        self.dim = dim
-        self.class_names = tuple(class_names)
-        self.hidden = tuple(hidden)
-        self.encoder_label = encoder_label
-        pixels, labels = math.prod(self.image_shape), len(self.class_names)
-        self.encoder = _perceptron((pixels + labels * encoder_label, *hidden))
-        # Mean direction and concentration share their last matrix product; they are initialised as two layers would be.
-        self.to_posterior = nn.Linear(hidden[-1], dim + 1)
-        self.decoder = _perceptron((dim + self.decoder_labels(), *reversed(self.hidden)))
-        self.to_logits = nn.Linear(hidden[0], pixels)
-        self.log_uniform = -log_sphere_area(dim)
-
-    # What the variants differ in.
-
-    def decoder_labels(self) -> int:
-        """Width of the label code that is concatenated to z."""
-        return 0
-
-    @abstractmethod
-    def divergence(self, posterior: VonMisesFisher, labels: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-        """KL(q(z|x) || p(z|i)) in nats."""
-
-    @abstractmethod
-    def sample_latent(
-        self, labels: Int[Tensor, " batch"], generator: torch.Generator | None = None, concentration: float | None = None
-    ) -> Float[Tensor, "batch dim"]:
-        """z from p(z|i)."""
-
-    @abstractmethod
-    def _likelihoods(self, images, labels, z, log_q, reconstruction) -> tuple[Tensor, Tensor]:
-        """Log importance weights (K, batch) of p(x|i) and of p(x) at z (K, batch, m)."""
-
-    def description(self) -> dict:
-        """How to build this model again, JSON-able; the weights are apart."""
-        return {
-            "model": "hvae",
-            "variant": self.variant,
-            "image_shape": list(self.image_shape),
-            "dim": self.dim,
-            "class_names": list(self.class_names),
-            "hidden": list(self.hidden),
-            "encoder_label": self.encoder_label,
-        }
-
-    # What they share.
-
-    def encode(self, images: Float[Tensor, "batch *shape"], labels: Int[Tensor, " batch"] | None = None) -> VonMisesFisher:
-        """q(z|x), or q(z|x, i) where the encoder sees the label.
-
-        Args:
-            images: in [0, 1], (N, C, H, W).
-            labels: (N,), needed only where the encoder sees them.
-        """
-        if tuple(images.shape[1:]) != self.image_shape:
-            raise InputError(f"images of shape {tuple(images.shape[1:])}: this model was built for {self.image_shape}")
-        x = images.flatten(1)
-        if self.encoder_label:
-            if labels is None:
-                raise InputError("the encoder sees the label: give labels to encode")
-            x = torch.cat([x, F.one_hot(labels, len(self.class_names)).to(x.dtype)], -1)
-        parameters = _at_least_float32(self.to_posterior(self.encoder(x)))
-        direction, scale = parameters.split((self.dim, 1), -1)
-        return VonMisesFisher(F.normalize(direction, dim=-1), 1 + F.softplus(scale.squeeze(-1)), validate_args=False)
-
-    def decode(self, z: Float[Tensor, "*batch dim"], labels: Int[Tensor, "*batch"] | None = None) -> Float[Tensor, "*batch pixels"]:
-        """Bernoulli logits of each pixel given z (and the label code, where the variant has one)."""
-        return self.to_logits(self.decoder(self._code(z, labels)))
-
-    def _code(self, z: Tensor, labels: Tensor | None) -> Tensor:
-        return z
-
-    def forward(
-        self, images: Float[Tensor, "batch *shape"], labels: Int[Tensor, " batch"], generator: torch.Generator | None = None
-    ) -> Bound:
-        """The bound's parts at one draw of z; images are binary, or in [0, 1] as the means of binary ones."""
-        posterior = self.encode(images, labels)
-        z = rsample(posterior.loc, posterior.concentration, generator)
-        logits = _at_least_float32(self.decode(z, labels))
-        x = images.flatten(1)
-        reconstruction = -F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(-1)
-        return Bound(reconstruction, self.divergence(posterior, labels))
-
-    def evidence(
-        self,
-        images: Float[Tensor, "batch *shape"],
-        labels: Int[Tensor, " batch"],
-        samples: int,
-        generator: torch.Generator | None = None,
-        chunk: int = 8192,
-    ) -> Evidence:
-        """Likelihoods by importance sampling: log mean_k p(x|z_k, i) p(z_k|i) / q(z_k|x).
-
-        Args:
-            images: binary, (N, C, H, W).
-            labels: (N,).
-            samples: K, the draws of z for each image.
-            generator: of the draws.
-            chunk: decodings at a time, which bounds the memory.
-        """
-        if samples < 1:
-            raise InputError(f"{samples} importance samples: expected 1 or more")
-        reconstruction, given_label, marginal = self._importance(images, labels, samples, generator, chunk)
-        if self.encoder_label:
-            # q(z|x, i) proposes for its own label only, so each label's p(x|i) comes from a proposal of its own.
-            every = [
-                self._importance(images, torch.full_like(labels, label), samples, generator, chunk)[1]
-                for label in range(len(self.class_names))
-            ]
-            marginal = torch.logsumexp(torch.stack(every), 0) - math.log(len(every))
-        return Evidence(reconstruction, self.divergence(self.encode(images, labels), labels), given_label, marginal)
-
-    def _importance(self, images, labels, samples, generator, chunk) -> tuple[Tensor, Tensor, Tensor]:
-        """E_q log p(x|z, i), log p(x|i) and log p(x), (N,) each, from `samples` draws of z, `chunk` decodings at a time."""
-        x = images.flatten(1)
-        posterior = self.encode(images, labels)
-        step = max(1, chunk // len(x))
-        parts = []
-        for first in range(0, samples, step):
-            many = posterior.expand((min(step, samples - first), len(x)))
-            z = rsample(many.loc, many.concentration, generator)
-            reconstruction = self._log_bernoulli(x, z, labels)
-            parts.append((reconstruction, *self._likelihoods(x, labels, z, posterior.log_prob(z), reconstruction)))
-        reconstruction, given_label, marginal = (torch.cat(part) for part in zip(*parts, strict=True))
-        log_samples = math.log(samples)
-        return reconstruction.mean(0), given_label.logsumexp(0) - log_samples, marginal.logsumexp(0) - log_samples
-
-    def _log_bernoulli(self, x: Tensor, z: Tensor, labels: Tensor) -> Tensor:
-        """log p(x|z, i), (K, N), for x (N, pixels) and z (K, N, m).
-
-        The logits meet x in the last hidden layer's space, x.(W h + b) = (x W).h + x.b, which leaves one pass over the logits.
-        """
-        hidden = self.decoder(self._code(z, labels.expand(z.shape[:-1])))
-        normaliser = F.softplus(self.to_logits(hidden)).sum(-1)
-        return (hidden * (x @ self.to_logits.weight)).sum(-1) + x @ self.to_logits.bias - normaliser
-
-    def generate(
-        self, labels: Int[Tensor, " batch"], generator: torch.Generator | None = None, concentration: float | None = None
-    ) -> Float[Tensor, "batch channels height width"]:
-        """Mean images in [0, 1] of z drawn from p(z|i).
-
-        Args:
-            labels: (N,), of the classes to draw.
-            generator: of z.
-            concentration: of the class prior instead of its own: larger means more typical images, less variety. Only where z's
-                prior is a class's.
-        """
-        return self.decode(self.sample_latent(labels, generator, concentration), labels).sigmoid().unflatten(-1, self.image_shape)
 
 
 class HVAE(HypersphericalVAE):
@@ -277,7 +69,9 @@ class HVAEC(HypersphericalVAE):
         if self.encoder_label:
             return reconstruction + prior, reconstruction + prior
         classes = len(self.class_names)
-        every = torch.stack([self._log_bernoulli(images, z, torch.full_like(labels, label)) for label in range(classes)])
+        every = torch.stack(
+            [self._log_bernoulli(images, z, torch.full_like(labels, label)) for label in range(classes)]
+        )
         return reconstruction + prior, torch.logsumexp(every, 0) - math.log(classes) + prior
 
 
@@ -292,7 +86,9 @@ class HVAEL(HypersphericalVAE):
     variant = "hvae-l"
     title = "HVAE-L"
 
-    def __init__(self, image_shape, dim, class_names, hidden=(256, 128), encoder_label=False, *, prior: ClassifierPrior):
+    def __init__(
+        self, image_shape, dim, class_names, hidden=(256, 128), encoder_label=False, *, prior: ClassifierPrior
+    ):
         super().__init__(image_shape, dim, class_names, hidden, encoder_label)
         if prior.dim != dim:
             raise InputError(
@@ -300,7 +96,9 @@ class HVAEL(HypersphericalVAE):
                 f"train a classifier with --penultimate {dim}, or choose the latent dimension to fit"
             )
         if prior.classes != len(self.class_names):
-            raise InputError(f"the classifier's prior has {prior.classes} classes and the data {len(self.class_names)}: they must agree")
+            raise InputError(
+                f"the prior has {prior.classes} classes and the data {len(self.class_names)}: they must agree"
+            )
         self.prior = copy.deepcopy(prior).float()
 
     def description(self) -> dict:
@@ -343,26 +141,18 @@ def rebuild(description: dict, weights: dict[str, Tensor]) -> HypersphericalVAE:
             raise unknown("variant", variant, VARIANTS)
         if VARIANTS[variant] is HVAEL:
             prior = ClassifierPrior.from_weight(
-                weights["prior.weight"], weights["prior.concentration"], weights.get("prior.bias"), description["class_names"]
+                weights["prior.weight"],
+                weights["prior.concentration"],
+                weights.get("prior.bias"),
+                description["class_names"],
             )
             prior.provenance = Provenance(**description["prior"])
             options["prior"] = prior
+        return VARIANTS[variant](**options)
     except (KeyError, TypeError) as error:
-        raise InputError(f"the model's description or weights do not fit together ({error!r}): not written by this program, or damaged") from None
-    return VARIANTS[variant](**options)
-
-
-def _perceptron(widths: Sequence[int]) -> nn.Sequential:
-    """Linear layers, each followed by a ReLU."""
-    layers: list[nn.Module] = []
-    for before, after in zip(widths, widths[1:], strict=False):
-        layers += [nn.Linear(before, after), nn.ReLU()]
-    return nn.Sequential(*layers)
-
-
-def _at_least_float32(values: Tensor) -> Tensor:
-    """Densities are not for half precision, whatever autocast computed the networks in."""
-    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
+        raise InputError(
+            f"the model's description and weights do not fit together ({error}): damaged, or not of this program"
+        ) from None
 
 
 def _to_uniform(posterior: VonMisesFisher) -> Tensor:

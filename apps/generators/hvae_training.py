@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from apps.binarise import binarise
-from apps.generators.hvae import HypersphericalVAE
+from apps.generators.hyperspherical_vae import HypersphericalVAE
 from apps.seeds import derive, generator
 from apps.task import Criterion, Task
 
@@ -35,13 +35,13 @@ class HVAETraining(Task):
         self._streams: dict = {}
 
     def losses(self, turn: str, batch, step: int) -> dict[str, Tensor]:
-        """Negative reconstruction and weighted divergence, in nats an image."""
+        """The distortion -log p(x|z) and the divergence at the weight its warm-up has reached, in nats an image."""
         images = binarise(batch.images, self._stream("binarise", step, batch.images.device))
         bound = self.networks["model"](images, batch.labels, self._stream("latent", step, batch.images.device))
         weight = min(1.0, (step + 1) / self._warmup_steps) if self._warmup_steps else 1.0
-        losses = {"reconstruction": -bound.reconstruction.mean(), "divergence": weight * bound.divergence.mean()}
+        losses = {"distortion": -bound.reconstruction.mean(), "weighted divergence": weight * bound.divergence.mean()}
         if self._log_label:
-            losses["label"] = torch.full_like(losses["divergence"].detach(), -self._log_label)
+            losses["label"] = torch.full_like(losses["distortion"].detach(), -self._log_label)
         return losses
 
     def _stream(self, purpose: str, step: int, device):
@@ -57,7 +57,9 @@ class HVAETraining(Task):
 
         def of(batch) -> dict[str, Tensor]:
             images = binarise(batch.images, generator(batch.images.device, self.seed, "validation", batch.number))
-            bound = model(images, batch.labels, generator(batch.images.device, self.seed, "validation-latent", batch.number))
+            bound = model(
+                images, batch.labels, generator(batch.images.device, self.seed, "validation-latent", batch.number)
+            )
             return {"reconstruction": bound.reconstruction, "divergence": bound.divergence}
 
         parts = {name: float(values.mean()) for name, values in sweep(self._validation, of, batch_size=500).items()}

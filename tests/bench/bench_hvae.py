@@ -2,8 +2,9 @@
 
     python tests/bench/bench_hvae.py [--latent-dim 10] [--batch-size 64]
 
-Both steps gather and binarise a batch, run forward and backward and a fused Adam; they are timed in turn, in one process, on one
-thread, and compared by the median over rounds. The images have MNIST's size and number; their content costs nothing.
+Both steps gather and binarise a batch, run forward and backward and a fused Adam; they are timed in turn, in one
+process, on one thread, and compared by the median over rounds. The images have MNIST's size and number; their content
+costs nothing.
 """
 
 import argparse
@@ -30,14 +31,20 @@ class GaussianVAE(nn.Module):
 
     def __init__(self, pixels: int, dim: int):
         super().__init__()
-        self.encoder = nn.Sequential(nn.Linear(pixels, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 2 * dim))
-        self.decoder = nn.Sequential(nn.Linear(dim, 128), nn.ReLU(), nn.Linear(128, 256), nn.ReLU(), nn.Linear(256, pixels))
+        self.encoder = nn.Sequential(
+            nn.Linear(pixels, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 2 * dim)
+        )
+        self.decoder = nn.Sequential(
+            nn.Linear(dim, 128), nn.ReLU(), nn.Linear(128, 256), nn.ReLU(), nn.Linear(256, pixels)
+        )
 
     def forward(self, x, stream):
         mean, log_variance = self.encoder(x).chunk(2, -1)
         z = mean + torch.randn(mean.shape, generator=stream) * (0.5 * log_variance).exp()
         divergence = 0.5 * (log_variance.exp() + mean.square() - 1 - log_variance).sum(-1)
-        return F.binary_cross_entropy_with_logits(self.decoder(z), x, reduction="none").sum(-1).mean() + divergence.mean()
+        return (
+            F.binary_cross_entropy_with_logits(self.decoder(z), x, reduction="none").sum(-1).mean() + divergence.mean()
+        )
 
 
 def steps(latent_dim: int, batch_size: int):

@@ -2,8 +2,8 @@
 
     PYTHONPATH=path/to/s-vae-pytorch python tests/bench/bench_peer.py
 
-Prints, in float32: the mean cosine of 200,000 samples against A_m(kappa), d E[cosine] / d kappa by its own gradient against A_m', and
-the divergence from uniform against its 30-digit value.
+Prints, in float32: the mean cosine of 200,000 samples against A_m(kappa), d E[cosine] / d kappa by its own gradient
+against A_m', and the divergence from uniform against its 30-digit value.
 """
 
 import sys

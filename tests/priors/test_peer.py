@@ -1,6 +1,7 @@
-"""Beside hyperspherical-vae (s-vae-pytorch), where that is importable: the same numbers where its own are finite and accurate.
+"""Beside hyperspherical-vae (s-vae-pytorch), where importable: the same numbers where its own are finite.
 
-It is on no package index; put a clone's folder on PYTHONPATH. `python tests/bench/bench_peer.py` measures where the two part.
+It is on no package index; put a clone's folder on PYTHONPATH. `python tests/bench/bench_peer.py` measures where the
+two part.
 """
 
 import pytest
@@ -29,4 +30,6 @@ def test_log_prob_agrees(m, concentration):
 def test_divergence_from_uniform_agrees_with_the_ambient_dimension_renamed(m, concentration):
     ours, theirs = both(m, concentration)
     expected = torch.distributions.kl_divergence(theirs, peer.HypersphericalUniform(m - 1))
-    assert torch.allclose(torch.distributions.kl_divergence(ours, HypersphericalUniform(m)), expected, rtol=1e-4, atol=2e-4)
+    assert torch.allclose(
+        torch.distributions.kl_divergence(ours, HypersphericalUniform(m)), expected, rtol=1e-4, atol=2e-4
+    )

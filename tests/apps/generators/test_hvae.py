@@ -17,7 +17,7 @@ SHAPE = (1, 3, 4)
 
 
 def model_of(kind, dim=2, encoder_label=False):
-    """A small model with weights far from their initial ones, so that likelihoods differ between latents and classes."""
+    """A small model whose likelihoods differ between latents and classes, as freshly initialised ones hardly do."""
     torch.manual_seed(0)
     options = {}
     if kind is HVAEL:
@@ -86,16 +86,14 @@ def test_importance_sampling_agrees_with_integration(kind, dim, encoder_label):
     images, labels = images_and_labels()
     samples, repeats = 2000, 6
     with torch.no_grad():
-        runs = [
-            model.evidence(images, labels, samples, torch.Generator().manual_seed(seed)) for seed in range(repeats)
-        ]
+        runs = [model.evidence(images, labels, samples, torch.Generator().manual_seed(seed)) for seed in range(repeats)]
     given = torch.stack([run.given_label for run in runs])
     marginal = torch.stack([run.marginal for run in runs])
     for n, (image, label) in enumerate(zip(images, labels.tolist(), strict=True)):
         conditional = [by_integration(model, image, i) for i in range(len(CLASSES))]
         expected = conditional[label]
         expected_marginal = logsumexp(conditional) - math.log(len(CLASSES)) if kind is not HVAE else expected
-        # 100 comparisons of means of 6: at 8 standard errors of a t with 5 degrees of freedom, 5e-4 each; bias is O(1/K).
+        # 100 comparisons of means of 6, at 8 standard errors of a t with 5 degrees of freedom: 5e-4 each. Bias: O(1/K).
         for values, truth in ((given[:, n], expected), (marginal[:, n], expected_marginal)):
             error = float(values.std() / repeats**0.5)
             assert abs(float(values.mean()) - truth) < 8 * error + 5e-4
@@ -113,7 +111,10 @@ def test_the_bound_is_its_integral(kind):
         bound = model(images.repeat(many, 1, 1, 1), labels.repeat(many), torch.Generator().manual_seed(0))
     reconstruction = bound.reconstruction.view(many, -1)
     for n, (image, label) in enumerate(zip(images, labels.tolist(), strict=True)):
-        log_q = vonmises_fisher(posterior.loc[n].double().numpy() / float(posterior.loc[n].double().norm()), float(posterior.concentration[n])).logpdf(points)
+        log_q = vonmises_fisher(
+            posterior.loc[n].double().numpy() / float(posterior.loc[n].double().norm()),
+            float(posterior.concentration[n]),
+        ).logpdf(points)
         q = np.exp(log_q + log_weights)
         divergence = (q * (log_q - log_prior(model, points, label))).sum()
         assert float(bound.divergence[n]) == pytest.approx(divergence, rel=1e-5, abs=1e-6)

@@ -33,8 +33,10 @@ def test_the_losses_are_the_bound_of_equation_12(digits):
     binary = binarise(batch.images, stream)
     assert set(binary.unique().tolist()) == {0.0, 1.0}
     bound = model(binary, batch.labels, torch.Generator().manual_seed(derive(7, "latent", 3, 0)))
-    assert torch.equal(losses["reconstruction"], -bound.reconstruction.mean())
-    assert torch.allclose(losses["divergence"], 0.4 * bound.divergence.mean())  # the fourth of ten warm-up steps
+    assert torch.equal(losses["distortion"], -bound.reconstruction.mean())
+    assert torch.allclose(
+        losses["weighted divergence"], 0.4 * bound.divergence.mean()
+    )  # the fourth of ten warm-up steps
     assert losses["label"].item() == pytest.approx(math.log(10))
 
 
@@ -42,10 +44,10 @@ def test_the_warmup_ends_at_full_weight_and_the_label_term_can_be_left_out(digit
     model, batch = hvae_l(digits), Batches(digits, 32, 0).at(0)
     warm = HVAETraining(model, 7, None, warmup_steps=4).losses("train", batch, 9)
     plain = HVAETraining(model, 7, None, warmup_steps=0, label_term=False).losses("train", batch, 9)
-    assert torch.equal(warm["divergence"], plain["divergence"])
+    assert torch.equal(warm["weighted divergence"], plain["weighted divergence"])
     assert "label" not in plain
     unconditional = HVAETraining(HVAE(digits.image_shape, 4, digits.class_names), 7, None).losses("train", batch, 9)
-    assert set(unconditional) == {"reconstruction", "divergence"}
+    assert set(unconditional) == {"distortion", "weighted divergence"}
 
 
 def test_no_two_parts_and_no_two_steps_share_their_noise(digits):
@@ -54,7 +56,7 @@ def test_no_two_parts_and_no_two_steps_share_their_noise(digits):
     for step in range(3):
         for part in range(3):
             task.slice = part
-            seen.add(task.losses("train", batch, step)["reconstruction"].item())
+            seen.add(task.losses("train", batch, step)["distortion"].item())
     assert len(seen) == 9
 
 
