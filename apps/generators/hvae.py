@@ -16,6 +16,7 @@ from priors import ClassifierPrior, VonMisesFisher
 from priors.bessel import kl_to_uniform
 from priors.classifier_prior import Provenance
 from priors.errors import InputError, unknown
+from priors.transport import rsample
 
 
 class HVAE(HypersphericalVAE):
