@@ -14,6 +14,8 @@ from priors.errors import InputError
 VARIANTS = ("hvae", "hvae-c", "hvae-l")
 _COLUMNS = 8
 """Samples of a class in the picture."""
+_SCORED = 1000
+"""Test images scored at the most: ten decodings for each of 500 draws of each take their time."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,9 @@ def _show(config: Config, base: str) -> None:
     runs = config.place.runs
     accelerator = start(config.place.where(), work="small")
     test = datasets.load(config.data, "test", root=config.place.data_root)
+    scope = f"{len(test):,} test images of {config.data}"
+    if len(test) > _SCORED:
+        test, scope = test.subset(range(_SCORED)), f"the first {_SCORED:,} of {scope}"
     shown = min(10, test.classes)
     rows, panels, titles = [], [], []
     for variant in VARIANTS:
@@ -129,7 +134,7 @@ def _show(config: Config, base: str) -> None:
         return
     grid(runs / f"{base}.png", panels[::-1], titles[::-1], test.class_names[:shown])
     table(
-        f"{len(test):,} test images of {config.data}, in nats; K = {config.samples} importance samples",
+        f"{scope}, in nats; K = {config.samples} importance samples",
         ("model", "ELBO", "log p(x|i)", "log p(x,i)", "log p(x)"),
         rows,
         "ELBO bounds log p(x) of HVAE and log p(x|i) of the others; log p(x) compares all (mean +- standard error)",
