@@ -32,6 +32,10 @@ class Data:
             if value is not None and value < least:
                 raise InputError(f"{flag} {value}: expected {least} or more")
 
+    def size_for(self, other: str) -> int | None:
+        """The size that images of another data set are brought to: only folders have none of their own."""
+        return self.image_size if Path(other).is_dir() else None
+
 
 @dataclass(frozen=True)
 class Optimisation:
@@ -145,7 +149,7 @@ class Where(Place):
 
 @dataclass(frozen=True)
 class Foreign:
-    """What a MODEL of your own or torchvision's does not say itself."""
+    """What a MODEL of your own does not say itself."""
 
     mean: tuple[float, ...] = ()
     """Mean of the pixels in [0, 1] that it expects subtracted, one or one a channel; unset: 0."""
@@ -158,14 +162,15 @@ class Foreign:
 
 
 def identity(config: Any) -> dict[str, Any]:
-    """The part of a configuration that decides a run's numbers, flat and JSON-able: all sections but a `Place`.
+    """The part of a configuration that decides a run's numbers, flat and JSON-able.
 
+    That is all sections but a `Place` and a `Foreign`: what the latter changes is the prior, whose digest is stored.
     Nested sections lose their own name, since the command line shows none either.
     """
     flat: dict[str, Any] = {}
     for field in fields(config):
         value = getattr(config, field.name)
-        if isinstance(value, Place):
+        if isinstance(value, Place | Foreign):
             continue
         if is_dataclass(value):
             flat.update(identity(value))

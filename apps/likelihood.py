@@ -50,10 +50,6 @@ class Likelihood:
     seed: int
     """Of the binarisation and the samples."""
 
-    def headline(self) -> Mean:
-        """What the paper's table 4 calls the log-likelihood: log p(x|i) where there is a label, else log p(x)."""
-        return self.given_label or self.marginal
-
 
 def likelihood(
     model: HypersphericalVAE,
@@ -70,10 +66,10 @@ def likelihood(
     folder as `store`, a scoring that was stopped goes on from what it had finished.
 
     Raises:
-        InputError: no images, images of another shape, labels the model does not know, or too few samples.
+        InputError: fewer than two images, images of another shape, labels the model does not know, or too few samples.
     """
-    if not len(images):
-        raise InputError("no images to score")
+    if len(images) < 2:
+        raise InputError(f"{len(images)} images to score: a standard error needs at least 2")
     if images.image_shape != model.image_shape:
         raise InputError(f"images of shape {images.image_shape}: the model was trained on {model.image_shape}")
     if len(images.class_names) > len(model.class_names):
@@ -111,8 +107,7 @@ def likelihood(
 
 def _mean(values: Tensor) -> Mean:
     values = values.double()
-    error = values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.inf
-    return Mean(values.mean().item(), error)
+    return Mean(values.mean().item(), values.std().item() / math.sqrt(len(values)))
 
 
 def _shifted(mean: Mean, by: float) -> Mean:

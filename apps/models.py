@@ -147,11 +147,10 @@ def _torchvision(model: str, options: dict) -> zoo.Classifier:
     _, name, *weights = model.split(":")
     if len(weights) > 1:
         raise InputError(f"{model}: expected torchvision:NAME or torchvision:NAME:WEIGHTS")
-    network = zoo.build(f"torchvision:{name}", weights=weights[0] if weights else "DEFAULT")
-    for channel, value in (("mean", options["mean"]), ("std", options["std"])):
-        if value:
-            raise InputError(f"--{channel} with {model}: its weights say what they expect; leave it out")
-    return network.eval()
+    given = [f"--{option}" for option, value in options.items() if value]
+    if given:
+        raise InputError(f"{', '.join(given)} with {model}: it is known what that network is like; leave them out")
+    return zoo.build(f"torchvision:{name}", weights=weights[0] if weights else "DEFAULT").eval()
 
 
 def _imported(model: str, options: dict) -> zoo.Classifier:
@@ -200,6 +199,7 @@ def classifier_prior(
     foreign: Foreign | None = None,
     *,
     data: str | None = None,
+    image_size: int | None = None,
     root: Path | None = None,
     accelerator: Accelerator | None = None,
 ) -> ClassifierPrior:
@@ -211,6 +211,7 @@ def classifier_prior(
             prior's own, and for `DEFAULT_CONCENTRATION` of a network.
         foreign: what a model of one's own does not say itself.
         data: data set whose training images a strategy runs through the network; None for what the run was trained on.
+        image_size: height and width that the pictures of an image folder are brought to; None as for the run.
         root: folder of the data sets.
         accelerator: of this process, for the strategies.
 
@@ -235,7 +236,8 @@ def classifier_prior(
         raise unknown("concentration strategy", values, STRATEGIES, "or give a number, or one a class")
     trained = trained_on(Run(model)) if is_run(model) else Data("")
     name = data or trained.data
-    images = datasets.load(name, "train", root=root, image_size=trained.image_size if Path(name).is_dir() else None)
+    size = trained.size_for(name) if image_size is None else image_size
+    images = datasets.load(name, "train", root=root, image_size=size)
     device = accelerator.device if accelerator else torch.device("cpu")
     network = network.to(device)
     swept = sweep(

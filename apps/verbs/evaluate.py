@@ -5,7 +5,6 @@ Prints a table and adds to the run's evaluation.json.
 
 import shutil
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 import tyro
 
@@ -20,6 +19,8 @@ class Config:
     """A run's folder; or, with --data, any MODEL that classifies."""
     data: str | None = None
     """Data set; unset: the one the run was trained on."""
+    image_size: int | None = None
+    """Height and width to resize an image folder's pictures to, in pixels; unset: as the run was trained."""
     samples: int = 500
     """Importance samples an image, of a generator."""
     images: int | None = None
@@ -45,6 +46,7 @@ def main(config: Config) -> None:
         ("--samples", config.samples),
         ("--batch-size", config.batch_size),
         ("--images", config.images),
+        ("--image-size", config.image_size),
     ):
         if value is not None and value < 1:
             raise InputError(f"{flag} {value}: expected 1 or more")
@@ -56,7 +58,7 @@ def main(config: Config) -> None:
         raise InputError(f"which images to score {config.model} on: give --data")
     earlier = read_evaluations(run.folder) if run else []
     accelerator = start(config.place.where(), work="small" if kind == "hvae" else "large")
-    size = trained.image_size if Path(data).is_dir() else None
+    size = config.image_size or trained.size_for(data)
     images = datasets.load(data, "test", root=config.place.data_root, image_size=size)
     first = {}
     if config.images is not None and config.images < len(images):
@@ -91,7 +93,7 @@ def _generator(config: Config, run, images, accelerator) -> dict:
             f"K = {scored.samples}",
             ("quantity", "nats", "standard error"),
             [(name, f"{mean.value:.2f}", f"{mean.error:.2f}") for name, mean in rows(scored)],
-            "q(z|x, i)" if model.encoder_label else "encoder q(z|x); means over binarised images",
+            f"encoder {'q(z|x, i)' if model.encoder_label else 'q(z|x)'}; means over binarised images",
         )
         some = images.subset(range(min(10, len(images))))
         pixels, labels = (some.images.float() / 255).to(accelerator.device), some.labels.to(accelerator.device)

@@ -18,6 +18,8 @@ class Config:
     """A number, one a class, or norms (||w_i|| times the activations' mean norm on --data); unset: 20, or as saved."""
     data: str | None = None
     """Data set that a strategy measures activations on; unset: the one the run was trained on."""
+    image_size: int | None = None
+    """Height and width to resize an image folder's pictures to, in pixels; unset: as the run was trained."""
     out: Path | None = None
     """File to write the prior to, ending in .safetensors; --classifier of penult train hvae takes it."""
     overwrite: bool = False
@@ -41,6 +43,7 @@ def main(config: Config) -> None:
         config.concentration,
         config.foreign,
         data=config.data,
+        image_size=config.image_size,
         root=config.place.data_root,
         accelerator=accelerator,
     )

@@ -9,7 +9,7 @@ from typing import Literal
 
 import tyro
 
-from apps.config import Data, Optimisation, Where, identity
+from apps.config import Data, Foreign, Optimisation, Where, identity
 
 
 def _protocol() -> Optimisation:
@@ -39,6 +39,7 @@ class Config:
     """Widths of the encoder's layers; the decoder has them in reverse."""
     kl_warmup: float = 30.0
     """Epochs over which the weight of the divergence rises to 1."""
+    foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
     optimisation: tyro.conf.OmitArgPrefixes[Optimisation] = field(default_factory=_protocol)
     where: tyro.conf.OmitArgPrefixes[Where] = field(default_factory=Where)
 
@@ -51,7 +52,7 @@ def main(config: Config, guide: bool = True) -> None:
     from apps.generators.hvae import VARIANTS
     from apps.generators.hvae_training import HVAETraining
     from apps.image_set import split_validation
-    from apps.models import check_classes, classifier_prior
+    from apps.models import check_classes, classifier_prior, is_run
     from apps.run import Run
     from apps.seeds import derive
     from apps.session import start
@@ -86,8 +87,15 @@ def main(config: Config, guide: bool = True) -> None:
     dim = config.latent_dim + (config.convention == "sphere")
     options = {}
     if config.variant == "hvae-l":
+        # A strategy measures a run on what it was trained on, any other network on these images.
+        measured = {} if is_run(config.classifier) else {"data": name, "image_size": config.data.image_size}
         options["prior"] = classifier_prior(
-            config.classifier, config.concentration, root=where.data_root, accelerator=accelerator
+            config.classifier,
+            config.concentration,
+            config.foreign,
+            root=where.data_root,
+            accelerator=accelerator,
+            **measured,
         )
         check_classes(options["prior"].class_names, config.classifier, images)
     torch.manual_seed(derive(optimisation.seed, "weights"))

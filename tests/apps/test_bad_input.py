@@ -104,6 +104,8 @@ VALUES = {
     "no images": (["sample", "{hvae}", "--n", 0], "--n 0: expected 1 or more"),
     "no samples": (["evaluate", "{hvae}", "--samples", 0], "--samples 0: expected 1 or more"),
     "no test images": (["evaluate", "{hvae}", "--images", 0], "--images 0: expected 1 or more"),
+    "one test image": (["evaluate", "{hvae}", "--images", 1], "needs at least 2"),
+    "no pixels": (["evaluate", "{hvae}", "--image-size", 0], "--image-size 0: expected 1 or more"),
     "no seeds": (["table", "penultimate", "4", "--seeds", 0], "--seeds 0: expected 1 or more"),
     "no tracker": ([*CLASSIFIER, "--tracker", "wandb"], "--tracker wandb: not installed"),
 }

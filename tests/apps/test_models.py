@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from apps.config import Foreign
@@ -170,6 +171,38 @@ def test_norms_of_ones_own_module_need_data(penult, own):
     assert said.status == 0
 
 
+def test_a_generator_measures_ones_own_module_on_its_images_and_takes_its_head(penult, own):
+    """Against the norms by hand; the head's name is no part of the run's configuration, its weights are."""
+    from apps import datasets
+
+    words = ["train", "hvae", "--classifier", "import:mine.nets:TwoHeads", "--concentration", "norms"]
+    words += ["--latent-dim", 11, "--epochs", 0.05, "--device", "cpu", "--name", "mine"]
+    assert "name the head" in penult(*words).err
+    said = penult(*words, "--head", "last")
+    assert said.status == 0, said.err
+    network = own("TwoHeads")
+    with torch.no_grad():
+        pixels = datasets.load("digits", "train").images.float() / 255
+        norm = network.hidden(pixels.flatten(1)).relu().norm(dim=1).mean()
+    expected = network.last.weight.norm(dim=1) * norm
+    assert torch.allclose(generator_run("runs/mine").prior.concentration, expected, rtol=1e-5)
+    assert "prior_digest" in penult(*words, "--head", "other").err
+
+
+def test_pictures_of_several_sizes_are_brought_to_one(penult, own):
+    for split in ("train", "test"):
+        for number in range(10):
+            folder = Path("pictures") / split / str(number)
+            folder.mkdir(parents=True)
+            for size in (8, 12):
+                Image.new("L", (size, size + 1), 25 * number).save(folder / f"{size}.png")
+    for verb, *options in (["evaluate"], ["prior", "--concentration", "norms"]):
+        words = [verb, "import:mine.nets:Mine", "--data", "pictures", *options]
+        assert "--image-size" in penult(*words).err
+        said = penult(*words, "--image-size", 8)
+        assert said.status == 0, said.err
+
+
 def test_taps_and_head(own):
     network = classifier("import:mine.nets:Mine", Foreign(taps=("hidden",), head="last"))
     assert network.stages == ("network.hidden",) and network.head_name == "network.last"
@@ -229,8 +262,9 @@ def test_torchvision_with_its_weights(penult, monkeypatch):
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *a, **k: network.state_dict())
     prior = classifier_prior("torchvision:shufflenet_v2_x0_5", ["30"])
     assert torch.equal(prior.weight, network.fc.weight) and prior.class_names[0] == "tench" and prior.dim == 1024
-    said = penult("prior", "torchvision:shufflenet_v2_x0_5", "--mean", 0.5)
-    assert said.status == 2 and "--mean with torchvision" in said.err
+    for flag, value in (("--mean", 0.5), ("--head", "fc"), ("--taps", "stage2")):
+        said = penult("prior", "torchvision:shufflenet_v2_x0_5", flag, value)
+        assert said.status == 2 and f"{flag} with torchvision" in said.err
 
 
 # Classes.
