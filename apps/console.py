@@ -1,5 +1,6 @@
 """What verbs print: tables and lines on standard output."""
 
+import os
 import shutil
 import textwrap
 import unicodedata
@@ -84,5 +85,6 @@ def _is_number(cell: str) -> bool:
 
 
 def say(text: str = "") -> None:
-    """Print one line, at once."""
-    print(text, flush=True)
+    """Print one line, at once; of several processes only the first does."""
+    if os.environ.get("RANK", "0") == "0":
+        print(text, flush=True)

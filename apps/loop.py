@@ -174,19 +174,19 @@ class _Fit:
                 means = self.read(meter)
                 now = time.perf_counter()
                 rate = (step - mark) * self.config.batch_size / max(now - since, 1e-9)
-                since, mark = now, step
+                mark = step
                 progress.seconds = now - began
                 bar.set_postfix({"loss": f"{sum(means.values()):.4g}", "images/s": f"{rate:,.0f}"}, refresh=False)
                 self.log({"step": step, **{f"train/{name}": value for name, value in means.items()}, "images/s": rate})
                 self.settle()
                 if validating:
                     self.validate(bar)
-                    since = time.perf_counter()
                 stop = self.stop.agreed()
                 if validating or saving or stop:
                     states.save(self.training, self.run, self.accelerator)
                 if stop and not (last or progress.stopped):
                     raise Interrupted(f"stopped at step {step} of {self.steps}")
+                since = time.perf_counter()  # neither validations nor checkpoints are part of the rate
 
     def one_step(self, meter: Meter) -> None:
         task, accelerator, progress, parts = self.task, self.accelerator, self.progress, self.config.accumulate

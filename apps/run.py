@@ -91,7 +91,7 @@ class Run:
                 if changed:
                     raise InputError(
                         f"{self.folder} holds a run with another configuration ({'; '.join(changed)}): choose another "
-                        "--name, or give the flags it was started with"
+                        "--name or --runs, or give the flags it was started with"
                     )
                 return
         # New, or stopped before its first step was logged: nothing there to lose.

@@ -63,4 +63,5 @@ class HVAETraining(Task):
             return {"reconstruction": bound.reconstruction, "divergence": bound.divergence}
 
         parts = {name: float(values.mean()) for name, values in sweep(self._validation, of, batch_size=500).items()}
-        return {"elbo": parts["reconstruction"] - parts["divergence"] + self._log_label, **parts}
+        label = {"log p(i)": self._log_label} if self._log_label else {}
+        return {"elbo": parts["reconstruction"] - parts["divergence"] + self._log_label, **parts, **label}
