@@ -4,8 +4,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from apps.seeds import generator as seeded
-
 
 def binarise(
     images: Float[Tensor, "*batch channels height width"], generator: torch.Generator | None = None
@@ -21,14 +19,3 @@ def binarise(
     """
     draws = torch.rand(images.shape, generator=generator, device=images.device, dtype=images.dtype)
     return torch.gt(images, draws, out=draws)
-
-
-def binarise_fixed(
-    images: Float[Tensor, "n channels height width"], seed: int = 0
-) -> Float[Tensor, "n channels height width"]:
-    """One binarisation of a test set that stays the same, on every device and in every run with the same seed.
-
-    Give it the whole set in its order: an image's draws depend on its position.
-    """
-    draws = torch.rand(images.shape, generator=seeded("cpu", seed, "binarise"), dtype=torch.float32)
-    return (images > draws.to(images.device)).to(images.dtype)

@@ -1,6 +1,5 @@
 """Batches of images on the device: any batch of an endless training stream by its number, or a whole set in order."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -102,14 +101,6 @@ class Batches:
             pixels = self._decoded.take((number, micro, accumulate)).to(self.device, non_blocking=True)
         labels = images.labels.index_select(0, index)
         return _batch(pixels, labels, index, view, number, self.augmentation, self.channels_last)
-
-    def steps(self, epochs: int | float) -> int:
-        """How many batches it takes to have gone through the set `epochs` times."""
-        return math.ceil(epochs * len(self.images) / self.batch_size)
-
-    def epochs(self, number: int) -> float:
-        """How often the set has been gone through when batch `number` begins."""
-        return number * self.batch_size / len(self.images)
 
 
 class _Lookahead:

@@ -64,7 +64,7 @@ def tap(model: nn.Module, names: Sequence[str], *, copy: bool = False) -> Iterat
     first argument, `"relu#2"` is the second call of a module that runs several times in one pass (which must then be
     said). A module registered under two names is one module: its calls are counted together. The names are those of the
     eager, unwrapped network: prefixes that DistributedDataParallel, torch.compile, FSDP and checkpointing add may be
-        left out.
+    left out.
 
     What is returned is what the module computed, on the graph: gradients flow to it and through it.
     - Compiled modules run eagerly while tapped, since hooks inside a compiled graph do not fire.

@@ -25,9 +25,6 @@ from torch.autograd.function import once_differentiable
 from priors import cosine
 from priors.errors import InputError
 
-_PROJECTED = (
-    10  # from here on |g|^2 - x^2 never cancels noticeably; below, the tangent part is formed before its length
-)
 # A CPU works through large batches in parts whose temporaries stay in its cache: of so many rows, or numbers, at most.
 _PART_ROWS = 13 << 10
 _PART_NUMBERS = 1 << 19

@@ -2,7 +2,7 @@
 
 import torch
 
-from apps.binarise import binarise, binarise_fixed
+from apps.binarise import binarise
 
 
 def test_frequencies_are_the_grey_values():
@@ -28,13 +28,3 @@ def test_afresh_each_time_and_reproducible():
     assert not torch.equal(first, second)
     assert torch.equal(first, binarise(images, torch.Generator().manual_seed(1)))
     assert not images.eq(first).all()
-
-
-def test_the_fixed_binarisation_stays():
-    images = torch.rand(300, 1, 5, 5, generator=torch.manual_seed(0))
-    fixed = binarise_fixed(images)
-    torch.manual_seed(9)
-    assert torch.equal(fixed, binarise_fixed(images)) and set(fixed.unique().tolist()) == {0.0, 1.0}
-    assert not torch.equal(fixed, binarise_fixed(images, seed=1))
-    # 7,500 draws: the mean is within 5 standard errors of the grey values' mean.
-    assert abs(float(fixed.mean() - images.mean())) < 5 * (1 / 6 / 7500) ** 0.5

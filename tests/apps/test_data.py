@@ -103,12 +103,6 @@ def test_channels_last():
     assert next(ordered(found, 4, channels_last=True)).images.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_counting_steps():
-    batches = Batches(images(), 4, seed=0)
-    assert [batches.steps(epochs) for epochs in (0, 1, 2, 0.5, 0.1)] == [0, 3, 5, 2, 1]
-    assert batches.epochs(5) == 2.0
-
-
 def test_in_order():
     found = images()
     batches = list(ordered(found, 4))
