@@ -10,7 +10,7 @@ from importlib import import_module
 from priors.errors import InputError, unknown
 
 VERBS: dict[str, tuple[str, str]] = {
-    "demo": ("apps.verbs.demo", "the whole path on a small data set, in two minutes"),
+    "demo": ("apps.verbs.demo", "the whole path on a small data set, in about a minute"),
     "train classifier": ("apps.verbs.train_classifier", "train a classifier from the zoo"),
     "train hvae": ("apps.verbs.train_hvae", "train an HVAE, HVAE-C or HVAE-L"),
     "prior": ("apps.verbs.prior", "read the vMF prior off a classifier's final layer"),

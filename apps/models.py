@@ -5,6 +5,7 @@ It is a run's folder, `torchvision:NAME[:WEIGHTS]`, or `import:package.module:fa
 
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -126,7 +127,9 @@ def classifier(model: str, foreign: Foreign | None = None) -> zoo.Classifier:
 
 
 def check_classes(class_names: Sequence[str], source: str, images: ImageSet) -> None:
-    """Make sure that a model's classes are a data set's, in the same order; bare numbers are taken as they come.
+    """Make sure that a model's classes are a data set's, in the same order.
+
+    Bare numbers are taken as they come, and so are WordNet's: an ImageNet folder has its classes in order by those.
 
     Raises:
         InputError: another number of classes, other names, or another order.
@@ -134,7 +137,8 @@ def check_classes(class_names: Sequence[str], source: str, images: ImageSet) -> 
     theirs, ours = tuple(class_names), images.class_names
     if len(theirs) != len(ours):
         raise InputError(f"{source} has {len(theirs)} classes and {images.name} {len(ours)}: they must agree")
-    if theirs != ours and theirs != tuple(map(str, range(len(theirs)))):
+    by_number = theirs == tuple(map(str, range(len(theirs)))) or all(re.fullmatch(r"n\d{8}", name) for name in ours)
+    if theirs != ours and not by_number:
         number = next(number for number, pair in enumerate(zip(theirs, ours, strict=True)) if pair[0] != pair[1])
         raise InputError(
             f"the classes of {source} and of {images.name} differ: class {number} is {theirs[number]!r} there and "

@@ -3,6 +3,7 @@
 import platform
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -113,9 +114,9 @@ def train(
 
 def _conclude(run: Run, result: dict[str, Any]) -> None:
     """Draw the curves, then write the result: it is there only when everything else is."""
-    if any("step" in entry for entry in run.metrics()):
-        from apps.figures import curves  # the plotting library is slow to load: not before the first step
+    from apps.figures import curves  # the plotting library is slow to load: not before the first step
 
+    with suppress(InputError):  # nothing that could be drawn, as after a single step
         curves(run.folder / "curves.png", run.metrics(), run.folder.name)
     run.finish(result)
 

@@ -7,6 +7,7 @@ activations of classification networks, 2021, equation 5) of normalised penultim
 """
 
 import json
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -239,9 +240,13 @@ class ClassifierPrior(nn.Module):
             if label not in self._numbers:
                 raise unknown("class", label, self.class_names)
             return self._numbers[label]
-        if isinstance(label, bool) or not 0 <= label < self.classes:
+        try:
+            number = -1 if isinstance(label, bool) else operator.index(label)
+        except TypeError:
+            number = -1
+        if not 0 <= number < self.classes:
             raise InputError(f"label {label} is out of range: the classes are 0 to {self.classes - 1}")
-        return int(label)
+        return number
 
     def distributions(self, labels: Int[Tensor, "*shape"] | Sequence[int | str]) -> VonMisesFisher:
         """q(a | label) for each label, a batch of the labels' shape.

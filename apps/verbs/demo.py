@@ -1,6 +1,6 @@
 """The whole path on one data set: a classifier, its prior, HVAE, HVAE-C and HVAE-L, their samples and likelihoods.
 
-On digits it needs no download and takes about a minute and a half on two CPU cores. The same command again goes on
+On digits it needs no download and takes about a minute on two CPU cores. The same command again goes on
 where it was stopped.
 """
 

@@ -77,12 +77,15 @@ def main(config: Config) -> None:
 
 def _generator(config: Config, run, images, accelerator) -> dict:
     from apps.console import table
+    from apps.data import ordered
     from apps.figures import reconstructions
     from apps.likelihood import likelihood, reconstruct
-    from apps.models import generator_run
+    from apps.models import check_classes, generator_run
     from apps.session import sweeping
 
     model = generator_run(run.folder).to(accelerator.device)
+    if model.conditional:
+        check_classes(model.class_names, str(run.folder), images)
     parts = run.folder / "evaluation.parts"  # a stopped evaluation goes on from them
     scored = likelihood(
         model, images, sweeping(accelerator, progress=True), config.samples, config.seed, config.batch_size, parts
@@ -95,9 +98,9 @@ def _generator(config: Config, run, images, accelerator) -> dict:
             [(name, f"{mean.value:.2f}", f"{mean.error:.2f}") for name, mean in rows(scored)],
             f"encoder {'q(z|x, i)' if model.encoder_label else 'q(z|x)'}; means over binarised images",
         )
-        some = images.subset(range(min(10, len(images))))
-        pixels, labels = (some.images.float() / 255).to(accelerator.device), some.labels.to(accelerator.device)
-        reconstructions(run.folder / "reconstructions.png", pixels.cpu(), reconstruct(model, pixels, labels).cpu())
+        some = next(ordered(images, min(10, len(images)), device=accelerator.device, numbers=[0]))
+        rebuilt = reconstruct(model, some.images, some.labels)
+        reconstructions(run.folder / "reconstructions.png", some.images.cpu(), rebuilt.cpu())
     protocol = {
         "images": scored.images,
         "samples": scored.samples,

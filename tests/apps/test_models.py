@@ -3,6 +3,7 @@
 import importlib
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -287,3 +288,12 @@ def test_classes_must_agree():
 def test_default_concentration_is_the_papers(trained):
     assert classifier_prior(str(trained / "classifier"), ()).concentration.tolist() == [20] * 10
     assert isinstance(classifier(str(trained / "classifier")), zoo.Classifier)
+
+
+def test_a_folder_of_imagenet_has_its_classes_under_wordnets_numbers():
+    images = ImageSet(
+        "val", "test", torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.tensor([0, 1]), ("n01440764", "n01443537")
+    )
+    check_classes(("tench", "goldfish"), "torchvision:resnet18", images)
+    with pytest.raises(InputError, match="tench"):
+        check_classes(("tench", "goldfish"), "torchvision:resnet18", replace(images, class_names=("fish", "goldfish")))
