@@ -101,7 +101,6 @@ def test_a_class_is_taken_by_number_name_slice_or_labels(prior):
     [
         (lambda p: p[4], "label 4 is out of range: the classes are 0 to 3"),
         (lambda p: p[-1], "label -1 is out of range"),
-        (lambda p: p[1.7], "label 1.7 is out of range"),
         (lambda p: p["bea"], "unknown class 'bea': did you mean 'bee'"),
         (lambda p: p.sample(torch.tensor([0, 4])), "label 4 is out of range"),
         (lambda p: p.sample(torch.tensor([-1, 0])), "label -1 is out of range"),
