@@ -22,6 +22,10 @@ try:
     from power_spherical import PowerSpherical
 except ImportError:
     PowerSpherical = None
+try:
+    from hyperspherical_vae.distributions import VonMisesFisher as SVae
+except ImportError:
+    SVae = None
 
 
 def limit(loc: Tensor, k: Tensor) -> Tensor:
@@ -56,6 +60,11 @@ def wood(loc: Tensor, k: Tensor) -> Tensor:
     pole = torch.tensor([1.0] + [0] * (m - 1))
     u = torch.nn.functional.normalize(pole - loc, dim=-1)
     return z - 2 * (z * u).sum(-1, keepdim=True) * u
+
+
+def s_vae(loc: Tensor, k: Tensor) -> Tensor:
+    """The S-VAE's own rejection loop: Wood's, as most use it."""
+    return SVae(loc, k[:, None]).rsample()
 
 
 def medians(contestants: dict, rounds: int) -> dict[str, float]:
@@ -118,9 +127,13 @@ def main() -> None:
     torch.manual_seed(0)
     if PowerSpherical is None:
         print("power_spherical is not importable: its columns are skipped")
+    if SVae is None:
+        print("hyperspherical_vae is not importable: its columns are skipped")
     for backward in (False, True):
         print(f"\n{'forward and backward' if backward else 'forward'}: our rate over theirs (shared k | k a row)")
-        print(f"{'batch':>6} {'m':>4} {'k':>5} {'ours/s':>9} {'limit':>13} {'power sph.':>13} {'Wood':>13}")
+        print(
+            f"{'batch':>6} {'m':>4} {'k':>5} {'ours/s':>9} {'limit':>13} {'power sph.':>13} {'Wood':>13} {'s-vae':>13}"
+        )
         for batch, dims in ((65536, (20, 128, 512)), (64, (3, 11, 20, 128, 512))):
             for m in dims:
                 loc = torch.nn.functional.normalize(torch.randn(batch, m), dim=-1)
@@ -131,6 +144,7 @@ def main() -> None:
                         samplers["power"] = power_spherical
                     if batch == 64 or not backward:
                         samplers["wood"] = wood
+                        samplers |= {} if SVae is None else {"s-vae": s_vae}
                     calls = {
                         name: contest(sampler, loc, k, name != "rows", backward) for name, sampler in samplers.items()
                     }
@@ -139,7 +153,7 @@ def main() -> None:
                         f" {seconds[name] / seconds['shared']:6.2f}|{seconds[name] / seconds['rows']:6.2f}"
                         if name in seconds
                         else f" {'-':>13}"
-                        for name in ("limit", "power", "wood")
+                        for name in ("limit", "power", "wood", "s-vae")
                     )
                     print(f"{batch:6d} {m:4d} {concentration:5g} {batch / seconds['shared']:9.3g}{cells}", flush=True)
 
