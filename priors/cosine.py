@@ -139,19 +139,16 @@ def _quantile(x: Tensor, k: Tensor, quantiles: Table, differentiate: bool) -> tu
     which is the user's to choose for networks but would spoil samples.
     """
     coefficients = quantiles.coefficients[differentiate]
-    scaled = k * (2 / quantiles.pivot)
-    growth = (scaled * scaled).add_(1).sqrt_()  # cosh eta
-    power = scaled.add_(growth)  # 1 / rho
-    angle = torch.asin(torch.rsqrt(power))  # 1 - 2 rho = cos(2 angle)
+    eta = torch.asinh(k * (2 / quantiles.pivot))
+    angle = (eta * -0.5).exp_().asin_()  # rho = exp(-eta), 1 - 2 rho = cos(2 angle)
     if _in_rows(x):
-        return _quantile_in_rows(x, power, growth, angle, quantiles, coefficients)
-    series = torch.cos(angle * quantiles.twice).double() @ coefficients
-    series[..., :1].add_(torch.log(power), alpha=0.5)
-    basis = torch.cos(torch.acos((x * (1 / REACH)).clamp_(-1, 1)) * quantiles.orders)
+        return _quantile_in_rows(x, eta, angle, quantiles, coefficients)
+    series = ((angle * quantiles.twice).cos_().double() @ coefficients).to(x.dtype)
+    basis = ((x * (1 / REACH)).clamp_(-1, 1).acos_() * quantiles.orders).cos_()
     if not differentiate:
-        return (series.to(x.dtype) * basis).sum(-1, keepdim=True), None
-    for_u, for_slope = series.to(x.dtype).chunk(2, -1)
-    return (for_u * basis).sum(-1, keepdim=True), (for_slope * basis).sum(-1, keepdim=True).div_(growth)
+        return (series * basis).sum(-1, keepdim=True).add_(eta, alpha=0.5), None
+    both = (series.unflatten(-1, (2, -1)) * basis.unsqueeze(-2)).sum(-1)
+    return both[..., :1].add_(eta, alpha=0.5), both[..., 1:].div_(torch.cosh(eta))
 
 
 def _in_rows(x: Tensor) -> bool:
@@ -159,7 +156,7 @@ def _in_rows(x: Tensor) -> bool:
 
 
 def _quantile_in_rows(
-    x: Tensor, power: Tensor, growth: Tensor, angle: Tensor, quantiles: Table, coefficients: Tensor
+    x: Tensor, eta: Tensor, angle: Tensor, quantiles: Table, coefficients: Tensor
 ) -> tuple[Tensor, Tensor | None]:
     """The same for a large batch on a CPU: recurrences over contiguous rows in place of cosines."""
     columns = len(quantiles.orders)
@@ -167,14 +164,13 @@ def _quantile_in_rows(
         basis = _chebyshev(torch.cos(2 * angle), len(coefficients)).flatten(1)
     else:
         basis = torch.cos(quantiles.twice[:, None] * angle.flatten())
-    series = (coefficients.T @ basis.double()).view(-1, columns, *power.shape)
-    series[0, 0].add_(torch.log(power), alpha=0.5)
-    series = series.to(x.dtype)
+    series = (coefficients.T @ basis.double()).view(-1, columns, *eta.shape).to(x.dtype)
+    series[0, 0].add_(eta, alpha=0.5)
     basis = _chebyshev((x * (1 / REACH)).clamp_(-1, 1), columns)
     found = series[:, 0] * basis[0]
     for j in range(1, columns):
         found.addcmul_(series[:, j], basis[j])
-    return found[0], found[1].div_(growth) if len(found) > 1 else None
+    return found[0], found[1].div_(torch.cosh(eta)) if len(found) > 1 else None
 
 
 def _chebyshev(y: Tensor, count: int) -> Tensor:

@@ -6,6 +6,9 @@ All contestants run in one process, float32, in turns, and medians are compared,
 thread: ratios mean something on a busy machine, rates less. Each gets one concentration for the whole batch (expanded),
 and ours also one a row. The limit is drawing m Gaussians and normalising them in place; with a backward pass,
 normalising loc + g / sqrt(k).
+
+At a batch of 64 eager PyTorch spends most of its time on getting operations started, so there ours also runs under
+torch.compile; a loop of rejections is not for compiling. --no-compile leaves that out.
 """
 
 import argparse
@@ -118,10 +121,19 @@ def gaussian_direction(loc: Tensor, k: Tensor) -> Tensor:
     return torch.nn.functional.normalize(loc + torch.randn(loc.shape) / k[:, None].sqrt(), dim=-1)
 
 
+def ratio(seconds: dict[str, float], theirs: str, ours: str) -> str:
+    """How many times our rate is theirs, with one concentration for all and with one a row."""
+    if theirs not in seconds or f"{ours}rows" not in seconds:
+        return f" {'-':>13}"
+    shared, rows = (seconds[theirs] / seconds[ours + kind] for kind in ("shared", "rows"))
+    return f" {shared:6.2f}|{rows:6.2f}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--no-compile", dest="compile", action="store_false")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
@@ -129,10 +141,12 @@ def main() -> None:
         print("power_spherical is not importable: its columns are skipped")
     if SVae is None:
         print("hyperspherical_vae is not importable: its columns are skipped")
+    compiled = torch.compile(rsample) if arguments.compile else None
     for backward in (False, True):
         print(f"\n{'forward and backward' if backward else 'forward'}: our rate over theirs (shared k | k a row)")
         print(
             f"{'batch':>6} {'m':>4} {'k':>5} {'ours/s':>9} {'limit':>13} {'power sph.':>13} {'Wood':>13} {'s-vae':>13}"
+            f" {'compiled: Wood':>15} {'s-vae':>13}"
         )
         for batch, dims in ((65536, (20, 128, 512)), (64, (3, 11, 20, 128, 512))):
             for m in dims:
@@ -145,15 +159,17 @@ def main() -> None:
                     if batch == 64 or not backward:
                         samplers["wood"] = wood
                         samplers |= {} if SVae is None else {"s-vae": s_vae}
+                    if batch == 64 and compiled:
+                        samplers |= {"compiled shared": compiled, "compiled rows": compiled}
                     calls = {
-                        name: contest(sampler, loc, k, name != "rows", backward) for name, sampler in samplers.items()
+                        name: contest(sampler, loc, k, not name.endswith("rows"), backward)
+                        for name, sampler in samplers.items()
                     }
                     seconds = medians(calls, arguments.rounds if batch * m < 1 << 23 else max(3, arguments.rounds // 2))
                     cells = "".join(
-                        f" {seconds[name] / seconds['shared']:6.2f}|{seconds[name] / seconds['rows']:6.2f}"
-                        if name in seconds
-                        else f" {'-':>13}"
-                        for name in ("limit", "power", "wood", "s-vae")
+                        ratio(seconds, name, ours)
+                        for ours, names in (("", ("limit", "power", "wood", "s-vae")), ("compiled ", ("wood", "s-vae")))
+                        for name in names
                     )
                     print(f"{batch:6d} {m:4d} {concentration:5g} {batch / seconds['shared']:9.3g}{cells}", flush=True)
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from priors import ClassifierPrior
 from priors.tap import find_head, tap
+from priors.transport import rsample
 from priors.zoo import build
 
 
@@ -76,8 +77,29 @@ def the_prior_compiles_as_one_graph():
     assert torch.equal(torch.compile(direction, backend="eager", fullgraph=True)(labels), prior.loc[labels])
 
 
+def samples_compiled_are_those_of_the_same_seed():
+    """The draws are left to PyTorch's own generator, and no two of them are taken for one."""
+    loc = torch.nn.functional.normalize(torch.randn(64, 128), dim=-1)
+    kappa = torch.full((64,), 20.0)
+
+    def two(loc, kappa):
+        return rsample(loc, kappa), rsample(loc, kappa)
+
+    found = []
+    for function in (two, torch.compile(two, backend="aot_eager", fullgraph=True)):
+        torch.manual_seed(0)
+        mean, concentration = loc.clone().requires_grad_(), kappa.clone().requires_grad_()
+        first, second = function(mean, concentration)
+        assert not torch.equal(first, second)
+        gradients = torch.autograd.grad((first * second).sum(), (mean, concentration))
+        found.append((first, second, *gradients))
+    for eager, compiled in zip(*found, strict=True):
+        torch.testing.assert_close(compiled, eager)
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     tapped_modules_run_eagerly_and_compiled_afterwards()
     networks_compile_as_one_graph()
     the_prior_compiles_as_one_graph()
+    samples_compiled_are_those_of_the_same_seed()
