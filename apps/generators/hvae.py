@@ -39,9 +39,10 @@ class HVAE(HypersphericalVAE):
         """z uniform on the sphere."""
         return _uniform(self, labels, generator, concentration)
 
-    def _likelihoods(self, images, labels, z, log_q, reconstruction):
+    def _weights(self, x, labels, z, log_q):
+        reconstruction = self._log_bernoulli(x, z, labels)
         weight = reconstruction + self.log_uniform - log_q
-        return weight, weight
+        return reconstruction, weight, weight
 
 
 class HVAEC(HypersphericalVAE):
@@ -55,7 +56,8 @@ class HVAEC(HypersphericalVAE):
         return len(self.class_names)
 
     def _code(self, z, labels):
-        return torch.cat([z, F.one_hot(labels, len(self.class_names)).to(z.dtype)], -1)
+        code = labels if labels.is_floating_point() else F.one_hot(labels, len(self.class_names))
+        return torch.cat([z, code.to(z.dtype)], -1)
 
     def divergence(self, posterior, labels):
         """KL to the uniform distribution."""
@@ -65,15 +67,15 @@ class HVAEC(HypersphericalVAE):
         """z uniform on the sphere, whatever the label."""
         return _uniform(self, labels, generator, concentration)
 
-    def _likelihoods(self, images, labels, z, log_q, reconstruction):
+    def _weights(self, x, labels, z, log_q):
         prior = self.log_uniform - log_q
-        if self.encoder_label:
-            return reconstruction + prior, reconstruction + prior
+        if self.encoder_label:  # the marginal then comes from a proposal for each label, see `evidence`
+            reconstruction = self._log_bernoulli(x, z, labels)
+            return reconstruction, reconstruction + prior, reconstruction + prior
         classes = len(self.class_names)
-        every = torch.stack(
-            [self._log_bernoulli(images, z, torch.full_like(labels, label)) for label in range(classes)]
-        )
-        return reconstruction + prior, torch.logsumexp(every, 0) - math.log(classes) + prior
+        every = torch.stack([self._log_bernoulli(x, z, torch.full_like(labels, label)) for label in range(classes)])
+        reconstruction = every[labels, torch.arange(len(labels), device=labels.device)]
+        return reconstruction, reconstruction + prior, torch.logsumexp(every, 0) - math.log(classes) + prior
 
 
 class HVAEL(HypersphericalVAE):
@@ -119,11 +121,12 @@ class HVAEL(HypersphericalVAE):
         kappa = prior.concentration if concentration is None else torch.full_like(prior.concentration, concentration)
         return rsample(prior.loc, kappa, generator)
 
-    def _likelihoods(self, images, labels, z, log_q, reconstruction):
-        own = self._of(labels).log_prob(z)
+    def _weights(self, x, labels, z, log_q):
+        reconstruction = self._log_bernoulli(x, z, labels)
+        own = self._of(labels[:, None]).log_prob(z)
         every = self.prior.log_prob(z)
         marginal = torch.logsumexp(every, -1) - math.log(len(self.class_names))
-        return reconstruction + own - log_q, reconstruction + marginal - log_q
+        return reconstruction, reconstruction + own - log_q, reconstruction + marginal - log_q
 
 
 VARIANTS: dict[str, type[HypersphericalVAE]] = {kind.variant: kind for kind in (HVAE, HVAEC, HVAEL)}

@@ -17,10 +17,14 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from apps.generators.bernoulli import log_likelihood
 from priors import VonMisesFisher
 from priors.bessel import log_sphere_area
 from priors.errors import InputError
 from priors.transport import rsample
+
+_CACHED, _MANY = 512, 64
+"""Decodings whose logits stay in a CPU's cache, and from how many of one image on weights of its own pay."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +114,8 @@ class HypersphericalVAE(nn.Module, ABC):
         """z from p(z|i)."""
 
     @abstractmethod
-    def _likelihoods(self, images, labels, z, log_q, reconstruction) -> tuple[Tensor, Tensor]:
-        """Log importance weights (K, batch) of p(x|i) and of p(x) at z (K, batch, m)."""
+    def _weights(self, x: Tensor, labels: Tensor, z: Tensor, log_q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """log p(x|z, i) and the log importance weights of p(x|i) and of p(x) at z (batch, K, m): (batch, K) each."""
 
     def description(self) -> dict:
         """How to build this model again, JSON-able; the weights are apart."""
@@ -148,9 +152,14 @@ class HypersphericalVAE(nn.Module, ABC):
         return VonMisesFisher(F.normalize(direction, dim=-1), 1 + F.softplus(scale.squeeze(-1)), validate_args=False)
 
     def decode(
-        self, z: Float[Tensor, "*batch dim"], labels: Int[Tensor, "*batch"] | None = None
+        self,
+        z: Float[Tensor, "*batch dim"],
+        labels: Int[Tensor, "*batch"] | Float[Tensor, "*batch classes"] | None = None,
     ) -> Float[Tensor, "*batch pixels"]:
-        """Bernoulli logits of each pixel given z (and the label code, where the variant has one)."""
+        """Bernoulli logits of each pixel given z and, where the variant has a label code, labels or a code of its own.
+
+        A code in floating point, such as a point between two classes' one-hot codes, is taken as it is.
+        """
         return self.to_logits(self.decoder(self._code(z, labels)))
 
     def _code(self, z: Tensor, labels: Tensor | None) -> Tensor:
@@ -201,28 +210,43 @@ class HypersphericalVAE(nn.Module, ABC):
 
     def _importance(self, images, labels, samples, generator, chunk) -> tuple[Tensor, Tensor, Tensor]:
         """E_q log p(x|z, i), log p(x|i) and log p(x), (N,) each, from `samples` draws, `chunk` decodings at a time."""
-        x = images.flatten(1)
         posterior = self.encode(images, labels)
-        step = max(1, chunk // len(x))
-        parts = []
-        for first in range(0, samples, step):
-            many = posterior.expand((min(step, samples - first), len(x)))
-            z = rsample(many.loc, many.concentration, generator)
-            reconstruction = self._log_bernoulli(x, z, labels)
-            parts.append((reconstruction, *self._likelihoods(x, labels, z, posterior.log_prob(z), reconstruction)))
-        reconstruction, given_label, marginal = (torch.cat(part) for part in zip(*parts, strict=True))
-        log_samples = math.log(samples)
-        return reconstruction.mean(0), given_label.logsumexp(0) - log_samples, marginal.logsumexp(0) - log_samples
+        some, draws = max(1, chunk // samples), min(samples, chunk)
+        blocks = []
+        for x, y, loc, concentration in zip(
+            *(rows.split(some) for rows in (images.flatten(1), labels, posterior.loc, posterior.concentration)),
+            strict=True,
+        ):
+            q = VonMisesFisher(loc[:, None], concentration[:, None], validate_args=False)
+            parts = []
+            for first in range(0, samples, draws):
+                many = q.expand((len(x), min(draws, samples - first)))
+                z = rsample(many.loc, many.concentration, generator)
+                parts.append(self._weights(x, y, z, q.log_prob(z)))
+            reconstruction, given_label, marginal = (torch.cat(part, 1) for part in zip(*parts, strict=True))
+            blocks.append((reconstruction.mean(1), given_label.logsumexp(1), marginal.logsumexp(1)))
+        reconstruction, given_label, marginal = (torch.cat(block) for block in zip(*blocks, strict=True))
+        return reconstruction, given_label - math.log(samples), marginal - math.log(samples)
 
     def _log_bernoulli(self, x: Tensor, z: Tensor, labels: Tensor) -> Tensor:
-        """log p(x|z, i), (K, N), for x (N, pixels) and z (K, N, m).
-
-        The logits meet x in the last hidden layer's space, x.(W h + b) = (x W).h + x.b, which leaves one pass over the
-        logits.
-        """
-        hidden = self.decoder(self._code(z, labels.expand(z.shape[:-1])))
-        normaliser = F.softplus(self.to_logits(hidden)).sum(-1)
-        return (hidden * (x @ self.to_logits.weight)).sum(-1) + x @ self.to_logits.bias - normaliser
+        """log p(x|z, i), (N, K), for binary x (N, pixels) and z (N, K, m)."""
+        labels = labels[:, None].expand(z.shape[:-1])
+        signs = 2 * x - 1
+        if z.device.type != "cpu" or torch.is_grad_enabled() or z.shape[1] < _MANY:
+            return F.logsigmoid(self.to_logits(self.decoder(self._code(z, labels))) * signs[:, None]).sum(-1)
+        # Many draws for one image: its signs go into the weights, and the bias into the product. The memory for all that
+        # is taken once, since the system hands out large pieces slowly.
+        weight = torch.cat([self.to_logits.weight, self.to_logits.bias[:, None]], 1)
+        signed, space = torch.empty_like(weight), z.new_empty(_CACHED, len(weight))
+        hidden, found = z.new_ones(_CACHED, weight.shape[1]), z.new_empty(z.shape[:-1])
+        for sign, of_one, label, row in zip(signs, z, labels, found, strict=True):
+            torch.mul(weight, sign[:, None], out=signed)
+            for some, out in zip(of_one.split(_CACHED), row.split(_CACHED), strict=True):
+                count = len(some)
+                before = self.decoder[:-1](self._code(some, label[:count]))
+                torch.clamp_min(before, 0, out=hidden[:count, :-1])  # the decoder's last ReLU
+                out.copy_(log_likelihood(hidden[:count], signed, space[:count]))
+        return found
 
     def generate(
         self,
