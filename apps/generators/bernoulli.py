@@ -1,33 +1,35 @@
-"""Likelihoods of many independent binary pixels."""
+"""Likelihoods of many independent binary pixels, without gradients, on a CPU."""
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+LEAST = 1e-37
+"""A product below this has not float32's full precision."""
 _MOST_FACTORS = 112
-_LEAST = 1e-37  # of a product: below, float32 has no full precision left
 
 
-def log_likelihood(
-    hidden: Float[Tensor, "draws width"], weight: Float[Tensor, "pixels width"], space: Float[Tensor, "draws pixels"]
-) -> Float[Tensor, " draws"]:
-    """sum_j log sigmoid(a_j) with a = W h, on a CPU, without gradients.
+def products(
+    hidden: Float[Tensor, "draws width"],
+    weight: Float[Tensor, "pixels width"],
+    space: Float[Tensor, "draws pixels"],
+    out: Float[Tensor, "draws products"],
+) -> None:
+    """The likelihood of all pixels given each draw, sigmoid(a_1) sigmoid(a_2) ... with a = W h, in a few factors.
 
-    a_j is a pixel's logit where the pixel is on, and minus that where it is off. One logarithm serves many pixels: the
-    product of their sigmoids is taken first, which is several times faster and as accurate. Draws for which such a
-    product nearly vanishes are computed pixel by pixel.
+    a_j is a pixel's logit where the pixel is on, and minus that where it is off. So one logarithm serves many pixels,
+    which is several times faster than one each, and as accurate where no factor is below `LEAST`.
 
     Args:
         hidden: the input h of the last layer.
-        weight: its weight, with the signs of the pixels.
+        weight: its weight W, with the signs of the pixels.
         space: memory to work in; it is overwritten.
+        out: `factors(pixels)` numbers a draw, whose product is wanted.
     """
-    pixels = len(weight)
-    factors = next(count for count in range(min(pixels, _MOST_FACTORS), 0, -1) if pixels % count == 0)
-    products = torch.mm(hidden, weight.T, out=space).sigmoid_().unflatten(-1, (-1, factors)).prod(-1)
-    found = products.log().sum(-1)
-    vanishing = (products < _LEAST).any(-1)
-    if bool(vanishing.any()):
-        found[vanishing] = F.logsigmoid(F.linear(hidden[vanishing], weight)).sum(-1)
-    return found
+    agreement = torch.mm(hidden, weight.T, out=space).sigmoid_()
+    torch.prod(agreement.unflatten(-1, (out.shape[-1], -1)), -1, out=out)
+
+
+def factors(pixels: int) -> int:
+    """How many numbers `products` gives: the fewest of at most 112 pixels each, all of as many."""
+    return next(count for count in range(1, pixels + 1) if pixels % count == 0 and pixels // count <= _MOST_FACTORS)

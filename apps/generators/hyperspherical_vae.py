@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from apps.generators.bernoulli import log_likelihood
+from apps.generators import bernoulli
 from priors import VonMisesFisher
 from priors.bessel import log_sphere_area
 from priors.errors import InputError
@@ -185,7 +185,7 @@ class HypersphericalVAE(nn.Module, ABC):
         labels: Int[Tensor, " batch"],
         samples: int,
         generator: torch.Generator | None = None,
-        chunk: int = 8192,
+        chunk: int = 1 << 16,
     ) -> Evidence:
         """Likelihoods by importance sampling: log mean_k p(x|z_k, i) p(z_k|i) / q(z_k|x).
 
@@ -230,23 +230,33 @@ class HypersphericalVAE(nn.Module, ABC):
 
     def _log_bernoulli(self, x: Tensor, z: Tensor, labels: Tensor) -> Tensor:
         """log p(x|z, i), (N, K), for binary x (N, pixels) and z (N, K, m)."""
-        labels = labels[:, None].expand(z.shape[:-1])
         signs = 2 * x - 1
         if z.device.type != "cpu" or torch.is_grad_enabled() or z.shape[1] < _MANY:
-            return F.logsigmoid(self.to_logits(self.decoder(self._code(z, labels))) * signs[:, None]).sum(-1)
-        # Many draws for one image: its signs go into the weights, and the bias into the product. The memory for all that
-        # is taken once, since the system hands out large pieces slowly.
+            return self._log_bernoulli_by_pixel(signs, z, labels)
+        # Many draws for one image: its signs go into the weights, and the bias into the product. Memory for all that is
+        # taken once, since the system hands out large pieces slowly.
         weight = torch.cat([self.to_logits.weight, self.to_logits.bias[:, None]], 1)
         signed, space = torch.empty_like(weight), z.new_empty(_CACHED, len(weight))
-        hidden, found = z.new_ones(_CACHED, weight.shape[1]), z.new_empty(z.shape[:-1])
-        for sign, of_one, label, row in zip(signs, z, labels, found, strict=True):
+        hidden, before_last = z.new_ones(_CACHED, weight.shape[1]), self.decoder[:-1]
+        found = z.new_empty(*z.shape[:-1], bernoulli.factors(len(weight)))
+        for sign, draws, label, out in zip(signs, z, labels, found, strict=True):
             torch.mul(weight, sign[:, None], out=signed)
-            for some, out in zip(of_one.split(_CACHED), row.split(_CACHED), strict=True):
-                count = len(some)
-                before = self.decoder[:-1](self._code(some, label[:count]))
-                torch.clamp_min(before, 0, out=hidden[:count, :-1])  # the decoder's last ReLU
-                out.copy_(log_likelihood(hidden[:count], signed, space[:count]))
-        return found
+            for first in range(0, len(draws), _CACHED):
+                some = draws[first : first + _CACHED]
+                before = before_last(self._code(some, label.expand(len(some))))
+                last = hidden[: len(some)]
+                torch.clamp_min(before, 0, out=last[:, :-1])  # the decoder's last ReLU
+                bernoulli.products(last, signed, space[: len(some)], out[first : first + _CACHED])
+        likelihoods = found.log().sum(-1)
+        vanishing = (found < bernoulli.LEAST).flatten(1).any(1)
+        if bool(vanishing.any()):
+            likelihoods[vanishing] = self._log_bernoulli_by_pixel(signs[vanishing], z[vanishing], labels[vanishing])
+        return likelihoods
+
+    def _log_bernoulli_by_pixel(self, signs: Tensor, z: Tensor, labels: Tensor) -> Tensor:
+        """The same with a logarithm a pixel."""
+        logits = self.to_logits(self.decoder(self._code(z, labels[:, None].expand(z.shape[:-1]))))
+        return F.logsigmoid(logits * signs[:, None]).sum(-1)
 
     def generate(
         self,
