@@ -10,7 +10,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from priors.directions import Directions, class_directions, require_activations
 from priors.errors import InputError, unknown
+from priors.maximum_likelihood import solve_concentration
 
 
 @dataclass(frozen=True)
@@ -29,19 +31,24 @@ class Evidence:
 
 
 Concentration = int | float | str | Sequence[int] | Sequence[float] | Tensor
-Strategy = Callable[[Tensor, Evidence], tuple[Tensor, str]]
+Strategy = Callable[[Tensor, Evidence, Sequence[str]], tuple[Tensor, str]]
 
 STRATEGIES: dict[str, Strategy] = {}
 
 
 def strategy(function: Strategy) -> Strategy:
-    """Make a function the strategy of its name: it gives concentrations (classes,), and how in words."""
-    STRATEGIES[function.__name__] = function
+    """Make a function the strategy of its name, with dashes: it gives concentrations (classes,), and how in words.
+
+    It is given the final layer's weight, the evidence, and the classes' names for its messages.
+    """
+    STRATEGIES[function.__name__.replace("_", "-")] = function
     return function
 
 
 @strategy
-def norms(weight: Float[Tensor, "classes m"], evidence: Evidence) -> tuple[Float[Tensor, " classes"], str]:
+def norms(
+    weight: Float[Tensor, "classes m"], evidence: Evidence, class_names: Sequence[str]
+) -> tuple[Float[Tensor, " classes"], str]:
     """kappa_i = ||w_i|| ||a||, with the mean norm of the activations for ||a|| (Seo, Lee and Kwak 2021, equation 5)."""
     norm = evidence.activation_norm
     if norm is None:
@@ -50,11 +57,49 @@ def norms(weight: Float[Tensor, "classes m"], evidence: Evidence) -> tuple[Float
                 "the concentration 'norms' is ||w_i|| times the mean norm of the activations: give activations (N, m)"
                 " or activation_norm"
             )
-        _require_activations(evidence.activations, weight.shape[1])
+        require_activations(evidence.activations, weight.shape[1])
+        if not bool(evidence.activations.isfinite().all()):
+            raise InputError("activations have values that are not finite")
         norm = float(evidence.activations.double().norm(dim=1).mean())
     if not 0 < norm < float("inf"):
         raise InputError(f"the mean norm of the activations is {norm}: a finite positive number was expected")
     return weight.double().norm(dim=1) * norm, f"norms: ||w_i|| times the mean activation norm {norm:.6g}"
+
+
+@strategy
+def mle(
+    weight: Float[Tensor, "classes m"], evidence: Evidence, class_names: Sequence[str]
+) -> tuple[Float[Tensor, " classes"], str]:
+    """Maximum likelihood, each class about its weight's direction: A_m(kappa_i) = mean cosine of its activations."""
+    found = _directions("mle", weight, evidence, class_names)
+    empty = (found.count == 0).nonzero()
+    if len(empty):
+        label = int(empty[0])
+        why = "activations are all zero" if found.zero[label] else "there are no activations"
+        raise InputError(
+            f"the concentration 'mle' of class {class_names[label]!r}: {why}; measure on images of every class, or "
+            "take mle-pooled, one concentration for all"
+        )
+    deficit = found.mean_versine
+    values = solve_concentration((1 - deficit).clamp_min(0), weight.shape[1], deficit=deficit, names=class_names)
+    away = [name for name, value in zip(class_names, values.tolist(), strict=True) if value == 0]
+    said = f"; 0 where they point away from it on average: {', '.join(away)}" if away else ""
+    return values, f"mle: maximum likelihood of {_counted(found)} about their class's weight{said}"
+
+
+@strategy
+def mle_pooled(
+    weight: Float[Tensor, "classes m"], evidence: Evidence, class_names: Sequence[str]
+) -> tuple[Float[Tensor, " classes"], str]:
+    """Maximum likelihood with one concentration for all classes: A_m(kappa) = mean cosine of all activations."""
+    found = _directions("mle-pooled", weight, evidence, class_names)
+    if not len(found.versine):
+        raise InputError("the concentration 'mle-pooled': the activations of all classes are zero")
+    deficit = found.versine.mean()
+    value = solve_concentration((1 - deficit).clamp_min(0), weight.shape[1], deficit=deficit)
+    said = "; 0 since they point away from it on average" if value == 0 else ""
+    how = f"mle-pooled: {float(value):.6g}, maximum likelihood of {_counted(found)} about their class's weight{said}"
+    return value.expand(len(weight)), how
 
 
 def resolve(
@@ -72,7 +117,7 @@ def resolve(
     if isinstance(concentration, str):
         if concentration not in STRATEGIES:
             raise unknown("concentration strategy", concentration, STRATEGIES, "or give a number, or one a class")
-        values, how = STRATEGIES[concentration](weight, evidence)
+        values, how = STRATEGIES[concentration](weight, evidence, class_names)
     else:
         values = torch.as_tensor(concentration, dtype=torch.float64, device=weight.device).detach()
         if values.numel() == 1 and values.ndim < 2:
@@ -92,8 +137,15 @@ def resolve(
     return values.clone(), how
 
 
-def _require_activations(activations: Tensor, m: int) -> None:
-    if activations.ndim != 2 or activations.shape[1] != m or len(activations) == 0:
-        raise InputError(f"activations have shape {tuple(activations.shape)}: (N, {m}) was expected, N at least 1")
-    if not bool(activations.isfinite().all()):
-        raise InputError("activations have values that are not finite")
+def _directions(name: str, weight: Tensor, evidence: Evidence, class_names: Sequence[str]) -> Directions:
+    if evidence.activations is None or evidence.labels is None:
+        raise InputError(
+            f"the concentration {name!r} is measured on activations by class: give activations (N, m) and labels (N,)"
+        )
+    return class_directions(evidence.activations, evidence.labels, weight, class_names)
+
+
+def _counted(found: Directions) -> str:
+    zero = int(found.zero.sum())
+    left_out = f" ({zero:,} zero ones left out)" if zero else ""
+    return f"{len(found.versine):,} activations{left_out}"

@@ -1,0 +1,93 @@
+"""Where activations point, seen from the directions of their own classes' weights."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+from priors.errors import InputError
+
+_NUMBERS = 2**22
+"""Numbers in double precision that are held at a time, besides what is kept."""
+
+
+@dataclass(frozen=True)
+class Directions:
+    """Directions of activations about their classes' weights, in float64 on the weight's device.
+
+    Attributes:
+        versine: (n,) 1 - cos of the angle between an activation and its class's weight, in [0, 2], which rounding
+            does not spoil where the two are close.
+        labels: (n,) their classes.
+        count: (classes,) how many of each class have a direction.
+        zero: (classes,) how many were left out, since a zero activation has no direction.
+        resultant: (classes,) length of the mean of each class's directions, wherever that points; NaN without any.
+    """
+
+    versine: Float[Tensor, " n"]
+    labels: Int[Tensor, " n"]
+    count: Int[Tensor, " classes"]
+    zero: Int[Tensor, " classes"]
+    resultant: Float[Tensor, " classes"]
+
+    @property
+    def mean_versine(self) -> Float[Tensor, " classes"]:
+        """1 - mean cosine of each class's activations with its weight; NaN without any."""
+        sums = torch.zeros_like(self.resultant).index_add_(0, self.labels, self.versine)
+        return sums / self.count
+
+    def of(self, label: int) -> Float[Tensor, " n_i"]:
+        """The versines of one class."""
+        return self.versine[self.labels == label]
+
+
+def class_directions(
+    activations: Float[Tensor, "..."],
+    labels: Shaped[Tensor, "..."],
+    weight: Float[Tensor, "classes m"],
+    class_names: Sequence[str],
+) -> Directions:
+    """Look at activations (n, m) of classes (n,) from their classes' weights.
+
+    Raises:
+        InputError: activations or labels of another shape or none at all, a label out of range, or an activation that
+            is not finite (its class is named).
+    """
+    classes, m = weight.shape
+    require_activations(activations, m)
+    if labels.shape != activations.shape[:1] or labels.is_floating_point() or labels.dtype == torch.bool:
+        raise InputError(
+            f"labels are {labels.dtype} of shape {tuple(labels.shape)}: one class number for each of "
+            f"{len(activations)} activations was expected"
+        )
+    labels = labels.to(weight.device, torch.long)
+    low, high = (int(bound) for bound in labels.aminmax())
+    if low < 0 or high >= classes:
+        raise InputError(f"label {low if low < 0 else high} is out of range: the classes are 0 to {classes - 1}")
+    loc = torch.nn.functional.normalize(weight.double(), dim=1)
+    sums, versines, kept = torch.zeros_like(loc), [], []
+    for rows, own in zip(*(part.split(max(1, _NUMBERS // m)) for part in (activations, labels)), strict=True):
+        rows = rows.to(loc)
+        largest = rows.abs().amax(1, keepdim=True)
+        if not bool(largest.isfinite().all()):
+            label = int(own[(~largest.isfinite()).flatten()][0])
+            raise InputError(f"activations of class {class_names[label]!r} have values that are not finite")
+        pointing = largest.flatten() > 0
+        # Divided by the largest entry first, so that no square overflows.
+        units = torch.nn.functional.normalize(rows[pointing] / largest[pointing], dim=1)
+        sums.index_add_(0, own[pointing], units)
+        versines.append(0.5 * (units - loc[own[pointing]]).square().sum(1))
+        kept.append(own[pointing])
+    kept = torch.cat(kept)
+    count = kept.bincount(minlength=classes)
+    return Directions(
+        torch.cat(versines), kept, count, labels.bincount(minlength=classes) - count, sums.norm(dim=1) / count
+    )
+
+
+def require_activations(activations: Tensor, m: int) -> None:
+    """Raise InputError where activations are not (N, m) with N at least 1."""
+    if activations.ndim != 2 or activations.shape[1] != m or len(activations) == 0:
+        raise InputError(f"activations have shape {tuple(activations.shape)}: (N, {m}) was expected, N at least 1")
