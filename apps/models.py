@@ -11,23 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 
-from apps import datasets
 from apps.config import Data, Foreign
 from apps.generators import hvae
 from apps.generators.hyperspherical_vae import HypersphericalVAE
 from apps.image_set import ImageSet
 from apps.run import Run
-from apps.sweep import sweep
 from priors import zoo
-from priors.classifier_prior import ClassifierPrior
-from priors.concentration import STRATEGIES
 from priors.errors import InputError, unknown
 from priors.storage import load_weights, read_json, read_tensors
-
-DEFAULT_CONCENTRATION = 20.0
-"""Of each class where nothing else is said: what Seo, Lee and Kwak (2021) trained HVAE-L with."""
 
 
 def is_run(model: str) -> bool:
@@ -195,76 +187,3 @@ def _named(error: Exception) -> str:
     """An error by its kind and its first line."""
     text = str(error).partition("\n")[0]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def classifier_prior(
-    model: str,
-    concentration: Sequence[str | float],
-    foreign: Foreign | None = None,
-    *,
-    data: str | None = None,
-    image_size: int | None = None,
-    root: Path | None = None,
-    accelerator: Accelerator | None = None,
-) -> ClassifierPrior:
-    """The prior of a MODEL's final layer, or one saved by `penult prior --out` (a .safetensors file).
-
-    Args:
-        model: the classifier, or the file.
-        concentration: one number, one a class, or the name of a strategy that measures activations; nothing for a saved
-            prior's own, and for `DEFAULT_CONCENTRATION` of a network.
-        foreign: what a model of one's own does not say itself.
-        data: data set whose training images a strategy runs through the network; None for what the run was trained on.
-        image_size: height and width that the pictures of an image folder are brought to; None as for the run.
-        root: folder of the data sets.
-        accelerator: of this process, for the strategies.
-
-    Raises:
-        InputError: no such model, a concentration that cannot be, or a strategy without data.
-    """
-    values = _concentrations(concentration)
-    if model.endswith(".safetensors") and is_run(model):
-        if isinstance(values, str):
-            raise InputError(
-                f"--concentration {values} with the prior in {model}: it has no network to measure; give numbers"
-            )
-        prior = ClassifierPrior.load(model)
-        return prior if values is None else prior.with_concentration(values)
-    network = classifier(model, foreign)
-    values = DEFAULT_CONCENTRATION if values is None else values
-    if not isinstance(values, str):
-        return ClassifierPrior.from_classifier(network, values)
-    if data is None and not is_run(model):
-        raise InputError(f"--concentration {values} measures activations of {model}: give --data")
-    if values not in STRATEGIES:
-        raise unknown("concentration strategy", values, STRATEGIES, "or give a number, or one a class")
-    trained = trained_on(Run(model)) if is_run(model) else Data("")
-    name = data or trained.data
-    size = trained.size_for(name) if image_size is None else image_size
-    images = datasets.load(name, "train", root=root, image_size=size)
-    device = accelerator.device if accelerator else torch.device("cpu")
-    network = network.to(device)
-    swept = sweep(
-        images,
-        lambda batch: {"activations": network.penultimate(batch.images), "labels": batch.labels},
-        accelerator=accelerator,
-        description="activations",
-    )
-    return ClassifierPrior.from_classifier(network.cpu(), values, **swept)
-
-
-def _concentrations(given: Sequence[str | float]) -> float | list[float] | str | None:
-    """A number, numbers or a strategy's name from the command line's words; None for no words."""
-    numbers = []
-    for word in given:
-        try:
-            numbers.append(float(word))
-        except ValueError:
-            if len(given) > 1:
-                raise InputError(
-                    f"--concentration {' '.join(map(str, given))}: give numbers, or one strategy"
-                ) from None
-            return str(word)
-    if not numbers:
-        return None
-    return numbers[0] if len(numbers) == 1 else numbers

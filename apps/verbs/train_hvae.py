@@ -49,10 +49,11 @@ def main(config: Config, guide: bool = True) -> None:
     import torch
 
     from apps import datasets
+    from apps.classifier_priors import classifier_prior
     from apps.generators.hvae import VARIANTS
     from apps.generators.hvae_training import HVAETraining
     from apps.image_set import split_validation
-    from apps.models import check_classes, classifier_prior, is_run
+    from apps.models import check_classes, is_run
     from apps.run import Run
     from apps.seeds import derive
     from apps.session import start

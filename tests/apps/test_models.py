@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from apps.classifier_priors import classifier_prior
 from apps.config import Foreign
 from apps.image_set import ImageSet
 from apps.models import (
     check_classes,
     classifier,
-    classifier_prior,
     generator_run,
     is_run,
     kind_of,
