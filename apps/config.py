@@ -127,6 +127,8 @@ class Where(Place):
     """Steps between checkpoints, beside those that validations write."""
     log_every: int = 50
     """Steps between entries of metrics.jsonl."""
+    snapshots: tuple[int, ...] = ()
+    """Updates after which the model is kept as well, as a run of its own in snapshots/step-N; 0: before training."""
     tracker: tuple[Literal["tensorboard", "wandb"], ...] = ()
     """Trackers to log to as well, where installed."""
 
@@ -136,6 +138,9 @@ class Where(Place):
         for flag, value in (("--checkpoint-every", self.checkpoint_every), ("--log-every", self.log_every)):
             if value is not None and value < 1:
                 raise InputError(f"{flag} {value}: expected 1 or more")
+        for step in self.snapshots:
+            if step < 0:
+                raise InputError(f"--snapshots {step}: expected numbers of updates, 0 or more")
         if self.name is not None and (not self.name or self.name != Path(self.name).name or self.name[0] == "."):
             raise InputError(
                 f"--name {self.name!r}: expected the name of a folder in {self.runs}, without slashes or a leading dot"

@@ -26,6 +26,7 @@ from apps.session import agreed, on_main, tracking
 from apps.states import Progress, Training
 from apps.sweep import sweep
 from apps.task import Task
+from priors.errors import InputError
 from priors.storage import load_weights, write_tensors
 
 
@@ -75,8 +76,9 @@ class _Fit:
             channels_last=task.channels_last,
         )
         self.batches.order.share(config.accumulate)  # refuse a batch that does not divide before anything is done
-        per_epoch = len(images) / config.batch_size
-        self.steps = max(1, round(config.epochs * per_epoch))
+        self.per_epoch = per_epoch = len(images) / config.batch_size
+        self.steps = steps_of(config, images)
+        self.snapshots = snapshots_of(where, config, images)
         self.ends = _phase_ends(task, self.steps)
         self.warmup_steps = round(config.warmup * per_epoch)
         self.validation_interval = max(1.0, config.validate_every * per_epoch)
@@ -116,6 +118,9 @@ class _Fit:
             if saved:
                 agreed(accelerator, lambda: states.load_rest(self.training, saved[-1], self.optimizer, accelerator))
             on_main(accelerator, lambda: self.run.rewind_metrics(self.progress.step))
+            on_main(accelerator, lambda: self.run.rewind_snapshots(self.progress.step if saved else -1))
+            if not saved and 0 in self.snapshots:
+                self.snapshot()
             with self.stop.listening(), tracking(accelerator, self.where, self.run.folder):
                 self.steps_left()
             return self.finish()
@@ -169,6 +174,10 @@ class _Fit:
                 validating = last or step // self.validation_interval > (step - 1) // self.validation_interval
                 saving = self.where.checkpoint_every is not None and step % self.where.checkpoint_every == 0
                 logging = step % self.where.log_every == 0
+                if step in self.snapshots:  # before a state of this step: what resumes from it has its snapshots
+                    paused = time.perf_counter()
+                    self.snapshot()
+                    since += time.perf_counter() - paused
                 if not (validating or saving or logging or self.stop.noticed_at_once):
                     continue
                 means = self.read(meter)
@@ -186,7 +195,7 @@ class _Fit:
                     states.save(self.training, self.run, self.accelerator)
                 if stop and not (last or progress.stopped):
                     raise Interrupted(f"stopped at step {step} of {self.steps}")
-                since = time.perf_counter()  # neither validations nor checkpoints are part of the rate
+                since = time.perf_counter()  # neither validations, checkpoints nor snapshots are part of the rate
 
     def one_step(self, meter: Meter) -> None:
         task, accelerator, progress, parts = self.task, self.accelerator, self.progress, self.config.accumulate
@@ -242,6 +251,16 @@ class _Fit:
                 self.diverged(f"the weights of {name!r} were not finite after step {self.progress.step}")
             if name in self.training.averages:
                 self.training.averages[name].follow_buffers()
+
+    def snapshot(self) -> None:
+        """Keep the model as it is now: what a user would get if training ended here, averaged where averages are."""
+        self.settle()
+        step, kept = self.progress.step, self.training.kept()
+        result = {"steps": step, "epochs": round(step / self.per_epoch, 3)}
+        on_main(
+            self.accelerator,
+            lambda: self.run.save_snapshot(step, lambda folder: self.task.save(folder, kept), result),
+        )
 
     def diverged(self, what: str) -> None:
         found = self.run.states()
@@ -305,6 +324,26 @@ class _Fit:
         on_main(self.accelerator, write)
         self.raw["model"].eval()
         return self.progress
+
+
+def steps_of(config: Optimisation, images: ImageSet) -> int:
+    """Updates that a training has, unless its patience ends it sooner."""
+    return max(1, round(config.epochs * len(images) / config.batch_size))
+
+
+def snapshots_of(where: Where, config: Optimisation, images: ImageSet) -> tuple[int, ...]:
+    """The updates that --snapshots names, in order and each once.
+
+    Raises:
+        InputError: the training ends before one of them.
+    """
+    steps, wanted = steps_of(config, images), tuple(sorted(set(where.snapshots)))
+    if wanted and wanted[-1] > steps:
+        raise InputError(
+            f"--snapshots {wanted[-1]}: the training ends after {steps:,} updates ({config.epochs:g} epochs of "
+            f"{len(images):,} images, {config.batch_size} at a time); give numbers from 0 to {steps}"
+        )
+    return wanted
 
 
 def _phase_ends(task: Task, steps: int) -> list[int]:

@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ from priors.storage import read_json, write_bytes, write_json
 class Run:
     """The folder of one run, opened for training by one program at a time.
 
-    Layout: `config.json`, `metrics.jsonl`, `state/step-N/` (complete by construction: written under another name, then
-    renamed), the weights, and `result.json`, which is there only when the run is finished.
+    Layout: `config.json`, `metrics.jsonl`, `state/step-N/` and `snapshots/step-N/` (complete by construction: written
+    under another name, then renamed), the weights, and `result.json`, which is there only when the run is finished.
     """
 
     def __init__(self, folder: str | Path):
@@ -99,7 +100,7 @@ class Run:
 
     def _tidy(self) -> None:
         """Remove what a kill left half written."""
-        for leftover in (self.folder / "state").glob(".step-*"):
+        for leftover in (*(self.folder / "state").glob(".step-*"), *(self.folder / "snapshots").glob(".step-*")):
             shutil.rmtree(leftover, ignore_errors=True)
         for leftover in self.folder.glob(".*.partial"):
             leftover.unlink(missing_ok=True)
@@ -130,8 +131,7 @@ class Run:
 
     def states(self) -> list[Path]:
         """The complete states, oldest first."""
-        found = [path for path in (self.folder / "state").glob("step-*") if path.name[5:].isdigit()]
-        return sorted(found, key=lambda path: int(path.name[5:]))
+        return _by_step(self.folder / "state")
 
     def state(self, step: int) -> Path:
         """Where the complete state of `step` belongs."""
@@ -175,6 +175,47 @@ class Run:
                     os.replace(older, gone)
                     self.drop_state(gone)
 
+    # Snapshots: the model as it was on the way.
+
+    def snapshots(self) -> list[Path]:
+        """The complete snapshots, oldest first; each is a finished run's folder by itself, called `step-N`."""
+        return _by_step(self.folder / "snapshots")
+
+    def save_snapshot(self, step: int, write: Callable[[Path], None], result: dict[str, Any]) -> None:
+        """Keep a model as a finished run of its own, which appears when it is complete.
+
+        Args:
+            step: updates done.
+            write: puts the model into the folder it is given.
+            result: what that run came to.
+
+        Raises:
+            OSError: it could not be written; nothing of it is left.
+        """
+        place = self.folder / "snapshots" / f"step-{step}"
+        beside = _hidden(place)
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        try:
+            write(beside)
+            write_json(beside / "config.json", self.config())
+            write_json(beside / "result.json", result)
+            _flush(beside)
+            os.replace(beside, place)
+            _flush(place.parent)
+        except OSError:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
+
+    def rewind_snapshots(self, step: int) -> None:
+        """Drop the snapshots after `step`, since those steps are about to be done again."""
+        for place in self.snapshots():
+            if int(place.name[5:]) > step:  # hidden first: what is visible is complete
+                gone = _hidden(place)
+                shutil.rmtree(gone, ignore_errors=True)
+                os.replace(place, gone)
+                shutil.rmtree(gone, ignore_errors=True)
+
     # Metrics.
 
     def log(self, entry: dict[str, Any]) -> None:
@@ -214,6 +255,12 @@ class Run:
         write_json(self.folder / "result.json", result)
         _flush(self.folder)
         shutil.rmtree(self.folder / "state", ignore_errors=True)
+
+
+def _by_step(folder: Path) -> list[Path]:
+    """The folders called `step-N` in a folder, by N."""
+    found = [path for path in folder.glob("step-*") if path.name[5:].isdigit()]
+    return sorted(found, key=lambda path: int(path.name[5:]))
 
 
 def _hidden(path: Path) -> Path:

@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from apps.config import Optimisation, Where
 from apps.console import say
 from apps.image_set import ImageSet
-from apps.loop import fit
+from apps.loop import fit, snapshots_of
 from apps.run import Run
 from apps.session import on_main
 from apps.task import Task
@@ -76,7 +76,8 @@ def train(
         augmentation: of the images.
 
     Raises:
-        InputError: the batch does not divide, or the run's folder holds something else.
+        InputError: the batch does not divide, the training ends before a snapshot, or the run's folder holds something
+            else.
     """
     parts = accelerator.num_processes * optimisation.accumulate
     if optimisation.batch_size % parts:
@@ -84,6 +85,9 @@ def train(
             f"--batch-size {optimisation.batch_size} over {accelerator.num_processes} processes and --accumulate "
             f"{optimisation.accumulate}: expected a multiple of {parts}"
         )
+    snapshots = snapshots_of(where, optimisation, images)
+    if snapshots:  # part of what a run is: it has all of them or was never asked for any
+        identity = identity | {"snapshots": list(snapshots)}
     after = f". Next: {following}" if following else ""
     on_main(accelerator, lambda: run.open(verb, identity, environment(accelerator)))
     try:

@@ -22,9 +22,10 @@ CASES = {
         *["train", "classifier", "--validation", "100", "--batch-size", "100", "--accumulate", "2", "--ema", ".9"],
         *["--epochs", "1", "--warmup", ".2", "--validate-every", ".3", "--checkpoint-every", "3", "--log-every", "2"],
     ],
-    "sgd, residual network, augmentation": [
+    "sgd, residual network, augmentation, snapshots": [
         *["train", "classifier", "--arch", "wrn-16-1", "--batch-size", "50", "--epochs", ".25", "--optimizer", "sgd"],
         *["--augment", "crop+flip", "--checkpoint-every", "2", "--weight-decay", "5e-4", "--clip", "5"],
+        *["--snapshots", "0", "3", "4", "7"],
     ],
     "stochastic generator": [
         *["train", "hvae", "--variant", "hvae", "--batch-size", "100", "--epochs", ".7", "--hidden", "32", "16"],
@@ -90,7 +91,7 @@ def left_behind(run):
         "metrics": [{key: value for key, value in entry.items() if key != "images/s"} for entry in entries],
         "result": result,
         "files": sorted(path.name for path in run.iterdir()),
-        **{path.name: path.read_bytes() for path in run.glob("*.safetensors")},
+        **{str(path.relative_to(run)): path.read_bytes() for path in run.rglob("*.safetensors")},
     }
 
 
