@@ -68,6 +68,57 @@ def require_event(value: Tensor, m: int, validate: bool) -> None:
         require_unit(value, "value")
 
 
+def slerp(
+    start: Float[Tensor, "*batch m"], end: Float[Tensor, "*batch_2 m_2"], fractions: Float[Tensor, " steps"]
+) -> Float[Tensor, "*batch steps m"]:
+    """Points on the great circle from `start` to `end`, the shorter way, at fractions of the angle between them.
+
+    With t the unit tangent at `start` towards `end` and omega the angle: cos(f omega) start + sin(f omega) t, which
+    keeps its digits where the two nearly meet, and where sin(omega), the usual divisor, vanishes. Equal ends give one
+    point throughout. Antipodal ends have no shorter way: theirs goes by the coordinate axis that `start` is farthest
+    from (of several, the first).
+
+    Args:
+        start: unit vectors.
+        end: likewise, as many and of the same type.
+        fractions: 0 is `start` and 1 is `end`, each returned as it was given.
+
+    Raises:
+        InputError: shapes or types that differ, or (on the CPU) vectors that are not of norm one.
+
+    Example:
+        >>> slerp(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), torch.linspace(0, 1, 3))
+        tensor([[1.0000, 0.0000],
+                [0.7071, 0.7071],
+                [0.0000, 1.0000]])
+    """
+    if start.shape != end.shape or start.dtype != end.dtype:
+        raise InputError(
+            f"a great circle from {start.dtype} {show(start.shape)} to {end.dtype} {show(end.shape)}: "
+            "give as many starts as ends, of one type"
+        )
+    for what, vectors in (("start", start), ("end", end)):
+        require_event(vectors, start.shape[-1], False)
+        if validates(None, vectors):
+            require_unit(vectors, what)
+    angle = 2 * torch.atan2((end - start).norm(dim=-1), (end + start).norm(dim=-1))[..., None, None]
+    axis = torch.nn.functional.one_hot(start.abs().argmin(-1), start.shape[-1]).to(start)
+    towards = _across(start, end)
+    # Rounding leaves of equal or antipodal ends a tangent that is noise, no longer than a few units in the last place.
+    some = towards.norm(dim=-1, keepdim=True) > 8 * torch.finfo(start.dtype).eps
+    tangent = torch.nn.functional.normalize(torch.where(some, towards, _across(start, axis)), dim=-1)
+    tangent = torch.nn.functional.normalize(_across(start, tangent), dim=-1).unsqueeze(-2)
+    f = fractions.to(start)[:, None]
+    points = torch.cos(f * angle) * start.unsqueeze(-2) + torch.sin(f * angle) * tangent
+    points = torch.where(f == 1, end.unsqueeze(-2), torch.nn.functional.normalize(points, dim=-1))
+    return torch.where(f == 0, start.unsqueeze(-2), points)
+
+
+def _across(start: Tensor, vectors: Tensor) -> Tensor:
+    """What of `vectors` is at a right angle to `start`."""
+    return vectors - (vectors * start).sum(-1, keepdim=True) * start
+
+
 class HypersphericalUniform(Distribution):
     """Uniform distribution on the unit sphere in `dim` dimensions.
 

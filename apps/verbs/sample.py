@@ -1,6 +1,7 @@
 """Draw images from a trained generator: a grid, a folder of pictures, or one .npz; the run's folder is all it needs.
 
-Each picture depends on the seed, its class and its number alone, not on how many are drawn with it.
+Each picture depends on the seed, its class and its number alone, not on how many are drawn with it. With --interpolate
+it draws the way from one class to another: HVAE-L along great circles, HVAE-C by its class code at a fixed z.
 """
 
 from dataclasses import dataclass
@@ -8,6 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 import tyro
+
+_COUNT = 8
+"""Images a class where --n does not say."""
 
 
 @dataclass(frozen=True)
@@ -18,12 +22,19 @@ class Config:
     """Folder of a finished generator run."""
     labels: str | None = None
     """Classes to draw, such as 0-9 or 0,3,7 or cat,dog; unset: all. Not for an unconditional model."""
-    n: int = 8
-    """Images a class; of an unconditional model, images in all."""
+    n: int | None = None
+    """Images a class; of an unconditional model, images in all; rows of each interpolation that draws; unset: 8."""
     seed: int = 0
     """Seed of the draws."""
+    interpolate: tuple[str, ...] = ()
+    """Classes to pass through, such as 1,2 or 1,2,7; several rows by spaces between: 1,2 4,9."""
+    between: Literal["centres", "draws"] | None = None
+    """Ends of an interpolation: class centres (unset, for HVAE-L), or images drawn as without it; draws alone: HVAE."""
+    steps: int | None = None
+    """Images from one end of an interpolation to the other, with both; unset: 12."""
     out: Path = Path("samples.png")
-    """A picture (grid), a folder (one PNG an image, by class), or an .npz (images, labels, classes)."""
+    """A picture (grid), a folder (one PNG an image, by class), or an .npz (images, labels, classes); interpolations are
+    drawn as a picture."""
     concentration: float | None = None
     """Concentration of the class prior instead of the trained one: larger is more typical and less varied."""
     overwrite: bool = False
@@ -41,7 +52,7 @@ def main(config: Config) -> None:
     from apps.sampling import parse_labels, write
     from priors.errors import InputError
 
-    if config.n < 1:
+    if config.n is not None and config.n < 1:
         raise InputError(f"--n {config.n}: expected 1 or more")
     kappa = config.concentration
     if kappa is not None and not 0 <= kappa < float("inf"):
@@ -49,6 +60,9 @@ def main(config: Config) -> None:
     torch.set_num_threads(1)  # blocks of small networks: a second thread costs more than it brings
     device = "cuda" if config.device == "auto" and torch.cuda.is_available() else "cpu"
     model = generator_run(config.run).to(device)
+    if config.interpolate or config.between or config.steps is not None:
+        say(f"{_interpolate(config, model):,} images in {config.out}")
+        return
     if model.conditional:
         labels = parse_labels(config.labels, model.class_names)
     elif config.labels is not None:
@@ -57,5 +71,28 @@ def main(config: Config) -> None:
         )
     else:
         labels = None
-    count = write(model, labels, config.n, config.seed, config.out, kappa, config.overwrite)
+    count = write(model, labels, config.n or _COUNT, config.seed, config.out, kappa, config.overwrite)
     say(f"{count:,} {'image' if count == 1 else 'images'} in {config.out}")
+
+
+def _interpolate(config: Config, model) -> int:
+    """Draw the ways between classes; returns the number of images."""
+    from apps.interpolation import write
+    from priors.errors import InputError
+
+    if config.labels is not None:
+        raise InputError(
+            f"--labels {config.labels} with an interpolation: --interpolate names its classes; leave one out"
+        )
+    return write(
+        model,
+        config.run,
+        config.interpolate,
+        config.between,
+        config.n,
+        config.steps,
+        config.seed,
+        config.out,
+        config.concentration,
+        config.overwrite,
+    )
