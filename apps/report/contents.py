@@ -1,0 +1,288 @@
+"""What a run's folder holds for its page: read as it is, with samples drawn from its weights."""
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from apps import interpolation
+from apps.evaluations import read_evaluations
+from apps.figures import mosaic
+from apps.generators.hvae import HVAEL
+from apps.generators.hyperspherical_vae import HypersphericalVAE
+from apps.models import classifier, generator_run, kind_of, open_run
+from apps.report.curves import Panel, panels
+from apps.report.published import Published, published
+from apps.run import Run
+from apps.sampling import draw_all
+from priors.classifier_prior import ClassifierPrior, ClassSummary
+from priors.errors import InputError
+from priors.storage import read_json
+
+ANALYSES = {
+    "normalised.json": "Accuracy with activations and weights normalised",
+    "anomaly.json": "Out-of-distribution scores and calibration",
+}
+"""Results of `penult analyse`, and what they are called."""
+_CAPTIONS = {
+    "circle": "Normalised activations on the circle (dots) and each class's von Mises-Fisher density (curves)",
+    "reconstructions": "Test images, and what the model makes of them",
+    "anomaly": "Scores of the classifier's own test images and of others",
+    "reliability": "How often the predicted class is the right one, by the probability it was given",
+    "samples": "Samples",
+}
+_ELSEWHERE = ("curves",)
+"""Pictures that the page draws itself."""
+_MOST_CLASSES = 20
+_MOST_BETWEEN = 5
+_STEPS = 10
+_CENTRES = "z moves along the great circle between the directions of the two classes"
+_DRAWS = "z moves along the great circle between two draws"
+_CODES = "The class code moves in a straight line, at a fixed z"
+_SAMPLE_WIDTH = 84
+"""Pixels that a sample is magnified to at least, by a whole number."""
+_GAP = 4
+"""Pixels between samples."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG.
+
+    Attributes:
+        name: of its file or row.
+        caption: what it shows.
+        png: its bytes.
+        width: in pixels.
+        height: in pixels.
+    """
+
+    name: str
+    caption: str
+    png: bytes
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Images drawn from a generator.
+
+    Attributes:
+        rows: one a class, or a single one of an unconditional model.
+        count: images a class; of an unconditional model, in all.
+        classes: how many the model has; more than rows, where those would be too many.
+        seed: of the draws.
+        interpolations: from one class to the next, or from draw to draw of an unconditional model.
+        way: what they move along.
+    """
+
+    rows: tuple[Picture, ...]
+    count: int
+    classes: int | None
+    seed: int
+    interpolations: tuple[Picture, ...]
+    way: str
+
+
+@dataclass(frozen=True)
+class Contents:
+    """All that a run's page shows.
+
+    Attributes:
+        folder: the run's.
+        title: what the run is, in a line.
+        verb: that made it.
+        command: words it was made by, after `penult`.
+        config: what decides its numbers.
+        environment: where it was trained.
+        result: of its training.
+        evaluations: protocols with their scores.
+        published: what a paper says of such a run.
+        protocol: the convention of its latents, for the numbers.
+        panels: curves of its training.
+        samples: of a generator.
+        classes: the class prior's table.
+        class_note: what the table is of, or why there is none.
+        stored_prior: whether the prior is the generator's own, with its concentrations.
+        analyses: by title, JSON as it was found.
+        pictures: the other pictures of its folder.
+    """
+
+    folder: Path
+    title: str
+    verb: str
+    command: tuple[str, ...]
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    result: dict[str, Any]
+    evaluations: tuple[dict[str, Any], ...]
+    published: Published | None
+    protocol: str
+    panels: tuple[Panel, ...]
+    samples: Samples | None
+    classes: tuple[ClassSummary, ...]
+    class_note: str
+    stored_prior: bool
+    analyses: dict[str, Any]
+    pictures: tuple[Picture, ...]
+
+
+def contents(folder: Path, n: int = 8, seed: int = 0) -> Contents:
+    """Read a finished run.
+
+    Args:
+        folder: the run's.
+        n: samples a class to draw of a generator; of an unconditional one 10 n in all.
+        seed: of those.
+
+    Raises:
+        InputError: no run, not finished, or a file of it that is damaged.
+    """
+    run = open_run(folder)
+    stored, result = run.config(), run.result()
+    config = stored["config"]
+    model = generator_run(folder) if kind_of(run) == "hvae" else None
+    if model is None:
+        title, protocol, samples = _classifier_title(run, config), "", None
+        classes, note = _directions(run)
+    else:
+        sphere = f"sphere S{_raised(model.dim - 1)} in R{_raised(model.dim)}"
+        title = f"{model.title} on {config.get('data')}, latent {sphere}"
+        protocol = f"{sphere}, encoder {'q(z|x, i)' if model.encoder_label else 'q(z|x)'}"
+        samples = _samples(model, n, seed) if n else None
+        prior = getattr(model, "prior", None)
+        classes = () if prior is None else prior.class_table()
+        note = "" if prior is None else _provenance(prior)
+    return Contents(
+        folder=folder,
+        title=title,
+        verb=str(stored["verb"]),
+        command=tuple(map(str, stored.get("command") or ())),
+        config=config,
+        environment=stored.get("environment") if isinstance(stored.get("environment"), dict) else {},
+        result=result,
+        evaluations=tuple(read_evaluations(folder)),
+        published=published(folder.resolve().name, config, model.dim if model else None),
+        protocol=protocol,
+        panels=panels(run.metrics()),
+        samples=samples,
+        classes=classes,
+        class_note=note,
+        stored_prior=model is not None,
+        analyses={
+            title: read_json(folder / name, "result of an analysis")
+            for name, title in ANALYSES.items()
+            if (folder / name).exists()
+        },
+        pictures=_pictures(folder),
+    )
+
+
+def _raised(number: int) -> str:
+    return str(number).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def _classifier_title(run: Run, config: dict[str, Any]) -> str:
+    width = f" with {config['penultimate']} penultimate units" if config.get("penultimate") else ""
+    return f"classifier {config.get('arch', '')}{width} on {config.get('data')}"
+
+
+def _directions(run: Run) -> tuple[tuple[ClassSummary, ...], str]:
+    """The class table of a classifier, and what it is of; a network that cannot be built here has none."""
+    if read_json(run.folder / "model.json", "model description").get("wrapped") is not None:
+        return (), "Your own network's classes: see penult prior with import:..., weights=model.safetensors."
+    network = classifier(str(run.folder))
+    try:
+        prior = ClassifierPrior.from_classifier(network, 1.0)  # no matter which: only directions are shown
+    except InputError as error:  # a single penultimate unit has no directions
+        return (), f"No prior in the final layer: {error}."
+    return prior.class_table(), (
+        f"|w|: norm of the final layer's weight; nearest: the class whose direction in R{_raised(prior.dim)} "
+        "is closest, with the cosine between the two."
+    )
+
+
+def _provenance(prior: ClassifierPrior) -> str:
+    source = prior.provenance
+    return (
+        "The prior of z, stored with the run: von Mises-Fisher distributions on the unit sphere of "
+        f"R{_raised(prior.dim)}, from the final layer of {source.network}, trained on {source.dataset}; concentration "
+        f"{source.concentration}. |w|: norm of the layer's weight; cosine: to the direction of the nearest class."
+    )
+
+
+def _samples(model: HypersphericalVAE, n: int, seed: int) -> Samples:
+    """Mean images, `n` a class of the first classes, or 10 n of an unconditional model, and what lies between some."""
+    between = _interpolations(model, seed)
+    if not model.conditional:
+        images = draw_all(model, None, 10 * n, seed)
+        return Samples((_strip(images, "samples", f"{10 * n} samples"),), 10 * n, None, seed, between, _DRAWS)
+    labels = range(min(len(model.class_names), _MOST_CLASSES))
+    drawn = draw_all(model, labels, n, seed)
+    names = [model.class_names[label] for label in labels]
+    rows = tuple(
+        _strip(images[None], name, f"{n} samples of class {name}") for name, images in zip(names, drawn, strict=True)
+    )
+    return Samples(rows, n, len(model.class_names), seed, between, _CENTRES if isinstance(model, HVAEL) else _CODES)
+
+
+def _interpolations(model: HypersphericalVAE, seed: int) -> tuple[Picture, ...]:
+    """Figure 4 or 5 of Seo, Lee and Kwak (2021): from each of the first classes to the next."""
+    labels = range(min(len(model.class_names) - 1, _MOST_BETWEEN)) if model.conditional else ()
+    chains = [(label, label + 1) for label in labels]
+    rows = 1 if chains else _MOST_BETWEEN
+    ends = "centres" if isinstance(model, HVAEL) else None
+    images, names = interpolation.draw(model, chains, ends, rows, _STEPS, seed)
+    if not chains:
+        names = [f"{2 * row + 1}{interpolation.ARROW}{2 * row + 2}" for row in range(rows)]
+    return tuple(_strip(row[None], name, f"{_STEPS} images, {name}") for row, name in zip(images, names, strict=True))
+
+
+def _strip(images: Tensor, name: str, caption: str) -> Picture:
+    """Rows and columns of images (rows, columns, C, H, W), magnified by a whole number, as a PNG with clear gaps."""
+    scale = max(1, -(-_SAMPLE_WIDTH // images.shape[-1]))
+    large = images.repeat_interleave(scale, -1).repeat_interleave(scale, -2)
+    sheet = mosaic(large, gap=_GAP)
+    gaps = mosaic(torch.zeros_like(large[:, :, :1]), gap=_GAP)  # white where there is no image
+    drawn = Image.fromarray(sheet.squeeze(-1) if sheet.shape[-1] == 1 else sheet)
+    drawn.putalpha(Image.fromarray(255 - gaps.squeeze(-1)))
+    buffer = io.BytesIO()
+    drawn.save(buffer, "PNG")
+    return Picture(name, caption, buffer.getvalue(), *drawn.size)
+
+
+def _pictures(folder: Path) -> tuple[Picture, ...]:
+    """The PNGs of a folder, those that are known first."""
+    files = [file for file in sorted(folder.glob("*.png")) if file.is_file() and file.stem not in _ELSEWHERE]
+    known: Sequence[str] = list(_CAPTIONS)
+    files.sort(key=lambda file: (known.index(file.stem) if file.stem in known else len(known), file.name))
+    return tuple(_picture(file) for file in files if not file.name.startswith("."))
+
+
+def _picture(file: Path) -> Picture:
+    png = file.read_bytes()
+    try:
+        with Image.open(io.BytesIO(png), formats=["PNG"]) as opened:
+            opened.load()
+            width, height = opened.size
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"{file} is no readable PNG ({error}): draw it again, or move it away") from None
+    return Picture(file.stem, _CAPTIONS.get(file.stem) or caption(file.stem), png, width, height)
+
+
+def caption(stem: str) -> str:
+    """What a picture shows, from its file's name.
+
+    Example:
+        >>> caption("interpolation-1-2"), caption("anomaly_roc")
+        ('Interpolation 1 2', 'Anomaly roc')
+    """
+    words = re.sub(r"[-_]+", " ", stem).strip() or stem
+    return words[:1].upper() + words[1:]

@@ -1,0 +1,66 @@
+"""One or several runs as one HTML page, side by side where there is room."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from apps.report.article import article
+from apps.report.comparison import comparison
+from apps.report.contents import Contents
+from apps.report.curves import Panel, frame_of
+from apps.report.markup import Html, element
+from apps.report.style import CSS
+
+_GENERATOR = "penult report"
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def is_page(path: Path) -> bool:
+    """Whether a file is a page that was written here, and so may be written anew."""
+    with suppress(OSError):
+        with open(path, "rb") as file:
+            return f'<meta name="generator" content="{_GENERATOR}">'.encode() in file.read(1024)
+    return False
+
+
+def page(runs: Sequence[Contents]) -> str:
+    """The whole page; the same runs give the same text."""
+    names = labels([run.folder for run in runs])
+    several = len(runs) > 1
+    title = f"{len(runs)} runs: {', '.join(names)}" if several else names[0]
+    frames = _frames(runs)
+    level = 2 if several else 1
+    body = [
+        article(run, name, number, level, frames) for number, (run, name) in enumerate(zip(runs, names, strict=True))
+    ]
+    if several:
+        header = element("header", element("h1", title))
+        body = [header, comparison(runs, names), element("div", *body, class_="runs")]
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", name="generator", content=_GENERATOR),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        element("title", title),
+        element("style", Html(CSS)),
+    )
+    whole = element(
+        "html", head, element("body", element("main", *body), class_="several" if several else None), lang="en"
+    )
+    return f"<!DOCTYPE html>\n{whole}\n"
+
+
+def labels(folders: Sequence[Path]) -> list[str]:
+    """What runs are called: their folders' names, or the whole of what was given where two are the same."""
+    names = [folder.resolve().name or str(folder) for folder in folders]
+    return [name if names.count(name) == 1 else str(folder) for name, folder in zip(names, folders, strict=True)]
+
+
+def _frames(runs: Sequence[Contents]) -> dict[str, tuple[float, float]]:
+    """The frame of each quantity's curves, shared by all runs."""
+    same: dict[str, list[Panel]] = {}
+    for run in runs:
+        for panel in run.panels:
+            same.setdefault(panel.name, []).append(panel)
+    return {name: frame_of(panels) for name, panels in same.items()}
