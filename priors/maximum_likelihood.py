@@ -45,7 +45,7 @@ def solve_concentration(
 
     Example:
         >>> solve_concentration(torch.tensor([0.0, 0.9026]), 5)
-        tensor([ 0.0000, 19.9946], dtype=torch.float64)
+        tensor([ 0.0000, 19.9933], dtype=torch.float64)
     """
     if dim < 2:
         raise InputError(f"directions in {dim} dimensions: at least 2 were expected")
