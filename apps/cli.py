@@ -16,6 +16,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "prior": ("apps.verbs.prior", "read the vMF prior off a classifier's final layer"),
     "sample": ("apps.verbs.sample", "draw images from a trained generator"),
     "evaluate": ("apps.verbs.evaluate", "score a run on the test images"),
+    "analyse normalised": ("apps.verbs.analyse_normalised", "accuracy with activations and weights normalised"),
+    "analyse circle": ("apps.verbs.analyse_circle", "draw a classifier of two penultimate units through its training"),
+    "analyse anomaly": ("apps.verbs.analyse_anomaly", "out-of-distribution scores and calibration of a classifier"),
+    "report": ("apps.verbs.report", "write one page on a run, or several side by side"),
     "table": ("apps.verbs.table", "reproduce a table of a paper, ours beside the published"),
     "ls": ("apps.verbs.ls", "list runs, classifiers, datasets, terms or tables"),
 }

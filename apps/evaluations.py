@@ -1,4 +1,4 @@
-"""The evaluations of a run: `evaluation.json`, a list of protocols with their scores."""
+"""The evaluations of a run: `evaluation.json` and its like, lists of protocols with their scores."""
 
 from pathlib import Path
 from typing import Any
@@ -7,13 +7,17 @@ from priors.errors import InputError
 from priors.storage import read_json
 
 
-def read_evaluations(folder: Path) -> list[dict[str, Any]]:
+def read_evaluations(folder: Path, name: str = "evaluation.json") -> list[dict[str, Any]]:
     """What has been evaluated in a run's folder so far; nothing where nothing has.
+
+    Args:
+        folder: the run's.
+        name: of the file.
 
     Raises:
         InputError: the file is damaged or of another program.
     """
-    path = folder / "evaluation.json"
+    path = folder / name
     if not path.exists():
         return []
     found = read_json(path, "list of evaluations")

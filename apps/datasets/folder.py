@@ -9,7 +9,7 @@ from apps.datasets.image_files import ImageFiles, channels_of, opened
 from apps.image_set import ImageSet
 from priors.errors import InputError
 
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 _LOOKED_AT = 10_000
 
 
@@ -32,7 +32,8 @@ def read_folder(folder: Path, split: str, *, image_size: int | None, memory_limi
         found = sorted(_files(folder, f"{split}/{name}"))
         if not found:
             raise InputError(
-                f"class folder {folder / split / name} holds no images ({' '.join(_SUFFIXES)}): fill it or remove it"
+                f"class folder {folder / split / name} holds no images ({' '.join(IMAGE_SUFFIXES)}): fill it or remove "
+                "it"
             )
         paths += found
         labels += [label] * len(found)
@@ -78,7 +79,7 @@ def _files(folder: Path, part: str) -> list[str]:
         Path(parent, name).relative_to(folder).as_posix()
         for parent, _, names in os.walk(folder / part)
         for name in names
-        if name.lower().endswith(_SUFFIXES) and name[0] != "."
+        if name.lower().endswith(IMAGE_SUFFIXES) and name[0] != "."
     ]
 
 
