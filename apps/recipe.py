@@ -24,19 +24,24 @@ class Table:
     seeds: int
     """Repetitions of each cell, seeded 0, 1, ..."""
     metrics: tuple[str, ...]
-    """Names of the scores in a cell's evaluation, as `penult evaluate` prints them."""
+    """Names of the scores in a cell's evaluation, as the verb that evaluates gives them."""
     published: Mapping[tuple[str, str], tuple[float, ...]]
     """By row and column, the published value of each metric."""
     commands: Callable[[str, str, int], tuple[str, ...]]
-    """By row, column and seed: the plain commands, in order; the last one evaluates."""
+    """By row, column and seed: the plain commands, in order; the last one evaluates. In them {runs} is the folder of
+    the runs, {data} the image folder."""
     run: Callable[[str, str, int], str]
-    """By row, column and seed: the name of the run that is evaluated."""
+    """By row, column and seed: the name of the run that is evaluated, or of the folder that the scores are in."""
     axes: tuple[str, str] = ("row", "column")
     """What the rows and the columns are."""
     instead: Mapping[str, str] = field(default_factory=dict)
     """By metric, the score that stands for it in runs that have none of its name."""
     extra: tuple[str, ...] = ()
     """More scores to print beside, which the paper does not have."""
+    folder: str = ""
+    """Name of the image folder that is {data}, in the folder of data sets unless --data says where; empty: none."""
+    layout: str = ""
+    """What that folder holds, and where."""
 
 
 def papers() -> tuple[str, ...]:

@@ -5,6 +5,7 @@ Each cell is a plain command (see --list). What is finished is not done again; w
 
 import shlex
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 
 import tyro
 
@@ -25,6 +26,8 @@ class Config:
     """Only this column."""
     seeds: int | None = None
     """Repetitions of each cell; unset: as the recipe says."""
+    data: str | None = None
+    """Image folder that the table is measured on, where it is of one; unset: as the recipe names it, in --data-root."""
     list: bool = False
     """Print every cell as a plain command, and do nothing."""
     show: bool = False
@@ -47,11 +50,15 @@ def main(config: Config) -> int:
     rows = recipe.rows if config.row is None else (config.row,)
     columns = recipe.columns if config.column is None else (config.column,)
     cells = [(row, column, seed) for seed in range(config.seeds or recipe.seeds) for column in columns for row in rows]
+    if config.data is not None and not recipe.folder:
+        raise InputError(f"--data {config.data}: table {config.number} names its own data sets; leave it out")
     if config.list:
-        for line in dict.fromkeys(line for cell in cells for line in _lines(recipe, cell, config.place)):
+        for line in dict.fromkeys(line for cell in cells for line in _lines(recipe, cell, config)):
             say(f"penult {line}")
         return 0
     if not config.show:
+        if recipe.folder and not Path(_folder(recipe, config)).is_dir():
+            raise InputError(f"no folder {_folder(recipe, config)}: give --data FOLDER, with {recipe.layout}")
         status = _run(cells, recipe, config)
         if status:
             return status
@@ -59,9 +66,18 @@ def main(config: Config) -> int:
     return 0
 
 
-def _lines(recipe, cell, place: Place) -> list[str]:
+def _lines(recipe, cell, config: Config) -> list[str]:
     """The commands of a cell, as one would type them after `penult`."""
-    return [command.format(runs=shlex.quote(str(place.runs))) + _options(place) for command in recipe.commands(*cell)]
+    places = {"runs": str(config.place.runs), "data": _folder(recipe, config)}
+    quoted = {name: shlex.quote(place) for name, place in places.items()}
+    return [command.format_map(quoted) + _options(config.place) for command in recipe.commands(*cell)]
+
+
+def _folder(recipe, config: Config) -> str:
+    """The image folder of a table, or nothing."""
+    from apps.datasets import data_root
+
+    return (config.data or str(data_root(config.place.data_root) / recipe.folder)) if recipe.folder else ""
 
 
 def _options(place: Place) -> str:
@@ -78,7 +94,7 @@ def _run(cells, recipe, config: Config) -> int:
     for index, cell in enumerate(cells):
         if _scores(recipe, cell, config) is not None:
             continue
-        for line in _lines(recipe, cell, config.place):
+        for line in _lines(recipe, cell, config):
             say(f"[{index + 1}/{len(cells)}] penult {line}")
             status = run_command(shlex.split(line))
             if status:
@@ -88,17 +104,25 @@ def _run(cells, recipe, config: Config) -> int:
 
 def _scores(recipe, cell, config: Config) -> dict | None:
     """The scores of a finished cell by the recipe's protocol; None where it is not done."""
-    from apps.evaluations import read_evaluations
     from apps.flags import parse
+    from apps.verbs import analyse_normalised, evaluate
+
+    words = shlex.split(_lines(recipe, cell, config)[-1])
+    if words[0] == "evaluate":
+        return _evaluated(config.place.runs / recipe.run(*cell), parse(evaluate.Config, "evaluate", "", words[1:]))
+    return analyse_normalised.scored(parse(analyse_normalised.Config, "analyse normalised", "", words[2:]))
+
+
+def _evaluated(folder: Path, wanted) -> dict | None:
+    """The scores of a run by the protocol that `penult evaluate` was told."""
+    from apps.evaluations import read_evaluations
     from apps.models import trained_on
     from apps.run import Run
     from apps.verbs import evaluate
 
-    folder = config.place.runs / recipe.run(*cell)
     found = read_evaluations(folder)
     if not found:
         return None
-    wanted = parse(evaluate.Config, "evaluate", "", shlex.split(_lines(recipe, cell, config.place)[-1])[1:])
     wanted = replace(wanted, data=wanted.data or trained_on(Run(folder)).data)
     return next((entry["scores"] for entry in found if evaluate.follows(entry, wanted)), None)
 

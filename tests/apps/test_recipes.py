@@ -5,7 +5,9 @@ import json
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import apps.recipes
 from apps.cli import VERBS
@@ -49,6 +51,8 @@ def test_every_command_of_the_list_parses_and_ends_with_the_evaluation(penult, p
         assert (str(place.runs), place.device, place.threads) == ("some where", "cpu", 2)
         if verb == "evaluate":
             evaluated.append(config.model)
+        elif verb == "analyse normalised":
+            evaluated.append(str(config.out.parent))
         else:
             assert config.where.name
     runs = [
@@ -170,3 +174,146 @@ def test_a_table_stops_at_the_first_command_that_fails(penult, standin, tmp_path
     said = penult("table", "standin", 1)
     assert said.status == 2 and "is no run" in said.err
     assert not (tmp_path / "runs" / "stand-hvae-c-2-0").exists()
+
+
+# Table 1: networks that others trained, on a folder of images.
+
+
+def test_penultimate_table_1_is_the_papers():
+    recipe = tables("penultimate")["1"]
+    assert len(recipe.rows) == 9 and recipe.published["RX-101", "imagenet"] == (79.3, 78.9, -0.6)
+    for row in recipe.rows:
+        original, normalised, drop = recipe.published[row, "imagenet"]
+        # The printed accuracies are rounded to .1, which moves their ratio by up to .15 per cent.
+        assert abs(100 * (normalised / original - 1) - drop) < 0.15 + 0.05
+        (line,) = recipe.commands(row, "imagenet", 0)
+        verb, config = config_of(line.format(runs="runs", data="folder"))
+        assert verb == "analyse normalised" and (config.image_size, config.resize) == (224, 256)
+        assert config.model.endswith(":IMAGENET1K_V1") and config.data == "folder"
+
+
+def test_a_table_of_a_folder_says_where_it_looks(penult, tmp_path):
+    words = ["table", "penultimate", 1]
+    assert f" --data {Path('data') / 'imagenet'} " in penult(*words, "--list").out
+    assert " --data 'my images' " in penult(*words, "--list", "--data", "my images").out
+    assert (
+        f" --data {tmp_path / 'sets' / 'imagenet'} " in penult(*words, "--list", "--data-root", tmp_path / "sets").out
+    )
+    said = penult(*words)
+    assert said.status == 2 and said.err.count("\n") == 1 and "--data FOLDER" in said.err and "test/n0" in said.err
+    assert penult(*words, "--data", tmp_path / "none").status == 2
+    said = penult("table", "penultimate", 4, "--data", tmp_path)
+    assert said.status == 2 and "leave it out" in said.err
+
+
+FOLDER_STANDIN = '''"""A stand-in of a paper whose networks come with their weights."""
+
+from apps.recipe import Table
+
+
+def commands(row, column, seed):
+    return (
+        f"analyse normalised import:given:{row} --data {{data}} --image-size 8 --resize 10 "
+        f"--out {{runs}}/{row}/normalised.json",
+    )
+
+
+TABLES = {
+    "1": Table(
+        title="Table 1: a stand-in",
+        convention="in %",
+        rows=("one", "two"),
+        columns=("squares",),
+        seeds=1,
+        axes=("network", "images"),
+        metrics=("original", "normalised", "drop rate"),
+        published={("one", "squares"): (50.0, 40.0, -20.0), ("two", "squares"): (60.0, 30.0, -50.0)},
+        commands=commands,
+        run=lambda row, column, seed: row,
+        extra=("bias kept",),
+        folder="squares",
+        layout="squares in test/CLASS/*",
+    )
+}
+'''
+
+NETWORKS = """
+import torch
+
+
+def one(seed=1):
+    torch.manual_seed(seed)
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 64, 6), torch.nn.Linear(6, 2))
+
+
+def two():
+    return one(2)
+"""
+
+
+@pytest.fixture
+def squares(tmp_path, monkeypatch, penult):
+    """A folder of wider pictures, two networks, and a recipe that scores one on the other."""
+    stream = np.random.default_rng(0)
+    for label in ("n00000001", "n00000002"):
+        (tmp_path / "data" / "squares" / "test" / label).mkdir(parents=True)
+        for number in range(15):
+            pixels = stream.integers(0, 256, (12, 16, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / "squares" / "test" / label / f"{number}.png")
+    (tmp_path / "given.py").write_text(NETWORKS)
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "folderstandin.py").write_text(FOLDER_STANDIN)
+    monkeypatch.setattr(apps.recipes, "__path__", [*apps.recipes.__path__, str(tmp_path / "recipes")])
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+    yield tmp_path / "data" / "squares"
+    for name in ("apps.recipes.folderstandin", "given"):
+        importlib.sys.modules.pop(name, None)
+
+
+def test_a_table_of_given_networks_is_run_printed_and_resumed(penult, squares, tmp_path):
+    words = ["table", "folderstandin", 1, "--device", "cpu", "--threads", 1]
+    assert "0/1" in penult(*words, "--show").out
+    said = penult(*words, "--row", "one")
+    assert said.status == 0, said.err
+    (entry,) = json.loads((tmp_path / "runs" / "one" / "normalised.json").read_text())
+    assert entry["images"] == 30 and entry["model"] == "import:given:one" and entry["resize"] == 10
+    scores = entry["scores"]
+    row = next(line.split() for line in said.out.splitlines() if line.startswith("one "))
+    both = "both normalised, bias dropped"
+    assert row[1:] == [
+        "squares",
+        "1/1",
+        f"{100 * scores['original']['accuracy']:.2f}",
+        "50.0",
+        f"{100 * scores[both]['accuracy']:.2f}",
+        "40.0",
+        f"{scores[both]['drop rate in %']:.2f}",
+        "-20.0",
+        f"{100 * scores['both normalised, bias kept']['accuracy']:.2f}",
+    ]
+    again = penult(*words)
+    assert again.out.count("penult analyse normalised") == 1, "only the other network is left"
+    assert (tmp_path / "runs" / "two" / "normalised.json").is_file()
+    other = penult(*words, "--data", squares.resolve().relative_to(tmp_path), "--show")
+    assert "1/1" in other.out
+    moved = squares.rename(squares.with_name("moved"))
+    assert "0/1" in penult(*words, "--data", moved, "--show").out, "scores on other images do not count"
+
+
+def test_the_centre_is_cut_out_of_what_was_resized(penult, squares, tmp_path):
+    """As torchvision's Resize(10) and CenterCrop(8) would: what the network then sees decides the scores."""
+    from torchvision.transforms.functional import center_crop, pil_to_tensor, resize
+
+    importlib.sys.path.insert(0, str(tmp_path))
+    network = importlib.import_module("given").one()
+    right = 0
+    for label, name in enumerate(("n00000001", "n00000002")):
+        for path in sorted((squares / "test" / name).iterdir()):
+            with Image.open(path) as image:
+                pixels = pil_to_tensor(center_crop(resize(image, 10), 8)).float() / 255
+            right += int(network(pixels[None]).argmax()) == label
+    words = ["--data", squares, "--image-size", 8, "--resize", 10, "--out", "a.json", "--device", "cpu"]
+    assert penult("analyse", "normalised", "import:given:one", *words).status == 0
+    (entry,) = json.loads(Path("a.json").read_text())
+    assert entry["scores"]["original"]["accuracy"] == pytest.approx(right / 30)
