@@ -279,7 +279,11 @@ class ClassifierPrior(nn.Module):
             InputError: activations of another dimension; on the CPU also zero or non-finite ones, which have no
                 direction (on other devices, where asking would wait for the device, they give NaN).
         """
-        cosine = self._directions(activations) @ self.loc.T
+        return self.direction_log_prob(self._directions(activations))
+
+    def direction_log_prob(self, directions: Float[Tensor, "*batch m"]) -> Float[Tensor, "*batch classes"]:
+        """The same of unit vectors, which are not checked and not normalised again."""
+        cosine = directions @ self.loc.T
         peak = bessel.log_peak_ratio(self.dim, self.concentration) - bessel.log_sphere_area(self.dim)
         return self.concentration * (cosine - 1) + peak
 

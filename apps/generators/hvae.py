@@ -124,7 +124,7 @@ class HVAEL(HypersphericalVAE):
     def _weights(self, x, labels, z, log_q):
         reconstruction = self._log_bernoulli(x, z, labels)
         own = self._of(labels[:, None]).log_prob(z)
-        every = self.prior.log_prob(z)
+        every = self.prior.direction_log_prob(z)
         marginal = torch.logsumexp(every, -1) - math.log(len(self.class_names))
         return reconstruction, reconstruction + own - log_q, reconstruction + marginal - log_q
 

@@ -233,20 +233,24 @@ class HypersphericalVAE(nn.Module, ABC):
         signs = 2 * x - 1
         if z.device.type != "cpu" or torch.is_grad_enabled() or z.shape[1] < _MANY:
             return self._log_bernoulli_by_pixel(signs, z, labels)
-        # Many draws for one image: its signs go into the weights, and the bias into the product. Memory for all that is
-        # taken once, since the system hands out large pieces slowly.
-        weight = torch.cat([self.to_logits.weight, self.to_logits.bias[:, None]], 1)
-        signed, space = torch.empty_like(weight), z.new_empty(_CACHED, len(weight))
-        hidden, before_last = z.new_ones(_CACHED, weight.shape[1]), self.decoder[:-1]
-        found = z.new_empty(*z.shape[:-1], bernoulli.factors(len(weight)))
+        # Many draws for one image: its signs go into the last weights, and biases into the products. Memory for all of
+        # that is taken once, since the system hands out large pieces slowly.
+        layers = [layer for layer in (*self.decoder, self.to_logits) if isinstance(layer, nn.Linear)]
+        weights = [torch.cat([layer.weight, layer.bias[:, None]], 1) for layer in layers]
+        inputs = [z.new_ones(_CACHED, weight.shape[1]) for weight in weights]
+        spaces = [z.new_empty(_CACHED, len(weight)) for weight in weights]
+        signed = torch.empty_like(weights[-1])
+        found = z.new_empty(*z.shape[:-1], bernoulli.factors(len(signed)))
         for sign, draws, label, out in zip(signs, z, labels, found, strict=True):
-            torch.mul(weight, sign[:, None], out=signed)
+            torch.mul(weights[-1], sign[:, None], out=signed)
             for first in range(0, len(draws), _CACHED):
                 some = draws[first : first + _CACHED]
-                before = before_last(self._code(some, label.expand(len(some))))
-                last = hidden[: len(some)]
-                torch.clamp_min(before, 0, out=last[:, :-1])  # the decoder's last ReLU
-                bernoulli.products(last, signed, space[: len(some)], out[first : first + _CACHED])
+                count = len(some)
+                inputs[0][:count, :-1] = self._code(some, label.expand(count))
+                for weight, given, space, after in zip(weights, inputs, spaces, inputs[1:], strict=False):
+                    hidden = torch.mm(given[:count], weight.T, out=space[:count])
+                    torch.clamp_min(hidden, 0, out=after[:count, :-1])
+                bernoulli.products(inputs[-1][:count], signed, spaces[-1][:count], out[first : first + _CACHED])
         likelihoods = found.log().sum(-1)
         vanishing = (found < bernoulli.LEAST).flatten(1).any(1)
         if bool(vanishing.any()):
