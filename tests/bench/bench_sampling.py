@@ -133,6 +133,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--batch", type=int, choices=(65536, 64), help="only this one")
+    parser.add_argument("--dim", type=int, help="only this m")
     parser.add_argument("--no-compile", dest="compile", action="store_false")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -141,7 +143,6 @@ def main() -> None:
         print("power_spherical is not importable: its columns are skipped")
     if SVae is None:
         print("hyperspherical_vae is not importable: its columns are skipped")
-    compiled = torch.compile(rsample) if arguments.compile else None
     for backward in (False, True):
         print(f"\n{'forward and backward' if backward else 'forward'}: our rate over theirs (shared k | k a row)")
         print(
@@ -149,8 +150,12 @@ def main() -> None:
             f" {'compiled: Wood':>15} {'s-vae':>13}"
         )
         for batch, dims in ((65536, (20, 128, 512)), (64, (3, 11, 20, 128, 512))):
-            for m in dims:
+            for m in dims if arguments.batch in (None, batch) else ():
+                if arguments.dim not in (None, m):
+                    continue
                 loc = torch.nn.functional.normalize(torch.randn(batch, m), dim=-1)
+                torch._dynamo.reset()  # a model has one m; others would make it a variable
+                compiled = torch.compile(rsample, dynamic=False) if arguments.compile and batch == 64 else None
                 for concentration in (5.0, 20.0, 80.0, 1000.0):
                     k = torch.tensor([concentration])
                     samplers = {"limit": gaussian_direction if backward else limit, "shared": rsample, "rows": rsample}
@@ -159,7 +164,7 @@ def main() -> None:
                     if batch == 64 or not backward:
                         samplers["wood"] = wood
                         samplers |= {} if SVae is None else {"s-vae": s_vae}
-                    if batch == 64 and compiled:
+                    if compiled:
                         samplers |= {"compiled shared": compiled, "compiled rows": compiled}
                     calls = {
                         name: contest(sampler, loc, k, not name.endswith("rows"), backward)
