@@ -76,7 +76,10 @@ def _table(dim: int, dtype: torch.dtype, device: torch.device) -> Table:
 def by_table(x: Tensor, k: Tensor, quantiles: Table, differentiate: bool) -> Cosine:
     """Any dimension but 2 and 3: w from a standard normal x, through the tabulated quantile map."""
     u, slope = _quantile(x, k, quantiles, differentiate)
-    return Cosine(torch.tanh(u), torch.cosh(u).reciprocal_(), slope)
+    if not _in_rows(u):
+        return Cosine(torch.tanh(u), torch.cosh(u).reciprocal_(), slope)
+    e = u.abs().neg_().exp_()  # PyTorch's cosh and asinh go through a CPU's numbers one by one, these in vectors
+    return Cosine(torch.tanh(u), (2 * e).div_(e.square_().add_(1)), slope)
 
 
 def in_space(energy: Tensor, k: Tensor, differentiate: bool) -> Cosine:
@@ -139,16 +142,27 @@ def _quantile(x: Tensor, k: Tensor, quantiles: Table, differentiate: bool) -> tu
     which is the user's to choose for networks but would spoil samples.
     """
     coefficients = quantiles.coefficients[differentiate]
-    eta = torch.asinh(k * (2 / quantiles.pivot))
+    ratio = k * (2 / quantiles.pivot)
+    eta = _asinh(ratio)
     angle = (eta * -0.5).exp_().asin_()  # rho = exp(-eta), 1 - 2 rho = cos(2 angle)
     if _in_rows(x):
-        return _quantile_in_rows(x, eta, angle, quantiles, coefficients)
+        return _quantile_in_rows(x, ratio, eta, angle, quantiles, coefficients)
     series = ((angle * quantiles.twice).cos_().double() @ coefficients).to(x.dtype)
     basis = ((x * (1 / REACH)).clamp_(-1, 1).acos_() * quantiles.orders).cos_()
     if not differentiate:
         return (series * basis).sum(-1, keepdim=True).add_(eta, alpha=0.5), None
-    both = (series.unflatten(-1, (2, -1)) * basis.unsqueeze(-2)).sum(-1)
-    return both[..., :1].add_(eta, alpha=0.5), both[..., 1:].div_(torch.cosh(eta))
+    u, slope = ((part * basis).sum(-1, keepdim=True) for part in series.chunk(2, -1))
+    return u.add_(eta, alpha=0.5), slope.div_(_cosh_asinh(ratio))
+
+
+def _asinh(t: Tensor) -> Tensor:
+    if not _in_rows(t):
+        return torch.asinh(t)
+    return _cosh_asinh(t).add_(1).reciprocal_().mul_(t).mul_(t).add_(t).log1p_()
+
+
+def _cosh_asinh(t: Tensor) -> Tensor:
+    return torch.hypot(t, t.new_ones(()))
 
 
 def _in_rows(x: Tensor) -> bool:
@@ -156,7 +170,7 @@ def _in_rows(x: Tensor) -> bool:
 
 
 def _quantile_in_rows(
-    x: Tensor, eta: Tensor, angle: Tensor, quantiles: Table, coefficients: Tensor
+    x: Tensor, ratio: Tensor, eta: Tensor, angle: Tensor, quantiles: Table, coefficients: Tensor
 ) -> tuple[Tensor, Tensor | None]:
     """The same for a large batch on a CPU: recurrences over contiguous rows in place of cosines."""
     columns = len(quantiles.orders)
@@ -170,7 +184,7 @@ def _quantile_in_rows(
     found = series[:, 0] * basis[0]
     for j in range(1, columns):
         found.addcmul_(series[:, j], basis[j])
-    return found[0], found[1].div_(torch.cosh(eta)) if len(found) > 1 else None
+    return found[0], found[1].div_(_cosh_asinh(ratio)) if len(found) > 1 else None
 
 
 def _chebyshev(y: Tensor, count: int) -> Tensor:

@@ -120,17 +120,20 @@ def _draw(
 
 def _gaussians(like: Tensor, generator: torch.Generator | None) -> Tensor:
     if torch.compiler.is_compiling() and like.device.type == "cpu" and generator is None:
-        return _opaque_gaussians(like)
+        return torch.ops.penult.gaussians(like)
     return torch.randn(like.shape, dtype=like.dtype, device=like.device, generator=generator)
 
 
-@torch.library.custom_op("penult::gaussians", mutates_args=(), tags=(torch.Tag.nondeterministic_seeded,))
-def _opaque_gaussians(like: Tensor) -> Tensor:
-    """Gaussians that compiled code for a CPU takes as they are: its own generator is three times slower."""
+# Gaussians that compiled code for a CPU takes as they are: its own generator is an order of magnitude slower.
+torch.library.define("penult::gaussians", "(Tensor like) -> Tensor", tags=(torch.Tag.nondeterministic_seeded,))
+
+
+@torch.library.impl("penult::gaussians", "CPU")
+def _(like: Tensor) -> Tensor:
     return torch.randn(like.shape, dtype=like.dtype, device=like.device)
 
 
-@_opaque_gaussians.register_fake
+@torch.library.register_fake("penult::gaussians")
 def _(like: Tensor) -> Tensor:
     return torch.empty(like.shape, dtype=like.dtype, device=like.device)
 
@@ -153,7 +156,18 @@ def _transport(
         law = cosine.in_space(length.square().mul_(0.5), k, differentiate)
     else:
         law = cosine.by_table(x, k, quantiles, differentiate)
-    return g.mul_(law.sine / length.clamp_min_(1e-30)).addcmul_(loc, law.cosine), law.cosine, law.slope
+    w, across = _stored(law.cosine), _stored(law.sine / length.clamp_min_(1e-30))
+    return g.mul_(across).addcmul_(loc, w), w, law.slope
+
+
+def _stored(a: Tensor) -> Tensor:
+    """The same numbers, in memory: a compiled loop over components on a CPU works them out again for every one of them.
+
+    A view by strides is what the compiler cannot look through.
+    """
+    if torch.compiler.is_compiling() and a.device.type == "cpu":
+        return a.as_strided(a.shape, a.stride())
+    return a
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

@@ -2,10 +2,10 @@
 
     python tests/bench/bench_sampling.py [--threads 1] [--rounds 9]
 
-All contestants run in one process, float32, in turns, and medians are compared, of processor time where there is one
-thread: ratios mean something on a busy machine, rates less. Each gets one concentration for the whole batch (expanded),
-and ours also one a row. The limit is drawing m Gaussians and normalising them in place; with a backward pass,
-normalising loc + g / sqrt(k).
+All contestants run in one process, float32, in turns, and a ratio is the median over the rounds of the ratio within
+each, of processor time where there is one thread: ratios mean something on a busy machine, rates less. Each gets one
+concentration for the whole batch (expanded), and ours also one a row. The limit is drawing m Gaussians and normalising
+them in place; with a backward pass, normalising loc + g / sqrt(k).
 
 At a batch of 64 eager PyTorch spends most of its time on getting operations started, so there ours also runs under
 torch.compile; a loop of rejections is not for compiling. --no-compile leaves that out.
@@ -70,8 +70,8 @@ def s_vae(loc: Tensor, k: Tensor) -> Tensor:
     return SVae(loc, k[:, None]).rsample()
 
 
-def medians(contestants: dict, rounds: int) -> dict[str, float]:
-    """Seconds a call: the median over rounds in which the contestants take turns."""
+def measure(contestants: dict, rounds: int) -> dict[str, list[float]]:
+    """Seconds a call, one number a round: the contestants take turns in each."""
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     times = {name: [] for name in contestants}
     for call in contestants.values():
@@ -88,7 +88,7 @@ def medians(contestants: dict, rounds: int) -> dict[str, float]:
                     break
                 repeat *= 4
             times[name].append(spent / repeat)
-    return {name: statistics.median(values) for name, values in times.items()}
+    return times
 
 
 def contest(sampler, loc: Tensor, k: Tensor, expand: bool, backward: bool):
@@ -121,11 +121,14 @@ def gaussian_direction(loc: Tensor, k: Tensor) -> Tensor:
     return torch.nn.functional.normalize(loc + torch.randn(loc.shape) / k[:, None].sqrt(), dim=-1)
 
 
-def ratio(seconds: dict[str, float], theirs: str, ours: str) -> str:
+def ratio(seconds: dict[str, list[float]], theirs: str, ours: str) -> str:
     """How many times our rate is theirs, with one concentration for all and with one a row."""
     if theirs not in seconds or f"{ours}rows" not in seconds:
         return f" {'-':>13}"
-    shared, rows = (seconds[theirs] / seconds[ours + kind] for kind in ("shared", "rows"))
+    shared, rows = (
+        statistics.median(a / b for a, b in zip(seconds[theirs], seconds[ours + kind], strict=True))
+        for kind in ("shared", "rows")
+    )
     return f" {shared:6.2f}|{rows:6.2f}"
 
 
@@ -170,13 +173,14 @@ def main() -> None:
                         name: contest(sampler, loc, k, not name.endswith("rows"), backward)
                         for name, sampler in samplers.items()
                     }
-                    seconds = medians(calls, arguments.rounds if batch * m < 1 << 23 else max(3, arguments.rounds // 2))
+                    seconds = measure(calls, arguments.rounds if batch * m < 1 << 23 else max(3, arguments.rounds // 2))
                     cells = "".join(
                         ratio(seconds, name, ours)
                         for ours, names in (("", ("limit", "power", "wood", "s-vae")), ("compiled ", ("wood", "s-vae")))
                         for name in names
                     )
-                    print(f"{batch:6d} {m:4d} {concentration:5g} {batch / seconds['shared']:9.3g}{cells}", flush=True)
+                    rate = batch / statistics.median(seconds["shared"])
+                    print(f"{batch:6d} {m:4d} {concentration:5g} {rate:9.3g}{cells}", flush=True)
 
 
 if __name__ == "__main__":
