@@ -8,7 +8,7 @@ exact.
 """
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from apps.generators import bernoulli
+from apps.generators.generator import Generator
 from priors import VonMisesFisher
 from priors.bessel import log_sphere_area
 from priors.errors import InputError
@@ -51,7 +52,7 @@ class Evidence:
     """log p(x) = log sum_i p(i) p(x|i), on which all variants are comparable."""
 
 
-class HypersphericalVAE(nn.Module, ABC):
+class HypersphericalVAE(Generator):
     """What the three variants share: encoder, decoder, exact bound and likelihoods.
 
     Args:
@@ -61,10 +62,6 @@ class HypersphericalVAE(nn.Module, ABC):
         hidden: widths of the encoder's layers; the decoder has them in reverse.
         encoder_label: whether the encoder sees the label, q(z|x, i), by concatenation.
     """
-
-    variant: str
-    title: str
-    conditional: bool = True
 
     def __init__(
         self,
@@ -238,21 +235,22 @@ class HypersphericalVAE(nn.Module, ABC):
         layers = [layer for layer in (*self.decoder, self.to_logits) if isinstance(layer, nn.Linear)]
         weights = [torch.cat([layer.weight, layer.bias[:, None]], 1) for layer in layers]
         inputs = [z.new_ones(_CACHED, weight.shape[1]) for weight in weights]
-        spaces = [z.new_empty(_CACHED, len(weight)) for weight in weights]
+        spaces = [z.new_empty(_CACHED * len(weight)) for weight in weights]
         signed = torch.empty_like(weights[-1])
-        found = z.new_empty(*z.shape[:-1], bernoulli.factors(len(signed)))
-        for sign, draws, label, out in zip(signs, z, labels, found, strict=True):
+        found = z.new_empty(len(z), bernoulli.factors(len(signed)), z.shape[1])
+        for sign, draws, label, out in zip(-signs, z, labels, found, strict=True):
             torch.mul(weights[-1], sign[:, None], out=signed)
             for first in range(0, len(draws), _CACHED):
                 some = draws[first : first + _CACHED]
                 count = len(some)
                 inputs[0][:count, :-1] = self._code(some, label.expand(count))
                 for weight, given, space, after in zip(weights, inputs, spaces, inputs[1:], strict=False):
-                    hidden = torch.mm(given[:count], weight.T, out=space[:count])
+                    hidden = torch.mm(given[:count], weight.T, out=space[: count * len(weight)].view(count, -1))
                     torch.clamp_min(hidden, 0, out=after[:count, :-1])
-                bernoulli.products(inputs[-1][:count], signed, spaces[-1][:count], out[first : first + _CACHED])
-        likelihoods = found.log().sum(-1)
-        vanishing = (found < bernoulli.LEAST).flatten(1).any(1)
+                space = spaces[-1][: count * len(signed)].view(-1, count)
+                bernoulli.products(inputs[-1][:count], signed, space, out[:, first : first + count])
+        likelihoods = -found.log().sum(1)
+        vanishing = (found > bernoulli.MOST).flatten(1).any(1)
         if bool(vanishing.any()):
             likelihoods[vanishing] = self._log_bernoulli_by_pixel(signs[vanishing], z[vanishing], labels[vanishing])
         return likelihoods

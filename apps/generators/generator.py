@@ -1,0 +1,45 @@
+"""What every generator offers: sampling, scoring and drawing know no more of one than this."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+
+class Generator(nn.Module, ABC):
+    """A model that draws images, of a class where it is conditional.
+
+    Attributes:
+        variant: what the model is called on the command line.
+        title: what it is called in tables.
+        conditional: whether it draws images of a class.
+        image_shape: (channels, height, width).
+        class_names: of the labels, in order.
+    """
+
+    variant: str
+    title: str
+    conditional: bool = True
+    image_shape: tuple[int, ...]
+    class_names: tuple[str, ...]
+
+    @abstractmethod
+    def description(self) -> dict:
+        """How to build this model again, JSON-able; the weights are apart."""
+
+    @abstractmethod
+    def generate(
+        self,
+        labels: Int[Tensor, " batch"],
+        generator: torch.Generator | None = None,
+        concentration: float | None = None,
+    ) -> Float[Tensor, "batch channels height width"]:
+        """Images in [0, 1], one a label.
+
+        Args:
+            labels: (N,), of the classes to draw; an unconditional model draws as many images.
+            generator: of the draws.
+            concentration: of the class prior instead of its own: larger means more typical images, less variety. Only
+                where the latents come from a class prior.
+        """
