@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
@@ -26,10 +26,14 @@ _MOST_PIXELS = 32_000
 """Longest side of a picture that all programs open."""
 
 
+def to_levels(images: Float[Tensor, "*batch channels height width"]) -> UInt8[Tensor, "*batch channels height width"]:
+    """Images in [0, 1] as uint8, rounded to the nearest level, where they are."""
+    return images.detach().clamp(0, 1).mul(255).round().byte()
+
+
 def to_bytes(images: Float[Tensor, "*batch channels height width"]) -> np.ndarray:
     """Images in [0, 1] as uint8 with the channels last, rounded to the nearest level."""
-    levels = images.detach().clamp(0, 1).mul(255).round().byte().cpu()
-    return levels.movedim(-3, -1).numpy()
+    return to_levels(images).cpu().movedim(-3, -1).numpy()
 
 
 def mosaic(images: Float[Tensor, "rows columns channels height width"], gap: int = 1) -> np.ndarray:

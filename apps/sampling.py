@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from apps.figures import PICTURE_SUFFIXES, grid, to_bytes
-from apps.generators.hyperspherical_vae import HypersphericalVAE
+from apps.generators.generator import Generator
 from apps.outputs import check_file, check_folder
 from apps.seeds import generator
 from priors.errors import InputError, unknown
@@ -57,20 +57,26 @@ def parse_labels(text: str | None, class_names: Sequence[str]) -> list[int]:
 
 
 def draw(
-    model: HypersphericalVAE, label: int | None, count: int, seed: int, concentration: float | None = None
+    model: Generator, label: int | None, count: int, seed: int, concentration: float | None = None
 ) -> Iterator[Tensor]:
     """`count` images of one class (or of an unconditional model), in blocks (at most 64, C, H, W) in [0, 1]."""
+    for number in range(-(-count // BLOCK)):
+        yield draw_block(model, label, number, seed, concentration)[: count - number * BLOCK]
+
+
+def draw_block(
+    model: Generator, label: int | None, number: int, seed: int, concentration: float | None = None
+) -> Tensor:
+    """Images 64 * number ... 64 * number + 63 of one class (or of an unconditional model), (64, C, H, W) in [0, 1]."""
     device = next(model.parameters()).device
-    for block in range(-(-count // BLOCK)):
-        labels = torch.full((BLOCK,), label or 0, device=device)
-        stream = generator(device, seed, "sample", -1 if label is None else label, block)
-        with torch.inference_mode():
-            images = model.generate(labels, stream, concentration)
-        yield images[: min(BLOCK, count - block * BLOCK)]
+    labels = torch.full((BLOCK,), label or 0, device=device)
+    stream = generator(device, seed, "sample", -1 if label is None else label, number)
+    with torch.inference_mode():
+        return model.generate(labels, stream, concentration)
 
 
 def draw_all(
-    model: HypersphericalVAE, labels: Sequence[int] | None, n: int, seed: int, concentration: float | None = None
+    model: Generator, labels: Sequence[int] | None, n: int, seed: int, concentration: float | None = None
 ) -> Tensor:
     """Rows of images (labels, n, C, H, W); of an unconditional model about a square, at least 10 columns wide."""
     if labels is not None:
@@ -81,7 +87,7 @@ def draw_all(
     return torch.cat([images, blank]).unflatten(0, (-1, columns)).clone()
 
 
-def check(model: HypersphericalVAE, labels: Sequence[int] | None, n: int, out: Path, overwrite: bool = False) -> int:
+def check(model: Generator, labels: Sequence[int] | None, n: int, out: Path, overwrite: bool = False) -> int:
     """Make sure that `n` images a label can be written to `out`, and say how many that makes.
 
     Raises:
@@ -99,7 +105,7 @@ def check(model: HypersphericalVAE, labels: Sequence[int] | None, n: int, out: P
 
 
 def write(
-    model: HypersphericalVAE,
+    model: Generator,
     labels: Sequence[int] | None,
     n: int,
     seed: int,

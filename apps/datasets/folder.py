@@ -1,5 +1,6 @@
 """Data sets in folders of image files: `train/CLASS/*` and `test/CLASS/*`."""
 
+import math
 import os
 from pathlib import Path
 
@@ -46,6 +47,28 @@ def read_folder(folder: Path, split: str, *, image_size: int | None, memory_limi
         images=files.read_all() if fits else files,
         labels=torch.tensor(labels, dtype=torch.int64),
         class_names=class_names,
+        source=str(folder),
+    )
+
+
+def read_pictures(folder: Path, *, image_size: int | None, memory_limit: int) -> ImageSet:
+    """Read all pictures in a folder, at any depth and in the order of their paths, without labels.
+
+    Raises:
+        InputError: there are none, sizes differ and no `image_size` is given, or a file is damaged.
+    """
+    paths = sorted(_files(folder, ""))
+    if not paths:
+        raise InputError(f"{folder} holds no images ({' '.join(IMAGE_SUFFIXES)}), at any depth")
+    files = ImageFiles(folder, tuple(paths), _common_shape(folder, paths, image_size), image_size is not None)
+    fits = len(files) * math.prod(files.image_shape) <= memory_limit
+    images = files.read_all() if fits else files
+    return ImageSet(
+        name=folder.resolve().name,
+        split="all",
+        images=images,
+        labels=torch.zeros(len(files), dtype=torch.int64),
+        class_names=("unlabelled",),
         source=str(folder),
     )
 

@@ -39,7 +39,7 @@ def read_npz(path: Path, split: str, class_names: tuple[str, ...] | None = None)
                 raise InputError(
                     f"{path} has no {' and no '.join(missing)}: it needs {_LAYOUT} (found: {', '.join(sorted(held))})"
                 )
-            shapes = {part: _image_shape(archive, path, part) for part in ("train", "test")}
+            shapes = {part: _image_shape(archive, path, f"x_{part}") for part in ("train", "test")}
             labels = {part: _labels(archive, path, part, shapes[part][0]) for part in ("train", "test")}
             if shapes["train"][1:] != shapes["test"][1:]:
                 raise InputError(
@@ -60,6 +60,34 @@ def read_npz(path: Path, split: str, class_names: tuple[str, ...] | None = None)
         class_names=class_names,
         source=str(path),
     )
+
+
+def read_samples(path: Path) -> ImageSet:
+    """Read an `.npz` of images without splits, as `penult sample` writes: x, of the types and shapes of x_train.
+
+    Raises:
+        InputError: there is no such file, no x in it, or one of the wrong type or shape.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            held = sorted(name.removesuffix(".npy") for name in archive.namelist())
+            if "x" not in held:
+                raise InputError(f"{path} has neither x (images) nor {_LAYOUT} (found: {', '.join(held)})")
+            _image_shape(archive, path, "x")
+            images = _channels_first(_array(archive, path, "x"))
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        raise InputError(f"{path} is damaged or no .npz file ({error}): replace it") from None
+    labels = torch.zeros(len(images), dtype=torch.int64)
+    return ImageSet(path.stem, "all", images, labels, ("unlabelled",), str(path))
+
+
+def is_split(path: Path) -> bool:
+    """Whether an `.npz` file has the arrays of a data set, rather than images alone."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.startswith(("x_", "y_")) for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError):
+        return False
 
 
 def _header(archive: zipfile.ZipFile, path: Path, name: str) -> tuple[tuple[int, ...], np.dtype]:
@@ -87,9 +115,8 @@ def _array(archive: zipfile.ZipFile, path: Path, name: str) -> np.ndarray:
             raise InputError(f"{path}: {name} is not a readable array ({error})") from None
 
 
-def _image_shape(archive: zipfile.ZipFile, path: Path, part: str) -> tuple[int, int, int, int]:
+def _image_shape(archive: zipfile.ZipFile, path: Path, name: str) -> tuple[int, int, int, int]:
     """(n, channels, height, width) of an image array, from its header."""
-    name = f"x_{part}"
     shape, dtype = _header(archive, path, name)
     if dtype != np.uint8:
         nan = dtype.kind == "f" and np.isnan(_array(archive, path, name)).any()

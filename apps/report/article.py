@@ -69,6 +69,8 @@ def _scores(run: Contents) -> Html:
         rows = [(name, score(name, value)) for name, value in plain_scores(entry["scores"]).items()]
         nats = "means in nats an image with their standard errors; " if entry.get("samples") else ""
         note = f"{nats}{run.protocol}" if run.protocol else "cross-entropy in nats"
+        if entry.get("protocol"):
+            note = f"means over {entry.get('chunks')} pairs of chunks; KID over subsets of {entry.get('kid_subset')}"
         parts.append(table(f"On the {protocol(run, entry)}", ("quantity", "value"), rows, note))
     kept, last = outcome(run)
     if kept:
@@ -131,9 +133,8 @@ def _samples(run: Contents) -> Html:
     if run.samples is None:
         return Html("")
     drawn = run.samples
-    text = (
-        f"Mean images of z from the prior, {drawn.count} {'a class' if drawn.classes else 'in all'}, seed {drawn.seed}"
-    )
+    what = "Mean images" if drawn.interpolations else "Images"
+    text = f"{what} of z from the prior, {drawn.count} {'a class' if drawn.classes else 'in all'}, seed {drawn.seed}"
     if drawn.classes and len(drawn.rows) < drawn.classes:
         text += f"; the first {len(drawn.rows)} of {drawn.classes} classes"
     note = element("p", text, ".", class_="note")
@@ -144,7 +145,10 @@ def _samples(run: Contents) -> Html:
         parts = (image, note), (_strips("From draw to draw", "draws", drawn.interpolations), way)
     else:
         between = _strips("From class to class", "classes", drawn.interpolations)
-        parts = (_strips("Samples by class", "class", drawn.rows), note), (between, way)
+        parts = (
+            (_strips("Samples by class", "class", drawn.rows), note),
+            *(((between, way),) if drawn.interpolations else ()),
+        )
     return element("div", *(element("div", *part) for part in parts), class_="columns")
 
 

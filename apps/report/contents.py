@@ -14,9 +14,10 @@ from torch import Tensor
 from apps import interpolation
 from apps.evaluations import read_evaluations
 from apps.figures import mosaic
+from apps.generators.generator import Generator
 from apps.generators.hvae import HVAEL
 from apps.generators.hyperspherical_vae import HypersphericalVAE
-from apps.models import classifier, generator_run, kind_of, open_run
+from apps.models import GENERATORS, classifier, generator_run, kind_of, open_run
 from apps.report.curves import Panel, panels
 from apps.report.published import Published, published
 from apps.run import Run
@@ -148,16 +149,13 @@ def contents(folder: Path, n: int = 8, seed: int = 0) -> Contents:
     run = open_run(folder)
     stored, result = run.config(), run.result()
     config = stored["config"]
-    model = generator_run(folder) if kind_of(run) == "hvae" else None
+    model = generator_run(folder) if kind_of(run) in GENERATORS else None
     if model is None:
         title, protocol, samples = _classifier_title(run, config), "", None
         classes, note = _directions(run)
     else:
-        sphere = f"sphere S{_raised(model.dim - 1)} in R{_raised(model.dim)}"
-        title = f"{model.title} on {config.get('data')}, latent {sphere}"
-        protocol = f"{sphere}, encoder {'q(z|x, i)' if model.encoder_label else 'q(z|x)'}"
+        title, protocol, prior = _of_generator(model, config)
         samples = _samples(model, n, seed) if n else None
-        prior = getattr(model, "prior", None)
         classes = () if prior is None else prior.class_table()
         note = "" if prior is None else _provenance(prior)
     return Contents(
@@ -169,7 +167,7 @@ def contents(folder: Path, n: int = 8, seed: int = 0) -> Contents:
         environment=stored.get("environment") if isinstance(stored.get("environment"), dict) else {},
         result=result,
         evaluations=tuple(read_evaluations(folder)),
-        published=published(folder.resolve().name, config, model.dim if model else None),
+        published=published(folder.resolve().name, config, getattr(model, "dim", None)),
         protocol=protocol,
         panels=panels(run.metrics()),
         samples=samples,
@@ -187,6 +185,17 @@ def contents(folder: Path, n: int = 8, seed: int = 0) -> Contents:
 
 def _raised(number: int) -> str:
     return str(number).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def _of_generator(model: Generator, config: dict[str, Any]) -> tuple[str, str, ClassifierPrior | None]:
+    """Its title, how likelihoods are meant where it has any, and the prior of its latents where they have one."""
+    if isinstance(model, HypersphericalVAE):
+        sphere = f"sphere S{_raised(model.dim - 1)} in R{_raised(model.dim)}"
+        protocol = f"{sphere}, encoder {'q(z|x, i)' if model.encoder_label else 'q(z|x)'}"
+        return f"{model.title} on {config.get('data')}, latent {sphere}", protocol, getattr(model, "prior", None)
+    latent = model.latent
+    title = f"{model.title} on {config.get('data')}, {latent.name} latents in R{_raised(latent.dim)}"
+    return title, "", getattr(latent, "prior", None)
 
 
 def _classifier_title(run: Run, config: dict[str, Any]) -> str:
@@ -218,7 +227,7 @@ def _provenance(prior: ClassifierPrior) -> str:
     )
 
 
-def _samples(model: HypersphericalVAE, n: int, seed: int) -> Samples:
+def _samples(model: Generator, n: int, seed: int) -> Samples:
     """Mean images, `n` a class of the first classes, or 10 n of an unconditional model, and what lies between some."""
     between = _interpolations(model, seed)
     if not model.conditional:
@@ -233,8 +242,10 @@ def _samples(model: HypersphericalVAE, n: int, seed: int) -> Samples:
     return Samples(rows, n, len(model.class_names), seed, between, _CENTRES if isinstance(model, HVAEL) else _CODES)
 
 
-def _interpolations(model: HypersphericalVAE, seed: int) -> tuple[Picture, ...]:
-    """Figure 4 or 5 of Seo, Lee and Kwak (2021): from each of the first classes to the next."""
+def _interpolations(model: Generator, seed: int) -> tuple[Picture, ...]:
+    """Figure 4 or 5 of Seo, Lee and Kwak (2021): from each of the first classes to the next; autoencoders have them."""
+    if not isinstance(model, HypersphericalVAE):
+        return ()
     labels = range(min(len(model.class_names) - 1, _MOST_BETWEEN)) if model.conditional else ()
     chains = [(label, label + 1) for label in labels]
     rows = 1 if chains else _MOST_BETWEEN

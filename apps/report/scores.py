@@ -10,9 +10,17 @@ FACTS = ("steps", "epochs", "seconds", "stopped early", "best step")
 
 
 def headline(run: Contents) -> dict[str, Any] | None:
-    """The evaluation that stands for a run: on its own data, of the most images with the most samples."""
+    """The evaluation that stands for a run: on its own data, of the most images with the most samples.
+
+    Of those of generated images, one by Inception goes before one by another extractor.
+    """
     rank = [
-        (entry.get("data") == run.config.get("data"), _count(entry.get("images")), _count(entry.get("samples")))
+        (
+            entry.get("data") == run.config.get("data"),
+            _count(entry.get("images")),
+            _count(entry.get("samples")),
+            "FID" in entry["scores"],
+        )
         for entry in run.evaluations
     ]
     return run.evaluations[rank.index(max(rank))] if rank else None
@@ -24,6 +32,12 @@ def _count(value: Any) -> int:
 
 def protocol(run: Contents, entry: dict[str, Any]) -> str:
     """What an evaluation was made by, in words."""
+    if entry.get("protocol"):
+        return (
+            f"{_count(entry.get('fakes')):,} generated images against {_count(entry.get('reals')):,} of "
+            f"{entry.get('data')} ({entry.get('split')}) by {entry['protocol']}, extractor {entry.get('extractor')}, "
+            f"seed {entry.get('seed')}"
+        )
     images = entry.get("images")
     count = f"{images:,}" if isinstance(images, int) else "the"
     first = "first " if entry.get("first") else ""

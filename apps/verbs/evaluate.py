@@ -1,10 +1,18 @@
 """Score a run on test images: accuracy of a classifier, likelihoods of a generator.
 
+With --protocol, score generated images instead, a run's or given ones, by IS, FID, KID, precision and recall: through
+torch-fidelity's Inception network, or a classifier with --extractor, after which the scores are then named. fid-5k is
+the mean of ten FIDs of 5,000 images against 5,000, fid-5k-partial that of as many as there are images for, fid-50k is
+50,000 against all reals, fid-all all against all.
+
 Prints a table and adds to the run's evaluation.json.
 """
 
+import os
 import shutil
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -16,7 +24,7 @@ class Config:
     """Score a run."""
 
     model: tyro.conf.Positional[str]
-    """A run's folder; or, with --data, any MODEL that classifies."""
+    """A run; with --data, any MODEL that classifies; with --protocol, also a folder of images, an .npz, a data set."""
     data: str | None = None
     """Data set; unset: the one the run was trained on."""
     image_size: int | None = None
@@ -26,9 +34,19 @@ class Config:
     images: int | None = None
     """Score the first this many test images only; unset: all."""
     seed: int = 0
-    """Seed of binarisation and samples."""
+    """Seed of binarisation and samples; with --protocol, of what is drawn and of the cut into chunks."""
     batch_size: int = 100
     """Images at a time; part of what the seed means."""
+    protocol: str | None = None
+    """Which of those numbers of images to score: fid-5k, fid-5k-partial, fid-50k or fid-all."""
+    against: str | None = None
+    """Real images to compare with: a data set, an .npz or a folder; unset: what the run was trained on."""
+    split: Literal["train", "test"] = "train"
+    """Which of the real images, with --protocol."""
+    extractor: str | None = None
+    """A classifier whose penultimate activations (logits for IS) are compared, instead of Inception's features."""
+    inception_weights: Path | None = None
+    """torch-fidelity's file of Inception weights; unset: its own, downloaded on first use."""
     foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
     place: tyro.conf.OmitArgPrefixes[Place] = field(default_factory=Place)
 
@@ -50,6 +68,15 @@ def main(config: Config) -> None:
     ):
         if value is not None and value < 1:
             raise InputError(f"{flag} {value}: expected 1 or more")
+    if config.protocol is not None:
+        return _fidelity(config)
+    for flag, value in (
+        ("--against", config.against),
+        ("--extractor", config.extractor),
+        ("--inception-weights", config.inception_weights),
+    ):
+        if value is not None:
+            raise InputError(f"{flag} {value} scores generated images: give --protocol, such as fid-5k")
     run = models.open_run(config.model) if models.is_run(config.model) else None
     kind = models.kind_of(run) if run else "classifier"
     trained = models.trained_on(run) if run else Data("")
@@ -57,6 +84,8 @@ def main(config: Config) -> None:
     if not data:
         raise InputError(f"which images to score {config.model} on: give --data")
     earlier = read_evaluations(run.folder) if run else []
+    if kind not in ("classifier", "hvae"):
+        raise InputError(f"{config.model} has no likelihood to score: give --protocol, such as fid-5k")
     accelerator = start(config.place.where(), work="small" if kind == "hvae" else "large")
     size = config.image_size or trained.size_for(data)
     images = datasets.load(data, "test", root=config.place.data_root, image_size=size)
@@ -108,6 +137,108 @@ def _generator(config: Config, run, images, accelerator) -> dict:
         "batch_size": config.batch_size,
     }
     return protocol | {"scores": {name: asdict(mean) for name, mean in rows(scored)}}
+
+
+def _fidelity(config: Config) -> None:
+    """Score generated images; everything that can be wrong is found before the work."""
+    from apps.console import say
+    from apps.evaluations import read_evaluations
+    from apps.fidelity import protocols
+    from apps.fidelity.cache import cache_folder
+    from apps.fidelity.extractor import classifier_extractor
+    from apps.fidelity.scores import few_images, fitting, scores
+    from apps.fidelity.sources import given_images
+    from apps.models import generator_run, open_run, trained_on
+    from apps.run import Run
+    from apps.session import start, sweeping
+    from priors.errors import InputError
+    from priors.storage import write_json
+
+    protocol = protocols.named(config.protocol)
+    for flag, value, instead in (
+        ("--data", config.data, "--against names the real images"),
+        ("--images", config.images, "the protocol says how many"),
+    ):
+        if value is not None:
+            raise InputError(f"{flag} {value} with --protocol {protocol.name}: {instead}; leave it out")
+    if config.extractor and config.inception_weights:
+        raise InputError("--extractor and --inception-weights: scores are by one network, leave one out")
+    run = Run(config.model) if (Path(config.model) / "config.json").is_file() else None
+    accelerator = start(config.place.where())
+    size = config.image_size
+    if run:
+        source, name = generator_run(run.folder).to(accelerator.device), run.folder.name
+        trained = trained_on(run)
+        against = config.against or trained.data
+        size = size or trained.size_for(against)
+    else:
+        if os.sep in config.model and not Path(config.model).exists():
+            open_run(config.model)  # says which runs there are
+        if config.against is None:
+            raise InputError(f"which real images to score {config.model} against: give --against")
+        source = given_images(config.model, config.split, root=config.place.data_root, image_size=size)
+        name, against = config.model, config.against
+    reals = given_images(against, config.split, root=config.place.data_root, image_size=size)
+    earlier = read_evaluations(run.folder) if run else []
+    cache = cache_folder(config.place.data_root)
+    if config.extractor:
+        extractor = classifier_extractor(config.extractor, config.foreign)
+    else:
+        from apps.fidelity import inception
+
+        # What the images are is looked at before weights are downloaded.
+        fitting(source, reals, protocol, inception.DECLARED, name)
+        extractor = inception.inception_extractor(config.inception_weights)
+    remark = few_images(fitting(source, reals, protocol, extractor, name), extractor)
+    if remark:
+        say(f"{remark}.")
+    parts = run.folder / "fidelity.parts" if run else None
+    scored = scores(
+        source,
+        reals,
+        protocol,
+        extractor,
+        config.seed,
+        sweeping(accelerator, progress=True),
+        name=name,
+        cache=cache,
+        store=parts,
+    )
+    if accelerator.is_main_process:
+        _print_fidelity(name, scored, protocol)
+        if run:
+            entry = scored.entry() | {"data": against}
+            kept = [old for old in earlier if _protocol(old) != _protocol(entry)]
+            write_json(run.folder / "evaluation.json", [*kept, entry])
+            say(f"Written to {run.folder / 'evaluation.json'}.")
+            shutil.rmtree(parts, ignore_errors=True)
+
+
+def _print_fidelity(name: str, scored, protocol) -> None:
+    """A table of the scores, with all that they depend on below it."""
+    from apps.console import table
+
+    several = f"{scored.chunks} x " if scored.chunks > 1 else ""
+    part = f" ({scored.chunks} of its {protocol.chunks} chunks)" if protocol.partial else ""
+    over = {"KID": f"100 subsets of {scored.kid_subset:,}"}
+    over["IS"] = f"{scored.chunks} chunks" if scored.chunks > 1 else "10 splits"
+    chunks = f"{scored.chunks} chunks" if scored.chunks > 1 else "1 chunk"
+    lines = []
+    for label, value in scored.named.items():
+        # KID is of the order of .01 for Inception's features, but grows with the sixth power of a network's scale.
+        digits = 2 if label.startswith(("FID", "IS")) or abs(value.value) >= 10 else 5
+        deviation = "-" if value.deviation is None else f"{value.deviation:.{digits}f}"
+        lines.append((label, f"{value.value:.{digits}f}", deviation, over.get(label.split(" ")[0], chunks)))
+    table(
+        f"{name} against {scored.against} ({scored.split}) by {scored.protocol}{part}: "
+        f"{several}{scored.fakes:,} fakes against {several}{scored.reals:,} reals, seed {scored.seed}",
+        ("score", "mean", "deviation", "over"),
+        lines,
+        f"extractor {scored.extractor.name}, weights {scored.extractor.digest}, {scored.extractor.features:,} "
+        f"features; real images {scored.digest}; "
+        + ("precision and recall by the same features, not VGG-16's; " if scored.extractor.standard else "")
+        + "scores of other protocols or extractors are not comparable",
+    )
 
 
 def rows(scored) -> list:
@@ -162,6 +293,10 @@ def _classifier(config: Config, run, images, accelerator) -> dict:
 
 def follows(entry: dict, config: Config) -> bool:
     """Whether an evaluation was made by the protocol of `config`, which names its data."""
+    if config.protocol is not None or "protocol" in entry:
+        made = tuple(entry.get(name) for name in ("protocol", "data", "split", "extractor_model", "seed"))
+        against = config.against or config.data
+        return made == (config.protocol, against, config.split, config.extractor or "inception", config.seed)
     scored = (
         entry.get("samples", config.samples),
         entry.get("seed", config.seed),

@@ -1,0 +1,255 @@
+"""IS, FID, KID, precision and recall of features, each by torch-fidelity's own function."""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD, isc_features_to_metric
+from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
+from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
+
+from apps.fidelity.cache import cached_features
+from apps.fidelity.extractor import Extractor
+from apps.fidelity.features import Features, drawn_features, features_of
+from apps.fidelity.processes import everywhere, place
+from apps.fidelity.protocols import Layout, Protocol, layout
+from apps.generators.generator import Generator
+from apps.image_set import ImageSet
+from apps.seeds import generator
+from priors.errors import InputError
+
+KID_SUBSET = 1000
+"""Images a side in each of torch-fidelity's 100 subsets, where there are as many."""
+_NEIGHBOURS_AT_A_TIME = 2500
+"""Rows of a matrix of distances that are held at once: 50,000 against 50,000 would be 10 GB."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A mean and the standard deviation (of the population, as torch-fidelity's) about it."""
+
+    value: float
+    deviation: float | None = None
+    """None where it is one number."""
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How close generated images are to real ones, and all that the numbers depend on."""
+
+    fid: Spread
+    """Frechet distance of Gaussians fitted to the features, squared; mean over chunks. Lower is better."""
+    inception_score: Spread
+    """exp of the mean KL(p(y|x) || p(y)) in nats; mean over chunks or splits. Higher is better."""
+    kid: Spread
+    """Unbiased squared maximum mean discrepancy of a cubic kernel; mean over subsets. Lower is better."""
+    precision: Spread
+    """Fraction of fakes within the reals' manifold; mean over chunks. Higher is better."""
+    recall: Spread
+    """Fraction of reals within the fakes' manifold; mean over chunks. Higher is better."""
+    protocol: str
+    chunks: int
+    """Pairs of chunks that were compared."""
+    fakes: int
+    """Generated images a chunk."""
+    reals: int
+    """Real images a chunk."""
+    kid_subset: int
+    """Images a side in a subset of KID."""
+    seed: int
+    """Of what was drawn, and of the cut into chunks."""
+    against: str
+    """The real images' name."""
+    split: str
+    digest: str
+    """Of the real images."""
+    extractor: Extractor
+
+    @property
+    def named(self) -> dict[str, Spread]:
+        """The scores by what they are called."""
+        values = {
+            "FID": self.fid,
+            "IS": self.inception_score,
+            "KID": self.kid,
+            "precision": self.precision,
+            "recall": self.recall,
+        }
+        return {self.extractor.label(metric): value for metric, value in values.items()}
+
+    @property
+    def remark(self) -> str:
+        """Why FID is not to be trusted here; nothing where it is."""
+        return few_images(Layout(self.chunks, self.fakes, self.reals), self.extractor)
+
+    def entry(self) -> dict[str, Any]:
+        """What a run's evaluation.json keeps."""
+        return {
+            "data": self.against,
+            "data_digest": self.digest,
+            "split": self.split,
+            "protocol": self.protocol,
+            "chunks": self.chunks,
+            "fakes": self.chunks * self.fakes,
+            "reals": self.chunks * self.reals,
+            "kid_subset": self.kid_subset,
+            "seed": self.seed,
+            "extractor": self.extractor.name,
+            "extractor_model": self.extractor.model,
+            "extractor_digest": self.extractor.digest,
+            "features": self.extractor.features,
+            # A cubic kernel overflows where features are of the order of a million; JSON has no number for that.
+            "scores": {name: asdict(value) for name, value in self.named.items() if math.isfinite(value.value)},
+        }
+
+
+def few_images(cut: Layout, extractor: Extractor) -> str:
+    """One line on chunks too small for the features; nothing where they are not."""
+    smaller = min(cut.fakes, cut.reals)
+    if smaller > extractor.features:
+        return ""
+    return (
+        f"FID needs more images than features: chunks of {smaller:,} images have singular covariances of "
+        f"{extractor.features:,} features, so it is far too high; KID has no such bias"
+    )
+
+
+def scores(
+    source: Generator | ImageSet,
+    reals: ImageSet | Features,
+    protocol: Protocol,
+    extractor: Extractor,
+    seed: int,
+    sweep: Callable,
+    *,
+    name: str = "",
+    cache: Path | None = None,
+    store: Path | None = None,
+) -> Fidelity:
+    """Score generated images against real ones; features are taken once an image.
+
+    Several processes share the drawing, the features and the chunks, and all get the same result.
+
+    Args:
+        source: a generator in evaluation mode, on the device of the sweep; or images.
+        reals: images, or their features by the same extractor.
+        protocol: of `protocols.PROTOCOLS`, or `protocols.single(count)` to look on with during training.
+        extractor: what is compared; moved to the device of the sweep.
+        seed: of what is drawn, and of the cut into chunks.
+        sweep: `apps.sweep.sweep`, or one with its processes given, as a task's `validate` gets it.
+        name: of a generator, for messages.
+        cache: a folder that the reals' features are kept in; None for none.
+        store: a folder that a stopped scoring goes on from; None for none.
+
+    Raises:
+        InputError: too few images for the protocol, images of different shapes, images that the extractor does not
+            take, or what is drawn is not finite.
+    """
+    cut = fitting(source, reals, protocol, extractor, name)
+    if isinstance(reals, ImageSet):
+        reals = cached_features(reals, extractor, sweep, cache)
+    if isinstance(source, ImageSet):
+        fakes = features_of(source, extractor, sweep, logits=True, store=store)
+        order = _order(len(fakes), cut, cut.fakes, seed, "fakes")
+    else:
+        wanted = cut.chunks * cut.fakes
+        fakes = drawn_features(source, wanted, extractor, sweep, seed, name=name or "the generator", store=store)
+        order = torch.arange(wanted)
+    shuffled = _order(len(reals), cut, cut.reals, seed, "reals")
+    found = _compared(fakes.features[order], fakes.logits[order], reals.features[shuffled], cut)
+    return Fidelity(
+        **found,
+        protocol=protocol.name,
+        chunks=cut.chunks,
+        fakes=cut.fakes,
+        reals=cut.reals,
+        kid_subset=min(KID_SUBSET, len(order), len(shuffled)),
+        seed=seed,
+        against=reals.name,
+        split=reals.split,
+        digest=reals.digest,
+        extractor=extractor,
+    )
+
+
+def fitting(
+    source: Generator | ImageSet, reals: ImageSet | Features, protocol: Protocol, extractor: Extractor, name: str = ""
+) -> Layout:
+    """How a protocol cuts these images; asked before the work, it finds all that is wrong with them.
+
+    Raises:
+        InputError: as for `scores`.
+    """
+    given = isinstance(source, ImageSet)
+    name = name or (source.name if given else "the generator")
+    shape = tuple(source.image_shape)
+    if isinstance(reals, ImageSet) and shape != reals.image_shape:
+        ours, theirs = ("x".join(map(str, shape)) for shape in (shape, reals.image_shape))
+        raise InputError(
+            f"the images of {name} are {ours} (channels x height x width), those of {reals.name} {theirs}: they must "
+            "agree; --image-size brings a folder's pictures to a size"
+        )
+    extractor.check(shape, name)
+    return layout(protocol, len(reals), f"{reals.name} ({reals.split})", len(source) if given else None, name)
+
+
+def _order(count: int, cut: Layout, size: int, seed: int, side: str) -> Int64[Tensor, " wanted"]:
+    """Which images are compared, chunk after chunk: at random; but one chunk of all of them is in their own order."""
+    if cut.chunks * size == count and cut.chunks == 1:
+        return torch.arange(count)
+    return torch.randperm(count, generator=generator("cpu", seed, "fidelity", side))[: cut.chunks * size]
+
+
+def _compared(fakes: Tensor, logits: Tensor, reals: Tensor, cut: Layout) -> dict[str, Spread]:
+    """All scores; each process computes its share of them."""
+    jobs: dict[Any, Callable[[], Any]] = {
+        index: lambda index=index: _chunk(
+            fakes[index * cut.fakes : (index + 1) * cut.fakes], reals[index * cut.reals : (index + 1) * cut.reals]
+        )
+        for index in range(cut.chunks)
+    }
+    jobs["kid"] = lambda: _kid(fakes, reals)
+    jobs["inception_score"] = lambda: _inception_score(logits, cut.chunks)
+    rank, world = place()
+    own = {key: jobs[key]() for key in list(jobs)[rank::world]}
+    found = {key: value for share in everywhere(own) for key, value in share.items()}
+    by_chunk = {
+        metric: Spread(
+            float(np.mean([found[index][metric] for index in range(cut.chunks)])),
+            float(np.std([found[index][metric] for index in range(cut.chunks)])) if cut.chunks > 1 else None,
+        )
+        for metric in ("fid", "precision", "recall")
+    }
+    return {**by_chunk, "kid": found["kid"], "inception_score": found["inception_score"]}
+
+
+def _chunk(fakes: Tensor, reals: Tensor) -> dict[str, float]:
+    statistics = [fid_features_to_statistics(features) for features in (fakes, reals)]
+    fid = fid_statistics_to_metric(*statistics, verbose=False)
+    neighbours = prc_features_to_metric(
+        fakes, reals, prc_batch_size=_NEIGHBOURS_AT_A_TIME, save_cpu_ram=True, verbose=False
+    )
+    return {
+        "fid": fid[KEY_METRIC_FID],
+        "precision": neighbours[KEY_METRIC_PRECISION],
+        "recall": neighbours[KEY_METRIC_RECALL],
+    }
+
+
+def _kid(fakes: Tensor, reals: Tensor) -> Spread:
+    size = min(KID_SUBSET, len(fakes), len(reals))
+    found = kid_features_to_metric(fakes, reals, kid_subset_size=size, verbose=False)
+    return Spread(found[KEY_METRIC_KID_MEAN], found[KEY_METRIC_KID_STD])
+
+
+def _inception_score(logits: Tensor, chunks: int) -> Spread:
+    splits = {"splits": chunks, "shuffle": False} if chunks > 1 else {}
+    found = isc_features_to_metric(logits, **splits)
+    return Spread(found[KEY_METRIC_ISC_MEAN], found[KEY_METRIC_ISC_STD])

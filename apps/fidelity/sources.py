@@ -1,0 +1,41 @@
+"""Images to score, or to score against: a data set by name, an .npz, a folder."""
+
+from pathlib import Path
+
+from apps import datasets
+from apps.datasets.folder import read_pictures
+from apps.datasets.npz import is_split, read_samples
+from apps.image_set import ImageSet
+from priors.errors import InputError, unknown
+
+
+def given_images(
+    source: str, split: str = "train", *, root: Path | None = None, image_size: int | None = None
+) -> ImageSet:
+    """The images that a word on the command line means.
+
+    Args:
+        source: a data set's name; an .npz of a data set, or as `penult sample` writes; a folder with train/CLASS/* and
+            test/CLASS/*, or any other folder of pictures, at any depth.
+        split: "train" or "test", of what has splits.
+        root: folder of the data sets.
+        image_size: height and width that the pictures of a folder are brought to.
+
+    Raises:
+        InputError: there is no such thing, or no images in it.
+    """
+    path = Path(source)
+    if source in datasets.DATASETS:
+        return datasets.load(source, split, root=root, image_size=image_size)
+    if path.is_dir():
+        if (path / "config.json").is_file():
+            raise InputError(f"{source} is a run: give images, such as the data set it was trained on")
+        if (path / split).is_dir():
+            return datasets.load(source, split, image_size=image_size)
+        return read_pictures(path, image_size=image_size, memory_limit=datasets.IN_MEMORY_BYTES)
+    if path.is_file() and source.endswith(".npz"):
+        return datasets.load(source, split, image_size=image_size) if is_split(path) else read_samples(path)
+    if path.exists():
+        raise InputError(f"{source} is no images: give a folder of pictures, an .npz, or a data set's name")
+    hint = "or give a run's folder, a folder of pictures, or an .npz"
+    raise unknown("images", source, datasets.DATASETS, hint)
