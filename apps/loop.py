@@ -107,7 +107,8 @@ class _Fit:
             task.start(self.batches.at(0))
         self.progress = self.training.progress
         if config.ema is not None:
-            self.training.averages = {name: Average(network, config.ema) for name, network in self.raw.items()}
+            averaged = self.raw if task.averaged is None else task.averaged
+            self.training.averages = {name: Average(self.raw[name], config.ema) for name in averaged}
         try:
             for name, network in self.raw.items():
                 network.train()

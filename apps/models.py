@@ -13,13 +13,16 @@ from pathlib import Path
 import torch
 
 from apps.config import Data, Foreign
-from apps.generators import hvae
-from apps.generators.hyperspherical_vae import HypersphericalVAE
+from apps.generators import hvae, sngan
+from apps.generators.generator import Generator
 from apps.image_set import ImageSet
 from apps.run import Run
 from priors import zoo
 from priors.errors import InputError, unknown
 from priors.storage import load_weights, read_json, read_tensors
+
+GENERATORS = {"hvae": hvae.rebuild, "sngan": sngan.rebuild}
+"""How each kind of generator is built again from its description and its weights."""
 
 
 def is_run(model: str) -> bool:
@@ -50,8 +53,9 @@ def open_run(folder: str | Path) -> Run:
 
 
 def kind_of(run: Run) -> str:
-    """What a finished run holds: "classifier" or "hvae"."""
-    return "hvae" if _description(run).get("model") == "hvae" else "classifier"
+    """What a finished run holds: "hvae", "sngan" or "classifier"."""
+    kind = _description(run).get("model")
+    return kind if kind in GENERATORS else "classifier"
 
 
 def trained_on(run: Run) -> Data:
@@ -76,18 +80,19 @@ def _description(run: Run) -> dict:
     return description
 
 
-def generator_run(folder: str | Path) -> HypersphericalVAE:
+def generator_run(folder: str | Path) -> Generator:
     """The generator of a finished run, on the CPU, in evaluation mode.
 
     Raises:
         InputError: no such run, not finished, not a generator, or weights that do not fit.
     """
     run = open_run(folder)
-    if kind_of(run) != "hvae":
-        raise InputError(f"{folder} is a classifier, not a generator: give a run of penult train hvae")
+    kind = kind_of(run)
+    if kind not in GENERATORS:
+        raise InputError(f"{folder} is a classifier, not a generator: give a run of penult train hvae or train sngan")
     weights, _ = read_tensors(run.folder / "model.safetensors", "the weights of a generator")
     try:
-        model = hvae.rebuild(_description(run), weights)
+        model = GENERATORS[kind](_description(run), weights)
     except InputError as error:
         raise InputError(f"{run.folder}: {error}") from None
     except (AttributeError, RuntimeError, TypeError) as error:

@@ -26,7 +26,7 @@ class Table:
     metrics: tuple[str, ...]
     """Names of the scores in a cell's evaluation, as the verb that evaluates gives them."""
     published: Mapping[tuple[str, str], tuple[float, ...]]
-    """By row and column, the published value of each metric."""
+    """By row and column, the published value of each metric; cells that the paper does not have are left out."""
     commands: Callable[[str, str, int], tuple[str, ...]]
     """By row, column and seed: the plain commands, in order; the last one evaluates. In them {runs} is the folder of
     the runs, {data} the image folder."""

@@ -46,6 +46,7 @@ class Task(ABC):
         frozen: by name, networks that are only evaluated (teachers, priors); moved to the device and never trained.
         description: JSON-able, how to build "model" again: written to `model.json`.
         seed: of every stream the task draws from.
+        averaged: names of the networks of which averages are kept, where the configuration asks for any; None: of all.
         channels_last: whether images and weights are laid out channels last, which convolutions like.
         phases: stretches of training with optimisers, learning rates and warm-ups of their own.
         phase: the one under way, set by the loop.
@@ -59,6 +60,7 @@ class Task(ABC):
     frozen: dict[str, nn.Module]
     description: dict
     seed: int = 0
+    averaged: tuple[str, ...] | None = None
     channels_last: bool = False
     rank: int = 0
     slice: int = 0

@@ -77,9 +77,15 @@ def main(config: Config) -> None:
 
 def _interpolate(config: Config, model) -> int:
     """Draw the ways between classes; returns the number of images."""
+    from apps.generators.hyperspherical_vae import HypersphericalVAE
     from apps.interpolation import write
     from priors.errors import InputError
 
+    if not isinstance(model, HypersphericalVAE):
+        raise InputError(
+            f"{config.run} is an {model.title}: interpolations are for autoencoders (HVAE, HVAE-C, HVAE-L); leave out "
+            "--interpolate, --between and --steps"
+        )
     if config.labels is not None:
         raise InputError(
             f"--labels {config.labels} with an interpolation: --interpolate names its classes; leave one out"

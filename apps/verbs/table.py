@@ -145,7 +145,8 @@ def _print(recipe, rows, columns, config: Config) -> None:
                 spread = f" +- {stdev(values):.2f}" if len(values) > 1 else ""
                 line.append(f"{mean(values):.2f}{spread}" if values else "-")
                 if index < len(recipe.metrics):
-                    line.append(f"{recipe.published[row, column][index]:.1f}")
+                    known = recipe.published.get((row, column))
+                    line.append("-" if known is None else str(known[index]))
             lines.append(line)
     heads = [head for metric in recipe.metrics for head in (metric, "published")]
     table(recipe.title, (*recipe.axes, "seeds", *heads, *recipe.extra), lines, recipe.convention)

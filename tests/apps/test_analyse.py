@@ -211,11 +211,11 @@ def test_what_cannot_be_normalised_is_one_line(penult, copied, words, expected):
 
 def test_a_model_that_is_no_run_needs_data(penult):
     """Asked before its weights are wanted from anywhere: a folder of one's own network, here without any."""
-    Path("given.py").write_text(
+    Path("headless.py").write_text(
         "import torch\n\n\ndef net():\n    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))\n"
     )
-    said = penult("analyse", "normalised", "import:given:net")
+    said = penult("analyse", "normalised", "import:headless:net")
     assert said.status == 2 and "give --data" in said.err
-    said = penult("analyse", "normalised", "import:given:net", "--data", "digits", *CPU)
+    said = penult("analyse", "normalised", "import:headless:net", "--data", "digits", *CPU)
     assert said.status == 0 and "Written" not in said.out and not list(Path().glob("*.json"))
     assert not Path("runs").exists()

@@ -1,0 +1,164 @@
+"""Where a generator's latent vectors come from: Gaussians, the sphere, or a classifier's prior.
+
+Section 4.3 of "On The Distribution of Penultimate Activations of Classification Networks": the vMF latent of class i is
+ten times a unit vector drawn around the i-th column of a classifier's final layer, which gives it about the norm that
+128 Gaussians have. The uniform sphere at the same norm is the control: it has the prior's length and not its classes.
+"""
+
+import copy
+import math
+from abc import ABC, abstractmethod
+from dataclasses import asdict
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from priors import ClassifierPrior
+from priors.classifier_prior import Provenance
+from priors.errors import InputError, unknown
+from priors.transport import rsample
+
+RADIUS = 10.0
+"""Length of latents on a sphere (section 4.3)."""
+
+
+class Latent(nn.Module, ABC):
+    """A distribution of latent vectors given the label.
+
+    Attributes:
+        dim: of the vectors.
+    """
+
+    name: str
+    dim: int
+
+    def __init__(self, dim: int):
+        super().__init__()
+        if dim < 1:
+            raise InputError(f"latent vectors of {dim} dimensions: expected 1 or more")
+        self.dim = dim
+
+    def description(self) -> dict:
+        """How to build it again, JSON-able; tensors are apart."""
+        return {"latent": self.name, "dim": self.dim}
+
+    @abstractmethod
+    def sample(
+        self,
+        labels: Int[Tensor, " batch"],
+        generator: torch.Generator | None = None,
+        concentration: float | None = None,
+    ) -> Float[Tensor, "batch dim"]:
+        """One vector a label, float32, on the labels' device.
+
+        Args:
+            labels: (N,).
+            generator: of the draws.
+            concentration: of the class prior instead of its own.
+
+        Raises:
+            InputError: a concentration where there is no class prior.
+        """
+
+    def _no_concentration(self, concentration: float | None) -> None:
+        if concentration is not None:
+            raise InputError(
+                f"latents of the {self.name} kind have no concentration: --concentration is for a class prior (vmf)"
+            )
+
+
+class Gaussian(Latent):
+    """Independent standard normal numbers, whatever the label."""
+
+    name = "gaussian"
+
+    def sample(self, labels, generator=None, concentration=None):
+        """Independent standard normal numbers."""
+        self._no_concentration(concentration)
+        return torch.randn((len(labels), self.dim), generator=generator, device=labels.device)
+
+
+class _OnSphere(Latent):
+    """Vectors of one length.
+
+    Args:
+        dim: of the vectors.
+        radius: their length.
+    """
+
+    def __init__(self, dim: int, radius: int | float = RADIUS):
+        super().__init__(dim)
+        if not 0 < radius < math.inf:
+            raise InputError(f"latents of length {radius}: expected a positive number")
+        self.radius = float(radius)
+
+    def description(self) -> dict:
+        """How to build it again, JSON-able; tensors are apart."""
+        return super().description() | {"radius": self.radius}
+
+
+class UniformSphere(_OnSphere):
+    """Uniform on the sphere of a radius, whatever the label."""
+
+    name = "uniform-sphere"
+
+    def sample(self, labels, generator=None, concentration=None):
+        """Uniform on the sphere."""
+        self._no_concentration(concentration)
+        z = torch.randn((len(labels), self.dim), generator=generator, device=labels.device)
+        return F.normalize(z, dim=-1) * self.radius
+
+
+class VonMisesFisherLatent(_OnSphere):
+    """Around the class's mean direction, at a radius: p(z|i) = q(a|i) of section 4.3.
+
+    Args:
+        prior: one vMF a class; kept inside, so that sampling needs no classifier.
+        radius: length of the latents.
+    """
+
+    name = "vmf"
+
+    def __init__(self, prior: ClassifierPrior, radius: int | float = RADIUS):
+        super().__init__(prior.dim, radius)
+        self.prior = copy.deepcopy(prior).float()
+
+    def description(self) -> dict:
+        """How to build it again, JSON-able; the prior's tensors are among the weights."""
+        return super().description() | {"prior": asdict(self.prior.provenance)}
+
+    def sample(self, labels, generator=None, concentration=None):
+        """From the class's vMF, at its own concentration or the one given."""
+        kappa = self.prior.concentration[labels]
+        if concentration is not None:
+            kappa = torch.full_like(kappa, concentration)
+        return rsample(self.prior.loc[labels], kappa, generator) * self.radius
+
+
+LATENTS: dict[str, type[Latent]] = {kind.name: kind for kind in (Gaussian, UniformSphere, VonMisesFisherLatent)}
+
+
+def rebuild(description: dict, weights: dict[str, Tensor], class_names) -> Latent:
+    """The latents that `description()` and the weights below `latent.` hold.
+
+    Raises:
+        InputError: an unknown kind.
+        KeyError: parts are missing.
+    """
+    kind = description["latent"]
+    if kind not in LATENTS:
+        raise unknown("latent", str(kind), LATENTS)
+    if kind == Gaussian.name:
+        return Gaussian(description["dim"])
+    if kind == UniformSphere.name:
+        return UniformSphere(description["dim"], description["radius"])
+    prior = ClassifierPrior.from_weight(
+        weights["latent.prior.weight"],
+        weights["latent.prior.concentration"],
+        weights.get("latent.prior.bias"),
+        class_names,
+    )
+    prior.provenance = Provenance(**description["prior"])
+    return VonMisesFisherLatent(prior, description["radius"])

@@ -1,0 +1,83 @@
+"""An SNGAN on two processes over gloo is the one that a single process trains in two parts."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from priors.storage import read_tensors
+
+LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+ENVIRONMENT = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
+WORDS = [
+    *["train", "sngan", "--data", "digits", "--device", "cpu", "--threads", "1", "--generator-width", "4"],
+    *["--discriminator-width", "4", "--batch-size", "16", "--steps", "4", "--score-every", "4", "--log-every", "1"],
+    *["--augment", "translation", "--r1", "1", "--r1-every", "2", "--labels", "uniform", "--ema", ".5"],
+]
+
+# Without batch norm and power iterations, which see a process's own images: everything else must agree.
+PROGRAM = """
+import json, os, sys
+import torch
+from torch import nn
+import apps.generators.residual as residual, apps.generators.sngan as sngan
+from apps.generators.latents import Gaussian
+
+class Unnormalised(nn.Module):
+    def __init__(self, features, classes=None):
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(features))
+
+    def forward(self, x, labels):
+        return x * self.gain[:, None, None]
+
+residual.ConditionalBatchNorm = sngan.ConditionalBatchNorm = sngan.PlainBatchNorm = Unnormalised
+sngan.spectral_norm = lambda module: module
+drawn, rank = [], int(os.environ.get("RANK", 0))
+sample = Gaussian.sample
+
+def keep(self, labels, generator=None, concentration=None):
+    z = sample(self, labels, generator, concentration)
+    drawn.append(z[0, :3].tolist())
+    return z
+
+Gaussian.sample = keep
+from apps.cli import main
+status = main(json.loads(sys.argv[1]))
+world = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+json.dump({"status": status, "world": world, "drawn": drawn}, open(f"{sys.argv[2]}-{rank}.json", "w"))
+"""
+
+
+def test_two_processes_are_one_with_noise_of_their_own(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    shared = {"env": ENVIRONMENT | {"PYTHONPATH": os.getcwd()}, "capture_output": True, "text": True, "timeout": 300}
+    commands = {
+        "two": [*LAUNCH, str(program), json.dumps([*WORDS, "--name", "two"]), "two"],
+        "one": [sys.executable, str(program), json.dumps([*WORDS, "--accumulate", "2", "--name", "one"]), "one"],
+    }
+    for command in commands.values():
+        finished = subprocess.run(command, cwd=tmp_path, **shared)
+        assert finished.returncode == 0, finished.stderr
+    found = [json.loads((tmp_path / f"{name}.json").read_text()) for name in ("one-0", "two-0", "two-1")]
+    assert [(process["world"], process["status"]) for process in found] == [(1, 0), (2, 0), (2, 0)]
+    for network in ("model", "discriminator"):
+        one, two = (read_tensors(tmp_path / f"runs/{run}/{network}.safetensors", "w")[0] for run in ("one", "two"))
+        for key in one:
+            torch.testing.assert_close(two[key], one[key], atol=1e-5, rtol=1e-4)
+    logs = [
+        [json.loads(line) for line in (tmp_path / f"runs/{run}/metrics.jsonl").read_text().splitlines()]
+        for run in ("one", "two")
+    ]
+    for single, double in zip(*logs, strict=True):
+        assert single.keys() == double.keys()
+        for name in single.keys() - {"images/s"}:
+            assert double[name] == pytest.approx(single[name], abs=1e-5), (name, single["step"])
+    drawn = [process["drawn"] for process in found[1:]]
+    first, second = ({tuple(z) for z in own} for own in drawn)
+    assert len(first) == len(drawn[0]) and not first & second
+    assert sorted(path.name for path in (tmp_path / "runs/two/grids").iterdir()) == ["step-0000004.png"]
