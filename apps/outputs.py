@@ -25,7 +25,7 @@ def check_file(path: Path, endings: Sequence[str], overwrite: bool, otherwise: s
         raise InputError(f"--out {path} is a folder: choose another name")
     if path.exists() and not overwrite:
         raise InputError(f"--out {path} exists: choose another name, or add --overwrite")
-    _check_writable(path)
+    check_writable(path, f"--out {path}")
 
 
 def check_folder(path: Path) -> None:
@@ -36,13 +36,21 @@ def check_folder(path: Path) -> None:
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise InputError(f"--out {path} exists and is not an empty folder: nothing was overwritten, choose another")
-    _check_writable(path)
+    check_writable(path, f"--out {path}")
 
 
-def _check_writable(path: Path) -> None:
-    """Folders on the way are made later; what is there of them must be folders, the last one writable."""
+def check_writable(path: Path, given: str) -> None:
+    """Folders on the way are made later; what is there of them must be folders, the last one writable.
+
+    Args:
+        path: of the file or folder.
+        given: what the message calls it.
+
+    Raises:
+        InputError: there is a file on the way, or a folder that may not be written to.
+    """
     there = next(parent for parent in path.absolute().parents if parent.exists())
     if not there.is_dir():
-        raise InputError(f"--out {path}: {there} is a file, not a folder")
+        raise InputError(f"{given}: {there} is a file, not a folder")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise InputError(f"--out {path}: the folder {there} may not be written to")
+        raise InputError(f"{given}: the folder {there} may not be written to")

@@ -1,0 +1,40 @@
+"""Trained models by path: what `penult export` or a training left in a folder, or what was pushed to the Hub."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from apps import hub
+from apps.models import generator_run, kind_of, open_run
+from priors import zoo
+from priors.errors import InputError
+
+
+def from_pretrained(path_or_repository: str | Path, device: str | torch.device = "cpu") -> nn.Module:
+    """A classifier or a generator, in evaluation mode.
+
+    Only JSON and safetensors are read: nothing is unpickled, and no code of the folder's is executed.
+
+    Args:
+        path_or_repository: an exported folder or that of a finished run; or OWNER/NAME on the Hub, where that is no
+            path and huggingface_hub is installed: it is then downloaded into the Hub's cache.
+        device: where its weights go.
+
+    Returns:
+        A classifier maps images (N, C, H, W) in [0, 1] to logits (N, classes); a generator has `generate(labels)`,
+        which gives images (N, C, H, W) in [0, 1].
+
+    Raises:
+        InputError: there is no such folder or repository, it holds no finished run, its files are damaged, or the
+            device is none.
+    """
+    folder = Path(path_or_repository)
+    if not folder.exists() and isinstance(path_or_repository, str) and hub.is_repository(path_or_repository):
+        folder = hub.fetch(path_or_repository)
+    run = open_run(folder)
+    model = zoo.load(folder) if kind_of(run) == "classifier" else generator_run(folder)
+    try:
+        return model.to(device).eval()
+    except (RuntimeError, AssertionError) as error:  # torch has both for a device that is not there
+        raise InputError(f"device {str(device)!r}: {str(error).partition(chr(10))[0]}") from None
