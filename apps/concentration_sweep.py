@@ -53,9 +53,11 @@ class Downstream:
     own: Callable[[Request], dict[str, str]]
     """Options of the verb that the request decides, beside its data, its name and the concentration."""
     metric: str
-    """What validation says of a run, by its name in the run's result."""
+    """What validation says of a run, by its name in the run's result, or the part of it before a bracket."""
     title: str
     """What that is, with its unit."""
+    lacks: Callable[[Any], str | None]
+    """What a training's configuration lacks for values to be compared, in words; None for nothing."""
     larger: bool = True
     """Whether more of it is better."""
 
@@ -72,6 +74,24 @@ DOWNSTREAM: dict[str, Downstream] = {
         },
         metric="elbo",
         title="validation ELBO (nats)",
+        lacks=lambda config: (
+            "validation=0: the values are compared on held-out images; hold some out"
+            if config.data.validation == 0
+            else None
+        ),
+    ),
+    "sngan": Downstream(
+        verb="train sngan",
+        module="apps.verbs.train_sngan",
+        own=lambda request: {"latent": "vmf", "classifier": request.model},
+        metric="FID",
+        title="FID during training",
+        lacks=lambda config: (
+            "extractor=MODEL is missing: the values are compared by a classifier's FID, or by inception's"
+            if config.extractor is None
+            else None
+        ),
+        larger=False,
     ),
 }
 
@@ -198,8 +218,9 @@ def choose(
         config = _parsed(kind, verb.Config, words, options)
         name = f"{begin}-kappa{_plain(value)}"
         trainings.append((replace(config, foreign=foreign, where=place.where(name)), words, name))
-    if trainings[0][0].data.validation == 0:
-        raise InputError("--train validation=0: the values are compared on held-out images; hold some out")
+    lack = kind.lacks(trainings[0][0])
+    if lack:
+        raise InputError(f"--train {lack}")
     trials = []
     for number, (value, (config, words, name)) in enumerate(zip(values, trainings, strict=True)):
         command = shlex.join([*words, "--name", name, *_changed(foreign), *_changed(place)])
@@ -283,7 +304,9 @@ def _trial(kind: Downstream, value: float, folder: Path) -> Trial:
     run = Run(folder)
     result = run.result()
     best = result.get("best")
-    if not isinstance(best, dict) or not isinstance(best.get(kind.metric), float):
+    named = best.items() if isinstance(best, dict) else ()
+    score = next((score for name, score in named if name.partition(" (")[0] == kind.metric), None)
+    if not isinstance(score, float):
         raise InputError(f"{folder} has no {kind.title} to compare values by: train it with held-out images")
     epochs = result["epochs"] * result["best step"] / result["steps"]
-    return Trial(value, best[kind.metric], epochs, folder)
+    return Trial(value, score, epochs, folder)

@@ -61,12 +61,16 @@ class ConditionalBatchNorm(nn.Module):
         return torch.addcmul(bias, x, gain)
 
 
-class PlainBatchNorm(nn.BatchNorm2d):
+class PlainBatchNorm(nn.Module):
     """Batch norm that takes labels and does not use them."""
+
+    def __init__(self, features: int):
+        super().__init__()
+        self.normalise = nn.BatchNorm2d(features)
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         """Normalise, scale and shift."""
-        return super().forward(x)
+        return self.normalise(x)
 
 
 class UpBlock(nn.Module):

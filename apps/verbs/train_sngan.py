@@ -20,9 +20,9 @@ _CONCENTRATION = "5"
 class Optimising(Optimisation):
     """How the weights are found; in updates of the generator instead of passes over the images."""
 
-    epochs: tyro.conf.Suppress[float] = 1.0
+    epochs: tyro.conf.Fixed[tyro.conf.Suppress[float]] = 1.0
     """Set from the steps."""
-    validate_every: tyro.conf.Suppress[float] = 1.0
+    validate_every: tyro.conf.Fixed[tyro.conf.Suppress[float]] = 1.0
     """Set from the steps between scores."""
     lr: float = 2e-4
     """Peak learning rate, of both networks."""
@@ -202,6 +202,10 @@ def _resolved(config: Config) -> Config:
             raise InputError(f"{flag} {value}: expected {expected}")
     if config.inception_weights is not None and config.extractor != "inception":
         raise InputError(f"--inception-weights {config.inception_weights} is for --extractor inception")
+    if config.data.validation:
+        raise InputError(f"--validation {config.data.validation}: an SNGAN holds no images out; leave it out")
+    if config.optimisation.patience is not None and config.extractor is None:
+        raise InputError(f"--patience {config.optimisation.patience} waits for a better FID: give --extractor with it")
     if config.optimisation.optimizer == "sgd":
         raise InputError("--optimizer sgd: an SNGAN is trained by adam or adamw")
     if config.latent == "vmf" and config.classifier is None:

@@ -225,6 +225,31 @@ def test_scores_by_a_classifier_choose_the_weights(penult, trained, tmp_path):
     assert found.fid.value == pytest.approx(by_step[result["best step"]], rel=1e-4)
 
 
+def test_a_concentration_is_chosen_by_fid(penult, trained, tmp_path):
+    words = ["prior", trained / "classifier", "--concentration", "sweep:1,100", "--for", "sngan", "--device", "cpu"]
+    tiny = ["steps=2", "score-every=1", "generator-width=4", "discriminator-width=4", "batch-size=16"]
+    said = penult(*words, "--train", *tiny, "--threads", 1)
+    assert said.status == 2 and "extractor=MODEL" in said.err and not (tmp_path / "runs").exists()
+    extractor = f"extractor={trained / 'classifier'}"
+    said = penult(*words, "--train", *tiny, "score-images=50", extractor, "--threads", 1, "--out", "p.safetensors")
+    assert said.status == 0, said.err
+    name = "FID (mlp-digits, penultimate)"
+    scores = {
+        kappa: json.loads((tmp_path / f"runs/classifier-sngan-kappa{kappa}/result.json").read_text())["best"][name]
+        for kappa in (1, 100)
+    }
+    best = min(scores, key=scores.get)
+    assert ClassifierPrior.load("p.safetensors").concentration.tolist() == [best] * 10
+
+
+def test_synchronised_batch_norm_keeps_what_each_norm_takes():
+    for preset in ("gan-evaluation", "mimicry"):
+        model = SNGAN(architecture(preset, SHAPE, 4, 4), CLASSES, Gaussian(5)).eval()
+        z, labels = torch.randn(3, 5), torch.arange(3)
+        before = model(z, labels)
+        assert torch.equal(nn.SyncBatchNorm.convert_sync_batchnorm(model)(z, labels), before)
+
+
 def _images(path):
     import numpy
 
@@ -266,6 +291,8 @@ def test_a_stopped_training_goes_on_to_the_same_weights(penult, monkeypatch, tmp
         (("--optimizer", "sgd"), "adam"),
         (("--generator-width", "1"), "widths"),
         (("--score-images", "5"), "--score-images 5"),
+        (("--validation", "9"), "--validation 9"),
+        (("--patience", "2"), "--extractor"),
         (("--inception-weights", "x"), "--extractor inception"),
         (("--extractor", "runs/none"), "unknown run"),
     ],
