@@ -38,6 +38,11 @@ def protocol(run: Contents, entry: dict[str, Any]) -> str:
             f"{entry.get('data')} ({entry.get('split')}) by {entry['protocol']}, extractor {entry.get('extractor')}, "
             f"seed {entry.get('seed')}"
         )
+    if entry.get("classifier"):
+        return (
+            f"{_count(entry.get('drawn')):,} generated images, {_count(entry.get('reals')):,} test images of "
+            f"{entry.get('data')}, classifier {entry['classifier']}, seed {entry.get('seed')}"
+        )
     images = entry.get("images")
     count = f"{images:,}" if isinstance(images, int) else "the"
     first = "first " if entry.get("first") else ""

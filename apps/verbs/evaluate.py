@@ -5,6 +5,10 @@ torch-fidelity's Inception network, or a classifier with --extractor, after whic
 the mean of ten FIDs of 5,000 images against 5,000, fid-5k-partial that of as many as there are images for, fid-50k is
 50,000 against all reals, fid-all all against all.
 
+With --classify-by, score how a classifier does on images of a conditional generator (GAN-test accuracy), and with
+--gan-train how one does on real test images that was trained on generated ones alone (GAN-train accuracy): that one is
+kept in the run's gan-train/, and the same command goes on with it.
+
 Prints a table and adds to the run's evaluation.json.
 """
 
@@ -34,7 +38,7 @@ class Config:
     images: int | None = None
     """Score the first this many test images only; unset: all."""
     seed: int = 0
-    """Seed of binarisation and samples; with --protocol, of what is drawn and of the cut into chunks."""
+    """Seed of binarisation and samples; of generated images, of what is drawn and of the cut into chunks."""
     batch_size: int = 100
     """Images at a time; part of what the seed means."""
     protocol: str | None = None
@@ -47,6 +51,10 @@ class Config:
     """A classifier whose penultimate activations (logits for IS) are compared, instead of Inception's features."""
     inception_weights: Path | None = None
     """torch-fidelity's file of Inception weights; unset: its own, downloaded on first use."""
+    classify_by: str | None = None
+    """A classifier trained on real images, to be tried on generated ones: as many of each class as the test set has."""
+    gan_train: bool = False
+    """Whether to train one like it on generated images, too, as many of each class as the training set has."""
     foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
     place: tyro.conf.OmitArgPrefixes[Place] = field(default_factory=Place)
 
@@ -58,7 +66,6 @@ def main(config: Config) -> None:
     from apps.evaluations import read_evaluations
     from apps.session import start
     from priors.errors import InputError
-    from priors.storage import write_json
 
     for flag, value in (
         ("--samples", config.samples),
@@ -68,6 +75,10 @@ def main(config: Config) -> None:
     ):
         if value is not None and value < 1:
             raise InputError(f"{flag} {value}: expected 1 or more")
+    if config.gan_train and config.classify_by is None:
+        raise InputError("--gan-train trains a classifier like another one: name that by --classify-by RUN")
+    if config.protocol is not None and config.classify_by is not None:
+        raise InputError(f"--protocol {config.protocol} and --classify-by are two evaluations: leave one out")
     if config.protocol is not None:
         return _fidelity(config)
     for flag, value in (
@@ -77,13 +88,16 @@ def main(config: Config) -> None:
     ):
         if value is not None:
             raise InputError(f"{flag} {value} scores generated images: give --protocol, such as fid-5k")
+    if config.classify_by is not None:
+        return _gan_accuracy(config)
     run = models.open_run(config.model) if models.is_run(config.model) else None
     kind = models.kind_of(run) if run else "classifier"
     trained = models.trained_on(run) if run else Data("")
     data = config.data or trained.data
     if not data:
         raise InputError(f"which images to score {config.model} on: give --data")
-    earlier = read_evaluations(run.folder) if run else []
+    if run:
+        read_evaluations(run.folder)  # what is damaged is found before the work
     if kind not in ("classifier", "hvae"):
         raise InputError(f"{config.model} has no likelihood to score: give --protocol, such as fid-5k")
     accelerator = start(config.place.where(), work="small" if kind == "hvae" else "large")
@@ -95,8 +109,7 @@ def main(config: Config) -> None:
     score = _generator if kind == "hvae" else _classifier
     entry = {"data": data, "data_digest": images.digest, **first, **score(config, run, images, accelerator)}
     if run is not None and accelerator.is_main_process:
-        kept = [old for old in earlier if _protocol(old) != _protocol(entry)]
-        write_json(run.folder / "evaluation.json", [*kept, entry])
+        _keep(run.folder, entry)
         say(
             f"Written to {run.folder / 'evaluation.json'}."
             + (f" Next: penult sample {run.folder}" if kind == "hvae" else "")
@@ -148,11 +161,11 @@ def _fidelity(config: Config) -> None:
     from apps.fidelity.extractor import classifier_extractor
     from apps.fidelity.scores import few_images, fitting, scores
     from apps.fidelity.sources import given_images
+    from apps.fidelity.table import show
     from apps.models import generator_run, open_run, trained_on
     from apps.run import Run
     from apps.session import start, sweeping
     from priors.errors import InputError
-    from priors.storage import write_json
 
     protocol = protocols.named(config.protocol)
     for flag, value, instead in (
@@ -179,7 +192,8 @@ def _fidelity(config: Config) -> None:
         source = given_images(config.model, config.split, root=config.place.data_root, image_size=size)
         name, against = config.model, config.against
     reals = given_images(against, config.split, root=config.place.data_root, image_size=size)
-    earlier = read_evaluations(run.folder) if run else []
+    if run:
+        read_evaluations(run.folder)
     cache = cache_folder(config.place.data_root)
     if config.extractor:
         extractor = classifier_extractor(config.extractor, config.foreign)
@@ -205,40 +219,70 @@ def _fidelity(config: Config) -> None:
         store=parts,
     )
     if accelerator.is_main_process:
-        _print_fidelity(name, scored, protocol)
+        show(name, scored, protocol)
         if run:
             entry = scored.entry() | {"data": against}
-            kept = [old for old in earlier if _protocol(old) != _protocol(entry)]
-            write_json(run.folder / "evaluation.json", [*kept, entry])
+            _keep(run.folder, entry)
             say(f"Written to {run.folder / 'evaluation.json'}.")
             shutil.rmtree(parts, ignore_errors=True)
 
 
-def _print_fidelity(name: str, scored, protocol) -> None:
-    """A table of the scores, with all that they depend on below it."""
-    from apps.console import table
+def _gan_accuracy(config: Config) -> None:
+    """GAN-test and GAN-train accuracy; everything that can be wrong is found before the work."""
+    from apps import datasets, gan_accuracy, models
+    from apps.console import say
+    from apps.evaluations import read_evaluations
+    from apps.session import start, sweeping
+    from priors.errors import InputError
+    from priors.storage import digest_of
 
-    several = f"{scored.chunks} x " if scored.chunks > 1 else ""
-    part = f" ({scored.chunks} of its {protocol.chunks} chunks)" if protocol.partial else ""
-    over = {"KID": f"100 subsets of {scored.kid_subset:,}"}
-    over["IS"] = f"{scored.chunks} chunks" if scored.chunks > 1 else "10 splits"
-    chunks = f"{scored.chunks} chunks" if scored.chunks > 1 else "1 chunk"
-    lines = []
-    for label, value in scored.named.items():
-        # KID is of the order of .01 for Inception's features, but grows with the sixth power of a network's scale.
-        digits = 2 if label.startswith(("FID", "IS")) or abs(value.value) >= 10 else 5
-        deviation = "-" if value.deviation is None else f"{value.deviation:.{digits}f}"
-        lines.append((label, f"{value.value:.{digits}f}", deviation, over.get(label.split(" ")[0], chunks)))
-    table(
-        f"{name} against {scored.against} ({scored.split}) by {scored.protocol}{part}: "
-        f"{several}{scored.fakes:,} fakes against {several}{scored.reals:,} reals, seed {scored.seed}",
-        ("score", "mean", "deviation", "over"),
-        lines,
-        f"extractor {scored.extractor.name}, weights {scored.extractor.digest}, {scored.extractor.features:,} "
-        f"features; real images {scored.digest}; "
-        + ("precision and recall by the same features, not VGG-16's; " if scored.extractor.standard else "")
-        + "scores of other protocols or extractors are not comparable",
-    )
+    by, root = config.classify_by, config.place.data_root
+    model, run = models.generator_run(config.model), models.open_run(config.model)
+    folder, trained = run.folder, models.trained_on(run)
+    try:
+        network = models.classifier(by, config.foreign)
+    except InputError as error:
+        raise InputError(f"--classify-by: {error}") from None
+    data = config.data or trained.data
+    size = config.image_size or trained.size_for(data)
+    everything = datasets.load(data, "test", root=root, image_size=size)
+    gan_accuracy.check(model, folder, network, by, everything)
+    training = None
+    if config.gan_train:
+        train = datasets.load(data, "train", root=root, image_size=size)
+        training = gan_accuracy.training_like(by, model, folder, train, config.seed, config.place)
+    read_evaluations(folder)
+    few = config.images is not None and config.images < len(everything)
+    test, first = (everything.subset(range(config.images)), {"first": config.images}) if few else (everything, {})
+    work = "small" if network.architecture and network.architecture.get("name") == "mlp" else "large"
+    precision = training.config.optimisation.precision if training else "fp32"
+    accelerator = start(config.place.where(), precision=precision, work=work)
+    sweep = sweeping(accelerator, progress=True)
+    model, network = model.to(accelerator.device), network.to(accelerator.device)
+    on_reals = gan_accuracy.accuracy(network, test, sweep)
+    made = {"data": data, "data_digest": test.digest, **first, "classifier": by}
+    made |= {"classifier_digest": digest_of(network.state_dict()), "seed": config.seed, "reals": len(test)}
+
+    def keep(found, name: str, **more) -> None:
+        if accelerator.is_main_process:
+            scores = found.named(f"{name} accuracy") | {"accuracy of the classifier": on_reals.value}
+            _keep(folder, made | more | {"scores": scores})
+
+    parts = folder / "gan-test.parts"
+    found = {"GAN-test": gan_accuracy.gan_test(model, network, test, sweep, config.seed, name=folder.name, store=parts)}
+    keep(found["GAN-test"], "GAN-test", drawn=len(test))
+    if accelerator.is_main_process:
+        shutil.rmtree(parts, ignore_errors=True)
+    if training:
+        say(
+            f"GAN-test accuracy {found['GAN-test'].value:.2%}; the classifier of GAN-train is kept in {training.folder}"
+        )
+        found["GAN-train"] = gan_accuracy.gan_train(training, model, everything, test, accelerator, name=folder.name)
+        trained_in = str(training.folder.relative_to(folder))
+        keep(found["GAN-train"], "GAN-train", drawn=sum(training.counts), trained_in=trained_in)
+    if accelerator.is_main_process:
+        gan_accuracy.show(folder, by, test, on_reals, found, config.seed, training)
+        say(f"Written to {folder / 'evaluation.json'}.")
 
 
 def rows(scored) -> list:
@@ -293,6 +337,10 @@ def _classifier(config: Config, run, images, accelerator) -> dict:
 
 def follows(entry: dict, config: Config) -> bool:
     """Whether an evaluation was made by the protocol of `config`, which names its data."""
+    if config.classify_by is not None or "classifier" in entry:
+        made = tuple(entry.get(name) for name in ("classifier", "data", "first", "seed"))
+        asked = (config.classify_by, config.data, config.images, config.seed)
+        return made == asked and ("trained_in" in entry) == config.gan_train
     if config.protocol is not None or "protocol" in entry:
         made = tuple(entry.get(name) for name in ("protocol", "data", "split", "extractor_model", "seed"))
         against = config.against or config.data
@@ -304,6 +352,16 @@ def follows(entry: dict, config: Config) -> bool:
     )
     same = entry.get("data") == config.data and entry.get("first") == config.images
     return same and scored == (config.samples, config.seed, config.batch_size)
+
+
+def _keep(folder: Path, entry: dict) -> None:
+    """Add an evaluation to a run's, in the place of one by the same protocol."""
+    from apps.evaluations import read_evaluations
+    from priors.storage import write_json
+
+    # Read anew: another evaluation may have ended while this one went on.
+    kept = [old for old in read_evaluations(folder) if _protocol(old) != _protocol(entry)]
+    write_json(folder / "evaluation.json", [*kept, entry])
 
 
 def _protocol(entry: dict) -> dict:

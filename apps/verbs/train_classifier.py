@@ -1,11 +1,18 @@
 """Train a classifier from the zoo with cross-entropy; the same command again resumes it."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
 from apps.config import Data, Optimisation, Where, identity
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from apps.image_set import ImageSet
+    from apps.run import Run
 
 
 @dataclass(frozen=True)
@@ -33,17 +40,10 @@ class Config:
 
 def main(config: Config, guide: bool = True) -> None:
     """Train, or resume, or say that it is done, and with `guide` what to type next."""
-    import torch
-
     from apps import datasets
-    from apps.augment import augmentation_for
-    from apps.classification import Classification, scores
-    from apps.image_set import channel_statistics, split_validation
     from apps.run import Run
-    from apps.seeds import derive
-    from apps.session import start, sweeping
-    from apps.training import data_label, slug, train
-    from priors import zoo
+    from apps.session import start
+    from apps.training import data_label, slug
     from priors.errors import InputError
 
     if not 0 <= config.label_smoothing < 1:
@@ -56,8 +56,58 @@ def main(config: Config, guide: bool = True) -> None:
         datasets.load(name, split, root=where.data_root, image_size=config.data.image_size)
         for split in ("train", "test")
     )
-    usual = datasets.DATASETS[name].augmentation if name in datasets.DATASETS else "none"
-    augment = usual if config.augment == "auto" else config.augment
+    width = "" if config.penultimate is None else f"-{config.penultimate}"
+    run = Run(where.runs / (where.name or slug(f"{data_label(name)}-{config.arch}{width}-seed{optimisation.seed}")))
+    train_on(
+        config,
+        run,
+        accelerator,
+        images,
+        test,
+        provenance={"data": name, "made by": f"penult train classifier --arch {config.arch}"},
+        following=f"penult prior {run.folder} --concentration 20" if guide else None,
+    )
+
+
+def train_on(
+    config: Config,
+    run: "Run",
+    accelerator: "Accelerator",
+    images: "ImageSet",
+    test: "ImageSet",
+    *,
+    provenance: dict[str, str],
+    verb: str = "train classifier",
+    given: Mapping[str, Any] | None = None,
+    following: str | None = None,
+) -> dict[str, Any]:
+    """Train, or resume, on images that are there already; returns the result.
+
+    Args:
+        config: what to train, and how.
+        run: its folder.
+        accelerator: of this process.
+        images: to train on; some are held out where `config` says so.
+        test: what it is scored on.
+        provenance: where the weights come from, in words.
+        verb: what made the run.
+        given: what the run's configuration says of the images; None: their digest.
+        following: the command to type next.
+
+    Raises:
+        InputError: as for `apps.training.train`, or the architecture does not take such images.
+    """
+    import torch
+
+    from apps.augment import augmentation_for
+    from apps.classification import Classification, scores
+    from apps.image_set import channel_statistics, split_validation
+    from apps.seeds import derive
+    from apps.session import sweeping
+    from apps.training import train
+    from priors import zoo
+
+    optimisation, augment = config.optimisation, augmenting(config)
     held_out = None
     if config.data.validation:
         images, held_out = split_validation(images, config.data.validation, optimisation.seed)
@@ -72,9 +122,7 @@ def main(config: Config, guide: bool = True) -> None:
         mean=mean,
         std=std,
     )
-    classifier.provenance = {"data": name, "made by": f"penult train classifier --arch {config.arch}"}
-    width = "" if config.penultimate is None else f"-{config.penultimate}"
-    run = Run(where.runs / (where.name or slug(f"{data_label(name)}-{config.arch}{width}-seed{optimisation.seed}")))
+    classifier.provenance = provenance
 
     def score(task) -> dict:
         scored = scores(task.networks["model"], sweeping(accelerator), test)
@@ -84,10 +132,10 @@ def main(config: Config, guide: bool = True) -> None:
             "test/images": len(test),
         }
 
-    train(
-        verb="train classifier",
+    return train(
+        verb=verb,
         run=run,
-        identity=identity(config) | {"data_digest": images.digest},
+        identity=identity(config) | ({"data_digest": images.digest} if given is None else dict(given)),
         accelerator=accelerator,
         images=images,
         build=lambda: Classification(
@@ -95,9 +143,41 @@ def main(config: Config, guide: bool = True) -> None:
         ),
         score=score,
         optimisation=optimisation,
-        where=where,
-        following=f"penult prior {run.folder} --concentration 20" if guide else None,
+        where=config.where,
+        following=following,
         augmentation=augmentation_for(
             images, flip="flip" in augment, padding=4 if "crop" in augment else 0, fill=config.crop_fill
         ),
     )
+
+
+def augmenting(config: Config) -> str:
+    """How images are augmented: what the configuration says, or what is usual for its data set."""
+    from apps.datasets import DATASETS
+
+    name = config.data.data
+    usual = DATASETS[name].augmentation if name in DATASETS else "none"
+    return usual if config.augment == "auto" else config.augment
+
+
+def configuration_of(run: "Run") -> Config:
+    """What a run of this verb was told; what its configuration does not hold has its default.
+
+    Raises:
+        InputError: another verb made it, or its configuration is damaged.
+    """
+    from priors.errors import InputError
+
+    stored = run.config()
+    if stored["verb"] != "train classifier":
+        raise InputError(f"{run.folder} was made by penult {stored['verb']}, expected a run of penult train classifier")
+    flat = stored["config"]
+
+    def section(kind, **sections):
+        return kind(**{part.name: flat[part.name] for part in fields(kind) if part.name in flat} | sections)
+
+    try:
+        return section(Config, data=section(Data), optimisation=section(Optimisation))
+    except (InputError, TypeError) as error:
+        said = str(error).partition("\n")[0]
+        raise InputError(f"{run.folder}/config.json is no configuration of a classifier ({said})") from None
