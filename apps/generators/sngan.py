@@ -143,12 +143,19 @@ class SNGAN(Generator):
         architecture: its sizes.
         class_names: of the labels, in order.
         latent: where z comes from; kept inside, so that sampling needs nothing else.
+        initialisation: "xavier" or "orthogonal".
     """
 
     variant = "sngan"
     title = "SNGAN"
 
-    def __init__(self, architecture: Architecture, class_names: Sequence[str], latent: Latent):
+    def __init__(
+        self,
+        architecture: Architecture,
+        class_names: Sequence[str],
+        latent: Latent,
+        initialisation: str = "xavier",
+    ):
         super().__init__()
         if not class_names:
             raise InputError("a conditional generator of no classes: expected at least one")
@@ -165,7 +172,7 @@ class SNGAN(Generator):
         conditional = architecture.last_norm == "conditional"
         self.norm = ConditionalBatchNorm(widths[-1], classes) if conditional else PlainBatchNorm(widths[-1])
         self.to_pixels = nn.Conv2d(widths[-1], self.image_shape[0], 3, padding=1)
-        initialise(self, "xavier", 2**0.5)
+        initialise(self, initialisation, 2**0.5)
 
     def description(self) -> dict:
         """How to build this model again, JSON-able; the weights, and the prior's tensors among them, are apart."""

@@ -4,7 +4,7 @@ Section 4.3 of "On The Distribution of Penultimate Activations of Classification
 resumes it. The defaults are those of --preset gan-evaluation, which the paper follows.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -119,21 +119,16 @@ def main(config: Config, guide: bool = True) -> None:
     prior = getattr(latent, "prior", None)
     if prior is not None:
         check_classes(prior.class_names, config.classifier, images)
-    # In passes over the images, which the loop counts in.
+    # In passes over the images, which the loop counts in; no rounding may put a score a step later.
     per_pass = len(images) / optimisation.batch_size
-    optimisation = _with(optimisation, epochs=config.steps / per_pass, validate_every=config.score_every / per_pass)
+    every = config.score_every / per_pass * (1 - 1e-12)
+    optimisation = replace(optimisation, epochs=config.steps / per_pass, validate_every=every)
     torch.manual_seed(derive(optimisation.seed, "weights"))
-    model = SNGAN(sizes, images.class_names, latent)
-    objective = _objective(config)
+    model = SNGAN(sizes, images.class_names, latent, config.init)
     discriminator = Discriminator(sizes, len(images.class_names), _preset(config).residual_gain, config.init)
-    if config.init == "orthogonal":
-        from apps.generators.sngan import initialise
-
-        initialise(model, "orthogonal", 1.0)
     if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     run = Run(where.runs / (where.name or slug(f"{data_label(name)}-sngan-{config.latent}-seed{optimisation.seed}")))
-
     watch = Watch(
         images,
         _extractor(config),
@@ -152,7 +147,7 @@ def main(config: Config, guide: bool = True) -> None:
         accelerator=accelerator,
         images=images,
         build=lambda: SNGANTraining(
-            model, discriminator, objective, optimisation.seed, watch, watch.criterion, optimisation.batch_size
+            model, discriminator, _objective(config), optimisation.seed, watch, watch.criterion, optimisation.batch_size
         ),
         score=lambda task: {},
         optimisation=optimisation,
@@ -160,12 +155,6 @@ def main(config: Config, guide: bool = True) -> None:
         following=f"penult sample {run.folder} --out grid.png" if guide else None,
         augmentation=augmentation_for(images, flip=config.flip),
     )
-
-
-def _with(section, **changes):
-    from dataclasses import replace
-
-    return replace(section, **changes)
 
 
 def _preset(config: Config):
@@ -216,7 +205,7 @@ def _resolved(config: Config) -> Config:
     for flag, value in (("--classifier", config.classifier), ("--concentration", config.concentration)):
         if value and config.latent != "vmf":
             raise InputError(f"{flag} is for --latent vmf: leave it out with {config.latent}")
-    return _with(
+    return replace(
         config,
         steps=steps,
         score_every=max(1, steps // 20) if config.score_every is None else config.score_every,
@@ -233,7 +222,7 @@ def _architecture(config: Config, image_shape):
     from apps.generators.sngan import architecture
 
     sizes = architecture(config.preset, image_shape, config.generator_width, config.discriminator_width)
-    return _with(sizes, overwrite=config.first_relu == "in-place")
+    return replace(sizes, overwrite=config.first_relu == "in-place")
 
 
 def _latent(config: Config, accelerator):
