@@ -193,7 +193,7 @@ REFUSED = {
     "another shape": ("{hvae-c} --classify-by large", "are 1x8x8 (channels x height x width), those of large 1x9x9"),
     "another verb's": ("{hvae-c} --classify-by distilled --gan-train", "was made by penult distill"),
     "a damaged configuration": ("{hvae-c} --classify-by damaged --gan-train", "no configuration of a classifier"),
-    "a foreign classifier": ("{hvae-c} --classify-by import:nets:own --gan-train", "import:nets:own is none"),
+    "a foreign classifier": ("{hvae-c} --classify-by import:stranger:own --gan-train", "import:stranger:own is none"),
     "data of another shape": ("{hvae-c} --data large.npz " + BY, "those of large 1x9x9"),
     "no classifier": ("{hvae-c} --gan-train", "name that by --classify-by RUN"),
     "a protocol": ("{hvae-c} --protocol fid-all " + BY, "leave one out"),
@@ -216,7 +216,7 @@ def test_bad_input_ends_in_one_line(penult, trained, tmp_path, name):
     classifier("damaged", epochs="ten")
     classifier("unfinished")
     (tmp_path / "unfinished/result.json").unlink()
-    (tmp_path / "nets.py").write_text(
+    (tmp_path / "stranger.py").write_text(
         "from torch import nn\ndef own():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
     )
     x, y = np.zeros((20, 9, 9), np.uint8), np.arange(20) % 10
