@@ -12,14 +12,14 @@ _MOST_FACTORS = 112
 def products(
     hidden: Float[Tensor, "draws width"],
     weight: Float[Tensor, "pixels width"],
-    space: Float[Tensor, "pixels draws"],
-    out: Float[Tensor, "products draws"],
+    space: Float[Tensor, "draws pixels"],
+    out: Float[Tensor, "draws products"],
 ) -> None:
     """The inverse likelihood of all pixels given each draw, (1 + e^-a_1) (1 + e^-a_2) ... , in a few factors.
 
     a_j is a pixel's logit where the pixel is on, and minus that where it is off. So one logarithm serves many pixels,
     which is several times faster than one each, and as accurate where no factor is above `MOST`. An exponential and an
-    addition take less time than a sigmoid, and a product down the pixels less than one along them.
+    addition take less time than a sigmoid.
 
     Args:
         hidden: the input h of the last layer.
@@ -27,8 +27,8 @@ def products(
         space: memory to work in; it is overwritten.
         out: `factors(pixels)` numbers a draw, whose product is wanted.
     """
-    odds = torch.mm(weight, hidden.T, out=space).exp_().add_(1)
-    torch.prod(odds.unflatten(0, (len(out), -1)), 1, out=out)
+    odds = torch.mm(hidden, weight.T, out=space).exp_().add_(1)
+    torch.prod(odds.unflatten(-1, (out.shape[-1], -1)), -1, out=out)
 
 
 def factors(pixels: int) -> int:

@@ -72,10 +72,11 @@ class HVAEC(HypersphericalVAE):
         if self.encoder_label:  # the marginal then comes from a proposal for each label, see `evidence`
             reconstruction = self._log_bernoulli(x, z, labels)
             return reconstruction, reconstruction + prior, reconstruction + prior
-        classes = len(self.class_names)
-        every = torch.stack([self._log_bernoulli(x, z, torch.full_like(labels, label)) for label in range(classes)])
-        reconstruction = every[labels, torch.arange(len(labels), device=labels.device)]
-        return reconstruction, reconstruction + prior, torch.logsumexp(every, 0) - math.log(classes) + prior
+        classes, (images, draws) = len(self.class_names), z.shape[:-1]
+        codes = torch.arange(classes, device=labels.device).repeat_interleave(draws).expand(images, -1)
+        every = self._log_bernoulli(x, z.repeat(1, classes, 1), codes).unflatten(1, (classes, draws))
+        reconstruction = every[torch.arange(images, device=labels.device), labels]
+        return reconstruction, reconstruction + prior, torch.logsumexp(every, 1) - math.log(classes) + prior
 
 
 class HVAEL(HypersphericalVAE):
@@ -123,8 +124,8 @@ class HVAEL(HypersphericalVAE):
 
     def _weights(self, x, labels, z, log_q):
         reconstruction = self._log_bernoulli(x, z, labels)
-        own = self._of(labels[:, None]).log_prob(z)
         every = self.prior.direction_log_prob(z)
+        own = every.gather(-1, labels[:, None, None].expand(*z.shape[:-1], 1)).squeeze(-1)
         marginal = torch.logsumexp(every, -1) - math.log(len(self.class_names))
         return reconstruction, reconstruction + own - log_q, reconstruction + marginal - log_q
 

@@ -24,8 +24,9 @@ from priors.bessel import log_sphere_area
 from priors.errors import InputError
 from priors.transport import rsample
 
-_CACHED, _MANY = 512, 64
-"""Decodings whose logits stay in a CPU's cache, and from how many of one image on weights of its own pay."""
+_CACHED, _TOGETHER, _MANY = 512, 2048, 64
+"""Decodings whose logits stay in a CPU's cache; those whose hidden layers are taken together; and from how many of one
+image on weights of its own pay."""
 
 
 @dataclass(frozen=True)
@@ -226,30 +227,37 @@ class HypersphericalVAE(Generator):
         return reconstruction, given_label - math.log(samples), marginal - math.log(samples)
 
     def _log_bernoulli(self, x: Tensor, z: Tensor, labels: Tensor) -> Tensor:
-        """log p(x|z, i), (N, K), for binary x (N, pixels) and z (N, K, m)."""
+        """log p(x|z, i), (N, K), for binary x (N, pixels), z (N, K, m) and labels (N,), or (N, K) one a draw."""
         signs = 2 * x - 1
+        labels = labels if labels.ndim == 2 else labels[:, None].expand(z.shape[:-1])
         if z.device.type != "cpu" or torch.is_grad_enabled() or z.shape[1] < _MANY:
             return self._log_bernoulli_by_pixel(signs, z, labels)
         # Many draws for one image: its signs go into the last weights, and biases into the products. Memory for all of
-        # that is taken once, since the system hands out large pieces slowly.
+        # that is taken once, since the system hands out large pieces slowly. What does not see the image is done for
+        # several at once, since every operation takes its time to start.
         layers = [layer for layer in (*self.decoder, self.to_logits) if isinstance(layer, nn.Linear)]
         weights = [torch.cat([layer.weight, layer.bias[:, None]], 1) for layer in layers]
-        inputs = [z.new_ones(_CACHED, weight.shape[1]) for weight in weights]
-        spaces = [z.new_empty(_CACHED * len(weight)) for weight in weights]
-        signed = torch.empty_like(weights[-1])
-        found = z.new_empty(len(z), bernoulli.factors(len(signed)), z.shape[1])
-        for sign, draws, label, out in zip(-signs, z, labels, found, strict=True):
-            torch.mul(weights[-1], sign[:, None], out=signed)
-            for first in range(0, len(draws), _CACHED):
-                some = draws[first : first + _CACHED]
-                count = len(some)
-                inputs[0][:count, :-1] = self._code(some, label.expand(count))
-                for weight, given, space, after in zip(weights, inputs, spaces, inputs[1:], strict=False):
-                    hidden = torch.mm(given[:count], weight.T, out=space[: count * len(weight)].view(count, -1))
-                    torch.clamp_min(hidden, 0, out=after[:count, :-1])
-                space = spaces[-1][: count * len(signed)].view(-1, count)
-                bernoulli.products(inputs[-1][:count], signed, space, out[:, first : first + count])
-        likelihoods = -found.log().sum(1)
+        draws = z.shape[1]
+        some = max(1, _TOGETHER // draws)
+        inputs = [z.new_ones(some * draws, weight.shape[1]) for weight in weights]
+        spaces = [z.new_empty(some * draws, len(weight)) for weight in weights[:-1]]
+        signed, space = torch.empty_like(weights[-1]), z.new_empty(_CACHED, len(weights[-1]))
+        found = z.new_empty(len(z), draws, bernoulli.factors(len(signed)))
+        for first in range(0, len(z), some):
+            block = slice(first, first + some)
+            code = self._code(z[block], labels[block]).flatten(0, 1)
+            count = len(code)
+            inputs[0][:count, :-1] = code
+            for weight, given, out, after in zip(weights, inputs, spaces, inputs[1:], strict=False):
+                hidden = torch.mm(given[:count], weight.T, out=out[:count])
+                torch.clamp_min(hidden, 0, out=after[:count, :-1])
+            parts = inputs[-1][:count].split(draws)
+            for sign, part, out in zip(-signs[block], parts, found[block], strict=True):
+                torch.mul(weights[-1], sign[:, None], out=signed)
+                for start in range(0, draws, _CACHED):
+                    few = part[start : start + _CACHED]
+                    bernoulli.products(few, signed, space[: len(few)], out[start : start + len(few)])
+        likelihoods = -found.log().sum(-1)
         vanishing = (found > bernoulli.MOST).flatten(1).any(1)
         if bool(vanishing.any()):
             likelihoods[vanishing] = self._log_bernoulli_by_pixel(signs[vanishing], z[vanishing], labels[vanishing])
@@ -257,7 +265,7 @@ class HypersphericalVAE(Generator):
 
     def _log_bernoulli_by_pixel(self, signs: Tensor, z: Tensor, labels: Tensor) -> Tensor:
         """The same with a logarithm a pixel."""
-        logits = self.to_logits(self.decoder(self._code(z, labels[:, None].expand(z.shape[:-1]))))
+        logits = self.to_logits(self.decoder(self._code(z, labels)))
         return F.logsigmoid(logits * signs[:, None]).sum(-1)
 
     def generate(

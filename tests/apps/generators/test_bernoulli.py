@@ -18,9 +18,9 @@ def test_log_likelihood_is_the_sum_of_log_sigmoids(pixels, scale):
     hidden = torch.randn(20, 16, generator=seeded)
     weight = torch.randn(pixels, 16, generator=seeded) * scale
     exact = log_expit(hidden.double().numpy() @ weight.double().numpy().T).sum(-1)
-    parts = torch.empty(factors(pixels), 20)
-    products(hidden, -weight, torch.empty(pixels, 20), parts)
-    found = -parts.log().sum(0)
+    parts = torch.empty(20, factors(pixels))
+    products(hidden, -weight, torch.empty(20, pixels), parts)
+    found = -parts.log().sum(-1)
     # the products of 16 terms are rounded in float32, relative to their absolute sum
     rounding = 3e-7 * (hidden.abs() @ weight.abs().T).sum(-1).numpy() + 2e-7 * pixels
     assert (np.abs(found.numpy() - exact) < rounding).all()
