@@ -1,6 +1,8 @@
 """The process a verb runs in: its device, its threads, its place among the others."""
 
+import atexit
 import os
+import sys
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -39,6 +41,9 @@ def start(
         log_with=list(where.tracker) or None,
         project_dir=str(where.runs),
     )
+    if torch.distributed.is_initialized():
+        atexit.unregister(_leave)
+        atexit.register(_leave)
     missing = set(where.tracker) - {getattr(kind, "value", kind) for kind in accelerator.log_with}
     if missing:
         raise InputError(
@@ -47,6 +52,16 @@ def start(
     cores = max(1, available_cores() // max(1, local_processes()))
     torch.set_num_threads(where.threads or (1 if work == "small" else cores))
     return accelerator
+
+
+def _leave() -> None:
+    """Leave the process group before the interpreter ends.
+
+    A thread of the backend that wants to free a Python object after that has the process aborted. Not after an error
+    of one process: the others may be waiting for it in a collective, and would have it wait for them.
+    """
+    if torch.distributed.is_initialized() and getattr(sys, "last_value", None) is None:
+        torch.distributed.destroy_process_group()
 
 
 def available_cores() -> int:
