@@ -4,15 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from apps.drawn_set import drawn_rows
 from apps.fidelity.extractor import Extractor, run_extractor
 from apps.figures import to_levels
 from apps.generators.generator import Generator
 from apps.image_set import ImageSet
-from apps.sampling import BLOCK, draw_block
 from priors.errors import InputError
 from priors.storage import digest_of
 
@@ -93,44 +92,29 @@ def drawn_features(
         InputError: images that the extractor does not take, or that are not finite.
     """
     extractor.check(tuple(model.image_shape), name)
-    labels = list(range(len(model.class_names))) if model.conditional else [None]
-    each = [-(-(count - index) // len(labels)) for index in range(len(labels))]
-    # Images share a stream by 64, so whole blocks are drawn, and what is too much of the last of a class is dropped.
-    blocks = [(index, number) for index, some in enumerate(each) for number in range(-(-some // BLOCK))]
-    first = torch.tensor([number * BLOCK * len(labels) + index for index, number in blocks])
-    place = (first[:, None] + torch.arange(BLOCK) * len(labels)).flatten()
-    several = max(1, extractor.batch_size // BLOCK)
-    size = several * BLOCK
+    classes = len(model.class_names) if model.conditional else 1
+    each = [-(-(count - index) // classes) for index in range(classes)]
 
-    def of(batch) -> dict[str, Tensor]:
-        some = blocks[batch.number * several : (batch.number + 1) * several]
-        images = torch.cat([draw_block(model, labels[index], number, seed) for index, number in some])
-        wanted = (place[batch.number * size : (batch.number + 1) * size] < count).nonzero().squeeze(1)
-        wanted = wanted.to(images.device, non_blocking=True)
+    def of(images: Tensor) -> dict[str, Tensor]:
         extractor.network.to(images.device)
-        features, logits = run_extractor(extractor, to_levels(images[wanted]))
-        rows = {"features": features, "logits": logits}
-        spread = {key: rows[key].new_zeros(len(images), rows[key].shape[1]) for key in rows}
-        return {key: spread[key].index_copy(0, wanted, rows[key]) for key in rows} | {
-            "finite": images.isfinite().flatten(1).all(1)
-        }
+        features, logits = run_extractor(extractor, to_levels(images))
+        return {"features": features, "logits": logits}
 
-    digest = digest_of(model.state_dict())
-    key = {"extractor": extractor.digest, "weights": digest, "count": count, "seed": seed}
-    kept = {} if store is None else {"store": store, "key": key}
-    swept = sweep(_stand_in(name, len(place), model), of, batch_size=size, description=f"features of {name}", **kept)
-    order = place.argsort()[:count]
-    if not bool(swept["finite"][order].all()):
-        wrong = int((~swept["finite"][order]).sum())
-        raise InputError(f"{wrong:,} of the {count:,} images that {name} draws are not finite: its training diverged")
-    _check_finite(swept["features"], extractor, name)
-    return Features(swept["features"][order], swept["logits"][order], name, "drawn", digest)
-
-
-def _stand_in(name: str, count: int, model: Generator) -> ImageSet:
-    """A set to sweep over that has no pixels yet."""
-    labels = torch.zeros(count, dtype=torch.int64, device=next(model.parameters()).device)
-    return ImageSet(name, "drawn", torch.zeros(count, 1, 1, 1, dtype=torch.uint8), labels, ("drawn",))
+    rows, labels, numbers = drawn_rows(
+        model,
+        each,
+        sweep,
+        of,
+        seed,
+        name=name,
+        description="features",
+        batch_size=extractor.batch_size,
+        store=store,
+        key={"extractor": extractor.digest},
+    )
+    order = (numbers * classes + labels).argsort()
+    _check_finite(rows["features"], extractor, name)
+    return Features(rows["features"][order], rows["logits"][order], name, "drawn", digest_of(model.state_dict()))
 
 
 def _check_finite(features: Tensor, extractor: Extractor, name: str) -> None:

@@ -14,7 +14,8 @@ torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[1])
 import nets
 from accelerate import Accelerator
-from apps.fidelity import features, scores as module
+from apps import drawn_set
+from apps.fidelity import scores as module
 from apps.fidelity.protocols import Protocol
 from apps.session import sweeping
 from apps.sweep import sweep
@@ -29,8 +30,8 @@ if rank == 0:
 accelerator.wait_for_everyone()
 extractor = nets.classifier_extractor(str(folder / "classifier"))
 object.__setattr__(extractor, "batch_size", 64)
-drawn, chunks, draw, chunk = [], [], features.draw_block, module._chunk
-features.draw_block = lambda *words: drawn.append(words[1:3]) or draw(*words)
+drawn, chunks, draw, chunk = [], [], drawn_set.draw_block, module._chunk
+drawn_set.draw_block = lambda *words: drawn.append(words[1:3]) or draw(*words)
 module._chunk = lambda *pair: chunks.append(len(pair[0])) or chunk(*pair)
 two = module.scores(model, reals, protocol, extractor, 4, sweeping(accelerator), cache=folder / "cache")
 json.dump([drawn, chunks, [repr(two.named), two.kid_subset]], open(folder / f"{rank}.json", "w"))
