@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from apps.task import Criterion, Task
@@ -61,3 +62,13 @@ def scores(classifier: Classifier, sweep, images, batch_size: int = 500) -> dict
 
     with torch.inference_mode():
         return sweep(images, of, batch_size=batch_size)
+
+
+def by_class(values: Float[Tensor, " images"], images) -> dict[str, float]:
+    """The mean of one number an image over each class, by its name; without the classes that have no images."""
+    labels = images.labels.cpu()
+    return {
+        name: float(values[labels == label].mean())
+        for label, name in enumerate(images.class_names)
+        if bool((labels == label).any())
+    }

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from priors.errors import InputError
-from priors.storage import read_json
+from priors.storage import read_json, write_json
 
 
 def read_evaluations(folder: Path, name: str = "evaluation.json") -> list[dict[str, Any]]:
@@ -26,3 +26,20 @@ def read_evaluations(folder: Path, name: str = "evaluation.json") -> list[dict[s
     ):
         raise InputError(f"{path} is no list of evaluations: move it away")
     return found
+
+
+def protocol_of(entry: dict[str, Any]) -> dict[str, Any]:
+    """What an evaluation was made by: two by the same protocol replace one another."""
+    return {name: value for name, value in entry.items() if name != "scores"}
+
+
+def keep_evaluation(folder: Path, entry: dict[str, Any]) -> None:
+    """Add an evaluation to a run's, in the place of one by the same protocol.
+
+    What is there is read now, not before the work: another evaluation may have ended meanwhile.
+
+    Raises:
+        InputError: the file is damaged or of another program.
+    """
+    kept = [old for old in read_evaluations(folder) if protocol_of(old) != protocol_of(entry)]
+    write_json(folder / "evaluation.json", [*kept, entry])

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from apps import sampling
-from apps.evaluations import read_evaluations
+from apps.evaluations import protocol_of, read_evaluations
 from apps.model_card.card import Card, Grid, card
 from apps.models import open_run
 from apps.outputs import check_writable
@@ -76,8 +76,8 @@ def _check_replaceable(folder: Path, run: Path) -> None:
     others = sorted(path.name for path in folder.iterdir() if path.name not in FILES)
     if others:
         raise InputError(f"{folder} holds {others[0]!r} beside an earlier export: move it away, or choose another")
-    known = [_protocol(entry) for entry in _evaluations(run)]
-    if any(_protocol(entry) not in known for entry in read_evaluations(folder)):
+    known = [protocol_of(entry) for entry in _evaluations(run)]
+    if any(protocol_of(entry) not in known for entry in read_evaluations(folder)):
         raise InputError(
             f"{folder}/evaluation.json has scores that {run} has not: export {folder} itself to another folder to "
             "have a card with them, or move the file away"
@@ -132,10 +132,6 @@ def export(
 
 def _evaluations(run: Path) -> list[dict[str, Any]]:
     return public(read_evaluations(run))
-
-
-def _protocol(entry: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in entry.items() if name != "scores"}
 
 
 def _draw(model: Any, path: Path) -> Grid:

@@ -15,7 +15,7 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from apps import models
-from apps.classification import scores
+from apps.classification import by_class, scores
 from apps.config import Place, identity
 from apps.console import table
 from apps.drawn_set import drawn_set
@@ -95,13 +95,8 @@ def check(model: Generator, run: Path, network: Classifier, by: str, test: Image
 
 def accuracy(network: Classifier, images: ImageSet, sweep: Callable) -> Accuracy:
     """How often the class of an image is found, on the device of the sweep."""
-    found, labels = scores(network, sweep, images)["accuracy"].double(), images.labels.cpu()
-    by_class = {
-        name: float(found[labels == label].mean())
-        for label, name in enumerate(images.class_names)
-        if bool((labels == label).any())
-    }
-    return Accuracy(float(found.mean()), by_class, len(images))
+    found = scores(network, sweep, images)["accuracy"].double()
+    return Accuracy(float(found.mean()), by_class(found, images), len(images))
 
 
 def gan_test(

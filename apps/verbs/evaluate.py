@@ -63,7 +63,7 @@ def main(config: Config) -> None:
     """Score and write."""
     from apps import datasets, models
     from apps.console import say
-    from apps.evaluations import read_evaluations
+    from apps.evaluations import keep_evaluation, read_evaluations
     from apps.session import start
     from priors.errors import InputError
 
@@ -109,7 +109,7 @@ def main(config: Config) -> None:
     score = _generator if kind == "hvae" else _classifier
     entry = {"data": data, "data_digest": images.digest, **first, **score(config, run, images, accelerator)}
     if run is not None and accelerator.is_main_process:
-        _keep(run.folder, entry)
+        keep_evaluation(run.folder, entry)
         say(
             f"Written to {run.folder / 'evaluation.json'}."
             + (f" Next: penult sample {run.folder}" if kind == "hvae" else "")
@@ -155,7 +155,7 @@ def _generator(config: Config, run, images, accelerator) -> dict:
 def _fidelity(config: Config) -> None:
     """Score generated images; everything that can be wrong is found before the work."""
     from apps.console import say
-    from apps.evaluations import read_evaluations
+    from apps.evaluations import keep_evaluation, read_evaluations
     from apps.fidelity import protocols
     from apps.fidelity.cache import cache_folder
     from apps.fidelity.extractor import classifier_extractor
@@ -222,7 +222,7 @@ def _fidelity(config: Config) -> None:
         show(name, scored, protocol)
         if run:
             entry = scored.entry() | {"data": against}
-            _keep(run.folder, entry)
+            keep_evaluation(run.folder, entry)
             say(f"Written to {run.folder / 'evaluation.json'}.")
             shutil.rmtree(parts, ignore_errors=True)
 
@@ -231,7 +231,7 @@ def _gan_accuracy(config: Config) -> None:
     """GAN-test and GAN-train accuracy; everything that can be wrong is found before the work."""
     from apps import datasets, gan_accuracy, models
     from apps.console import say
-    from apps.evaluations import read_evaluations
+    from apps.evaluations import keep_evaluation, read_evaluations
     from apps.session import start, sweeping
     from priors.errors import InputError
     from priors.storage import digest_of
@@ -266,7 +266,7 @@ def _gan_accuracy(config: Config) -> None:
     def keep(found, name: str, **more) -> None:
         if accelerator.is_main_process:
             scores = found.named(f"{name} accuracy") | {"accuracy of the classifier": on_reals.value}
-            _keep(folder, made | more | {"scores": scores})
+            keep_evaluation(folder, made | more | {"scores": scores})
 
     parts = folder / "gan-test.parts"
     found = {"GAN-test": gan_accuracy.gan_test(model, network, test, sweep, config.seed, name=folder.name, store=parts)}
@@ -300,7 +300,7 @@ def rows(scored) -> list:
 
 
 def _classifier(config: Config, run, images, accelerator) -> dict:
-    from apps.classification import scores
+    from apps.classification import by_class, scores
     from apps.console import table
     from apps.models import check_classes, classifier
     from apps.session import sweeping
@@ -308,26 +308,21 @@ def _classifier(config: Config, run, images, accelerator) -> dict:
     network = classifier(config.model, config.foreign).to(accelerator.device)
     check_classes(network.class_names, config.model, images)
     scored = scores(network, sweeping(accelerator, progress=True), images)
-    labels = images.labels.cpu()
     entry = {
         "images": len(images),
         "scores": {
             "accuracy": float(scored["accuracy"].mean()),
             "cross-entropy": float(scored["cross-entropy"].mean()),
-            "accuracy by class": {
-                name: float(scored["accuracy"][labels == label].mean())
-                for label, name in enumerate(images.class_names)
-                if bool((labels == label).any())
-            },
+            "accuracy by class": by_class(scored["accuracy"], images),
         },
     }
     if accelerator.is_main_process:
-        by_class = entry["scores"]["accuracy by class"]
+        accuracies = entry["scores"]["accuracy by class"]
         table(
             f"{config.model} on {images.name}: {len(images):,} test images",
             ("class", "accuracy"),
             [
-                *((name, f"{value:.2%}") for name, value in by_class.items()),
+                *((name, f"{value:.2%}") for name, value in accuracies.items()),
                 ("all", f"{entry['scores']['accuracy']:.2%}"),
             ],
             f"cross-entropy {entry['scores']['cross-entropy']:.4f} nats",
@@ -352,18 +347,3 @@ def follows(entry: dict, config: Config) -> bool:
     )
     same = entry.get("data") == config.data and entry.get("first") == config.images
     return same and scored == (config.samples, config.seed, config.batch_size)
-
-
-def _keep(folder: Path, entry: dict) -> None:
-    """Add an evaluation to a run's, in the place of one by the same protocol."""
-    from apps.evaluations import read_evaluations
-    from priors.storage import write_json
-
-    # Read anew: another evaluation may have ended while this one went on.
-    kept = [old for old in read_evaluations(folder) if _protocol(old) != _protocol(entry)]
-    write_json(folder / "evaluation.json", [*kept, entry])
-
-
-def _protocol(entry: dict) -> dict:
-    """What an evaluation was made by: two by the same protocol replace one another."""
-    return {name: value for name, value in entry.items() if name != "scores"}
