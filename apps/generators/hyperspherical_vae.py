@@ -24,9 +24,9 @@ from priors.bessel import log_sphere_area
 from priors.errors import InputError
 from priors.transport import rsample
 
-_CACHED, _TOGETHER, _MANY = 512, 2048, 64
-"""Decodings whose logits stay in a CPU's cache; those whose hidden layers are taken together; and from how many of one
-image on weights of its own pay."""
+_CACHED, _TOGETHER, _MANY, _MOST = 512, 2048, 64, 1 << 16
+"""Decodings whose logits stay in a CPU's cache; those whose hidden layers are taken together; from how many of one
+image on weights of its own pay; and how many there may be at a time, which bounds the memory."""
 
 
 @dataclass(frozen=True)
@@ -230,6 +230,9 @@ class HypersphericalVAE(Generator):
         """log p(x|z, i), (N, K), for binary x (N, pixels), z (N, K, m) and labels (N,), or (N, K) one a draw."""
         signs = 2 * x - 1
         labels = labels if labels.ndim == 2 else labels[:, None].expand(z.shape[:-1])
+        if z.shape[1] > _MOST:
+            parts = zip(z.split(_MOST, 1), labels.split(_MOST, 1), strict=True)
+            return torch.cat([self._log_bernoulli(x, *part) for part in parts], 1)
         if z.device.type != "cpu" or torch.is_grad_enabled() or z.shape[1] < _MANY:
             return self._log_bernoulli_by_pixel(signs, z, labels)
         # Many draws for one image: its signs go into the last weights, and biases into the products. Memory for all of
@@ -265,23 +268,15 @@ class HypersphericalVAE(Generator):
 
     def _log_bernoulli_by_pixel(self, signs: Tensor, z: Tensor, labels: Tensor) -> Tensor:
         """The same with a logarithm a pixel."""
-        logits = self.to_logits(self.decoder(self._code(z, labels)))
-        return F.logsigmoid(logits * signs[:, None]).sum(-1)
+        some = max(1, _MOST // z.shape[1])
+        found = []
+        for sign, draws, label in zip(*(rows.split(some) for rows in (signs, z, labels)), strict=True):
+            logits = self.to_logits(self.decoder(self._code(draws, label)))
+            found.append(F.logsigmoid(logits * sign[:, None]).sum(-1))
+        return torch.cat(found)
 
-    def generate(
-        self,
-        labels: Int[Tensor, " batch"],
-        generator: torch.Generator | None = None,
-        concentration: float | None = None,
-    ) -> Float[Tensor, "batch channels height width"]:
-        """Mean images in [0, 1] of z drawn from p(z|i).
-
-        Args:
-            labels: (N,), of the classes to draw.
-            generator: of z.
-            concentration: of the class prior instead of its own: larger means more typical images, less variety. Only
-                where z's prior is a class's.
-        """
+    def generate(self, labels, generator=None, concentration=None):
+        """Mean images in [0, 1] of z drawn from p(z|i)."""
         return (
             self.decode(self.sample_latent(labels, generator, concentration), labels)
             .sigmoid()

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.special import log_expit
 
+from apps.generators import hyperspherical_vae
 from apps.generators.bernoulli import factors, products
 from apps.generators.hvae import HVAE, HVAEC
 
@@ -53,3 +54,17 @@ def test_the_path_without_gradients_gives_what_the_one_with_them_does():
     with torch.no_grad():
         without = model._log_bernoulli(x, z, labels)
     torch.testing.assert_close(without, with_gradients.detach(), rtol=1e-6, atol=1e-4)
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+def test_what_is_taken_in_parts_for_want_of_memory_is_the_same(monkeypatch, gradients):
+    torch.manual_seed(0)
+    model = HVAEC((1, 9, 9), 4, "abc", (20, 12))
+    x = torch.bernoulli(torch.full((5, 81), 0.4))
+    z = torch.nn.functional.normalize(torch.randn(5, 300, 4), dim=-1)
+    labels = torch.randint(3, (5, 300))
+    with torch.set_grad_enabled(gradients):
+        whole = model._log_bernoulli(x, z, labels)
+        for most in (70, 700):  # less than an image's draws, and two images
+            monkeypatch.setattr(hyperspherical_vae, "_MOST", most)
+            torch.testing.assert_close(model._log_bernoulli(x, z, labels), whole, rtol=1e-5, atol=1e-4)
