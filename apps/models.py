@@ -55,7 +55,7 @@ def open_run(folder: str | Path) -> Run:
 def kind_of(run: Run) -> str:
     """What a finished run holds: "hvae", "sngan" or "classifier"."""
     kind = _description(run).get("model")
-    return kind if kind in GENERATORS else "classifier"
+    return kind if isinstance(kind, str) and kind in GENERATORS else "classifier"
 
 
 def trained_on(run: Run) -> Data:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,13 +30,18 @@ def penult(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PENULT_DATA", raising=False)
     monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr(sys, "path", list(sys.path))  # the current folder is put there for a MODEL of one's own
 
     def call(*words: object) -> Said:
         capsys.readouterr()
         status = main([str(word) for word in words])
         return Said(status, *capsys.readouterr())
 
+    known = set(sys.modules)
     yield call
+    for name in set(sys.modules) - known:  # another test may have a module of the same name
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
     torch.set_num_threads(1)
 
 

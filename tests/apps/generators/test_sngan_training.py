@@ -1,12 +1,14 @@
 """The SNGAN's training: losses from the logits, the penalty by finite differences, streams, the command line."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
 from apps import datasets
+from apps.config import Optimisation
 from apps.data import Batch
 from apps.fidelity import protocols
 from apps.fidelity.extractor import classifier_extractor
@@ -16,6 +18,7 @@ from apps.generators.sngan import SNGAN, Discriminator, architecture
 from apps.generators.sngan_training import Objective, SNGANTraining, standing_statistics
 from apps.models import generator_run
 from apps.sweep import sweep
+from apps.verbs import train_sngan
 from priors import ClassifierPrior
 from priors.storage import read_tensors
 
@@ -156,6 +159,33 @@ def test_standing_statistics_are_those_of_many_fakes():
     torch.testing.assert_close(norm.running_var, h.var((0, 2, 3)), rtol=0.1, atol=0)
 
 
+def test_what_is_kept_has_standing_statistics_and_what_is_trained_has_not(tmp_path):
+    task = task_of(standing=3)
+    before = {name: values.clone() for name, values in task.networks["model"].state_dict().items()}
+    task.networks["model"].train()
+    task.save(tmp_path, task.networks)
+    assert task.networks["model"].training
+    assert all(torch.equal(values, before[name]) for name, values in task.networks["model"].state_dict().items())
+    kept = read_tensors(tmp_path / "model.safetensors", "weights")[0]
+    changed = {name for name in kept if not torch.equal(kept[name], before[name])}
+    assert changed and all("running" in name or "num_batches" in name for name in changed)
+
+
+def test_presets_fill_in_what_is_not_given():
+    filled = train_sngan._resolved(train_sngan.Config(preset="sngan-projection"))
+    assert (filled.steps, filled.labels, filled.fakes, filled.dequantise, filled.first_relu) == (
+        *(50_000, "uniform", 2, "yes", "out-of-place"),
+    )
+    own = train_sngan.Config(preset="mimicry", steps=7, labels="real", fakes=3, first_relu="out-of-place")
+    filled = train_sngan._resolved(own)
+    assert (filled.steps, filled.labels, filled.fakes, filled.dequantise, filled.first_relu) == (
+        *(7, "real", 3, "no", "out-of-place"),
+    )
+    assert train_sngan._objective(replace(filled, betas=(0.5, 0.999))).betas == (0.5, 0.999)
+    optimizer = task_of(betas=(0.5, 0.99)).optimizer("generator", SNGANTraining.phase, Optimisation())
+    assert optimizer.defaults["betas"] == (0.5, 0.99)
+
+
 # The command line.
 
 TINY = "--data digits --device cpu --threads 1 --generator-width 4 --discriminator-width 4 --batch-size 16".split()
@@ -223,6 +253,16 @@ def test_scores_by_a_classifier_choose_the_weights(penult, trained, tmp_path):
         sweep,
     )
     assert found.fid.value == pytest.approx(by_step[result["best step"]], rel=1e-4)
+
+
+def test_the_generator_alone_is_averaged(penult, tmp_path):
+    for ema in ("None", 0.9):
+        assert penult("train", "sngan", *TINY, "--steps", 3, "--ema", ema, "--name", f"ema-{ema}").status == 0
+    for name, same in (("discriminator", True), ("model", False)):
+        plain, averaged = (
+            read_tensors(tmp_path / f"runs/ema-{ema}/{name}.safetensors", "w")[0] for ema in ("None", 0.9)
+        )
+        assert all(torch.equal(plain[key], averaged[key]) for key in plain) == same
 
 
 def test_a_concentration_is_chosen_by_fid(penult, trained, tmp_path):
