@@ -4,33 +4,32 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-MOST = 1e37
-"""A product above this may have overflowed, or be about to."""
-_MOST_FACTORS = 112
+FACTORS = 112
+"""Products a draw: every 112th pixel is in the same one, so that neighbours, which are alike, are not."""
 
 
-def products(
+def log_normalisers(
     hidden: Float[Tensor, "draws width"],
     weight: Float[Tensor, "pixels width"],
-    space: Float[Tensor, "draws pixels"],
-    out: Float[Tensor, "draws products"],
-) -> None:
-    """The inverse likelihood of all pixels given each draw, (1 + e^-a_1) (1 + e^-a_2) ... , in a few factors.
+    logits: Float[Tensor, "draws pixels"],
+    factors: Float[Tensor, "draws factors"],
+) -> Float[Tensor, " draws"]:
+    """log(1 + e^l_1) + log(1 + e^l_2) + ... over the pixels' logits l = W h, given each draw.
 
-    a_j is a pixel's logit where the pixel is on, and minus that where it is off. So one logarithm serves many pixels,
-    which is several times faster than one each, and as accurate where no factor is above `MOST`. An exponential and an
-    addition take less time than a sigmoid.
+    With it log p(x) = x . l less this, and x . l is (x W) . h. One logarithm of a product serves many pixels, which is
+    several times faster than one each and as accurate, until a product is too large for its type: what is returned is
+    then not finite.
 
     Args:
         hidden: the input h of the last layer.
-        weight: its weight, with the signs that give -a = W h.
-        space: memory to work in; it is overwritten.
-        out: `factors(pixels)` numbers a draw, whose product is wanted.
+        weight: its weight W.
+        logits: memory to work in.
+        factors: the same; at most one a pixel.
     """
-    odds = torch.mm(hidden, weight.T, out=space).exp_().add_(1)
-    torch.prod(odds.unflatten(-1, (out.shape[-1], -1)), -1, out=out)
-
-
-def factors(pixels: int) -> int:
-    """How many numbers `products` gives: the fewest of at most 112 pixels each, all of as many."""
-    return next(count for count in range(1, pixels + 1) if pixels % count == 0 and pixels // count <= _MOST_FACTORS)
+    odds = torch.mm(hidden, weight.T, out=logits).exp_()
+    first, *others = odds.split(factors.shape[1], 1)
+    torch.add(first, 1, out=factors)
+    for some in others:  # P (1 + e^l) = P + P e^l, in one pass
+        narrow = factors[:, : some.shape[1]]
+        narrow.addcmul_(narrow, some)
+    return factors.log_().sum(-1)

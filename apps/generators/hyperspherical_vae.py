@@ -24,9 +24,9 @@ from priors.bessel import log_sphere_area
 from priors.errors import InputError
 from priors.transport import rsample
 
-_CACHED, _TOGETHER, _MANY, _MOST = 512, 2048, 64, 1 << 16
-"""Decodings whose logits stay in a CPU's cache; those whose hidden layers are taken together; from how many of one
-image on weights of its own pay; and how many there may be at a time, which bounds the memory."""
+_CACHED, _TOGETHER, _MANY, _MOST = 1024, 2048, 64, 1 << 16
+"""Decodings whose logits stay in a CPU's cache; those whose hidden layers are taken together; from how many on the
+faster way pays; and how many there may be at a time, which bounds the memory."""
 
 
 @dataclass(frozen=True)
@@ -228,47 +228,45 @@ class HypersphericalVAE(Generator):
 
     def _log_bernoulli(self, x: Tensor, z: Tensor, labels: Tensor) -> Tensor:
         """log p(x|z, i), (N, K), for binary x (N, pixels), z (N, K, m) and labels (N,), or (N, K) one a draw."""
-        signs = 2 * x - 1
         labels = labels if labels.ndim == 2 else labels[:, None].expand(z.shape[:-1])
         if z.shape[1] > _MOST:
             parts = zip(z.split(_MOST, 1), labels.split(_MOST, 1), strict=True)
             return torch.cat([self._log_bernoulli(x, *part) for part in parts], 1)
-        if z.device.type != "cpu" or torch.is_grad_enabled() or z.shape[1] < _MANY:
-            return self._log_bernoulli_by_pixel(signs, z, labels)
-        # Many draws for one image: its signs go into the last weights, and biases into the products. Memory for all of
-        # that is taken once, since the system hands out large pieces slowly. What does not see the image is done for
-        # several at once, since every operation takes its time to start.
+        if z.device.type != "cpu" or torch.is_grad_enabled() or z.shape[:-1].numel() < _MANY:
+            return self._log_bernoulli_by_pixel(x, z, labels)
+        # Biases go into the products, where each layer hands a one on to the next. Memory is taken once, since the
+        # system hands out large pieces slowly, and images share it, since every operation takes its time to start.
         layers = [layer for layer in (*self.decoder, self.to_logits) if isinstance(layer, nn.Linear)]
-        weights = [torch.cat([layer.weight, layer.bias[:, None]], 1) for layer in layers]
-        draws = z.shape[1]
+        *weights, last = (torch.cat([layer.weight, layer.bias[:, None]], 1) for layer in layers)
+        weights = [torch.cat([weight, _last_unit(weight)]) for weight in weights]
+        draws, pixels = z.shape[1], len(last)
         some = max(1, _TOGETHER // draws)
-        inputs = [z.new_ones(some * draws, weight.shape[1]) for weight in weights]
-        spaces = [z.new_empty(some * draws, len(weight)) for weight in weights[:-1]]
-        signed, space = torch.empty_like(weights[-1]), z.new_empty(_CACHED, len(weights[-1]))
-        found = z.new_empty(len(z), draws, bernoulli.factors(len(signed)))
+        code = z.new_ones(some * draws, (weights[0] if weights else last).shape[1])
+        spaces = [z.new_empty(some * draws, len(weight)) for weight in weights]
+        logits, factors = z.new_empty(_CACHED, pixels), z.new_empty(_CACHED, min(bernoulli.FACTORS, pixels))
+        likelihoods, on = z.new_empty(len(z), draws), x @ last
         for first in range(0, len(z), some):
             block = slice(first, first + some)
-            code = self._code(z[block], labels[block]).flatten(0, 1)
-            count = len(code)
-            inputs[0][:count, :-1] = code
-            for weight, given, out, after in zip(weights, inputs, spaces, inputs[1:], strict=False):
-                hidden = torch.mm(given[:count], weight.T, out=out[:count])
-                torch.clamp_min(hidden, 0, out=after[:count, :-1])
-            parts = inputs[-1][:count].split(draws)
-            for sign, part, out in zip(-signs[block], parts, found[block], strict=True):
-                torch.mul(weights[-1], sign[:, None], out=signed)
-                for start in range(0, draws, _CACHED):
-                    few = part[start : start + _CACHED]
-                    bernoulli.products(few, signed, space[: len(few)], out[start : start + len(few)])
-        likelihoods = -found.log().sum(-1)
-        vanishing = (found > bernoulli.MOST).flatten(1).any(1)
+            count = len(z[block]) * draws
+            code[:count, :-1] = self._code(z[block], labels[block]).flatten(0, 1)
+            hidden = code[:count]
+            for weight, out in zip(weights, spaces, strict=True):
+                hidden = torch.mm(hidden, weight.T, out=out[:count]).clamp_min_(0)
+            torch.bmm(hidden.unflatten(0, (-1, draws)), on[block, :, None], out=likelihoods[block, :, None])
+            found = likelihoods[block].view(-1)
+            for start in range(0, count, _CACHED):
+                few = hidden[start : start + _CACHED]
+                rows = slice(len(few))
+                found[start : start + _CACHED] -= bernoulli.log_normalisers(few, last, logits[rows], factors[rows])
+        vanishing = ~likelihoods.isfinite().all(1)
         if bool(vanishing.any()):
-            likelihoods[vanishing] = self._log_bernoulli_by_pixel(signs[vanishing], z[vanishing], labels[vanishing])
+            likelihoods[vanishing] = self._log_bernoulli_by_pixel(x[vanishing], z[vanishing], labels[vanishing])
         return likelihoods
 
-    def _log_bernoulli_by_pixel(self, signs: Tensor, z: Tensor, labels: Tensor) -> Tensor:
+    def _log_bernoulli_by_pixel(self, x: Tensor, z: Tensor, labels: Tensor) -> Tensor:
         """The same with a logarithm a pixel."""
         some = max(1, _MOST // z.shape[1])
+        signs = 2 * x - 1
         found = []
         for sign, draws, label in zip(*(rows.split(some) for rows in (signs, z, labels)), strict=True):
             logits = self.to_logits(self.decoder(self._code(draws, label)))
@@ -290,6 +288,13 @@ def _perceptron(widths: Sequence[int]) -> nn.Sequential:
     for before, after in zip(widths, widths[1:], strict=False):
         layers += [nn.Linear(before, after), nn.ReLU()]
     return nn.Sequential(*layers)
+
+
+def _last_unit(weight: Tensor) -> Tensor:
+    """The row (1, inputs) that hands the last input on."""
+    row = torch.zeros_like(weight[:1])
+    row[0, -1] = 1
+    return row
 
 
 def _at_least_float32(values: Tensor) -> Tensor:
