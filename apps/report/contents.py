@@ -40,7 +40,7 @@ _CAPTIONS = {
 }
 _ELSEWHERE = ("curves",)
 """Pictures that the page draws itself."""
-_MOST_CLASSES = 20
+_MOST_CLASSES, _MOST_GRIDS = 20, 4
 _MOST_BETWEEN = 5
 _STEPS = 10
 _CENTRES = "z moves along the great circle between the directions of the two classes"
@@ -270,14 +270,23 @@ def _strip(images: Tensor, name: str, caption: str) -> Picture:
 
 
 def _pictures(folder: Path) -> tuple[Picture, ...]:
-    """The PNGs of a folder, those that are known first."""
+    """The PNGs of a folder, those that are known first, and some that its training drew on the way."""
     files = [file for file in sorted(folder.glob("*.png")) if file.is_file() and file.stem not in _ELSEWHERE]
     known: Sequence[str] = list(_CAPTIONS)
     files.sort(key=lambda file: (known.index(file.stem) if file.stem in known else len(known), file.name))
-    return tuple(_picture(file) for file in files if not file.name.startswith("."))
+    files = [file for file in files if not file.name.startswith(".")]
+    grids = sorted(file for file in folder.glob("grids/step-*.png") if file.is_file() and _step(file).isdecimal())
+    most = min(_MOST_GRIDS, len(grids))
+    spread = sorted({round(place * (len(grids) - 1) / max(1, most - 1)) for place in range(most)})
+    meanwhile = [_picture(file, f"Samples after {int(_step(file)):,} steps") for file in (grids[at] for at in spread)]
+    return (*map(_picture, files), *meanwhile)
 
 
-def _picture(file: Path) -> Picture:
+def _step(file: Path) -> str:
+    return file.stem.removeprefix("step-")
+
+
+def _picture(file: Path, shows: str = "") -> Picture:
     png = file.read_bytes()
     try:
         with Image.open(io.BytesIO(png), formats=["PNG"]) as opened:
@@ -285,7 +294,7 @@ def _picture(file: Path) -> Picture:
             width, height = opened.size
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{file} is no readable PNG ({error}): draw it again, or move it away") from None
-    return Picture(file.stem, _CAPTIONS.get(file.stem) or caption(file.stem), png, width, height)
+    return Picture(file.stem, shows or _CAPTIONS.get(file.stem) or caption(file.stem), png, width, height)
 
 
 def caption(stem: str) -> str:

@@ -225,6 +225,19 @@ def test_pictures_and_analyses_of_the_folder_are_shown(penult, copied):
     assert "1, 2.5, none" in page.text and "<y>" in page.text and "seed 3" in page.text
 
 
+@pytest.mark.parametrize(("count", "shown"), [(9, [1, 4, 6, 9]), (3, [1, 2, 3]), (1, [1]), (0, [])])
+def test_some_of_the_pictures_that_a_training_drew_are_shown(penult, copied, count, shown):
+    run = copied("classifier")
+    (run / "grids").mkdir()
+    for thousand in range(1, count + 1):
+        Image.new("RGB", (7, 5)).save(run / f"grids/step-{thousand:03d}000.png")
+    (run / "grids/step-of-mine.png").write_text("no picture")
+    assert penult("report", run).status == 0
+    page = read(run / "report.html")
+    assert re.findall(r"Samples after (\d+),000 steps\b(?! \()", page.text) == [str(thousand) for thousand in shown]
+    assert len(page.all("img")) == len(shown)
+
+
 # Beside the published.
 
 
