@@ -1,14 +1,21 @@
 """What draws from each class are taken for: the expected posterior of the classes, class by class."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from priors.errors import InputError
-from priors.vmf import VonMisesFisher
+from priors.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from priors.classifier_prior import ClassifierPrior
+
+_MOST = 1 << 27
+"""Draws a class at most: beyond, a standard error is not worth its time."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +25,7 @@ class ClassPosterior:
     Attributes:
         table: (classes, classes) float64; row i is E p(j | a) over a ~ q(a | i), and sums to one.
         standard_error: of each entry of the table, (classes, classes) float64.
-        samples: draws a class.
+        samples: draws of the class that took most.
     """
 
     table: Float[Tensor, "classes classes"]
@@ -27,28 +34,87 @@ class ClassPosterior:
 
 
 @torch.no_grad()
-def monte_carlo_posterior(
-    distributions: Sequence[VonMisesFisher],
-    posterior: Callable[[Tensor], Tensor],
-    samples: int,
+def class_posterior(
+    prior: "ClassifierPrior",
+    samples: int = 1000,
     generator: torch.Generator | None = None,
+    *,
+    logits: Literal["prior", "head"] = "prior",
+    norm: float | None = None,
+    temperature: float = 1.0,
+    standard_error: float | None = None,
 ) -> ClassPosterior:
-    """Average a posterior over draws from each class.
+    """E p(j | a) over a ~ q(a | i), for all classes i and j, by Monte Carlo in float64.
+
+    Equation 7 of "On The Distribution of Penultimate Activations of Classification Networks": p is the softmax
+    of the logits z over the temperature. With `logits="prior"`, z_j = log q(a | j), which for one concentration kappa
+    is kappa times the cosine between a and the class's direction. With `logits="head"`, they are the classifier's own,
+    z = s W a + b, for activations of a given norm s.
 
     Args:
-        distributions: one a class, in float64.
-        posterior: maps draws (samples, m) to class probabilities (samples, classes).
-        samples: draws a class, at least 2.
-        generator: source of the draws.
+        prior: one vMF a class.
+        samples: draws a class, at least 2; with a standard error, draws at a time.
+        generator: source of the draws; if left out, a fresh one with seed 0, so that the table is always the same.
+        logits: whose they are.
+        norm: s, for `logits="head"`.
+        temperature: what logits are divided by; more than one brings classes closer.
+        standard_error: if given, each class is drawn from until none of its entries has a larger one.
 
     Raises:
-        InputError: fewer than two samples.
+        InputError: fewer than two samples, other values out of range, `norm` missing or given for nothing, or a
+            standard error that 10^8 draws would not reach.
     """
+    for name, value in (("norm", norm), ("temperature", temperature), ("standard_error", standard_error)):
+        if value is not None and not 0 < value < math.inf:
+            raise InputError(f"{name} is {value}: a positive number was expected")
     if samples < 2:
         raise InputError(f"samples is {samples}: a standard error needs at least 2")
+    if logits not in ("prior", "head"):
+        raise unknown("logits", logits, ("prior", "head"))
+    if (norm is None) == (logits == "head"):
+        raise InputError(
+            "logits='head' are those of activations of one norm: give norm=" if norm is None else
+            "norm is for logits='head': directions alone decide the prior's"
+        )  # fmt: skip
+    if generator is None:
+        generator = torch.Generator(prior.weight.device).manual_seed(0)
+    bias = None if prior.bias is None else prior.bias.double()
+    exact = type(prior)(prior.weight.double(), bias, prior.concentration, prior.class_names, prior.provenance)
+
+    def posterior(draws: Tensor) -> Tensor:
+        found = exact.log_prob(draws) if norm is None else torch.nn.functional.linear(norm * draws, exact.weight)
+        if norm is not None and exact.bias is not None:
+            found = found + exact.bias
+        return (found / temperature).softmax(-1)
+
     # A class at a time: memory stays small, and the draws do not depend on how much of it there is.
-    moments = [
-        torch.std_mean(posterior(distribution.sample((samples,), generator)), dim=0) for distribution in distributions
+    rows = [
+        _mean(lambda one=one: posterior(one.sample((samples,), generator)), samples, standard_error, name)
+        for one, name in zip(exact, prior.class_names, strict=True)
     ]
-    error, table = (torch.stack(rows) for rows in zip(*moments, strict=True))
-    return ClassPosterior(table, error / samples**0.5, samples)
+    return ClassPosterior(
+        torch.stack([row[0] for row in rows]), torch.stack([row[1] for row in rows]), max(row[2] for row in rows)
+    )
+
+
+def _mean(
+    draw: Callable[[], Tensor], samples: int, standard_error: float | None, name: str
+) -> tuple[Tensor, Tensor, int]:
+    """Mean and its standard error over as many draws as are needed, and their number."""
+    variance, mean = torch.var_mean(draw(), 0)
+    squares, count = variance * (samples - 1), samples
+    while standard_error is not None:
+        error = float((squares / (count - 1) / count).sqrt().max())
+        if error <= standard_error:
+            break
+        if (needed := count * (error / standard_error) ** 2) > _MOST:
+            raise InputError(
+                f"a standard error of {standard_error:g} would take about {needed:.1g} draws of class {name!r}: "
+                f"{error / (_MOST / count) ** 0.5:.1g} or more was expected"
+            )
+        variance, other = torch.var_mean(draw(), 0)  # two parts of one sample: Chan, Golub and LeVeque, 1979
+        apart, total = other - mean, count + samples
+        mean = mean + apart * (samples / total)
+        squares = squares + variance * (samples - 1) + apart.square() * (count * samples / total)
+        count = total
+    return mean, (squares / (count - 1) / count).sqrt(), count

@@ -11,13 +11,14 @@ import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from priors import bessel, storage
-from priors.class_posterior import ClassPosterior, monte_carlo_posterior
+from priors.class_posterior import ClassPosterior, class_posterior
 from priors.concentration import Concentration, Evidence, resolve
 from priors.errors import InputError, unknown
 from priors.tap import find_head, find_module
@@ -295,20 +296,20 @@ class ClassifierPrior(nn.Module):
         """
         return self.log_prob(activations).softmax(-1)
 
-    def class_posterior(self, samples: int = 1000, generator: torch.Generator | None = None) -> ClassPosterior:
-        """What draws from each class are taken for: E q(j | a) over a ~ q(a | i), for all i and j, in float64.
-
-        Args:
-            samples: draws a class, at least 2.
-            generator: source of the draws; if left out, a fresh one with seed 0, so that the table is always the same.
-
-        Raises:
-            InputError: fewer than two samples.
-        """
-        if generator is None:
-            generator = torch.Generator(self.weight.device).manual_seed(0)
-        exact = ClassifierPrior(self.weight.double(), None, self.concentration, self.class_names, self.provenance)
-        return monte_carlo_posterior(list(exact), exact.posterior, samples, generator)
+    def class_posterior(
+        self,
+        samples: int = 1000,
+        generator: torch.Generator | None = None,
+        *,
+        logits: Literal["prior", "head"] = "prior",
+        norm: float | None = None,
+        temperature: float = 1.0,
+        standard_error: float | None = None,
+    ) -> ClassPosterior:
+        """What draws from each class are taken for, as `priors.class_posterior.class_posterior` says."""
+        return class_posterior(
+            self, samples, generator, logits=logits, norm=norm, temperature=temperature, standard_error=standard_error
+        )
 
     def class_table(self) -> tuple[ClassSummary, ...]:
         """A summary of each class, in the classes' order."""

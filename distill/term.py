@@ -1,0 +1,169 @@
+"""What a term of a distillation objective is: a frozen configuration that builds a loss for two networks."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from distill.trace import Shapes, Trace
+from priors.classifier_prior import ClassifierPrior
+from priors.errors import InputError
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a term is computed from, beside the student's logits and the labels.
+
+    Attributes:
+        teacher: the teacher's forward pass; where no term needs it, the teacher never runs.
+        penultimate: the heads' inputs, of the student and of the teacher where that runs.
+        stages: feature maps, likewise.
+        prior: a class prior, which stands for a teacher.
+    """
+
+    teacher: bool = False
+    penultimate: bool = False
+    stages: bool = False
+    prior: bool = False
+
+
+def _same(values: Tensor) -> Tensor:
+    return values
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a term is built for.
+
+    Attributes:
+        student: shapes of the student's trace.
+        teacher: shapes of the teacher's; None where it never runs.
+        labels: of all training images, in their order, for memories.
+        prior: of a classifier's penultimate activations, with the same classes; None where no term needs it.
+        generator: of what is initialised at random; None: torch's own.
+        gather: the rows of all processes under one another, for memories that all of them share.
+    """
+
+    student: Shapes
+    teacher: Shapes | None = None
+    labels: Int64[Tensor, " images"] | None = None
+    prior: ClassifierPrior | None = None
+    generator: torch.Generator | None = None
+    gather: Callable[[Tensor], Tensor] = _same
+
+
+@dataclass(frozen=True)
+class Given:
+    """What is known of a batch beside its traces.
+
+    Attributes:
+        labels: (batch,).
+        index: (batch,), each image's position in the training set.
+        generator: of what is drawn in this step; None: torch's own.
+        pretraining: whether this is the term's own phase, before the student is trained as a whole.
+    """
+
+    labels: Int64[Tensor, " batch"]
+    index: Int64[Tensor, " batch"]
+    generator: torch.Generator | None = None
+    pretraining: bool = False
+
+
+class Loss(nn.Module, ABC):
+    """A term for one student and one teacher. Its parameters are trained along with the student.
+
+    Attributes:
+        memory: a module with what outlives a step without being trained, as buffers, which `forward` updates in place
+            (banks, running constants); None for none. It is no submodule, since what wraps this module for several
+            processes would copy its buffers at each step. Whoever trains moves it to the device and saves it.
+    """
+
+    memory: nn.Module | None
+
+    def __init__(self, memory: nn.Module | None = None):
+        super().__init__()
+        object.__setattr__(self, "memory", memory)
+
+    def forward(self, student: Trace, teacher: Trace | None, given: Given) -> Float[Tensor, ""]:
+        """The unweighted loss, a mean over the batch; no gradient reaches the teacher."""
+        return self.loss(student, None if teacher is None else teacher.detach(), given)
+
+    @abstractmethod
+    def loss(self, student: Trace, teacher: Trace | None, given: Given) -> Float[Tensor, ""]:
+        """The same for a teacher's trace that is off the graph."""
+
+
+@dataclass(frozen=True)
+class Term(ABC):
+    """A part of a distillation objective, with its published settings as defaults.
+
+    Final classes, one a file of `distill.terms`, under the name of the file with dashes for underscores.
+
+    Attributes:
+        weight: of the loss in the objective.
+        needs: what it is computed from.
+        paper: where it comes from.
+        beside: the published weight of cross-entropy beside it.
+        pretrains: what its own phase before the others trains: "" where it has none, "student" or "term".
+        zero: whether the loss is 0 where the student's trace is the teacher's.
+    """
+
+    needs: ClassVar[Needs]
+    paper: ClassVar[str]
+    beside: ClassVar[float] = 1.0
+    pretrains: ClassVar[str] = ""
+    zero: ClassVar[bool] = False
+
+    weight: float = 1.0
+    """Of the loss in the objective."""
+
+    def __post_init__(self):
+        """Refuse a weight that is none."""
+        self.require("weight", 0 <= self.weight < float("inf"), "a number of 0 or more")
+
+    def require(self, field: str, fine: bool, expected: str) -> None:
+        """Refuse the value of a field.
+
+        Raises:
+            InputError: it is not `fine`.
+        """
+        if not fine:
+            flag = f"--{self.name()}.{field.replace('_', '-')}"
+            raise InputError(f"{flag} {getattr(self, field)}: expected {expected}")
+
+    @classmethod
+    def name(cls) -> str:
+        """What it is called on the command line."""
+        return cls.__module__.rpartition(".")[2].replace("_", "-")
+
+    @abstractmethod
+    def build(self, setting: Setting) -> Loss:
+        """The loss for these two networks.
+
+        Raises:
+            InputError: shapes that do not fit; both are named.
+        """
+
+
+def paired(term: Term, setting: Setting, count: int | None = None) -> tuple[tuple[tuple, tuple], ...]:
+    """The stages of student and teacher, pair by pair.
+
+    Args:
+        term: for the message.
+        setting: with the shapes of both.
+        count: how many a term takes at least; None: one.
+
+    Raises:
+        InputError: they have none, too few or another number of them.
+    """
+    student, teacher = setting.student.stages, setting.teacher.stages
+    if len(student) != len(teacher) or len(student) < (count or 1):
+        raise InputError(
+            f"{term.name()} compares stages one by one ({count or 1} or more), and the student has {len(student)}, the "
+            f"teacher {len(teacher)}: name as many of each, by --student-taps and --teacher-taps"
+        )
+    return tuple(zip(student, teacher, strict=True))

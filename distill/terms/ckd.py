@@ -1,0 +1,84 @@
+"""Class-wise knowledge distillation: soft labels from a class prior, without any teacher."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from distill.term import Given, Loss, Needs, Setting, Term
+from distill.trace import Trace
+from priors.errors import InputError
+
+
+def soft_cross_entropy(
+    logits: Float[Tensor, "batch classes"],
+    labels: Int64[Tensor, " batch"],
+    posterior: Float[Tensor, "classes classes"],
+    temperature: float,
+) -> Float[Tensor, ""]:
+    """-T^2 sum_j p(j|i) log softmax(z / T)_j for label i, a mean over the batch (Seo et al. 2021, equation 9)."""
+    targets = posterior.index_select(0, labels)
+    return -(temperature**2) * (targets * (logits.float() / temperature).log_softmax(1)).sum(1).mean()
+
+
+class _SoftCrossEntropy(Loss):
+    posterior: Tensor
+
+    def __init__(self, posterior: Tensor, temperature: float):
+        super().__init__()
+        self.register_buffer("posterior", posterior)
+        self.temperature = temperature
+
+    def loss(self, student: Trace, teacher: Trace | None, given: Given):
+        return soft_cross_entropy(student.logits, given.labels, self.posterior, self.temperature)
+
+
+@dataclass(frozen=True)
+class CKD(Term):
+    """Cross-entropy of the student's softened posterior with its class's, expected under the prior."""
+
+    needs = Needs(prior=True)
+    paper = "Seo, Lee and Kwak, On the distribution of penultimate activations of classification networks, 2021"
+    beside = 0.1
+
+    weight: float = 0.9
+    """Of the loss in the objective; the paper gives none: that of hinton."""
+    temperature: float = 4.0
+    """T, of the student's posterior and of the expected one (section 4.1)."""
+    logits: Literal["prior", "head"] = "prior"
+    """Whose posterior is expected: the prior's own (equations 4 and 7), or that of the classifier's final layer."""
+    norm: float | None = None
+    """Norm of the activations, for the final layer's."""
+    standard_error: float = 1e-3
+    """Of each entry of the expected posterior, at most."""
+
+    def __post_init__(self):
+        """Refuse what cannot be followed."""
+        super().__post_init__()
+        self.require("temperature", 0 < self.temperature < float("inf"), "a positive number")
+        self.require("norm", self.norm is None or 0 < self.norm < float("inf"), "a positive number")
+        self.require(
+            "norm", (self.norm is None) == (self.logits == "prior"), "one with --ckd.logits head, and only then"
+        )
+        self.require("standard_error", 0 < self.standard_error < 1, "a number between 0 and 1")
+
+    def build(self, setting: Setting) -> Loss:
+        """The loss, with its table of targets.
+
+        Raises:
+            InputError: another number of classes.
+        """
+        if setting.student.classes != setting.prior.classes:
+            raise InputError(
+                f"the student has {setting.student.classes} classes and the prior {setting.prior.classes}: "
+                "ckd compares them one by one"
+            )
+        found = setting.prior.class_posterior(
+            logits=self.logits,
+            norm=self.norm,
+            temperature=self.temperature,
+            standard_error=self.standard_error,
+        )
+        return _SoftCrossEntropy(found.table.to(torch.float32), self.temperature)

@@ -1,0 +1,86 @@
+"""Terms on logits, against SciPy in double precision and the definition written out."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import log_softmax, rel_entr, softmax
+from traces import CLASSES, STUDENT, given_of, setting_of
+
+from distill.term import Setting
+from distill.terms.ce import CE
+from distill.terms.ckd import CKD, soft_cross_entropy
+from distill.terms.hinton import Hinton, divergence
+from priors.errors import InputError
+
+
+def test_hinton_is_the_scaled_divergence(student, teacher):
+    s, t = (trace.logits.detach().double().numpy() for trace in (student, teacher))
+    for temperature in (1.0, 4.0):
+        expected = temperature**2 * rel_entr(softmax(t / temperature, 1), softmax(s / temperature, 1)).sum(1).mean()
+        assert divergence(student.logits, teacher.logits, temperature).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_hinton_at_a_high_temperature_compares_centred_logits(student, teacher):
+    """Hinton et al. 2015, section 2.1: for large T, T^2 KL is |centred difference|^2 / (2 classes)."""
+    difference = (student.logits - teacher.logits).detach().double()
+    expected = (difference - difference.mean(1, keepdim=True)).square().sum(1).mean() / (2 * CLASSES)
+    found = divergence(student.logits.double(), teacher.logits.double(), 300.0)
+    assert found.item() == pytest.approx(float(expected), rel=0.02)
+
+
+def test_ckd_is_the_cross_entropy_with_the_rows_of_its_labels(student):
+    given = given_of(7)
+    posterior = torch.rand(CLASSES, CLASSES, generator=torch.Generator().manual_seed(0)).softmax(1)
+    logs = log_softmax(student.logits.detach().double().numpy() / 4, 1)
+    rows = posterior.double().numpy()[given.labels.numpy()]
+    expected = -16 * (rows * logs).sum(1).mean()
+    assert soft_cross_entropy(student.logits, given.labels, posterior, 4.0).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_ckd_is_least_where_the_student_says_what_the_prior_expects(student):
+    given = given_of(7)
+    loss = CKD().build(setting_of())
+    assert torch.allclose(loss.posterior.sum(1), torch.ones(CLASSES))
+    logits = (4 * loss.posterior[given.labels].log()).requires_grad_()
+    best = loss(type(student)(logits), None, given)
+    best.backward()
+    assert float(logits.grad.abs().max()) < 1e-6
+    assert loss(student, None, given).item() > best.item()
+
+
+def test_ckd_needs_no_teacher_and_follows_the_prior(student):
+    setting = setting_of()
+    alone = Setting(STUDENT, prior=setting.prior)
+    for options in ({}, {"logits": "head", "norm": 3.0}):
+        first, second = (CKD(**options).build(some).posterior for some in (setting, alone))
+        assert torch.equal(first, second)
+    table = setting.prior.class_posterior(200_000, torch.Generator().manual_seed(3), temperature=4.0)
+    # 25 entries within 5 standard errors of the difference: fails once in 7e4 seeds
+    assert (CKD().build(alone).posterior - table.table).abs().max() < 5 * (
+        1e-3**2 + table.standard_error.max() ** 2
+    ) ** 0.5
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
+def test_bad_temperatures_are_refused(temperature):
+    for kind in (CKD, Hinton):
+        with pytest.raises(InputError, match="temperature .*expected a positive number"):
+            kind(temperature=temperature)
+
+
+@pytest.mark.parametrize("options", [{"norm": 3.0}, {"logits": "head"}, {"standard_error": 0.0}, {"norm": -1.0}])
+def test_bad_options_of_ckd_are_refused(options):
+    with pytest.raises(InputError, match="--ckd"):
+        CKD(**options)
+
+
+def test_ce_with_smoothing(student):
+    given = given_of(7)
+    logs = log_softmax(student.logits.detach().double().numpy(), 1)
+    targets = np.full((7, CLASSES), 0.1 / CLASSES)
+    targets[np.arange(7), given.labels.numpy()] += 0.9
+    expected = -(targets * logs).sum(1).mean()
+    found = CE(smoothing=0.1).build(setting_of())(student, None, given)
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(InputError, match="--ce.smoothing 1.0"):
+        CE(smoothing=1.0)
