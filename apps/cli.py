@@ -14,6 +14,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "train classifier": ("apps.verbs.train_classifier", "train a classifier from the zoo"),
     "train hvae": ("apps.verbs.train_hvae", "train an HVAE, HVAE-C or HVAE-L"),
     "train sngan": ("apps.verbs.train_sngan", "train an SNGAN on Gaussian, uniform or vMF latents"),
+    "distill": ("apps.verbs.distill", "train a student on a teacher, on its prior, or on both"),
     "prior": ("apps.verbs.prior", "read the vMF prior off a classifier's final layer"),
     "sample": ("apps.verbs.sample", "draw images from a trained generator"),
     "evaluate": ("apps.verbs.evaluate", "score a run on the test images"),
@@ -87,11 +88,14 @@ def _dispatch(arguments: list[str]) -> int:
     from apps.flags import parse
 
     module = import_module(VERBS[name][0])
+    # A verb whose options depend on its first word says which there are.
+    kind = module.configuration(arguments[words:]) if hasattr(module, "configuration") else module.Config
     try:
-        config = parse(module.Config, name, module.__doc__, arguments[words:])
+        config = parse(kind, name, module.__doc__, arguments[words:])
     except SystemExit as stop:  # after help, or a message of the parser's own
         return int(stop.code or 0)
-    return module.main(config) or 0
+    status = module.main(config)
+    return status if isinstance(status, int) else 0
 
 
 def overview(verbs: Sequence[str] = tuple(VERBS)) -> str:

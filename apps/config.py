@@ -47,16 +47,20 @@ class Optimisation:
     """Images an optimiser step, over all processes and all accumulated parts."""
     accumulate: int = 1
     """Parts a batch is split into, one after the other, to save memory."""
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    """Optimiser; sgd has Nesterov momentum .9."""
+    optimizer: Literal["adam", "adamw", "sgd", "momentum"] = "adam"
+    """Optimiser; sgd has Nesterov momentum .9, momentum the plain one."""
     lr: float = 1e-3
     """Peak learning rate."""
     weight_decay: float = 0.0
     """Weight decay: decoupled for adamw, an L2 penalty otherwise."""
     schedule: Literal["constant", "cosine", "linear", "step"] = "constant"
-    """Learning rate after its warm-up; step divides it by 5 after 30, 60 and 80 % of the steps."""
+    """Learning rate after its warm-up; step multiplies it by --decay at each of the --milestones."""
     final_lr: float = 0.0
     """Where cosine and linear end, as a fraction of the peak."""
+    milestones: tuple[float, ...] = (0.3, 0.6, 0.8)
+    """Parts of all steps after which step lowers the rate."""
+    decay: float = 0.2
+    """What step multiplies the rate by."""
     warmup: float = 0.0
     """Epochs over which the learning rate rises linearly from 0."""
     clip: float | None = None
@@ -81,6 +85,13 @@ class Optimisation:
             ("--lr", self.lr, 0 < self.lr < float("inf"), "a positive number"),
             ("--weight-decay", self.weight_decay, 0 <= self.weight_decay < float("inf"), "0 or more"),
             ("--final-lr", self.final_lr, 0 <= self.final_lr <= 1, "a fraction of the peak, 0 to 1"),
+            (
+                "--milestones",
+                self.milestones,
+                all(0 < share < 1 for share in self.milestones) and sorted(self.milestones) == list(self.milestones),
+                "parts of all steps in (0, 1), in order",
+            ),
+            ("--decay", self.decay, 0 < self.decay <= 1, "a factor above 0, at most 1"),
             ("--warmup", self.warmup, 0 <= self.warmup < float("inf"), "0 or more"),
             ("--clip", self.clip, self.clip is None or self.clip > 0, "a positive norm"),
             ("--ema", self.ema, self.ema is None or 0 < self.ema < 1, "a decay between 0 and 1"),

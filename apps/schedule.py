@@ -9,8 +9,8 @@ def learning_rate(config: Optimisation, step: int, steps: int, warmup_steps: int
     """The learning rate of the update number `step` (from 0) of `steps`.
 
     It rises linearly over `warmup_steps`, then is constant, falls along a half cosine or a line to `final_lr` times the
-    peak at the last step, or is divided by 5 after 30, 60 and 80 % of the steps (the wide residual networks' schedule,
-    arXiv 1605.07146).
+    peak at the last step, or is multiplied by `decay` at each of the `milestones` (by default the wide residual
+    networks' schedule, arXiv 1605.07146: divided by 5 after 30, 60 and 80 % of the steps).
 
     Example:
         >>> config = Optimisation(lr=1.0, schedule="cosine")
@@ -25,5 +25,5 @@ def learning_rate(config: Optimisation, step: int, steps: int, warmup_steps: int
     if config.schedule == "linear":
         return config.lr * (1 - (1 - config.final_lr) * min(done, 1.0))
     if config.schedule == "step":
-        return config.lr * 0.2 ** sum(step >= share * steps for share in (0.3, 0.6, 0.8))
+        return config.lr * config.decay ** sum(step >= share * steps for share in config.milestones)
     return config.lr

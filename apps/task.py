@@ -113,9 +113,10 @@ class Task(ABC):
 def build_optimizer(networks: Iterable[nn.Module], config: Optimisation) -> optim.Optimizer:
     """The configured optimiser, fused: at small sizes an unfused one costs as much as the backward pass."""
     parameters = [parameter for network in networks for parameter in network.parameters() if parameter.requires_grad]
-    if config.optimizer == "sgd":
+    if config.optimizer in ("sgd", "momentum"):
+        nesterov = config.optimizer == "sgd"
         return optim.SGD(
-            parameters, lr=config.lr, momentum=0.9, nesterov=True, weight_decay=config.weight_decay, fused=True
+            parameters, lr=config.lr, momentum=0.9, nesterov=nesterov, weight_decay=config.weight_decay, fused=True
         )
     kind = optim.AdamW if config.optimizer == "adamw" else optim.Adam
     return kind(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)

@@ -27,7 +27,7 @@ class Optimising(Optimisation):
     lr: float = 2e-4
     """Peak learning rate, of both networks."""
     schedule: Literal["constant", "cosine", "linear", "step"] = "linear"
-    """Learning rate after its warm-up; step divides it by 5 after 30, 60 and 80 % of the steps."""
+    """Learning rate after its warm-up; step multiplies it by --decay at each of the --milestones."""
     ema: float | None = 0.999
     """Decay an update of an exponential moving average of the generator, which is then scored and kept; None: none."""
 
@@ -195,8 +195,8 @@ def _resolved(config: Config) -> Config:
         raise InputError(f"--validation {config.data.validation}: an SNGAN holds no images out; leave it out")
     if config.optimisation.patience is not None and config.extractor is None:
         raise InputError(f"--patience {config.optimisation.patience} waits for a better FID: give --extractor with it")
-    if config.optimisation.optimizer == "sgd":
-        raise InputError("--optimizer sgd: an SNGAN is trained by adam or adamw")
+    if config.optimisation.optimizer not in ("adam", "adamw"):
+        raise InputError(f"--optimizer {config.optimisation.optimizer}: an SNGAN is trained by adam or adamw")
     if config.latent == "vmf" and config.classifier is None:
         raise InputError(
             f"--latent vmf needs --classifier MODEL, whose final layer is its prior: train one with penult train "

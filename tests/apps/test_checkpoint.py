@@ -33,7 +33,7 @@ def through_files(optimizer, folder):
     return read_tensors(folder / "state.safetensors")[0], read_json(folder / "state.json")
 
 
-@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd", "momentum"])
 def test_an_optimizer_goes_on_to_the_bit(kind, tmp_path):
     """With weights laid out channels last, which a file does not know."""
     config = Optimisation(optimizer=kind, lr=1e-2, weight_decay=1e-2)

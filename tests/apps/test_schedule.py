@@ -9,6 +9,7 @@ from torch.optim import lr_scheduler
 
 from apps.config import Optimisation
 from apps.schedule import learning_rate
+from priors.errors import InputError
 
 
 def torchs(config, steps, warmup):
@@ -20,7 +21,7 @@ def torchs(config, steps, warmup):
         "cosine": lambda: lr_scheduler.CosineAnnealingLR(optimizer, left, eta_min=config.lr * config.final_lr),
         "linear": lambda: lr_scheduler.LinearLR(optimizer, 1.0, config.final_lr, total_iters=left),
         "step": lambda: lr_scheduler.MultiStepLR(
-            optimizer, [math.ceil(share * steps / 10) - warmup for share in (3, 6, 8)], gamma=0.2
+            optimizer, [math.ceil(share * steps) - warmup for share in config.milestones], gamma=config.decay
         ),
     }[config.schedule]()
     schedulers = [after]
@@ -44,6 +45,22 @@ def test_it_is_what_torch_gives(schedule, final, warmup):
     config = Optimisation(lr=0.3, schedule=schedule, final_lr=final)
     ours = [learning_rate(config, step, 43, warmup) for step in range(43)]
     assert ours == pytest.approx(torchs(config, 43, warmup), rel=1e-9, abs=1e-12)
+
+
+def test_milestones_are_parts_of_all_steps():
+    config = Optimisation(lr=0.05, schedule="step", milestones=(0.625, 0.75, 0.875), decay=0.1)
+    assert [learning_rate(config, step, 43, 0) for step in range(43)] == pytest.approx(torchs(config, 43, 0), rel=1e-9)
+    # epochs 150, 180 and 210 of 240, at 782 steps each
+    rates = [learning_rate(config, epoch * 782, 240 * 782, 0) for epoch in (149, 150, 180, 210)]
+    assert rates == pytest.approx([0.05, 0.005, 0.0005, 0.00005])
+
+
+@pytest.mark.parametrize(
+    "options", [{"milestones": (0.6, 0.3)}, {"milestones": (0.0,)}, {"milestones": (1.0,)}, {"decay": 0.0}]
+)
+def test_impossible_steps_are_refused(options):
+    with pytest.raises(InputError, match=r"--(milestones|decay) .*expected"):
+        Optimisation(**options)
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "linear", "step"])

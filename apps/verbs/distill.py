@@ -1,0 +1,249 @@
+"""Distil a teacher, or a teacher's prior, into a student: terms such as ce+ckd or ce+hinton+attention.
+
+penult ls terms says what there is; with terms, --help lists their options as well. A term that needs a prior (ckd)
+reads it off --prior, a file of penult prior or a MODEL, or else off the teacher, which it never runs.
+
+The defaults are the protocol of Tian, Krishnan and Isola (2020) on CIFAR-100: 240 epochs of SGD at .05, divided by 10
+after 150, 180 and 210 of them, batches of 64, weight decay 5e-4. The same command again resumes it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, make_dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import tyro
+
+from apps.config import Data, Foreign, Optimisation, Where, identity
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from apps.distillation import Distillation
+    from apps.run import Run
+    from distill.term import Needs
+    from priors.classifier_prior import ClassifierPrior
+
+CONCENTRATION = 80.0
+"""Of each class of a teacher's prior where nothing else is said (section 4.1.1 of the paper of class-wise KD)."""
+
+
+def _protocol() -> Optimisation:
+    return Optimisation(
+        epochs=240.0,
+        batch_size=64,
+        optimizer="momentum",
+        lr=0.05,
+        weight_decay=5e-4,
+        schedule="step",
+        milestones=(0.625, 0.75, 0.875),
+        decay=0.1,
+    )
+
+
+@dataclass(frozen=True)
+class Config:
+    """Distil."""
+
+    terms: tyro.conf.Positional[str]
+    """What is minimised: terms joined by +, such as ce+hinton."""
+    data: tyro.conf.OmitArgPrefixes[Data] = field(default_factory=Data)
+    teacher: str | None = None
+    """The teacher: a MODEL, see penult --help."""
+    prior: str | None = None
+    """Whose prior ckd takes: a file of penult prior --out, or a MODEL; unset: the teacher's."""
+    concentration: tuple[str, ...] = ()
+    """Of the prior: a number, one a class, or a strategy such as mle; unset: 80, or a saved prior's own."""
+    student: str = "wrn-16-2"
+    """Architecture of the student: a name of `penult ls classifiers`."""
+    penultimate: int | None = None
+    """Width of the student's penultimate layer; unset: the architecture's own."""
+    student_taps: tuple[str, ...] = ()
+    """Names of the student's modules whose outputs are compared; unset: its stages."""
+    teacher_taps: tuple[str, ...] = ()
+    """Names of the teacher's, one for each of the student's."""
+    teacher_norms: Literal["running", "batch"] = "running"
+    """Statistics of the teacher's batch norm: those it was trained to, or each batch's own."""
+    pretraining: float = 30.0
+    """Epochs of each term that has a phase of its own (ab, ft), before the others."""
+    augment: Literal["auto", "none", "flip", "crop", "crop+flip"] = "auto"
+    """Random crops with 4 pixels of padding, and flips; auto: what is usual for the data set."""
+    crop_fill: Literal["black", "mean"] = "black"
+    """What a crop's padding holds."""
+    foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
+    optimisation: tyro.conf.OmitArgPrefixes[Optimisation] = field(default_factory=_protocol)
+    where: tyro.conf.OmitArgPrefixes[Where] = field(default_factory=Where)
+
+
+def configuration(words: Sequence[str]) -> type[Config]:
+    """The configuration with the options of the terms that a command line begins with.
+
+    Raises:
+        InputError: an unknown term, or one given twice.
+    """
+    if not words or words[0].startswith("-"):
+        return Config
+    from distill.terms import parse, terms
+
+    kinds = {name: terms()[name] for name in parse(words[0])}
+    options = [(name.replace("-", "_"), kind, field(default_factory=kind)) for name, kind in kinds.items()]
+    return make_dataclass("Config", options, bases=(Config,), frozen=True)
+
+
+def main(config: Config) -> dict[str, Any]:
+    """Distil, or resume, or say that it is done; returns the result."""
+    import torch
+
+    from apps import datasets
+    from apps.augment import augmentation_for
+    from apps.distillation import Distillation, followed, needs_of
+    from apps.image_set import channel_statistics, split_validation
+    from apps.models import check_classes, classifier
+    from apps.run import Run
+    from apps.seeds import derive, generator
+    from apps.session import start
+    from apps.training import data_label, slug, train
+    from distill.term import Setting
+    from distill.terms import parse
+    from priors import zoo
+    from priors.storage import digest_of
+
+    where, optimisation, data = config.where, config.optimisation, config.data
+    terms = {name: getattr(config, name.replace("-", "_")) for name in parse(config.terms)}
+    needs = needs_of(terms)
+    _check(config, needs)
+    accelerator = start(where, precision=optimisation.precision)
+    images, test = (
+        datasets.load(data.data, split, root=where.data_root, image_size=data.image_size) for split in ("train", "test")
+    )
+    scored = {"test": test}
+    if data.validation:
+        images, scored[""] = split_validation(images, data.validation, optimisation.seed)
+    teacher = prior = None
+    if needs.teacher:
+        network = classifier(config.teacher, config.foreign)
+        check_classes(network.class_names, config.teacher, images)
+        teacher = followed(network, images.image_shape, needs, config.teacher_taps, "teacher")
+    if needs.prior:
+        prior = _prior(config, accelerator)
+        check_classes(prior.class_names, config.prior or config.teacher, images)
+    mean, std = channel_statistics(images)
+    torch.manual_seed(derive(optimisation.seed, "weights"))
+    network = zoo.build(
+        config.student,
+        classes=images.class_names,
+        image_shape=images.image_shape,
+        penultimate=config.penultimate,
+        mean=mean,
+        std=std,
+    )
+    network.provenance = {"data": data.data, "made by": f"penult distill {config.terms} --student {config.student}"}
+    student = followed(network, images.image_shape, needs, config.student_taps, "student")
+    run = Run(
+        where.runs
+        / (where.name or slug(f"{data_label(data.data)}-{config.student}-{config.terms}-seed{optimisation.seed}"))
+    )
+    before = sum(bool(term.pretrains) for term in terms.values()) * config.pretraining
+    length = optimisation.epochs + before
+
+    def build() -> Distillation:
+        setting = Setting(
+            student.shapes,
+            None if teacher is None else teacher.shapes,
+            images.labels.cpu(),
+            prior,
+            generator("cpu", optimisation.seed, "terms"),
+            accelerator.gather,
+        )
+        return Distillation(
+            student,
+            teacher,
+            terms,
+            setting,
+            optimisation.seed,
+            scored,
+            pretraining=config.pretraining / length if before else 0.0,
+            teacher_norms=config.teacher_norms,
+        )
+
+    augment = _augmenting(config)
+    return train(
+        verb="distill",
+        run=run,
+        identity=identity(_without_terms(config))
+        | {f"{name}.{key}": value for name, term in terms.items() for key, value in asdict(term).items()}
+        | {
+            "data_digest": images.digest,
+            "teacher_digest": None if teacher is None else digest_of(teacher.network.state_dict()),
+            "prior_digest": None if prior is None else digest_of(prior.state_dict()),
+        },
+        accelerator=accelerator,
+        images=images,
+        build=build,
+        score=lambda task: _scores(run, task, accelerator, scored),
+        optimisation=replace(optimisation, epochs=length),
+        where=where,
+        following=f"penult evaluate {run.folder}",
+        augmentation=augmentation_for(
+            images, flip="flip" in augment, padding=4 if "crop" in augment else 0, fill=config.crop_fill
+        ),
+    )
+
+
+def _check(config: Config, needs: "Needs") -> None:
+    """Refuse what is missing, and what is given for nothing."""
+    from priors.errors import InputError
+
+    if needs.teacher and config.teacher is None:
+        raise InputError(f"{config.terms} looks at a teacher: give --teacher MODEL")
+    if needs.prior and config.teacher is None and config.prior is None:
+        raise InputError(
+            f"{config.terms} needs a prior: give --prior FILE, as penult prior MODEL --out FILE.safetensors writes "
+            "one, or --teacher MODEL"
+        )
+    used = needs.teacher or (needs.prior and config.prior is None)
+    for flag, value, wanted, why in (
+        ("--teacher", config.teacher, used, "looks at no teacher"),
+        ("--prior", config.prior, needs.prior, "takes no prior"),
+        ("--concentration", " ".join(config.concentration), needs.prior, "takes no prior"),
+        ("--student-taps", " ".join(config.student_taps), needs.stages, "compares no feature maps"),
+        ("--teacher-taps", " ".join(config.teacher_taps), needs.stages, "compares no feature maps"),
+    ):
+        if value and not wanted:
+            raise InputError(f"{flag} {value}: {config.terms} {why}; leave it out")
+    if not 0 <= config.pretraining < float("inf"):
+        raise InputError(f"--pretraining {config.pretraining}: expected a number of epochs, 0 or more")
+    if config.optimisation.patience is not None and not config.data.validation:
+        raise InputError("--patience counts validations on held-out images: hold some out by --validation N")
+
+
+def _prior(config: Config, accelerator: "Accelerator") -> "ClassifierPrior":
+    from apps.classifier_priors import classifier_prior, is_saved
+
+    model = config.prior or config.teacher
+    words = config.concentration or (() if is_saved(model) else (str(CONCENTRATION),))
+    return classifier_prior(model, words, config.foreign, root=config.where.data_root, accelerator=accelerator)
+
+
+def _augmenting(config: Config) -> str:
+    from apps.datasets import DATASETS
+
+    name = config.data.data
+    usual = DATASETS[name].augmentation if name in DATASETS else "none"
+    return usual if config.augment == "auto" else config.augment
+
+
+def _without_terms(config: Config) -> Config:
+    return Config(**{part.name: getattr(config, part.name) for part in fields(Config)})
+
+
+def _scores(run: "Run", task: "Distillation", accelerator: "Accelerator", scored: dict) -> dict[str, Any]:
+    """Final scores of the weights that are kept, and the best test accuracy on the way, which some papers report."""
+    from apps.session import sweeping
+
+    found = task.validate(task.networks["model"], sweeping(accelerator), 0)
+    result = {f"test/{name.removeprefix('test ')}": value for name, value in found.items() if "test" in name}
+    seen = [entry["validation/test accuracy"] for entry in run.metrics() if "validation/test accuracy" in entry]
+    return result | {
+        "test/best accuracy": max(seen, default=result["test/accuracy"]),
+        "test/images": len(scored["test"]),
+    }
