@@ -9,6 +9,7 @@ after 150, 180 and 210 of them, batches of 64, weight decay 5e-4. The same comma
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, make_dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
@@ -18,8 +19,11 @@ from apps.config import Data, Foreign, Optimisation, Where, identity
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+    from apps.augment import Augmentation
     from apps.distillation import Distillation
+    from apps.image_set import ImageSet
     from apps.run import Run
+    from apps.teacher_logits import TeacherLogits
     from distill.term import Needs
     from priors.classifier_prior import ClassifierPrior
 
@@ -63,6 +67,8 @@ class Config:
     """Names of the teacher's, one for each of the student's."""
     teacher_norms: Literal["running", "batch"] = "running"
     """Statistics of the teacher's batch norm: those it was trained to, or each batch's own."""
+    cache_logits: Path | None = None
+    """Folder to keep the teacher's logits of each view of each image in, as float16, for later epochs and runs."""
     pretraining: float = 30.0
     """Epochs of each term that has a phase of its own (ab, ft), before the others."""
     augment: Literal["auto", "none", "flip", "crop", "crop+flip"] = "auto"
@@ -142,6 +148,15 @@ def main(config: Config) -> dict[str, Any]:
         where.runs
         / (where.name or slug(f"{data_label(data.data)}-{config.student}-{config.terms}-seed{optimisation.seed}"))
     )
+    augment = _augmenting(config)
+    augmentation = augmentation_for(
+        images, flip="flip" in augment, padding=4 if "crop" in augment else 0, fill=config.crop_fill
+    )
+    given = {
+        "data_digest": images.digest,
+        "teacher_digest": None if teacher is None else digest_of(teacher.network.state_dict()),
+        "prior_digest": None if prior is None else digest_of(prior.state_dict()),
+    }
     before = sum(bool(term.pretrains) for term in terms.values()) * config.pretraining
     length = optimisation.epochs + before
 
@@ -163,19 +178,16 @@ def main(config: Config) -> dict[str, Any]:
             scored,
             pretraining=config.pretraining / length if before else 0.0,
             teacher_norms=config.teacher_norms,
+            teacher_logits=None if config.cache_logits is None else _cache(config, given, images, augmentation),
         )
 
-    augment = _augmenting(config)
     return train(
         verb="distill",
         run=run,
         identity=identity(_without_terms(config))
         | {f"{name}.{key}": value for name, term in terms.items() for key, value in asdict(term).items()}
-        | {
-            "data_digest": images.digest,
-            "teacher_digest": None if teacher is None else digest_of(teacher.network.state_dict()),
-            "prior_digest": None if prior is None else digest_of(prior.state_dict()),
-        },
+        | given
+        | {"cache_logits": config.cache_logits is not None},
         accelerator=accelerator,
         images=images,
         build=build,
@@ -183,9 +195,7 @@ def main(config: Config) -> dict[str, Any]:
         optimisation=replace(optimisation, epochs=length),
         where=where,
         following=f"penult evaluate {run.folder}",
-        augmentation=augmentation_for(
-            images, flip="flip" in augment, padding=4 if "crop" in augment else 0, fill=config.crop_fill
-        ),
+        augmentation=augmentation,
     )
 
 
@@ -210,6 +220,14 @@ def _check(config: Config, needs: "Needs") -> None:
     ):
         if value and not wanted:
             raise InputError(f"{flag} {value}: {config.terms} {why}; leave it out")
+    if config.cache_logits is not None:
+        for wrong, why in (
+            (not needs.teacher, f"{config.terms} looks at no teacher"),
+            (needs.penultimate or needs.stages, f"{config.terms} looks at more of the teacher, which runs anyway"),
+            (config.teacher_norms == "batch", "--teacher-norms batch makes an image's logits depend on its batch"),
+        ):
+            if wrong:
+                raise InputError(f"--cache-logits {config.cache_logits}: {why}; leave it out")
     if not 0 <= config.pretraining < float("inf"):
         raise InputError(f"--pretraining {config.pretraining}: expected a number of epochs, 0 or more")
     if config.optimisation.patience is not None and not config.data.validation:
@@ -222,6 +240,23 @@ def _prior(config: Config, accelerator: "Accelerator") -> "ClassifierPrior":
     model = config.prior or config.teacher
     words = config.concentration or (() if is_saved(model) else (str(CONCENTRATION),))
     return classifier_prior(model, words, config.foreign, root=config.where.data_root, accelerator=accelerator)
+
+
+def _cache(config: Config, given: dict, images: "ImageSet", augmentation: "Augmentation | None") -> "TeacherLogits":
+    from apps.console import say
+    from apps.teacher_logits import TeacherLogits
+
+    key = {"teacher": given["teacher_digest"], "data": given["data_digest"], "precision": config.optimisation.precision}
+    views = 1
+    if augmentation is not None:
+        key |= asdict(augmentation)
+        views = augmentation.views
+    logits = TeacherLogits(config.cache_logits, key, len(images), views, len(images.class_names))
+    say(
+        f"The teacher's logits of {len(images):,} images in {views} views are kept in {logits.path} "
+        f"({logits.size / 1e9:.2g} GB, {logits.filled():.1%} filled in)."
+    )
+    return logits
 
 
 def _augmenting(config: Config) -> str:

@@ -1,0 +1,193 @@
+"""Distillation on the command line, against the same training written out, and what it refuses."""
+
+import json
+import shutil
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from apps import datasets
+from apps.data import Batches
+from apps.distillation import batch_statistics, weights_of
+from apps.seeds import derive
+from distill.terms import terms
+from priors import ClassifierPrior, zoo
+from priors.storage import digest_of, read_tensors
+
+TINY = "--data digits --student mlp --device cpu --threads 1 --lr 0.01 --log-every 1".split()
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    """A classifier of the digits, trained for two epochs."""
+    from apps.cli import main
+
+    runs = tmp_path_factory.mktemp("teacher")
+    words = ["train", "classifier", "--device", "cpu", "--threads", "1", "--epochs", "2", "--runs", str(runs)]
+    assert main([*words, "--name", "teacher"]) == 0
+    return runs / "teacher"
+
+
+def weights(folder):
+    return read_tensors(folder / "model.safetensors", "weights")[0]
+
+
+def metrics(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def by_hand(steps, loss_of, lr=0.01):
+    """Plain SGD with momentum on the same student and batches."""
+    images = datasets.load("digits", "train")
+    torch.manual_seed(derive(0, "weights"))
+    from apps.image_set import channel_statistics
+
+    mean, std = channel_statistics(images)
+    student = zoo.build("mlp", classes=images.class_names, image_shape=images.image_shape, mean=mean, std=std).train()
+    optimizer = torch.optim.SGD(student.parameters(), lr=lr, momentum=0.9, weight_decay=5e-4)
+    batches = Batches(images, 64, 0)
+    for number in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = lr * 0.1 ** sum(number >= part * steps for part in (0.625, 0.75, 0.875))
+        optimizer.zero_grad()
+        batch = batches.at(number)
+        loss_of(student(batch.images), batch).backward()
+        optimizer.step()
+    return student.state_dict()
+
+
+def test_hinton_beside_the_labels_is_the_training_written_out(penult, teacher, tmp_path):
+    before = digest_of(weights(teacher))
+    assert penult("distill", "ce+hinton", "--teacher", teacher, *TINY, "--epochs", 0.5, "--name", "s").status == 0
+    network = zoo.load(teacher)
+
+    def loss(logits, batch):
+        with torch.no_grad():
+            target = (network(batch.images) / 4).softmax(1)
+        soft = -(target * (logits / 4).log_softmax(1)).sum(1).mean() * 16
+        return 0.1 * F.cross_entropy(logits, batch.labels) + 0.9 * soft
+
+    expected = by_hand(round(0.5 * 1437 / 64), loss)
+    for name, values in weights(tmp_path / "runs/s").items():
+        torch.testing.assert_close(values, expected[name], rtol=1e-4, atol=1e-6)
+    assert digest_of(weights(teacher)) == before
+
+
+def test_ckd_is_the_training_written_out_and_needs_no_teacher_on_disk(penult, teacher, tmp_path):
+    prior = tmp_path / "prior.safetensors"
+    assert penult("prior", teacher, "--concentration", 80, "--out", prior, "--no-measure").status == 0
+    shutil.copytree(teacher, tmp_path / "gone")
+    words = [*TINY, "--epochs", 0.5, "--name"]
+    assert penult("distill", "ce+ckd", "--prior", prior, *words, "from-prior").status == 0
+    assert penult("distill", "ce+ckd", "--teacher", tmp_path / "gone", *words, "from-teacher").status == 0
+    shutil.rmtree(tmp_path / "gone")
+    table = ClassifierPrior.load(prior).class_posterior(temperature=4.0, standard_error=1e-3).table.float()
+
+    def loss(logits, batch):
+        soft = -(table[batch.labels] * (logits / 4).log_softmax(1)).sum(1).mean() * 16
+        return 0.1 * F.cross_entropy(logits, batch.labels) + 0.9 * soft
+
+    expected = by_hand(round(0.5 * 1437 / 64), loss)
+    for name, values in weights(tmp_path / "runs/from-prior").items():
+        torch.testing.assert_close(values, expected[name], rtol=1e-4, atol=1e-6)
+        assert torch.equal(values, weights(tmp_path / "runs/from-teacher")[name])
+
+
+def test_labels_alone_are_what_train_classifier_does(penult, tmp_path):
+    words = [*TINY[:2], *TINY[4:], "--epochs", 1, "--optimizer", "momentum", "--schedule", "cosine"]
+    assert penult("distill", "ce", "--student", "mlp", *words, "--weight-decay", 0, "--name", "a").status == 0
+    assert penult("train", "classifier", "--arch", "mlp", *words, "--name", "b").status == 0
+    a, b = weights(tmp_path / "runs/a"), weights(tmp_path / "runs/b")
+    assert all(torch.equal(a[name], b[name]) for name in b)
+    results = [json.loads((tmp_path / f"runs/{name}/result.json").read_text()) for name in "ab"]
+    assert results[0]["test/accuracy"] == results[1]["test/accuracy"]
+
+
+def test_last_and_best_accuracy_are_reported(penult, teacher, tmp_path):
+    words = ["distill", "ce+ckd", "--teacher", teacher, *TINY, "--epochs", 3, "--name", "s"]
+    said = penult(*words)
+    assert said.status == 0 and "best accuracy" in said.out + said.err
+    result = json.loads((tmp_path / "runs/s/result.json").read_text())
+    seen = [entry["validation/test accuracy"] for entry in metrics(tmp_path / "runs/s") if "images/s" not in entry]
+    assert len(seen) == 3 and result["test/best accuracy"] == max(seen)
+    assert result["last"]["test accuracy"] == result["test/accuracy"] == seen[-1]
+    evaluated = penult("evaluate", tmp_path / "runs/s")
+    assert evaluated.status == 0 and f"{seen[-1]:.2%}" in evaluated.out
+    assert "nothing was done" in penult(*words).out
+    assert penult("prior", tmp_path / "runs/s").status == 0, "an ordinary run of the zoo"
+
+
+def test_held_out_images_choose_the_weights(penult, teacher, tmp_path):
+    words = ["distill", "ce+ckd", "--teacher", teacher, *TINY, "--epochs", 2, "--validation", 200, "--name", "s"]
+    assert penult(*words).status == 0
+    result = json.loads((tmp_path / "runs/s/result.json").read_text())
+    assert {"accuracy", "test accuracy"} <= result["best"].keys() and (tmp_path / "runs/s/last.safetensors").is_file()
+
+
+def test_cached_logits_train_the_same_student(penult, teacher, tmp_path):
+    words = ["distill", "ce+hinton", "--teacher", teacher, *TINY, "--epochs", 2, "--augment", "flip", "--name"]
+    cached = ["--cache-logits", tmp_path / "logits"]
+    assert penult(*words, "plain").status == penult(*words, "first", *cached).status == 0
+    said = penult(*words, "second", *cached)
+    assert said.status == 0 and "in 2 views" in said.out and " 0.0% filled" not in said.out
+    plain, first, second = (weights(tmp_path / f"runs/{name}") for name in ("plain", "first", "second"))
+    for name in plain:
+        torch.testing.assert_close(first[name], plain[name], rtol=1e-3, atol=1e-4)  # logits as float16
+        torch.testing.assert_close(second[name], first[name], rtol=1e-5, atol=1e-6)
+
+
+def test_batch_statistics_leave_the_network_as_it_is():
+    network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.Dropout(0.5)).eval()
+    images = torch.rand(4, 1, 6, 6) * 5 + 2
+    before = {name: values.clone() for name, values in network.state_dict().items()}
+    running = network(images)
+    with batch_statistics(network):
+        found = network(images)
+    hidden = network[0](images)
+    mean, variance = hidden.mean((0, 2, 3), keepdim=True), hidden.var((0, 2, 3), correction=0, keepdim=True)
+    torch.testing.assert_close(found, (hidden - mean) / (variance + 1e-5).sqrt())
+    assert torch.equal(network(images), running) and not network[1].training
+    assert all(torch.equal(values, before[name]) for name, values in network.state_dict().items())
+
+
+def test_weights_of_the_labels_are_the_published_ones():
+    built = {name: terms()[name]() for name in terms()}
+    assert weights_of({"ce": built["ce"]}) == {"ce": 1.0}
+    assert weights_of({name: built[name] for name in ("ce", "ckd", "hinton")})["ce"] == 0.1
+    assert weights_of({"ce": terms()["ce"](weight=0.5), "ckd": built["ckd"]}) == {"ce": 0.5, "ckd": 0.9}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("ce+hinton", "ce+hinton looks at a teacher: give --teacher MODEL"),
+        ("ce+ckd", "ce+ckd needs a prior: give --prior FILE"),
+        ("ce+ckd --teacher nothing", "unknown run 'nothing'"),
+        ("ce+hintn --teacher T", "unknown term 'hintn': did you mean 'hinton'"),
+        ("ce --teacher T", "--teacher T: ce looks at no teacher; leave it out"),
+        ("ce+hinton --teacher T --prior T", "--prior T: ce+hinton takes no prior"),
+        ("ce+hinton --teacher T --hinton.temperature 0", "--hinton.temperature 0.0: expected a positive number"),
+        ("ce+hinton --teacher T --hinton.weight -1", "--hinton.weight -1.0: expected a number of 0 or more"),
+        ("ce+hinton --teacher T --student wrn-16-3", "unknown classifier 'wrn-16-3': did you mean 'wrn-16-"),
+        ("ce+hinton --teacher T --student-taps a", "--student-taps a: ce+hinton compares no feature maps"),
+        ("ce+ckd --teacher T --cache-logits c", "--cache-logits c: ce+ckd looks at no teacher"),
+        (
+            "ce+ckd --prior letters.safetensors",
+            "the classes of letters.safetensors and of digits differ: class 0 is 'a'",
+        ),
+        ("ce+ckd --prior nine.safetensors", "nine.safetensors has 9 classes and digits 10: they must agree"),
+        ("ce+ckd --teacher T --concentration -3", "the concentration of class '0' is -3.0"),
+        ("ce+ckd --teacher T --patience 3", "--patience counts validations on held-out images"),
+        ("ce+hinton --teacher T --cache-logits c --teacher-norms batch", "--teacher-norms batch makes an image's"),
+    ],
+)
+def test_bad_input_is_one_line(penult, teacher, tmp_path, words, expected):
+    (tmp_path / "T").symlink_to(teacher)
+    for name, classes in (("letters", "abcdefghij"), ("nine", "012345678")):
+        weight = torch.randn(len(classes), 11, generator=torch.Generator().manual_seed(0))
+        ClassifierPrior.from_weight(weight, 20, class_names=list(classes)).save(f"{name}.safetensors")
+    said = penult("distill", *words.split(), "--data", "digits", "--epochs", 1, "--device", "cpu", "--threads", 1)
+    assert said.status == 2 and expected in said.err and "Traceback" not in said.err
+    assert not list((tmp_path / "runs").glob("*/metrics.jsonl"))
