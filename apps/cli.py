@@ -94,8 +94,7 @@ def _dispatch(arguments: list[str]) -> int:
         config = parse(kind, name, module.__doc__, arguments[words:])
     except SystemExit as stop:  # after help, or a message of the parser's own
         return int(stop.code or 0)
-    status = module.main(config)
-    return status if isinstance(status, int) else 0
+    return module.main(config) or 0
 
 
 def overview(verbs: Sequence[str] = tuple(VERBS)) -> str:

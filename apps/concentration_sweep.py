@@ -60,6 +60,13 @@ class Downstream:
     """What a training's configuration lacks for values to be compared, in words; None for nothing."""
     larger: bool = True
     """Whether more of it is better."""
+    begins: tuple[str, ...] = ()
+    """Words that the verb's command line begins with."""
+
+    def configuration(self) -> type:
+        """What its command line is read into."""
+        verb = import_module(self.module)
+        return verb.configuration(self.begins) if self.begins else verb.Config
 
 
 DOWNSTREAM: dict[str, Downstream] = {
@@ -93,6 +100,17 @@ DOWNSTREAM: dict[str, Downstream] = {
         ),
         larger=False,
     ),
+    "ckd": Downstream(
+        verb="distill",
+        module="apps.verbs.distill",
+        own=lambda request: {"prior": request.model},
+        metric="accuracy",
+        title="accuracy on held-out images",
+        lacks=lambda config: (
+            None if config.data.validation else "validation=N is missing: the values are compared on images held out"
+        ),
+        begins=("ce+ckd",),
+    ),
 }
 
 
@@ -121,7 +139,7 @@ class Choice:
     @property
     def how(self) -> str:
         """The choice in words."""
-        tried = ", ".join(f"{trial.concentration:.6g}: {trial.score:.2f}" for trial in self.trials)
+        tried = ", ".join(f"{trial.concentration:.6g}: {trial.score:.4g}" for trial in self.trials)
         return f"{self.best.concentration:.6g}, chosen for {self.name} by {self.task.title} among {tried}"
 
     @property
@@ -208,14 +226,14 @@ def choose(
         trained = trained_on(Run(model))
         data, image_size = trained.data, trained.image_size if image_size is None else image_size
     request = Request(model, prior.dim, data, image_size, foreign, place)
-    verb = import_module(kind.module)
-    asked = _asked(kind, verb.Config(), options)
+    verb, parsed = import_module(kind.module), kind.configuration()
+    asked = _asked(kind, verb.Config(*kind.begins), options)
     source = Path(model).name.removesuffix(".safetensors") if is_run(model) else model
     (begin,) = asked.pop("name", [slug(f"{source}-{task}")])
     trainings = []
     for value in values:
         words = _words(kind, request, asked, value)
-        config = _parsed(kind, verb.Config, words, options)
+        config = _parsed(kind, parsed, words, options)
         name = f"{begin}-kappa{_plain(value)}"
         trainings.append((replace(config, foreign=foreign, where=place.where(name)), words, name))
     lack = kind.lacks(trainings[0][0])
@@ -256,7 +274,7 @@ def _asked(kind: Downstream, default: Any, options: Sequence[str]) -> dict[str, 
 
 def _words(kind: Downstream, request: Request, asked: dict[str, list[str]], value: float) -> list[str]:
     """The command line of one training, without its place."""
-    words = ["--data", request.data]
+    words = [*kind.begins, "--data", request.data]
     if request.image_size is not None:
         words += ["--image-size", str(request.image_size)]
     for name, text in kind.own(request).items():

@@ -12,6 +12,8 @@ from apps.augment import Augmentation
 from apps.datasets.image_files import ImageFiles
 from apps.image_set import ImageSet
 from apps.order import Order
+from apps.seeds import generator
+from apps.shift import Shift
 from priors.errors import InputError
 
 
@@ -57,6 +59,7 @@ class Batches:
         device: torch.device | str = "cpu",
         channels_last: bool = False,
         workers: int | None = None,
+        shift: Shift | None = None,
     ):
         """Move the set to the device, and draw nothing yet.
 
@@ -70,6 +73,7 @@ class Batches:
             device: where batches are wanted.
             channels_last: whether images are laid out channels last in memory.
             workers: processes that decode a set too large for memory; by default one a core, at most 8.
+            shift: what is done to the images before they are augmented, drawn anew for each batch; None for nothing.
 
         Raises:
             InputError: the set is empty, or the batch size is not divisible by the number of processes.
@@ -78,7 +82,7 @@ class Batches:
             raise InputError(f"{images.name} ({images.split}) holds no images to train on")
         self.images = images.to(device)
         self.batch_size, self.augmentation, self.channels_last = batch_size, augmentation, channels_last
-        self.device = self.images.labels.device
+        self.device, self.seed, self.shift = self.images.labels.device, seed, shift
         drawing = partial(
             Order, len(images), batch_size, seed, augmentation=augmentation, rank=rank, world_size=world_size
         )
@@ -99,6 +103,11 @@ class Batches:
             pixels = images.images.index_select(0, index)
         else:
             pixels = self._decoded.take((number, micro, accumulate)).to(self.device, non_blocking=True)
+        if self.shift is not None:
+            # Drawn for the whole batch, so that neither parts nor processes change what an image gets.
+            draws = self.shift.draw(self.batch_size, generator("cpu", self.seed, "shift", number))
+            first = (micro * self.order.world_size + self.order.rank) * len(index)
+            pixels = self.shift.apply(pixels, draws[first : first + len(index)].to(self.device, non_blocking=True))
         labels = images.labels.index_select(0, index)
         return _batch(pixels, labels, index, view, number, self.augmentation, self.channels_last)
 
@@ -180,7 +189,7 @@ def _ordered(images, batch_size, device, numbers, channels_last, workers) -> Ite
 
 def _batch(pixels, labels, index, view, number, augmentation, channels_last) -> Batch:
     if augmentation is None:
-        pixels = pixels.to(torch.float32).div_(255)
+        pixels = pixels.to(torch.float32).div_(255) if pixels.dtype == torch.uint8 else pixels
     else:
         pixels = augmentation.apply(pixels, view)
     if channels_last:

@@ -65,7 +65,11 @@ def followed(
             f"the {who} has no stages of its own to compare: name modules that give feature maps by --{who}-taps"
         )
     penultimate = network.penultimate_tap if needs.penultimate else None
-    return Followed(network, stages, penultimate, shapes(network, image_shape, stages, penultimate))
+    try:
+        found = shapes(network, image_shape, stages, penultimate)
+    except InputError as error:
+        raise InputError(f"the {who}: {error}") from None
+    return Followed(network, stages, penultimate, found)
 
 
 def needs_of(terms: Mapping[str, Term]) -> Needs:
@@ -77,7 +81,9 @@ def needs_of(terms: Mapping[str, Term]) -> Needs:
 
 
 def weights_of(terms: Mapping[str, Term]) -> dict[str, float]:
-    """The weight of each term; unset for the labels, it is the largest that the others were published with.
+    """The weight of each term; unset, it is what the term's variant was published with.
+
+    For the labels it is the largest that the others were published with.
 
     Example:
         >>> from distill.terms import terms
@@ -85,7 +91,10 @@ def weights_of(terms: Mapping[str, Term]) -> dict[str, float]:
         {'ce': 0.1, 'hinton': 0.9}
     """
     beside = max((term.beside for name, term in terms.items() if name != "ce"), default=1.0)
-    return {name: beside if term.weight is None else term.weight for name, term in terms.items()}
+    return {
+        name: getattr(term, "published_weight", beside) if term.weight is None else term.weight
+        for name, term in terms.items()
+    }
 
 
 class Distillation(Task):
@@ -99,7 +108,8 @@ class Distillation(Task):
         terms: by name, as they are built by `setting`.
         setting: what they are built for; its shapes are those of `student` and `teacher`.
         seed: of what terms draw.
-        images: what is scored at each validation, by what it is called: "" for held-out images, "test", "shifted test".
+        images: what is scored at each validation, by what it is called: "" for held-out images, "test"; "shifted" and
+            "test shifted" where the student's domain is another, and then first.
         pretraining: part of all steps that each term with a phase of its own takes before the student is trained.
         teacher_norms: "running" statistics in the teacher's batch norm, or those of each "batch".
         teacher_logits: gives the teacher's logits for a batch instead of running it; None: it runs.
@@ -139,7 +149,8 @@ class Distillation(Task):
         own = [name for name, term in terms.items() if term.pretrains] if pretraining else []
         self.phases = (*(Phase(name, pretraining) for name in own), Phase("train", 1 - pretraining * len(own)))
         self.phase = self.phases[0]
-        self.criterion = Criterion("accuracy", larger=True) if "" in images else None
+        held_out = next((name for name in images if not name.startswith("test")), None)
+        self.criterion = None if held_out is None else Criterion(f"{held_out} accuracy".strip(), larger=True)
         self._norms, self._teacher_logits = teacher_norms, teacher_logits
 
     def trained(self, turn: str) -> tuple[str, ...]:

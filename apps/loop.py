@@ -23,6 +23,7 @@ from apps.run import Run
 from apps.schedule import learning_rate
 from apps.seeds import derive
 from apps.session import agreed, on_main, tracking
+from apps.shift import Shift
 from apps.states import Progress, Training
 from apps.sweep import sweep
 from apps.task import Task
@@ -46,6 +47,7 @@ def fit(
     where: Where,
     accelerator: Accelerator,
     augmentation: Augmentation | None = None,
+    shift: Shift | None = None,
 ) -> Progress:
     """Train `task` on `images` until its steps or its patience end, and write the weights into the run's folder.
 
@@ -57,11 +59,11 @@ def fit(
         InputError: a state does not fit this task, or the batch does not divide.
         OSError: a state could not be written; the last complete one is untouched.
     """
-    return _Fit(task, images, run, config, where, accelerator, augmentation).train()
+    return _Fit(task, images, run, config, where, accelerator, augmentation, shift).train()
 
 
 class _Fit:
-    def __init__(self, task, images, run, config, where, accelerator, augmentation):
+    def __init__(self, task, images, run, config, where, accelerator, augmentation, shift):
         self.task, self.run, self.config, self.where, self.accelerator = task, run, config, where, accelerator
         self.main, self.processes = accelerator.is_main_process, accelerator.num_processes
         self.device = accelerator.device
@@ -74,6 +76,7 @@ class _Fit:
             world_size=accelerator.num_processes,
             device=self.device,
             channels_last=task.channels_last,
+            shift=shift,
         )
         self.batches.order.share(config.accumulate)  # refuse a batch that does not divide before anything is done
         self.per_epoch = per_epoch = len(images) / config.batch_size

@@ -59,6 +59,7 @@ def train(
     where: Where,
     following: str | None = None,
     augmentation=None,
+    shift=None,
 ) -> dict[str, Any]:
     """Train a task in its run's folder, or resume it, and return the result; a finished run is only reported.
 
@@ -74,6 +75,7 @@ def train(
         where: where and how it is shown.
         following: the command to type next; None where another verb goes on by itself.
         augmentation: of the images.
+        shift: of the images, before they are augmented.
 
     Raises:
         InputError: the batch does not divide, the training ends before a snapshot, or the run's folder holds something
@@ -97,7 +99,7 @@ def train(
                 say(f"{run.folder} is finished already ({summary(result)}); nothing was done{after}")
             return result
         task = build()
-        progress = fit(task, images, run, optimisation, where, accelerator, augmentation)
+        progress = fit(task, images, run, optimisation, where, accelerator, augmentation, shift)
         scored = score(task)
         result = {
             "steps": progress.step,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from apps.distillation import Distillation
     from apps.image_set import ImageSet
     from apps.run import Run
+    from apps.shift import Shift
     from apps.teacher_logits import TeacherLogits
     from distill.term import Needs
     from priors.classifier_prior import ClassifierPrior
@@ -75,6 +76,8 @@ class Config:
     """Random crops with 4 pixels of padding, and flips; auto: what is usual for the data set."""
     crop_fill: Literal["black", "mean"] = "black"
     """What a crop's padding holds."""
+    shift: str | None = None
+    """Domain of the student's images: photometric:0.4 (strength), downsample:0.5 (rate) or downsample:0.5:small."""
     foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
     optimisation: tyro.conf.OmitArgPrefixes[Optimisation] = field(default_factory=_protocol)
     where: tyro.conf.OmitArgPrefixes[Where] = field(default_factory=Where)
@@ -95,18 +98,20 @@ def configuration(words: Sequence[str]) -> type[Config]:
     return make_dataclass("Config", options, bases=(Config,), frozen=True)
 
 
-def main(config: Config) -> dict[str, Any]:
-    """Distil, or resume, or say that it is done; returns the result."""
+def main(config: Config, guide: bool = True) -> None:
+    """Distil, or resume, or say that it is done, and with `guide` what to type next."""
     import torch
 
     from apps import datasets
     from apps.augment import augmentation_for
     from apps.distillation import Distillation, followed, needs_of
     from apps.image_set import channel_statistics, split_validation
+    from apps.memory import check_memory, training_bytes
     from apps.models import check_classes, classifier
     from apps.run import Run
     from apps.seeds import derive, generator
     from apps.session import start
+    from apps.shift import parse_shift, shifted_set
     from apps.training import data_label, slug, train
     from distill.term import Setting
     from distill.terms import parse
@@ -116,7 +121,8 @@ def main(config: Config) -> dict[str, Any]:
     where, optimisation, data = config.where, config.optimisation, config.data
     terms = {name: getattr(config, name.replace("-", "_")) for name in parse(config.terms)}
     needs = needs_of(terms)
-    _check(config, needs)
+    shift = None if config.shift is None else parse_shift(config.shift)
+    _check(config, needs, shift)
     accelerator = start(where, precision=optimisation.precision)
     images, test = (
         datasets.load(data.data, split, root=where.data_root, image_size=data.image_size) for split in ("train", "test")
@@ -124,26 +130,32 @@ def main(config: Config) -> dict[str, Any]:
     scored = {"test": test}
     if data.validation:
         images, scored[""] = split_validation(images, data.validation, optimisation.seed)
+    shape = images.image_shape
+    if shift is not None:
+        shape = shift.image_shape(shape)
+        clean = {} if shift.small else scored  # which a student of smaller images cannot take
+        scored = {f"{name} shifted".strip(): shifted_set(some, shift) for name, some in scored.items()} | clean
     teacher = prior = None
     if needs.teacher:
         network = classifier(config.teacher, config.foreign)
         check_classes(network.class_names, config.teacher, images)
-        teacher = followed(network, images.image_shape, needs, config.teacher_taps, "teacher")
+        teacher = followed(network, shape, needs, config.teacher_taps, "teacher")
     if needs.prior:
         prior = _prior(config, accelerator)
         check_classes(prior.class_names, config.prior or config.teacher, images)
     mean, std = channel_statistics(images)
     torch.manual_seed(derive(optimisation.seed, "weights"))
-    network = zoo.build(
-        config.student,
-        classes=images.class_names,
-        image_shape=images.image_shape,
-        penultimate=config.penultimate,
-        mean=mean,
-        std=std,
-    )
+    wanted = {
+        "classes": images.class_names, "image_shape": shape, "penultimate": config.penultimate, "mean": mean, "std": std
+    }  # fmt: skip
+    with torch.device("meta"):
+        bare = zoo.build(config.student, **wanted)
+    held = optimisation.batch_size // (optimisation.accumulate * accelerator.num_processes)
+    needed = training_bytes(bare, shape, held, optimisation.optimizer)
+    check_memory(f"--student {config.student} with --batch-size {optimisation.batch_size}", needed, accelerator.device)
+    network = zoo.build(config.student, **wanted)
     network.provenance = {"data": data.data, "made by": f"penult distill {config.terms} --student {config.student}"}
-    student = followed(network, images.image_shape, needs, config.student_taps, "student")
+    student = followed(network, shape, needs, config.student_taps, "student")
     run = Run(
         where.runs
         / (where.name or slug(f"{data_label(data.data)}-{config.student}-{config.terms}-seed{optimisation.seed}"))
@@ -181,7 +193,7 @@ def main(config: Config) -> dict[str, Any]:
             teacher_logits=None if config.cache_logits is None else _cache(config, given, images, augmentation),
         )
 
-    return train(
+    train(
         verb="distill",
         run=run,
         identity=identity(_without_terms(config))
@@ -191,15 +203,16 @@ def main(config: Config) -> dict[str, Any]:
         accelerator=accelerator,
         images=images,
         build=build,
-        score=lambda task: _scores(run, task, accelerator, scored),
+        score=lambda task: _scores(run, task, accelerator, len(test)),
         optimisation=replace(optimisation, epochs=length),
         where=where,
-        following=f"penult evaluate {run.folder}",
+        following=f"penult evaluate {run.folder}" if guide else None,
         augmentation=augmentation,
+        shift=shift,
     )
 
 
-def _check(config: Config, needs: "Needs") -> None:
+def _check(config: Config, needs: "Needs", shift: "Shift | None") -> None:
     """Refuse what is missing, and what is given for nothing."""
     from priors.errors import InputError
 
@@ -224,6 +237,7 @@ def _check(config: Config, needs: "Needs") -> None:
         for wrong, why in (
             (not needs.teacher, f"{config.terms} looks at no teacher"),
             (needs.penultimate or needs.stages, f"{config.terms} looks at more of the teacher, which runs anyway"),
+            (shift is not None and shift.drawn, f"--shift {config.shift} gives an image more views than could be kept"),
             (config.teacher_norms == "batch", "--teacher-norms batch makes an image's logits depend on its batch"),
         ):
             if wrong:
@@ -247,6 +261,7 @@ def _cache(config: Config, given: dict, images: "ImageSet", augmentation: "Augme
     from apps.teacher_logits import TeacherLogits
 
     key = {"teacher": given["teacher_digest"], "data": given["data_digest"], "precision": config.optimisation.precision}
+    key["shift"] = config.shift
     views = 1
     if augmentation is not None:
         key |= asdict(augmentation)
@@ -271,14 +286,12 @@ def _without_terms(config: Config) -> Config:
     return Config(**{part.name: getattr(config, part.name) for part in fields(Config)})
 
 
-def _scores(run: "Run", task: "Distillation", accelerator: "Accelerator", scored: dict) -> dict[str, Any]:
+def _scores(run: "Run", task: "Distillation", accelerator: "Accelerator", images: int) -> dict[str, Any]:
     """Final scores of the weights that are kept, and the best test accuracy on the way, which some papers report."""
     from apps.session import sweeping
 
     found = task.validate(task.networks["model"], sweeping(accelerator), 0)
-    result = {f"test/{name.removeprefix('test ')}": value for name, value in found.items() if "test" in name}
-    seen = [entry["validation/test accuracy"] for entry in run.metrics() if "validation/test accuracy" in entry]
-    return result | {
-        "test/best accuracy": max(seen, default=result["test/accuracy"]),
-        "test/images": len(scored["test"]),
-    }
+    result = {f"test/{name.removeprefix('test ')}": value for name, value in found.items() if name.startswith("test ")}
+    first = next(name for name in found if name.startswith("test ") and name.endswith("accuracy"))
+    seen = [entry[f"validation/{first}"] for entry in run.metrics() if f"validation/{first}" in entry]
+    return result | {"test/best accuracy": max([*seen, found[first]]), "test/images": images}

@@ -25,7 +25,8 @@ class Config:
     concentration: tuple[str, ...] = ()
     """A number, one a class, norms, mle, mle-pooled, or sweep:5,20,80 (see above); unset: 20, or as saved."""
     task: Annotated[str | None, tyro.conf.arg(name="for")] = None
-    """What a sweep chooses for: hvae-l, by the bound on held-out images; sngan, by FID (--train extractor=MODEL)."""
+    """What a sweep chooses for: hvae-l, by the bound on held-out images; sngan, by FID (--train extractor=MODEL); ckd,
+    by the student's accuracy (--train validation=N)."""
     train: tuple[str, ...] = ()
     """Options of a sweep's trainings, as in epochs=40 hidden=256,128 encoder-label; name=... begins their names."""
     data: str | None = None

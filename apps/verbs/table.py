@@ -110,7 +110,24 @@ def _scores(recipe, cell, config: Config) -> dict | None:
     words = shlex.split(_lines(recipe, cell, config)[-1])
     if words[0] == "evaluate":
         return _evaluated(config.place.runs / recipe.run(*cell), parse(evaluate.Config, "evaluate", "", words[1:]))
+    if words[0] in ("train", "distill"):  # whose result is the score
+        return _tested(config.place.runs / recipe.run(*cell))
     return analyse_normalised.scored(parse(analyse_normalised.Config, "analyse normalised", "", words[2:]))
+
+
+def _tested(folder: Path) -> dict | None:
+    """What a finished training found on test images, in per cent: those of its own domain, where that is another."""
+    from apps.run import Run
+
+    if not (run := Run(folder)).finished:
+        return None
+    result = run.result()
+    found = {
+        "accuracy": result.get("test/shifted accuracy", result.get("test/accuracy")),
+        "best accuracy": result.get("test/best accuracy"),
+        "clean accuracy": result.get("test/accuracy"),
+    }
+    return {name: 100 * value for name, value in found.items() if isinstance(value, int | float)}
 
 
 def _evaluated(folder: Path, wanted) -> dict | None:

@@ -40,7 +40,7 @@ def test_the_best_of_a_sweep_is_kept_and_the_runs_are_ordinary_ones(penult, trai
     prior = ClassifierPrior.load("p.safetensors")
     assert prior.concentration.tolist() == [best] * 10
     how = prior.provenance.concentration
-    assert how.startswith(f"{best}, chosen for hvae-l by validation ELBO (nats) among 1: {scores[1]:.2f}, 20: ")
+    assert how.startswith(f"{best}, chosen for hvae-l by validation ELBO (nats) among 1: {scores[1]:.4g}, 20: ")
     config = json.loads((runs[20] / "config.json").read_text())["config"]
     assert (config["batch_size"], config["hidden"], config["label_term"], config["seed"]) == (128, [32, 16], False, 3)
     model = json.loads((runs[20] / "model.json").read_text())
@@ -124,6 +124,24 @@ def test_values():
     assert sweep_values(["sweep:5,20,80"]) == (5, 20, 80) and sweep_values(["sweep:0, 1e-3"]) == (0, 1e-3)
     with pytest.raises(InputError, match="two or more"):
         sweep_values(["sweep:5"])
+
+
+def test_a_concentration_is_chosen_for_ckd_by_the_students_accuracy(penult, trained, tmp_path):
+    words = ["prior", trained / "classifier", "--concentration", "sweep:2,80", "--for", "ckd", "--device", "cpu"]
+    words += ["--threads", 1, "--no-measure", "--out", "p.safetensors", "--train"]
+    options = ["student=mlp", "epochs=1", "lr=0.01"]
+    refused = penult(*words, *options)
+    assert refused.status == 2 and "--train validation=N is missing" in refused.err
+    said = penult(*words, *options, "validation=200")
+    assert said.status == 0, said.err
+    results = {
+        kappa: json.loads((tmp_path / f"runs/classifier-ckd-kappa{kappa}/result.json").read_text())["best"]
+        for kappa in (2, 80)
+    }
+    best = max(results, key=lambda kappa: results[kappa]["accuracy"])
+    assert ClassifierPrior.load("p.safetensors").concentration.tolist() == [best] * 10
+    for command in re.findall(r"^\[\d/2\] penult (.*)$", said.out, re.M):
+        assert command.startswith("distill ce+ckd ") and "finished already" in penult(*shlex.split(command)).out
 
 
 def test_an_end_of_the_range_is_said():

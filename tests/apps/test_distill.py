@@ -1,6 +1,7 @@
 """Distillation on the command line, against the same training written out, and what it refuses."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -138,6 +139,36 @@ def test_cached_logits_train_the_same_student(penult, teacher, tmp_path):
         torch.testing.assert_close(second[name], first[name], rtol=1e-5, atol=1e-6)
 
 
+def test_shifted_images_are_shown_to_both_and_tested_on_as_clean_ones_are(penult, teacher, tmp_path):
+    words = ["distill", "ce+hinton", "--teacher", teacher, *TINY, "--epochs", 1, "--name"]
+    assert penult(*words, "shifted", "--shift", "downsample:0.5").status == 0
+    result = json.loads((tmp_path / "runs/shifted/result.json").read_text())
+    student, test = zoo.load(tmp_path / "runs/shifted"), datasets.load("digits", "test")
+    clean = test.images.float() / 255
+    half = F.interpolate(clean[:, :, ::2, ::2], scale_factor=2, mode="nearest")
+    for name, images in (("", clean), ("shifted ", half)):
+        with torch.no_grad():
+            right = (student(images).argmax(1) == test.labels).float().mean()
+        assert result[f"test/{name}accuracy"] == pytest.approx(float(right), abs=1e-6)
+    seen = [entry.get("validation/test shifted accuracy", 0) for entry in metrics(tmp_path / "runs/shifted")]
+    assert result["test/best accuracy"] == max(seen)
+
+
+def test_small_images_make_a_student_of_their_own(penult, teacher, tmp_path):
+    words = ["distill", "ce+ckd", "--teacher", teacher, *TINY, "--epochs", 1, "--name", "small"]
+    assert penult(*words, "--shift", "downsample:0.5:small").status == 0
+    result = json.loads((tmp_path / "runs/small/result.json").read_text())
+    assert zoo.load(tmp_path / "runs/small").image_shape == (1, 4, 4)
+    assert "test/shifted accuracy" in result and "test/accuracy" not in result
+
+
+def test_a_student_that_cannot_fit_says_what_it_needs(penult, tmp_path):
+    said = penult("distill", "ce", "--data", "digits", "--student", "wrn-28-10", "--batch-size", 1_000_000)
+    assert said.status == 2
+    assert re.search(r"--student wrn-28-10 with --batch-size 1000000 needs about [\d,.]+ GiB and [\d.]+", said.err)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_batch_statistics_leave_the_network_as_it_is():
     network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.Dropout(0.5)).eval()
     images = torch.rand(4, 1, 6, 6) * 5 + 2
@@ -177,6 +208,9 @@ def test_weights_of_the_labels_are_the_published_ones():
             "ce+ckd --prior letters.safetensors",
             "the classes of letters.safetensors and of digits differ: class 0 is 'a'",
         ),
+        ("ce+hinton --teacher T --shift downsample:0.5:small", "the teacher: images are 1 x 4 x 4"),
+        ("ce+ckd --teacher T --shift blur:0.5", "unknown shift 'blur'"),
+        ("ce+hinton --teacher T --cache-logits c --shift photometric:0.2", "more views than could be kept"),
         ("ce+ckd --prior nine.safetensors", "nine.safetensors has 9 classes and digits 10: they must agree"),
         ("ce+ckd --teacher T --concentration -3", "the concentration of class '0' is -3.0"),
         ("ce+ckd --teacher T --patience 3", "--patience counts validations on held-out images"),

@@ -24,7 +24,8 @@ def config_of(line: str):
     count = 2 if " ".join(words[:2]) in VERBS else 1
     verb = " ".join(words[:count])
     module = importlib.import_module(VERBS[verb][0])
-    return verb, parse(module.Config, verb, module.__doc__, words[count:])
+    kind = module.configuration(words[count:]) if hasattr(module, "configuration") else module.Config
+    return verb, parse(kind, verb, module.__doc__, words[count:])
 
 
 @pytest.mark.parametrize(("paper", "number"), RECIPES)
@@ -33,8 +34,12 @@ def test_every_cell_is_published_and_has_a_name_of_its_own(paper, number):
     cells = [(row, column) for row in recipe.rows for column in recipe.columns]
     assert recipe.published and set(recipe.published) <= set(cells)  # controls of ours are in no paper
     assert all(len(values) == len(recipe.metrics) for values in recipe.published.values())
-    names = {recipe.run(*cell, seed) for cell in cells for seed in range(recipe.seeds)}
-    assert len(names) == len(cells) * recipe.seeds
+    named = {}
+    for cell in cells:
+        for seed in range(recipe.seeds):  # a name of its own, unless two cells are one training
+            named.setdefault(recipe.run(*cell, seed), set()).add(recipe.commands(*cell, seed))
+    assert all(len(commands) == 1 for commands in named.values())
+    assert len(named) == len({recipe.commands(*cell, seed) for cell in cells for seed in range(recipe.seeds)})
     assert set(recipe.instead) <= set(recipe.metrics)
 
 
@@ -44,25 +49,56 @@ def test_every_command_of_the_list_parses_and_ends_with_the_evaluation(penult, p
     assert said.status == 0 and not Path("some where").exists()
     recipe, lines = tables(paper)[number], said.out.splitlines()
     assert len(lines) == len(set(lines))
-    evaluated = []
     for line in lines:
         assert line.startswith("penult ")
         verb, config = config_of(line.removeprefix("penult "))
         place = getattr(config, "place", None) or config.where
         assert (str(place.runs), place.device, place.threads) == ("some where", "cpu", 2)
+        assert verb in ("evaluate", "analyse normalised") or config.where.name
+    for cell in (
+        (row, column, seed) for row in recipe.rows for column in recipe.columns for seed in range(recipe.seeds)
+    ):
+        verb, config = config_of(recipe.commands(*cell)[-1].format(runs="runs", data="data"))
         if verb == "evaluate":
-            evaluated.append(config.model)
-        elif verb == "analyse normalised":
-            evaluated.append(str(config.out.parent))
+            scored = config.model
         else:
-            assert config.where.name
-    runs = [
-        f"some where/{recipe.run(row, column, seed)}"
-        for seed in range(recipe.seeds)
-        for column in recipe.columns
-        for row in recipe.rows
-    ]
-    assert evaluated == runs
+            scored = str(config.out.parent) if verb == "analyse normalised" else f"runs/{config.where.name}"
+        assert scored == f"runs/{recipe.run(*cell)}"
+
+
+def test_penultimate_table_2_is_the_papers():
+    """Section 4.1.3 and the protocol of Tian, Krishnan and Isola 2020, which are the defaults of the verb."""
+    recipe = tables("penultimate")["2"]
+    assert recipe.seeds == 5 and recipe.published["ckd", "cifar100"] == (74.32,)
+    teach, distil = (config_of(line.format(runs="runs"))[1] for line in recipe.commands("ckd", "cifar100", 3))
+    assert (teach.arch, distil.student, distil.concentration) == ("wrn-40-2", "wrn-16-2", ("80",))
+    assert distil.teacher == f"runs/{teach.where.name}" and distil.optimisation.seed == 3
+    assert replace(teach.optimisation, seed=3) == distil.optimisation, "teachers are trained as students are"
+    own = distil.optimisation
+    assert (own.epochs, own.batch_size, own.lr, own.weight_decay) == (240, 64, 0.05, 5e-4)
+    assert [round(own.epochs * part) for part in own.milestones] == [150, 180, 210] and own.decay == 0.1
+    assert (distil.ckd.temperature, distil.ckd.logits) == (4.0, "prior")
+    label = config_of(recipe.commands("student", "cifar100", 0)[0])[1]
+    assert (label.terms, label.teacher, label.optimisation.epochs) == ("ce", None, 240)
+    for row, weights in (
+        ("kd", {"hinton": 0.9}), ("at", {"attention": 1000}), ("sp", {"sp": 3000}), ("fitnet", {"fitnet": 100}),
+        ("vid", {"vid": 1}), ("rkd", {"rkd": 1}), ("crd", {"crd": 0.8}),
+    ):  # fmt: skip
+        config = config_of(recipe.commands(row, "cifar100", 0)[-1].format(runs="runs"))[1]
+        assert {name: getattr(config, name).weight for name in weights} == weights
+
+
+def test_penultimate_table_3_is_the_papers():
+    """Section 4.1.4: label, KD and CKD on shifted images; unshifted columns are the runs of table 2."""
+    recipe, second = (tables("penultimate")[number] for number in "32")
+    assert recipe.published["kd", "photometric-0.8"] == (51.35,)
+    assert recipe.published["ckd", "downsample-0.25"] == (49.72,)
+    for column in ("photometric-0", "downsample-1"):
+        assert recipe.commands("ckd", column, 2) == second.commands("ckd", "cifar100", 2)
+        assert recipe.published["ckd", column] == second.published["ckd", "cifar100"]
+    shifts = {column: config_of(recipe.commands("label", column, 0)[-1])[1].shift for column in recipe.columns}
+    assert shifts["photometric-0.4"] == "photometric:0.4" and shifts["downsample-0.25"] == "downsample:0.25"
+    assert [shifts[column] for column in ("photometric-0", "downsample-1")] == [None, None]
 
 
 def test_penultimate_table_4_is_the_papers():
@@ -108,7 +144,32 @@ def commands(row, column, seed):
     return (f"{train} --validation 100 --name {name}", f"evaluate {{runs}}/{name} --samples 2 --images 30")
 
 
+def taught(row, column, seed):
+    return f"taught-{row}-{column}-{seed}"
+
+
+def teaching(row, column, seed):
+    words = f"--data digits --epochs 1 --lr 0.01 --seed {seed} --name {taught(row, column, seed)}"
+    first = "train classifier --data digits --epochs 1 --name taught-teacher"
+    if row == "teacher":
+        return (first,)
+    shift = "" if column == "1" else f" --shift downsample:{column}"
+    return (first, f"distill {row} --student mlp {words}{shift}" + " --teacher {runs}/taught-teacher" * (row != "ce"))
+
+
 TABLES = {
+    "2": Table(
+        title="Table 2: students",
+        convention="in %",
+        rows=("ce", "ce+ckd"),
+        columns=("1", "0.5"),
+        seeds=1,
+        metrics=("accuracy",),
+        published={("ce", "1"): (1.5,)},
+        commands=teaching,
+        run=taught,
+        extra=("best accuracy", "clean accuracy"),
+    ),
     "1": Table(
         title="Table 1: a stand-in",
         convention="in nats",
@@ -174,6 +235,22 @@ def test_a_table_is_run_printed_and_resumed(penult, standin, tmp_path):
     assert cells(both.out)["hvae", "3"][:3] == ["2/2", *cells(both.out)["hvae", "3"][1:3]] and "+-" in both.out
 
 
+def test_a_table_of_students_is_run_printed_and_resumed(penult, standin, tmp_path):
+    words = ["table", "standin", 2, "--device", "cpu", "--threads", 1]
+    said = penult(*words)
+    assert said.status == 0 and said.out.count(" is done (") == 5, "a teacher and four students"
+    rows = {tuple(line.split()[:2]): line.split()[2:] for line in said.out.splitlines() if line.startswith("ce")}
+    for (row, column), shown in rows.items():
+        result = json.loads((tmp_path / f"runs/taught-{row}-{column}-0/result.json").read_text())
+        own = result["test/accuracy" if column == "1" else "test/shifted accuracy"]
+        expected = [own, result["test/best accuracy"], result["test/accuracy"]]
+        assert shown[0] == "1/1" and [shown[1], *shown[3:]] == [f"{100 * value:.2f}" for value in expected]
+        assert shown[2] == ("1.5" if (row, column) == ("ce", "1") else "-")
+    assert len(rows) == 4
+    again = penult(*words)
+    assert again.status == 0 and "done" not in again.out, "nothing is trained twice"
+
+
 def test_scores_by_another_protocol_do_not_count(penult, standin, tmp_path):
     words = ["table", "standin", 1, "--row", "hvae", "--column", 2, "--seeds", 1]
     assert penult(*words).status == 0
@@ -236,7 +313,32 @@ def commands(row, column, seed):
     )
 
 
+def taught(row, column, seed):
+    return f"taught-{row}-{column}-{seed}"
+
+
+def teaching(row, column, seed):
+    words = f"--data digits --epochs 1 --lr 0.01 --seed {seed} --name {taught(row, column, seed)}"
+    first = "train classifier --data digits --epochs 1 --name taught-teacher"
+    if row == "teacher":
+        return (first,)
+    shift = "" if column == "1" else f" --shift downsample:{column}"
+    return (first, f"distill {row} --student mlp {words}{shift}" + " --teacher {runs}/taught-teacher" * (row != "ce"))
+
+
 TABLES = {
+    "2": Table(
+        title="Table 2: students",
+        convention="in %",
+        rows=("ce", "ce+ckd"),
+        columns=("1", "0.5"),
+        seeds=1,
+        metrics=("accuracy",),
+        published={("ce", "1"): (1.5,)},
+        commands=teaching,
+        run=taught,
+        extra=("best accuracy", "clean accuracy"),
+    ),
     "1": Table(
         title="Table 1: a stand-in",
         convention="in %",

@@ -1,0 +1,81 @@
+"""About what a training takes of memory, found before any of it is taken."""
+
+import os
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from priors.errors import InputError
+
+_COPIES = {"adam": 4, "adamw": 4, "sgd": 3, "momentum": 3}
+"""Of each weight: itself, its gradient, and what the optimiser keeps."""
+
+_KEPT = (nn.modules.conv._ConvNd, nn.Linear, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.GELU, nn.SiLU)
+
+
+@torch.no_grad()
+def training_bytes(network: nn.Module, image_shape: tuple[int, int, int], batch: int, optimizer: str) -> int:
+    """About the bytes of weights, gradients, the optimiser's state, and what is kept for the backward pass, in float32.
+
+    Kept are what convolutions and linear layers compute, and what activations do. A normalisation before an activation
+    keeps nothing of its own, sums are left out, and so is what operations take for a moment: rather less than it takes.
+
+    Args:
+        network: on the meta device, where nothing takes memory.
+        image_shape: (channels, height, width).
+        batch: images that are held at a time.
+        optimizer: as `apps.config.Optimisation` has it.
+    """
+    kept = 0
+
+    def count(module: nn.Module, given: object, output: Tensor) -> None:
+        nonlocal kept
+        kept += output.numel()
+
+    hooks = [module.register_forward_hook(count) for module in network.modules() if isinstance(module, _KEPT)]
+    try:
+        network.eval()(torch.zeros(1, *image_shape, device="meta"))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    weights = sum(parameter.numel() for parameter in network.parameters())
+    return 4 * (weights * _COPIES[optimizer] + kept * batch)
+
+
+def available_bytes(device: torch.device) -> int | None:
+    """Memory that could be had on a device now; None where the system does not say."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found = int(next(line.split()[1] for line in lines if line.startswith("MemAvailable:"))) * 1024
+    except (OSError, StopIteration, ValueError, IndexError):
+        try:
+            found = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        except (AttributeError, OSError, ValueError):
+            return None
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        try:  # a container's own limit
+            allowed, taken = (int((Path("/sys/fs/cgroup") / name).read_text()) for name in (limit, used))
+            found = min(found, allowed - taken)
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+    return found
+
+
+def check_memory(what: str, needed: int, device: torch.device) -> None:
+    """Refuse a training that cannot fit.
+
+    Raises:
+        InputError: more is needed than there is.
+    """
+    there = available_bytes(device)
+    if there is not None and needed > there:
+        raise InputError(
+            f"{what} needs about {needed / 2**30:,.1f} GiB and {max(there, 0) / 2**30:,.1f} GiB are free on "
+            f"{device.type}: take a smaller one, a smaller --batch-size, or --accumulate N to take a batch in parts"
+        )
