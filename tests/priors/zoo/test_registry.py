@@ -20,6 +20,7 @@ NAMES = [
     name.replace("NAME", variant) for name in ENTRIES for variant in ("resnet18", "densenet121")[: 1 + (":" in name)]
 ]
 OWN = [name for name in ENTRIES if ":" not in name]
+LARGE = ("wrn-28-10", "resnet-110", "resnet-50", "vgg-13", "vgg-16", "vgg-19")
 
 
 def make(name, **options):
@@ -36,6 +37,8 @@ def some_images(network, n=2):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_contract(name, tmp_path):
+    if name in ("vgg-13", "vgg-16", "vgg-19"):
+        pytest.skip("like their smaller siblings")
     network = make(name).eval()
     entry = ENTRIES.get(name, ENTRIES["torchvision:NAME"])
     images = some_images(network).requires_grad_()
@@ -89,7 +92,7 @@ def test_contract(name, tmp_path):
 
 @pytest.mark.parametrize("name", [*OWN, "torchvision:resnet18"])
 def test_penultimate_width_and_bias_of_the_head_are_options(name):
-    if name in ("wrn-28-10", "resnet-110"):
+    if name in LARGE:
         pytest.skip("like their smaller siblings")
     network = make(name, penultimate=7, head_bias=False).eval()
     images = some_images(network)
@@ -108,14 +111,25 @@ def test_published_parameter_counts(name):
         with stages as taps:
             network.eval()(torch.rand(1, 3, 32, 32))
     assert sum(p.numel() for p in network.parameters() if p.requires_grad) == ENTRIES[name].parameters
-    widths = [(width, size) for width, size in zip(network_widths(name), (32, 16, 8), strict=True)]
-    assert [(taps[s].shape[1], taps[s].shape[2]) for s in network.stages] == widths
+    assert [taps[stage].shape[1:] for stage in network.stages] == [(c, side, side) for c, side in stages_of(name)]
 
 
-def network_widths(name):
+def stages_of(name):
+    """Channels of the stages, and the side of their maps."""
+    if name.startswith("vgg"):
+        return [(128, 16), (256, 8), (512, 4), (512, 4)]
+    if name in ("resnet-50", "mobilenet-v2", "shufflenet-v1", "shufflenet-v2"):
+        return {
+            "resnet-50": [(256, 32), (512, 16), (1024, 8), (2048, 4)],
+            "mobilenet-v2": [(12, 16), (16, 8), (48, 4), (160, 2)],
+            "shufflenet-v1": [(240, 16), (480, 8), (960, 4)],
+            "shufflenet-v2": [(116, 16), (232, 8), (464, 4)],
+        }[name]
     if name.startswith("wrn"):
-        return [16 * int(name.split("-")[2]) * 2**n for n in range(3)]
-    return (64, 128, 256) if name.endswith("x4") else (16, 32, 64)
+        first = 16 * int(name.split("-")[2])
+    else:
+        first = 64 if name.endswith("x4") else 16
+    return [(first, 32), (2 * first, 16), (4 * first, 8)]
 
 
 def test_mlp_is_the_encoders_twin():
@@ -196,14 +210,14 @@ def test_stages_are_taken_before_relus_that_never_work_in_place(name):
     with torch.device("meta"):
         network = make(name)
     assert not any(getattr(module, "inplace", False) for module in network.modules())
-    if name not in ("wrn-28-10", "resnet-110"):
+    if name not in LARGE:
         network = make(name)
         with tap(network, network.stages) as taps:
             network(some_images(network, 4))
         assert all((taps[stage] < 0).any() for stage in network.stages)
 
 
-@pytest.mark.parametrize("name", ["wrn-16-4", "resnet-32x4"])
+@pytest.mark.parametrize("name", ["wrn-16-4", "resnet-32x4", "resnet-50", "vgg-8", "mobilenet-v2"])
 def test_convolutions_start_from_hes_normal_by_fan_out(name):
     for path, layer in make(name).named_modules():
         if isinstance(layer, nn.Conv2d) and layer.weight.numel() > 10_000:
