@@ -91,10 +91,8 @@ def weights_of(terms: Mapping[str, Term]) -> dict[str, float]:
         {'ce': 0.1, 'hinton': 0.9}
     """
     beside = max((term.beside for name, term in terms.items() if name != "ce"), default=1.0)
-    return {
-        name: getattr(term, "published_weight", beside) if term.weight is None else term.weight
-        for name, term in terms.items()
-    }
+    unset = {name: beside if name == "ce" else term.published_weight for name, term in terms.items()}
+    return {name: unset[name] if term.weight is None else term.weight for name, term in terms.items()}
 
 
 class Distillation(Task):
@@ -113,6 +111,7 @@ class Distillation(Task):
         pretraining: part of all steps that each term with a phase of its own takes before the student is trained.
         teacher_norms: "running" statistics in the teacher's batch norm, or those of each "batch".
         teacher_logits: gives the teacher's logits for a batch instead of running it; None: it runs.
+        batch_size: of a whole batch, over all processes and parts; None: that of each batch that comes.
 
     Raises:
         InputError: shapes that do not fit.
@@ -130,6 +129,7 @@ class Distillation(Task):
         pretraining: float = 0.0,
         teacher_norms: str = "running",
         teacher_logits: Callable[[nn.Module, object], Tensor] | None = None,
+        batch_size: int | None = None,
     ):
         self._student, self._teacher, self._terms = student, teacher, dict(terms)
         self._weights = weights_of(terms)
@@ -149,9 +149,10 @@ class Distillation(Task):
         own = [name for name, term in terms.items() if term.pretrains] if pretraining else []
         self.phases = (*(Phase(name, pretraining) for name in own), Phase("train", 1 - pretraining * len(own)))
         self.phase = self.phases[0]
+        self.partial = any(term.pretrains for term in terms.values())  # what a phase trains, another may not
         held_out = next((name for name in images if not name.startswith("test")), None)
         self.criterion = None if held_out is None else Criterion(f"{held_out} accuracy".strip(), larger=True)
-        self._norms, self._teacher_logits = teacher_norms, teacher_logits
+        self._norms, self._teacher_logits, self._batch_size = teacher_norms, teacher_logits, batch_size
 
     def trained(self, turn: str) -> tuple[str, ...]:
         """In a term's own phase, what that trains; else the student and all that learns beside it."""
@@ -177,14 +178,16 @@ class Distillation(Task):
             given = Given(
                 batch.labels,
                 batch.index,
-                generator(batch.images.device, self.seed, name, step, self.slice),
+                generator(batch.images.device, self.seed, name, step),
                 pretraining=alone is not None,
+                part=self.slice,
+                parts=max(1, (self._batch_size or len(batch)) // len(batch)),
             )
             loss = self.networks[name] if name in self.networks else self._losses[name]
             found[name] = self._weights[name] * loss(student, teacher, given)
         if alone is not None and self._terms[alone].pretrains == "student":
-            # Several processes want a gradient of every parameter: zeros of the layers that are not looked at.
-            found["rest"] = 0.0 * student.logits.float().sum()
+            # Several processes wait for what the logits depend on: its gradient is 0 where nothing else is.
+            found[alone] = found[alone] + 0.0 * student.logits.float().sum()
         return found
 
     @torch.no_grad()

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.distributed
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import nn
 from tqdm import tqdm
 
@@ -112,6 +112,8 @@ class _Fit:
         if config.ema is not None:
             averaged = self.raw if task.averaged is None else task.averaged
             self.training.averages = {name: Average(self.raw[name], config.ema) for name in averaged}
+        if task.partial:
+            accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=True)
         try:
             for name, network in self.raw.items():
                 network.train()

@@ -48,6 +48,8 @@ class Task(ABC):
         seed: of every stream the task draws from.
         averaged: names of the networks of which averages are kept, where the configuration asks for any; None: of all.
         channels_last: whether images and weights are laid out channels last, which convolutions like.
+        partial: whether a turn may leave parameters of the networks that it trains without a gradient, which several
+            processes must know of to wait for no more than there is.
         phases: stretches of training with optimisers, learning rates and warm-ups of their own.
         phase: the one under way, set by the loop.
         criterion: what validation metric chooses the best checkpoint; None keeps the last.
@@ -62,6 +64,7 @@ class Task(ABC):
     seed: int = 0
     averaged: tuple[str, ...] | None = None
     channels_last: bool = False
+    partial: bool = False
     rank: int = 0
     slice: int = 0
     phases: tuple[Phase, ...] = (Phase("train"),)

@@ -63,7 +63,10 @@ class Given:
     Attributes:
         labels: (batch,).
         index: (batch,), each image's position in the training set.
-        generator: of what is drawn in this step; None: torch's own.
+        generator: of what is drawn in this step, the same for all parts of a batch, each of which draws for the whole
+            and takes its own; None: torch's own.
+        part: which part of the batch this is, over processes and accumulated parts, all of one size.
+        parts: how many there are.
         pretraining: whether this is the term's own phase, before the student is trained as a whole.
     """
 
@@ -71,6 +74,8 @@ class Given:
     index: Int64[Tensor, " batch"]
     generator: torch.Generator | None = None
     pretraining: bool = False
+    part: int = 0
+    parts: int = 1
 
 
 class Loss(nn.Module, ABC):
@@ -139,6 +144,11 @@ class Term(ABC):
     def name(cls) -> str:
         """What it is called on the command line."""
         return cls.__module__.rpartition(".")[2].replace("_", "-")
+
+    @property
+    def published_weight(self) -> float:
+        """What stands for a weight that is unset."""
+        return type(self).weight
 
     @abstractmethod
     def build(self, setting: Setting) -> Loss:

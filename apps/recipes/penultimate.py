@@ -46,8 +46,8 @@ _METHODS = {
     "ckd": ("ce+ckd", 74.32),
     # The paper gives no weights: soft labels weigh .9 together, as each does alone.
     "ckd+kd": ("ce+ckd+hinton --ckd.weight 0.45 --hinton.weight 0.45", 75.21),
-    "ab": ("ce+ab", None),
-    "ft": ("ce+ft", None),
+    "ab": ("ce+ab --ab.no-joint", None),
+    "ft": ("ce+ft --ft.variant repdistiller", None),
 }
 
 

@@ -172,7 +172,7 @@ def main(config: Config, guide: bool = True) -> None:
     before = sum(bool(term.pretrains) for term in terms.values()) * config.pretraining
     length = optimisation.epochs + before
 
-    def build() -> Distillation:
+    def made() -> Distillation:
         setting = Setting(
             student.shapes,
             None if teacher is None else teacher.shapes,
@@ -190,9 +190,11 @@ def main(config: Config, guide: bool = True) -> None:
             scored,
             pretraining=config.pretraining / length if before else 0.0,
             teacher_norms=config.teacher_norms,
+            batch_size=optimisation.batch_size,
             teacher_logits=None if config.cache_logits is None else _cache(config, given, images, augmentation),
         )
 
+    task = None if run.finished else made()  # shapes that do not fit are refused before there is a folder
     train(
         verb="distill",
         run=run,
@@ -202,7 +204,7 @@ def main(config: Config, guide: bool = True) -> None:
         | {"cache_logits": config.cache_logits is not None},
         accelerator=accelerator,
         images=images,
-        build=build,
+        build=lambda: task,
         score=lambda task: _scores(run, task, accelerator, len(test)),
         optimisation=replace(optimisation, epochs=length),
         where=where,

@@ -169,6 +169,30 @@ def test_a_student_that_cannot_fit_says_what_it_needs(penult, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_stages_that_do_not_pair_up_are_said_before_there_is_a_run(penult, tmp_path):
+    words = ["train", "classifier", "--data", "digits", "--arch", "convnet", "--epochs", 0.05, "--device", "cpu"]
+    assert penult(*words, "--threads", 1, "--name", "maps").status == 0
+    words = [
+        "distill",
+        "ce+attention",
+        "--teacher",
+        "runs/maps",
+        *TINY[:2],
+        "--student",
+        "convnet-half",
+        "--epochs",
+        0.05,
+    ]
+    words += ["--device", "cpu", "--threads", 1, "--name", "s"]
+    taps = ["--student-taps", "body.conv1", "body.conv2"]
+    said = penult(*words, *taps)
+    assert said.status == 2 and "the student has 2, the teacher 4: name as many of each" in said.err
+    said = penult(*words, "--student-taps", "body.conv9")
+    assert said.status == 2 and "unknown module 'body.conv9': did you mean 'body.conv" in said.err
+    assert not (tmp_path / "runs/s").exists()
+    assert penult(*words, *taps, "--teacher-taps", "body.conv1", "body.conv2").status == 0
+
+
 def test_batch_statistics_leave_the_network_as_it_is():
     network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.Dropout(0.5)).eval()
     images = torch.rand(4, 1, 6, 6) * 5 + 2
@@ -209,6 +233,7 @@ def test_weights_of_the_labels_are_the_published_ones():
             "the classes of letters.safetensors and of digits differ: class 0 is 'a'",
         ),
         ("ce+hinton --teacher T --shift downsample:0.5:small", "the teacher: images are 1 x 4 x 4"),
+        ("ce+fitnet --teacher T --student-taps body.hidden1", "the teacher: the tap 'body.hidden1' gives (1, 256)"),
         ("ce+ckd --teacher T --shift blur:0.5", "unknown shift 'blur'"),
         ("ce+hinton --teacher T --cache-logits c --shift photometric:0.2", "more views than could be kept"),
         ("ce+ckd --prior nine.safetensors", "nine.safetensors has 9 classes and digits 10: they must agree"),
