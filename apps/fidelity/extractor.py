@@ -113,7 +113,8 @@ def _name(model: str) -> str:
     if not models.is_run(model):
         return model
     stored = read_json(Path(model) / "config.json", "run configuration")
-    architecture = stored.get("config", {}).get("arch", Path(model).name)
+    config = stored.get("config", {})
+    architecture = config.get("arch", config.get("student", Path(model).name))
     return f"{architecture}-{Path(models.trained_on(Run(model)).data).stem}"
 
 

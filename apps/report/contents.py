@@ -200,6 +200,11 @@ def _of_generator(model: Generator, config: dict[str, Any]) -> tuple[str, str, C
 
 def _classifier_title(run: Run, config: dict[str, Any]) -> str:
     width = f" with {config['penultimate']} penultimate units" if config.get("penultimate") else ""
+    if "terms" in config:
+        shift = f", shifted by {config['shift']}" if config.get("shift") else ""
+        return (
+            f"student {config.get('student', '')}{width} on {config.get('data')}{shift}, distilled by {config['terms']}"
+        )
     return f"classifier {config.get('arch', '')}{width} on {config.get('data')}"
 
 

@@ -118,6 +118,8 @@ def test_last_and_best_accuracy_are_reported(penult, teacher, tmp_path):
     assert evaluated.status == 0 and f"{seen[-1]:.2%}" in evaluated.out
     assert "nothing was done" in penult(*words).out
     assert penult("prior", tmp_path / "runs/s").status == 0, "an ordinary run of the zoo"
+    assert penult("report", tmp_path / "runs/s").status == penult("export", tmp_path / "runs/s", "given").status == 0
+    assert "student mlp on digits, distilled by ce+ckd" in (tmp_path / "runs/s/report.html").read_text()
 
 
 def test_held_out_images_choose_the_weights(penult, teacher, tmp_path):
