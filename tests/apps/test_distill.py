@@ -11,7 +11,7 @@ from torch import nn
 
 from apps import datasets
 from apps.data import Batches
-from apps.distillation import batch_statistics, weights_of
+from apps.distillation import Distillation, batch_statistics, weights_of
 from apps.seeds import derive
 from distill.terms import terms
 from priors import ClassifierPrior, zoo
@@ -193,6 +193,35 @@ def test_stages_that_do_not_pair_up_are_said_before_there_is_a_run(penult, tmp_p
     assert said.status == 2 and "unknown module 'body.conv9': did you mean 'body.conv" in said.err
     assert not (tmp_path / "runs/s").exists()
     assert penult(*words, *taps, "--teacher-taps", "body.conv1", "body.conv2").status == 0
+
+
+def test_a_run_that_dies_goes_on_to_the_same_weights(penult, tmp_path, monkeypatch):
+    """Within a phase and after it: banks, constants, draws of negatives and colours, momentum, batch norm."""
+    shared = ["--data", "digits", "--device", "cpu", "--threads", 1]
+    assert penult("train", "classifier", *shared, "--arch", "convnet", "--epochs", 0.05, "--name", "maps").status == 0
+    words = ["distill", "ce+crd+ft+ab", "--teacher", "runs/maps", "--student", "convnet-half", *shared, "--lr", 0.001]
+    words += ["--epochs", 0.4, "--pretraining", 0.12, "--crd.negatives", 50, "--checkpoint-every", 2]
+    words += ["--shift", "photometric:0.3", "--augment", "flip", "--name"]
+    assert penult(*words, "whole").status == 0
+    losses = Distillation.losses
+    for dies in (3, 13):
+
+        def dying(task, turn, batch, step, dies=dies):
+            if step == dies:
+                raise ZeroDivisionError
+            return losses(task, turn, batch, step)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Distillation, "losses", dying)
+            with pytest.raises(ZeroDivisionError):
+                penult(*words, f"died-at-{dies}")
+        assert penult(*words, f"died-at-{dies}").status == 0
+        for name in ("model", "crd", "ft", "ab"):
+            first, second = (
+                read_tensors(tmp_path / f"runs/{run}/{name}.safetensors", "weights")[0]
+                for run in ("whole", f"died-at-{dies}")
+            )
+            assert all(torch.equal(first[key], second[key]) for key in first), (name, dies)
 
 
 def test_batch_statistics_leave_the_network_as_it_is():
