@@ -171,7 +171,8 @@ def configuration_of(run: "Run") -> Config:
     stored = run.config()
     if stored["verb"] != "train classifier":
         raise InputError(f"{run.folder} was made by penult {stored['verb']}, expected a run of penult train classifier")
-    flat = stored["config"]
+    # JSON has lists where a configuration has tuples.
+    flat = {name: tuple(value) if isinstance(value, list) else value for name, value in stored["config"].items()}
 
     def section(kind, **sections):
         return kind(**{part.name: flat[part.name] for part in fields(kind) if part.name in flat} | sections)
