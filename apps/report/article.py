@@ -68,7 +68,8 @@ def _scores(run: Contents) -> Html:
     for entry in run.evaluations:
         rows = [(name, score(name, value)) for name, value in plain_scores(entry["scores"]).items()]
         nats = "means in nats an image with their standard errors; " if entry.get("samples") else ""
-        note = f"{nats}{run.protocol}" if run.protocol else "cross-entropy in nats"
+        unit = "cross-entropy in nats" if "cross-entropy" in entry["scores"] else ""
+        note = f"{nats}{run.protocol}" if run.protocol else unit
         if entry.get("protocol"):
             note = f"means over {entry.get('chunks')} pairs of chunks; KID over subsets of {entry.get('kid_subset')}"
         parts.append(table(f"On the {protocol(run, entry)}", ("quantity", "value"), rows, note))
