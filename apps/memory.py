@@ -1,8 +1,8 @@
 """About what a training takes of memory, found before any of it is taken."""
 
-import os
 from pathlib import Path
 
+import psutil
 import torch
 from torch import Tensor, nn
 
@@ -43,25 +43,14 @@ def training_bytes(network: nn.Module, image_shape: tuple[int, int, int], batch:
     return 4 * (weights * _COPIES[optimizer] + kept * batch)
 
 
-def available_bytes(device: torch.device) -> int | None:
-    """Memory that could be had on a device now; None where the system does not say."""
+def available_bytes(device: torch.device) -> int:
+    """Memory that could be had on a device now."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        found = int(next(line.split()[1] for line in lines if line.startswith("MemAvailable:"))) * 1024
-    except (OSError, StopIteration, ValueError, IndexError):
-        try:
-            found = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        except (AttributeError, OSError, ValueError):
-            return None
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
-        try:  # a container's own limit
-            allowed, taken = (int((Path("/sys/fs/cgroup") / name).read_text()) for name in (limit, used))
-            found = min(found, allowed - taken)
+    found = psutil.virtual_memory().available
+    for limit in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:  # a container's own limit; what it has taken of that is not known, since caches count as taken
+            found = min(found, int((Path("/sys/fs/cgroup") / limit).read_text()))
         except (OSError, ValueError):  # no such file, or "max"
             continue
     return found
@@ -74,8 +63,8 @@ def check_memory(what: str, needed: int, device: torch.device) -> None:
         InputError: more is needed than there is.
     """
     there = available_bytes(device)
-    if there is not None and needed > there:
+    if needed > there:
         raise InputError(
-            f"{what} needs about {needed / 2**30:,.1f} GiB and {max(there, 0) / 2**30:,.1f} GiB are free on "
+            f"{what} needs about {needed / 2**30:,.1f} GiB and {there / 2**30:,.1f} GiB are free on "
             f"{device.type}: take a smaller one, a smaller --batch-size, or --accumulate N to take a batch in parts"
         )
