@@ -151,7 +151,7 @@ def training_like(by: str, model: Generator, run: Path, train: ImageSet, seed: i
         "generated_seed": seed,
     }
     # What is usual is known by the name of the data set that the other one was trained on.
-    config = replace(config, augment=train_classifier.augmenting(config))
+    config = replace(config, augment=train_classifier.augmenting(config.augment, config.data.data))
     told = json.dumps(identity(config) | given, sort_keys=True)
     name = slug(f"{Path(by).resolve().name}-seed{seed}-{blake2b(told.encode(), digest_size=4).hexdigest()}")
     home = run / "gan-train"

@@ -113,6 +113,7 @@ def main(config: Config, guide: bool = True) -> None:
     from apps.session import start
     from apps.shift import parse_shift, shifted_set
     from apps.training import data_label, slug, train
+    from apps.verbs.train_classifier import augmenting
     from distill.term import Setting
     from distill.terms import parse
     from priors import zoo
@@ -160,7 +161,7 @@ def main(config: Config, guide: bool = True) -> None:
         where.runs
         / (where.name or slug(f"{data_label(data.data)}-{config.student}-{config.terms}-seed{optimisation.seed}"))
     )
-    augment = _augmenting(config)
+    augment = augmenting(config.augment, data.data)
     augmentation = augmentation_for(
         images, flip="flip" in augment, padding=4 if "crop" in augment else 0, fill=config.crop_fill
     )
@@ -274,14 +275,6 @@ def _cache(config: Config, given: dict, images: "ImageSet", augmentation: "Augme
         f"({logits.size / 1e9:.2g} GB, {logits.filled():.1%} filled in)."
     )
     return logits
-
-
-def _augmenting(config: Config) -> str:
-    from apps.datasets import DATASETS
-
-    name = config.data.data
-    usual = DATASETS[name].augmentation if name in DATASETS else "none"
-    return usual if config.augment == "auto" else config.augment
 
 
 def _without_terms(config: Config) -> Config:

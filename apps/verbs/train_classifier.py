@@ -107,7 +107,7 @@ def train_on(
     from apps.training import train
     from priors import zoo
 
-    optimisation, augment = config.optimisation, augmenting(config)
+    optimisation, augment = config.optimisation, augmenting(config.augment, config.data.data)
     held_out = None
     if config.data.validation:
         images, held_out = split_validation(images, config.data.validation, optimisation.seed)
@@ -151,13 +151,12 @@ def train_on(
     )
 
 
-def augmenting(config: Config) -> str:
-    """How images are augmented: what the configuration says, or what is usual for its data set."""
+def augmenting(augment: str, data: str) -> str:
+    """How images are augmented: what --augment says, or what is usual for a data set."""
     from apps.datasets import DATASETS
 
-    name = config.data.data
-    usual = DATASETS[name].augmentation if name in DATASETS else "none"
-    return usual if config.augment == "auto" else config.augment
+    usual = DATASETS[data].augmentation if data in DATASETS else "none"
+    return usual if augment == "auto" else augment
 
 
 def configuration_of(run: "Run") -> Config:
