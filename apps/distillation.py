@@ -16,6 +16,7 @@ from distill.term import Given, Loss, Needs, Setting, Term
 from distill.trace import Shapes, Trace, shapes, trace
 from priors import zoo
 from priors.errors import InputError
+from priors.storage import write_tensors
 from priors.zoo import Classifier
 
 METRICS = ("accuracy", "cross-entropy")
@@ -213,7 +214,7 @@ class Distillation(Task):
         zoo.save(networks["model"], folder)
         for name, network in networks.items():
             if name != "model":
-                zoo.saving.storage.write_tensors(folder / f"{name}.safetensors", network.state_dict())
+                write_tensors(folder / f"{name}.safetensors", network.state_dict())
 
     def state_dict(self) -> dict[str, Tensor]:
         """What the terms remember."""
