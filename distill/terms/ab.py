@@ -56,7 +56,7 @@ class AB(Term):
     or as it is where it has the teacher's shape.
 
     The authors' code and that of Tian et al. 2020 have it in a first phase alone, and train by the labels or the
-    teacher's posterior afterwards: that is `joint=False`.
+    teacher's posterior afterwards; `joint=True` goes on with it.
     """
 
     needs = Needs(teacher=True, stages=True)
@@ -74,7 +74,7 @@ class AB(Term):
     """Weight of a stage in that of the next: of n stages, the l-th has 1 / 2^(n - l) (the authors' code)."""
     scale: float = 0.003
     """Of the sum over units, a mean over the batch: 3/1000, or 1/1000 for images of 224 pixels (the authors' code)."""
-    joint: bool = True
+    joint: bool = False
     """Whether it goes on beside the other terms after its own phase; as published it does not."""
 
     def __post_init__(self):

@@ -106,8 +106,8 @@ def _linear(inputs: int, outputs: int, generator: torch.Generator | None) -> nn.
 class CRD(Term):
     """Contrast of embedded penultimate activations with those of images of other classes, from a memory.
 
-    The loss is the same in expectation whether negatives are drawn with replacement or, as in the authors' code where
-    there are enough, without.
+    The loss is the same in expectation whether negatives are drawn without replacement, as in the authors' code, or
+    with it.
     """
 
     needs = Needs(teacher=True, penultimate=True)
@@ -123,8 +123,8 @@ class CRD(Term):
     """tau: scores are exp(z.m / tau) / Z, with Z fixed by the first batch."""
     momentum: float = 0.5
     """Weight of what the memory held of an image when it is seen again."""
-    replacement: bool = True
-    """Whether an image may be drawn twice for another; the authors' code draws different ones, which takes longer."""
+    replacement: bool = False
+    """Whether an image may be drawn twice for another, which is faster; the authors' code draws different ones."""
 
     def __post_init__(self):
         """Refuse what cannot be followed."""

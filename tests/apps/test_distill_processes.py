@@ -44,7 +44,7 @@ def test_phases_of_their_own_go_through_several_processes(tmp_path):
     """What a phase leaves without a gradient, such as a paraphraser after its own, is not waited for."""
     shared = {"env": ENVIRONMENT | {"PYTHONPATH": os.getcwd()}, "capture_output": True, "text": True, "timeout": 300}
     train = [sys.executable, "-m", "apps", "train", "classifier", *SHARED, "--arch", "convnet", "--epochs", "0.1"]
-    words = ["distill", "ce+ft+ab", "--ab.no-joint", "--teacher", "runs/teacher", "--student", "convnet-half", *SHARED]
+    words = ["distill", "ce+ft+ab", "--teacher", "runs/teacher", "--student", "convnet-half", *SHARED]
     words += ["--lr", "0.001", "--epochs", "0.1", "--pretraining", "0.05", "--log-every", "1", "--name", "two"]
     for command in ([*train, "--name", "teacher"], [*LAUNCH, *words]):
         finished = subprocess.run(command, cwd=tmp_path, **shared)

@@ -32,7 +32,8 @@ def config_of(line: str):
 def test_every_cell_is_published_and_has_a_name_of_its_own(paper, number):
     recipe = tables(paper)[number]
     cells = [(row, column) for row in recipe.rows for column in recipe.columns]
-    assert recipe.published and set(recipe.published) <= set(cells)  # controls of ours are in no paper
+    assert set(recipe.published) <= set(cells)  # controls of ours are in no paper
+    assert bool(recipe.published) != recipe.title.endswith("; nothing of it is published")
     assert all(len(values) == len(recipe.metrics) for values in recipe.published.values())
     named = {}
     for cell in cells:
@@ -99,6 +100,18 @@ def test_penultimate_table_3_is_the_papers():
     shifts = {column: config_of(recipe.commands("label", column, 0)[-1])[1].shift for column in recipe.columns}
     assert shifts["photometric-0.4"] == "photometric:0.4" and shifts["downsample-0.25"] == "downsample:0.25"
     assert [shifts[column] for column in ("photometric-0", "downsample-1")] == [None, None]
+
+
+@pytest.mark.parametrize("number", ["2", "3"])
+def test_short_tables_are_the_papers_at_another_size(number):
+    """Nothing but the networks, the teacher's training and the epochs differ."""
+    long, short = tables("penultimate")[number], tables("penultimate")[f"{number}-short"]
+    assert short.seeds == 3 and set(short.rows) <= set(long.rows) and set(short.columns) <= set(long.columns)
+    for cell in ((row, column, 1) for row in short.rows for column in short.columns if row != "teacher"):
+        theirs, ours = (config_of(recipe.commands(*cell)[-1].format(runs="runs"))[1] for recipe in (long, short))
+        assert (ours.student, ours.optimisation.epochs) == ("wrn-16-1", 2) and "-short-" in ours.where.name
+        size = {"student": theirs.student, "teacher": theirs.teacher, "where": theirs.where}
+        assert replace(ours, **size, optimisation=replace(ours.optimisation, epochs=240.0)) == theirs
 
 
 def test_penultimate_table_4_is_the_papers():

@@ -54,7 +54,7 @@ def test_it_is_zero_beyond_the_margin_and_only_there():
 @pytest.mark.parametrize("options", [{}, {"scale": 1e-3, "decay": 1.0, "margin": 0.5}])
 def test_stages_are_connected_and_weighted(student, teacher, options):
     """Those of the authors: a quarter, a half and the whole of the three, by 3/1000."""
-    loss = AB(**options).build(setting_of())
+    loss = AB(joint=True, **options).build(setting_of())
     decay, margin, scale = options.get("decay", 0.5), options.get("margin", 1.0), options.get("scale", 3e-3)
     expected = 0.0
     for power, s, t, (layer, norm) in zip((2, 1, 0), student.stages, teacher.stages, loss.connectors, strict=True):
@@ -74,7 +74,7 @@ def test_connectors_are_drawn_by_fan_out_from_the_generator():
 
 
 def test_shapes_that_are_alike_need_no_connector(teacher):
-    loss = AB().build(setting_of(TEACHER, TEACHER))
+    loss = AB(joint=True).build(setting_of(TEACHER, TEACHER))
     assert not list(loss.parameters())
     student = trace_of(TEACHER, 7, 5)
     expected = sum(
@@ -95,7 +95,7 @@ def test_sizes_may_differ_twofold_and_not_otherwise(teacher):
 
 
 def test_as_published_it_ends_with_its_own_phase(student, teacher):
-    loss = AB(joint=False).build(setting_of())
+    loss = AB().build(setting_of())
     assert loss(student, teacher, given_of(7, pretraining=True)).item() > 0
     before = {key: value.clone() for key, value in loss.state_dict().items()}
     for trace in (student, trace_of(STUDENT, 7, 2, torch.bfloat16)):

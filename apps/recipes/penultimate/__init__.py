@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from apps.recipe import Table
+from apps.recipes.penultimate.distillation import TABLES as DISTILLATION
 
 # Table 1: top-1 accuracy on ImageNet's validation images before and after normalising a and w_i, in per cent.
 _NETWORKS = {
@@ -29,102 +30,6 @@ def _table1_commands(row: str, column: str, seed: int) -> tuple[str, ...]:
         f"analyse normalised torchvision:{network}:IMAGENET1K_V1 --data {{data}} --image-size 224 --resize 256 "
         f"--out {scores}",
     )
-
-
-# Table 2: top-1 accuracy of students on CIFAR-100 in per cent, five runs each, by the protocol of Tian, Krishnan and
-# Isola (2020). AB and FT are controls.
-_METHODS = {
-    #           terms and flags                                                       accuracy
-    "student": ("ce", 73.26),
-    "fitnet": ("ce+fitnet", 73.58),
-    "kd": ("ce+hinton", 74.92),
-    "at": ("ce+attention", 74.08),
-    "rkd": ("ce+rkd", 73.35),
-    "sp": ("ce+sp", 73.83),
-    "vid": ("ce+vid", 74.11),
-    "crd": ("ce+crd", 75.48),
-    "ckd": ("ce+ckd", 74.32),
-    # The paper gives no weights: soft labels weigh .9 together, as each does alone.
-    "ckd+kd": ("ce+ckd+hinton --ckd.weight 0.45 --hinton.weight 0.45", 75.21),
-    "ab": ("ce+ab --ab.no-joint", None),
-    "ft": ("ce+ft --ft.variant repdistiller", None),
-}
-
-
-@dataclass(frozen=True)
-class Compression:
-    """How the students of tables 2 and 3 are trained: by the defaults of penult distill, and from which teacher."""
-
-    teacher: str = "wrn-40-2"
-    student: str = "wrn-16-2"
-    concentration: float = 80
-    """Of the teacher's prior (section 4.1.1)."""
-    epochs: int = 240
-
-    def teaching(self, seed: int) -> str:
-        """The training of a teacher, which is that of the students on labels alone."""
-        return (
-            f"train classifier --data cifar100 --arch {self.teacher} --epochs {self.epochs} --batch-size 64 "
-            "--optimizer momentum --lr 0.05 --weight-decay 5e-4 --schedule step --milestones 0.625 0.75 0.875 "
-            f"--decay 0.1 --seed {seed} --name penultimate-2-teacher-cifar100-seed{seed}"
-        )
-
-    def distilling(self, method: str, seed: int, run: str) -> tuple[str, ...]:
-        """The commands of a student, with those of the one teacher that all students have."""
-        terms, *flags = _METHODS[method][0].split()
-        train = f"distill {terms} --data cifar100 --student {self.student} --epochs {self.epochs} --seed {seed}"
-        train += f" --name {run}"
-        if terms == "ce":
-            return (train,)
-        train += " --teacher {runs}/penultimate-2-teacher-cifar100-seed0"
-        if "ckd" in terms:
-            train += f" --concentration {self.concentration:g}"
-        return (self.teaching(0), " ".join((train, *flags)))
-
-
-COMPRESSION = Compression()
-
-
-def _table2_run(row: str, column: str, seed: int) -> str:
-    return f"penultimate-2-{row.replace('+', '-')}-{column}-seed{seed}"
-
-
-def _table2_commands(row: str, column: str, seed: int) -> tuple[str, ...]:
-    if row == "teacher":
-        return (COMPRESSION.teaching(seed),)
-    return COMPRESSION.distilling(row, seed, _table2_run(row, column, seed))
-
-
-# Table 3: the same on images of another domain, five runs each.
-_SHIFTS = {
-    #                   shift                 label, KD, CKD
-    "photometric-0": ("", (73.26, 74.92, 74.32)),
-    "photometric-0.2": ("photometric:0.2", (73.29, 74.34, 74.18)),
-    "photometric-0.4": ("photometric:0.4", (72.97, 71.92, 73.98)),
-    "photometric-0.6": ("photometric:0.6", (72.39, 65.68, 73.61)),
-    "photometric-0.8": ("photometric:0.8", (71.53, 51.35, 72.47)),
-    "downsample-1": ("", (73.26, 74.92, 74.32)),
-    "downsample-0.75": ("downsample:0.75", (70.15, 68.52, 71.24)),
-    "downsample-0.5": ("downsample:0.5", (63.64, 45.84, 64.55)),
-    "downsample-0.25": ("downsample:0.25", (49.00, 20.27, 49.72)),
-}
-_SHIFTED = ("label", "kd", "ckd")
-
-
-def _method(row: str) -> str:
-    return "student" if row == "label" else row
-
-
-def _table3_run(row: str, column: str, seed: int) -> str:
-    if not _SHIFTS[column][0]:  # images as they are: what table 2 has
-        return _table2_run(_method(row), "cifar100", seed)
-    return f"penultimate-3-{row}-{column}-seed{seed}"
-
-
-def _table3_commands(row: str, column: str, seed: int) -> tuple[str, ...]:
-    shift = _SHIFTS[column][0]
-    *before, train = COMPRESSION.distilling(_method(row), seed, _table3_run(row, column, seed))
-    return (*before, f"{train} --shift {shift}" if shift else train)
 
 
 # Table 4: log-likelihood and ELBO on MNIST, five runs each.
@@ -283,44 +188,7 @@ TABLES = {
         folder="imagenet",
         layout="ImageNet's validation images in test/n01440764/* ... test/n15075141/*, a folder a class",
     ),
-    "2": Table(
-        title="Table 2: top-1 accuracy in % of WRN-16-2 on CIFAR-100, distilled from WRN-40-2 (section 4.1.3)",
-        convention=(
-            "of the last weights, on the 10,000 test images; best: the highest after any epoch. One teacher, of seed "
-            "0, for all students. 240 epochs of SGD by the protocol of Tian, Krishnan and Isola (2020). ckd: kappa 80."
-        ),
-        rows=("teacher", *_METHODS),
-        columns=("cifar100",),
-        seeds=5,
-        axes=("method", "images"),
-        metrics=("accuracy",),
-        published={("teacher", "cifar100"): (75.61,)}
-        | {(row, "cifar100"): (accuracy,) for row, (_, accuracy) in _METHODS.items() if accuracy},
-        commands=_table2_commands,
-        run=_table2_run,
-        extra=("best accuracy",),
-    ),
-    "3": Table(
-        title="Table 3: top-1 accuracy in % of WRN-16-2 on CIFAR-100 of another domain (section 4.1.4)",
-        convention=(
-            "photometric-S: brightness, contrast and saturation altered by up to S; downsample-R: to R of the pixels a "
-            "side and back, by nearest neighbours. The student is trained on such images, which KD's teacher sees as "
-            "well, and tested on such: accuracy; clean: of the images as they are. Otherwise as table 2."
-        ),
-        rows=_SHIFTED,
-        columns=tuple(_SHIFTS),
-        seeds=5,
-        axes=("method", "images"),
-        metrics=("accuracy",),
-        published={
-            (row, column): (accuracies[index],)
-            for column, (_, accuracies) in _SHIFTS.items()
-            for index, row in enumerate(_SHIFTED)
-        },
-        commands=_table3_commands,
-        run=_table3_run,
-        extra=("best accuracy", "clean accuracy"),
-    ),
+    **DISTILLATION,
     "4": Table(
         title="Table 4: generative modelling of MNIST, log-likelihood and ELBO in nats (section 4.2)",
         convention=(
