@@ -231,6 +231,7 @@ def _check(config: Config, needs: "Needs", shift: "Shift | None") -> None:
         ("--teacher", config.teacher, used, "looks at no teacher"),
         ("--prior", config.prior, needs.prior, "takes no prior"),
         ("--concentration", " ".join(config.concentration), needs.prior, "takes no prior"),
+        ("--teacher-norms", config.teacher_norms.replace("running", ""), needs.teacher, "runs no teacher"),
         ("--student-taps", " ".join(config.student_taps), needs.stages, "compares no feature maps"),
         ("--teacher-taps", " ".join(config.teacher_taps), needs.stages, "compares no feature maps"),
     ):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from priors.zoo.he_initialisation import he_normal
 from priors.zoo.registry import Parts, Wanted, classifier
 
 _EXPANSION = 4
@@ -65,7 +66,5 @@ def bottleneck_resnet(wanted: Wanted, *, blocks: Sequence[int]) -> Parts:
             inputs = _EXPANSION * channels
         layers |= {f"group{number}": nn.Sequential(*group), f"relu{number}": nn.ReLU()}
     body = nn.Sequential(layers | {"pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()})
-    for module in body.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    he_normal(body)
     return Parts(body, inputs)

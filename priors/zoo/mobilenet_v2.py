@@ -5,6 +5,7 @@ from collections import OrderedDict
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from priors.zoo.he_initialisation import he_normal
 from priors.zoo.registry import Parts, Wanted, classifier
 
 _GROUPS = (
@@ -77,7 +78,5 @@ def mobilenet_v2(wanted: Wanted, *, width: float, expansion: int) -> Parts:
         "flatten": nn.Flatten(),
     }
     body = nn.Sequential(layers)
-    for module in body.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    he_normal(body)
     return Parts(body, outputs)

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from priors.errors import InputError
+from priors.zoo.he_initialisation import he_normal
 from priors.zoo.registry import Parts, Wanted, classifier
 
 
@@ -66,7 +67,5 @@ def resnet(wanted: Wanted, *, depth: int, channels: Sequence[int]) -> Parts:
             inputs = outputs
         layers |= {f"group{number}": nn.Sequential(*blocks), f"relu{number}": nn.ReLU()}
     body = nn.Sequential(layers | {"pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()})
-    for module in body.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    he_normal(body)
     return Parts(body, inputs)

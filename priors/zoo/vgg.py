@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from priors.zoo.he_initialisation import he_normal
 from priors.zoo.registry import Parts, Wanted, classifier
 
 _CHANNELS = (64, 128, 256, 512, 512)
@@ -52,8 +53,5 @@ def vgg(wanted: Wanted, *, blocks: Sequence[int]) -> Parts:
             inputs = outputs
         layers |= {f"block{number}": nn.Sequential(*block), f"relu{number}": nn.ReLU()}
     body = nn.Sequential(layers | {"pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()})
-    for module in body.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            nn.init.zeros_(module.bias)
+    he_normal(body)
     return Parts(body, inputs, stages=tuple(f"body.block{number}" for number in range(2, len(blocks) + 1)))

@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from priors.errors import InputError
+from priors.zoo.he_initialisation import he_normal
 from priors.zoo.registry import Parts, Wanted, classifier
 
 
@@ -70,7 +71,5 @@ def wide_resnet(wanted: Wanted, *, depth: int, width: int, dropout: float = 0.0)
         "flatten": nn.Flatten(),
     }
     body = nn.Sequential(layers)
-    for module in body.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    he_normal(body)
     return Parts(body, channels)

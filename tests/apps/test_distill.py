@@ -258,6 +258,7 @@ def test_weights_of_the_labels_are_the_published_ones():
         ("ce+hinton --teacher T --hinton.weight -1", "--hinton.weight -1.0: expected a number of 0 or more"),
         ("ce+hinton --teacher T --student wrn-16-3", "unknown classifier 'wrn-16-3': did you mean 'wrn-16-"),
         ("ce+hinton --teacher T --student-taps a", "--student-taps a: ce+hinton compares no feature maps"),
+        ("ce+ckd --teacher T --teacher-norms batch", "--teacher-norms batch: ce+ckd runs no teacher; leave it out"),
         ("ce+ckd --teacher T --cache-logits c", "--cache-logits c: ce+ckd looks at no teacher"),
         (
             "ce+ckd --prior letters.safetensors",
