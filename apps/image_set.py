@@ -116,6 +116,32 @@ def split_validation(images: ImageSet, count: int, seed: int = 0) -> tuple[Image
     return images.subset(kept, f"{images.split}-rest"), images.subset(aside, f"{images.split}-validation")
 
 
+def balanced_subset(images: ImageSet, count: int, seed: int = 0) -> ImageSet:
+    """`count` images chosen at random, as many of each class as can be, in their original order.
+
+    The numbers of two classes differ by one at most, where no class runs out. A smaller subset by the same seed is part
+    of a larger one. Depends on nothing but the labels, `count` and `seed`.
+
+    Raises:
+        InputError: `count` is less than one a class, or more than there are.
+    """
+    if not images.classes <= count <= len(images):
+        raise InputError(
+            f"{count} of the {len(images)} images of {images.name} ({images.split}) asked for to train on: with "
+            f"{images.classes} classes, give a number from {images.classes} to {len(images)}"
+        )
+    drawn = generator("cpu", seed, "balanced subset")
+    order = torch.randperm(len(images), generator=drawn)
+    labels = images.labels.cpu()[order]
+    turn = torch.randperm(images.classes, generator=drawn)[labels]
+    rank = torch.empty_like(order)  # of each image among those of its class
+    for label in range(images.classes):
+        members = (labels == label).nonzero().flatten()
+        rank[members] = torch.arange(len(members))
+    chosen = order[(rank * images.classes + turn).argsort()[:count]]
+    return images.subset(chosen.sort().values, f"{images.split}-{count}")
+
+
 def channel_statistics(images: ImageSet) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel, of pixels in [0, 1], over all pixels of the set.
 

@@ -32,6 +32,7 @@ class DatasetInfo:
         test: how many test images are published.
         home: the class of torchvision.datasets that downloads it; None where nothing is downloaded.
         augmentation: what classifiers are usually trained with: "none", "flip", "crop" or "crop+flip".
+        made_from: the data set that it is made from; None where it is not.
     """
 
     name: str
@@ -42,6 +43,7 @@ class DatasetInfo:
     test: int
     home: str | None = None
     augmentation: str = "none"
+    made_from: str | None = None
 
     @property
     def classes(self) -> int:
@@ -68,6 +70,15 @@ DATASETS: dict[str, DatasetInfo] = {
     for info in (
         DatasetInfo("digits", "handwritten digits of scikit-learn; nothing to download", (1, 8, 8), _DIGITS, 1437, 360),
         DatasetInfo("mnist", "handwritten digits", (1, 28, 28), _DIGITS, 60000, 10000, "MNIST"),
+        DatasetInfo(
+            "affnist",
+            "mnist's, scaled, sheared, turned and shifted",
+            (1, 40, 40),
+            _DIGITS,
+            60000,
+            10000,
+            made_from="mnist",
+        ),
         DatasetInfo("fashion-mnist", "articles of clothing", (1, 28, 28), _FASHION, 60000, 10000, "FashionMNIST"),
         DatasetInfo("kmnist", "cursive Japanese characters", (1, 28, 28), _KANA, 60000, 10000, "KMNIST"),
         DatasetInfo("svhn", "house numbers in street views", (3, 32, 32), _DIGITS, 73257, 26032, "SVHN"),
@@ -158,6 +169,10 @@ def _named(info: DatasetInfo, split: str, root: Path) -> ImageSet:
                 f"{info.classes} of shape {info.image_shape}: move it away, or give it as a path under another name"
             )
         return replace(found, name=info.name)
+    if info.made_from is not None:
+        from apps.datasets.affnist import read_affnist
+
+        return read_affnist(info, split, root)
     from apps.datasets.published import read_digits, read_torchvision
 
     return read_digits(info, split) if info.home is None else read_torchvision(info, split, root)

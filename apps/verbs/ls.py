@@ -5,9 +5,12 @@ import json
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
+
+if TYPE_CHECKING:
+    from apps.datasets import DatasetInfo
 
 
 @dataclass(frozen=True)
@@ -120,13 +123,22 @@ def _datasets(config: Config) -> None:
                 info.classes,
                 f"{info.train:,}",
                 f"{info.test:,}",
-                "built in" if info.home is None else "yes" if (root / f"{info.name}.npz").is_file() else "on first use",
+                _here(info, root),
             )
             for info in DATASETS.values()
         ],
         f"kept in {root} (--data-root, $PENULT_DATA); an .npz file or a folder with train/CLASS/* and test/CLASS/* "
         "will do as well",
     )
+
+
+def _here(info: "DatasetInfo", root: Path) -> str:
+    """Whether a data set is there, or where it will come from."""
+    if (root / f"{info.name}.npz").is_file():
+        return "yes"
+    if info.made_from is not None:
+        return "yes" if (root / info.name).is_dir() else f"made from {info.made_from}"
+    return "built in" if info.home is None else "on first use"
 
 
 def _terms(config: Config) -> None:

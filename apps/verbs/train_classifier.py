@@ -20,12 +20,16 @@ class Config:
     """Train a classifier."""
 
     data: tyro.conf.OmitArgPrefixes[Data] = field(default_factory=Data)
+    train_images: int | None = None
+    """Images to train on, as many of each class, of those that --validation leaves; epochs are of these; unset: all."""
     arch: str = "mlp"
     """Architecture: a name of `penult ls classifiers`, or torchvision:NAME."""
     penultimate: int | None = None
     """Width of the penultimate layer; unset: the architecture's own."""
     head_bias: bool = True
     """Whether the final layer has a bias."""
+    dropout: float | None = None
+    """Dropout rate, of architectures that have one; unset: the architecture's own."""
     augment: Literal["auto", "none", "flip", "crop", "crop+flip"] = "auto"
     """Random crops with 4 pixels of padding, and flips; auto: what is usual for the data set."""
     crop_fill: Literal["black", "mean"] = "black"
@@ -56,8 +60,9 @@ def main(config: Config, guide: bool = True) -> None:
         datasets.load(name, split, root=where.data_root, image_size=config.data.image_size)
         for split in ("train", "test")
     )
-    width = "" if config.penultimate is None else f"-{config.penultimate}"
-    run = Run(where.runs / (where.name or slug(f"{data_label(name)}-{config.arch}{width}-seed{optimisation.seed}")))
+    told = {"": config.penultimate, "dropout": config.dropout, "images": config.train_images}
+    variant = "".join(f"-{word}{value}" for word, value in told.items() if value is not None)
+    run = Run(where.runs / (where.name or slug(f"{data_label(name)}-{config.arch}{variant}-seed{optimisation.seed}")))
     train_on(
         config,
         run,
@@ -87,7 +92,7 @@ def train_on(
         config: what to train, and how.
         run: its folder.
         accelerator: of this process.
-        images: to train on; some are held out where `config` says so.
+        images: to train on; some are held out, or left out, where `config` says so.
         test: what it is scored on.
         provenance: where the weights come from, in words.
         verb: what made the run.
@@ -101,7 +106,7 @@ def train_on(
 
     from apps.augment import augmentation_for
     from apps.classification import Classification, scores
-    from apps.image_set import channel_statistics, split_validation
+    from apps.image_set import balanced_subset, channel_statistics, split_validation
     from apps.seeds import derive
     from apps.session import sweeping
     from apps.training import train
@@ -111,6 +116,8 @@ def train_on(
     held_out = None
     if config.data.validation:
         images, held_out = split_validation(images, config.data.validation, optimisation.seed)
+    if config.train_images is not None:
+        images = balanced_subset(images, config.train_images, optimisation.seed)
     mean, std = channel_statistics(images)
     torch.manual_seed(derive(optimisation.seed, "weights"))
     classifier = zoo.build(
@@ -121,6 +128,7 @@ def train_on(
         head_bias=config.head_bias,
         mean=mean,
         std=std,
+        **({} if config.dropout is None else {"dropout": config.dropout}),
     )
     classifier.provenance = provenance
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from apps.image_set import ImageSet, channel_statistics, split_validation
+from apps.image_set import ImageSet, balanced_subset, channel_statistics, split_validation
 from priors.errors import InputError
 
 
@@ -76,3 +76,32 @@ def test_subsets():
     for wrong in ([50], [-1]):
         with pytest.raises(InputError, match="asked for in 50 images of noise"):
             found.subset(wrong)
+
+
+@pytest.mark.parametrize(("count", "fewest", "most"), [(5, 1, 1), (13, 2, 3), (40, 8, 8), (50, 10, 10)])
+def test_a_balanced_subset_has_as_many_of_each_class(count, fewest, most):
+    found = images()
+    part = balanced_subset(found, count, seed=3)
+    counts = part.labels.bincount(minlength=5)
+    assert len(part) == count and (int(counts.min()), int(counts.max())) == (fewest, most)
+    assert part.split == f"train-{count}" and part.digest == balanced_subset(images(), count, seed=3).digest
+    place = {tuple(row): i for i, row in enumerate(found.images.flatten(1).tolist())}
+    places = [place[tuple(row)] for row in part.images.flatten(1).tolist()]
+    assert places == sorted(set(places)) and torch.equal(part.labels, found.labels[places])
+    if count < 50:
+        assert balanced_subset(found, count, seed=4).digest != part.digest
+        larger = {tuple(row) for row in balanced_subset(found, count + 4, seed=3).images.flatten(1).tolist()}
+        assert {tuple(row) for row in part.images.flatten(1).tolist()} < larger
+
+
+def test_where_a_class_runs_out_the_others_fill_a_balanced_subset():
+    found = images(20)
+    found = ImageSet("noise", "train", found.images, torch.tensor([0] * 12 + [1] * 6 + [2] * 2), tuple("abc"))
+    assert balanced_subset(found, 14).labels.bincount().tolist() == [6, 6, 2]
+    assert balanced_subset(found, 20).digest == found.digest
+
+
+@pytest.mark.parametrize("count", [4, 51, -1])
+def test_a_balanced_subset_that_cannot_be_is_refused(count):
+    with pytest.raises(InputError, match=f"{count} of the 50 images of noise .* give a number from 5 to 50"):
+        balanced_subset(images(), count)

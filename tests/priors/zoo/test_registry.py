@@ -25,7 +25,7 @@ LARGE = ("wrn-28-10", "resnet-110", "resnet-50", "vgg-13", "vgg-16", "vgg-19")
 
 def make(name, **options):
     torch.manual_seed(0)
-    size = 32 if ":" in name else 8
+    size = 32 if ":" in name else 16 if name.startswith("lenet") else 8
     return build(
         name, classes=["ant", "bee", "cat"], image_shape=(3, size, size), mean=0.4, std=(0.2, 0.3, 0.25), **options
     )
