@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, nn, optim
 
 from apps.classification import scores
+from apps.config import Optimisation
 from apps.image_set import ImageSet
 from apps.seeds import generator
-from apps.task import Criterion, Phase, Task
+from apps.task import Criterion, Phase, Task, build_optimizer
 from distill.term import Given, Loss, Needs, Setting, Term
 from distill.trace import Shapes, Trace, shapes, trace
 from priors import zoo
@@ -58,7 +59,8 @@ def followed(
         who: "student" or "teacher".
 
     Raises:
-        InputError: a tap that does not exist (the nearest is offered) or gives no feature maps, or no stages at all.
+        InputError: a tap that does not exist (the nearest is offered) or gives no feature maps, no stages at all, or a
+            network that cannot take such images.
     """
     stages = (taps or network.stages) if needs.stages else ()
     if needs.stages and not stages:
@@ -70,6 +72,9 @@ def followed(
         found = shapes(network, image_shape, stages, penultimate)
     except InputError as error:
         raise InputError(f"the {who}: {error}") from None
+    except (RuntimeError, TypeError, ValueError) as error:  # a module of the user's own
+        shown, said = "x".join(map(str, image_shape)), str(error).partition("\n")[0]
+        raise InputError(f"the {who} cannot take images of {shown} (channels x height x width): {said}") from None
     return Followed(network, stages, penultimate, found)
 
 
@@ -148,7 +153,9 @@ class Distillation(Task):
         self.averaged = ("model",)
         self.channels_last = any(isinstance(module, nn.Conv2d) for module in student.network.modules())
         own = [name for name, term in terms.items() if term.pretrains] if pretraining else []
-        self.phases = (*(Phase(name, pretraining) for name in own), Phase("train", 1 - pretraining * len(own)))
+        self.phases = (
+            *(Phase(name, pretraining, constant=True) for name in own), Phase("train", 1 - pretraining * len(own))
+        )  # fmt: skip
         self.phase = self.phases[0]
         self.partial = any(term.pretrains for term in terms.values())  # what a phase trains, another may not
         held_out = next((name for name in images if not name.startswith("test")), None)
@@ -164,16 +171,36 @@ class Distillation(Task):
             (name,) if self._terms[name].pretrains == "term" else ("model", *((name,) if name in self.networks else ()))
         )
 
+    def optimizer(self, turn: str, phase: Phase, config: Optimisation) -> optim.Optimizer:
+        """The configured one; in a phase that trains the student by its feature maps, without its final layer.
+
+        Nothing would train that but weight decay, which would shrink it.
+        """
+        if phase.name == "train" or self._terms[phase.name].pretrains != "student":
+            return super().optimizer(turn, phase, config)
+        head = {id(parameter) for parameter in self._student.network.head.parameters()}
+        others = [
+            parameter
+            for name in self.trained(turn)
+            for parameter in self.networks[name].parameters()
+            if id(parameter) not in head
+        ]
+        return build_optimizer([nn.ParameterList(others)], config)
+
+    @property
+    def soft_labels(self) -> Tensor | None:
+        """The targets of ckd, (classes, classes), a row a class; None without it."""
+        found = (loss.posterior for loss in self._losses.values() if hasattr(loss, "posterior"))
+        return next(found, None)
+
     def losses(self, turn: str, batch, step: int) -> dict[str, Tensor]:
         """The weighted terms of a batch; in a term's own phase that one alone."""
         alone = None if self.phase.name == "train" else self.phase.name
         names = tuple(self._losses) if alone is None else (alone,)
+        names = tuple(name for name in names if not self._losses[name].idle(alone is not None))
         teacher = self._teach(batch) if any(self._terms[name].needs.teacher for name in names) else None
-        if alone is not None and self._terms[alone].pretrains == "term":
-            with torch.no_grad():
-                student = self._student.run(self.networks["model"], batch.images)
-        else:
-            student = self._student.run(self.networks["model"], batch.images)
+        untouched = alone is not None and self._terms[alone].pretrains == "term"
+        student = None if untouched else self._student.run(self.networks["model"], batch.images)
         found = {}
         for name in names:
             given = Given(

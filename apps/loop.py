@@ -3,6 +3,7 @@
 import math
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -209,7 +210,8 @@ class _Fit:
         if phase != progress.phase:
             self.enter_phase(phase)
         begin = self.ends[phase - 1] if phase else 0
-        rate = learning_rate(self.config, progress.step - begin, self.ends[phase] - begin, self.warmup_steps)
+        plan = replace(self.config, schedule="constant") if task.phase.constant else self.config
+        rate = learning_rate(plan, progress.step - begin, self.ends[phase] - begin, self.warmup_steps)
         for turn in task.turns(progress.step):
             optimizer, trained = self.optimizer(turn), task.trained(turn)
             for group in optimizer.param_groups:

@@ -15,8 +15,10 @@ _KEPT = (nn.modules.conv._ConvNd, nn.Linear, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn
 
 
 @torch.no_grad()
-def training_bytes(network: nn.Module, image_shape: tuple[int, int, int], batch: int, optimizer: str) -> int:
-    """About the bytes of weights, gradients, the optimiser's state, and what is kept for the backward pass, in float32.
+def training_bytes(
+    network: nn.Module, image_shape: tuple[int, int, int], batch: int, optimizer: str, precision: str = "fp32"
+) -> int:
+    """About the bytes of weights, gradients, the optimiser's state, and what is kept for the backward pass.
 
     Kept are what convolutions and linear layers compute, and what activations do. A normalisation before an activation
     keeps nothing of its own, sums are left out, and so is what operations take for a moment: rather less than it takes.
@@ -26,6 +28,7 @@ def training_bytes(network: nn.Module, image_shape: tuple[int, int, int], batch:
         image_shape: (channels, height, width).
         batch: images that are held at a time.
         optimizer: as `apps.config.Optimisation` has it.
+        precision: likewise; what is kept takes half in bf16, weights and what belongs to them as much as ever.
     """
     kept = 0
 
@@ -40,7 +43,7 @@ def training_bytes(network: nn.Module, image_shape: tuple[int, int, int], batch:
         for hook in hooks:
             hook.remove()
     weights = sum(parameter.numel() for parameter in network.parameters())
-    return 4 * (weights * _COPIES[optimizer] + kept * batch)
+    return 4 * weights * _COPIES[optimizer] + (2 if precision == "bf16" else 4) * kept * batch
 
 
 def available_bytes(device: torch.device) -> int:
@@ -56,13 +59,19 @@ def available_bytes(device: torch.device) -> int:
     return found
 
 
-def check_memory(what: str, needed: int, device: torch.device) -> None:
+def check_memory(what: str, needed: int, device: torch.device, processes: int = 1) -> None:
     """Refuse a training that cannot fit.
+
+    Args:
+        what: for the message.
+        needed: bytes, of each process.
+        device: of this one.
+        processes: that share a machine's memory; a GPU is taken to be one's own.
 
     Raises:
         InputError: more is needed than there is.
     """
-    there = available_bytes(device)
+    there = available_bytes(device) // (1 if device.type == "cuda" else processes)
     if needed > there:
         raise InputError(
             f"{what} needs about {needed / 2**30:,.1f} GiB and {there / 2**30:,.1f} GiB are free on "

@@ -23,6 +23,8 @@ class Phase:
     """What it is called in the metrics."""
     share: float = 1.0
     """Part of all steps that it takes; the shares of a task's phases sum to 1."""
+    constant: bool = False
+    """Whether the learning rate stays at its peak, whatever the schedule of the others."""
 
 
 @dataclass(frozen=True)

@@ -53,13 +53,16 @@ class TeacherLogits:
         name = blake2b(json.dumps(described, sort_keys=True).encode(), digest_size=8).hexdigest()
         self.path, self.size = folder / f"logits-{name}.bin", rows * (1 + 2 * classes)
         write_json(folder / f"logits-{name}.json", described)
-        with open(self.path, "ab") as handle:
-            if handle.tell() not in (0, self.size):
+        handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            if (there := os.fstat(handle).st_size) not in (0, self.size):
                 raise InputError(
-                    f"{self.path} has {handle.tell():,} bytes, expected {self.size:,}: remove it, and it is made anew"
+                    f"{self.path} has {there:,} bytes, expected {self.size:,}: remove it, and it is made anew"
                 )
             # Room is taken now: a disk that is full later would kill the process.
-            os.posix_fallocate(handle.fileno(), 0, self.size)
+            os.posix_fallocate(handle, 0, self.size)
+        finally:
+            os.close(handle)
         self._views = views
         self._filled = torch.from_numpy(np.memmap(self.path, np.uint8, "r+", 0, (rows,)))
         self._logits = torch.from_numpy(np.memmap(self.path, np.float16, "r+", rows, (rows, classes)))

@@ -46,6 +46,8 @@ class Setting:
         prior: of a classifier's penultimate activations, with the same classes; None where no term needs it.
         generator: of what is initialised at random; None: torch's own.
         gather: the rows of all processes under one another, for memories that all of them share.
+        gather_with_gradients: the same on the graph, for terms that compare the images of a batch with one another: a
+            loss of all rows, on every process, then has the gradient that one process would have.
     """
 
     student: Shapes
@@ -54,6 +56,7 @@ class Setting:
     prior: ClassifierPrior | None = None
     generator: torch.Generator | None = None
     gather: Callable[[Tensor], Tensor] = _same
+    gather_with_gradients: Callable[[Tensor], Tensor] = _same
 
 
 @dataclass(frozen=True)
@@ -93,12 +96,19 @@ class Loss(nn.Module, ABC):
         super().__init__()
         object.__setattr__(self, "memory", memory)
 
-    def forward(self, student: Trace, teacher: Trace | None, given: Given) -> Float[Tensor, ""]:
-        """The unweighted loss, a mean over the batch; no gradient reaches the teacher."""
+    def forward(self, student: Trace | None, teacher: Trace | None, given: Given) -> Float[Tensor, ""]:
+        """The unweighted loss, a mean over the batch; no gradient reaches the teacher.
+
+        The student's trace is None in a phase that trains the term alone.
+        """
         return self.loss(student, None if teacher is None else teacher.detach(), given)
 
+    def idle(self, pretraining: bool) -> bool:
+        """Whether the loss is 0 whatever the traces are, so that nothing need be computed for it."""
+        return False
+
     @abstractmethod
-    def loss(self, student: Trace, teacher: Trace | None, given: Given) -> Float[Tensor, ""]:
+    def loss(self, student: Trace | None, teacher: Trace | None, given: Given) -> Float[Tensor, ""]:
         """The same for a teacher's trace that is off the graph."""
 
 
@@ -115,6 +125,7 @@ class Term(ABC):
         beside: the published weight of cross-entropy beside it.
         pretrains: what its own phase before the others trains: "" where it has none, "student" or "term".
         zero: whether the loss is 0 where the student's trace is the teacher's.
+        couples: whether it compares the images of a batch with one another, so that parts of a batch are not the whole.
     """
 
     needs: ClassVar[Needs]
@@ -122,6 +133,7 @@ class Term(ABC):
     beside: ClassVar[float] = 1.0
     pretrains: ClassVar[str] = ""
     zero: ClassVar[bool] = False
+    couples: ClassVar[bool] = False
 
     weight: float = 1.0
     """Of the loss in the objective."""

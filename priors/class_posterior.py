@@ -58,7 +58,8 @@ def class_posterior(
         logits: whose they are.
         norm: s, for `logits="head"`.
         temperature: what logits are divided by; more than one brings classes closer.
-        standard_error: if given, each class is drawn from until none of its entries has a larger one.
+        standard_error: if given, each class is drawn from until none of its entries has a larger one, at least twice
+            its inverse times: what is rarer than draws can show then adds no larger an error.
 
     Raises:
         InputError: fewer than two samples, other values out of range, `norm` missing or given for nothing, or a
@@ -105,7 +106,7 @@ def _mean(
     squares, count = variance * (samples - 1), samples
     while standard_error is not None:
         error = float((squares / (count - 1) / count).sqrt().max())
-        if error <= standard_error:
+        if error <= standard_error and count * standard_error >= 2:
             break
         if (needed := count * (error / standard_error) ** 2) > _MOST:
             raise InputError(

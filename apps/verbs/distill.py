@@ -7,8 +7,9 @@ The defaults are the protocol of Tian, Krishnan and Isola (2020) on CIFAR-100: 2
 after 150, 180 and 210 of them, batches of 64, weight decay 5e-4. The same command again resumes it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, make_dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,16 +21,20 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from apps.augment import Augmentation
-    from apps.distillation import Distillation
+    from apps.distillation import Distillation, Followed
     from apps.image_set import ImageSet
     from apps.run import Run
     from apps.shift import Shift
     from apps.teacher_logits import TeacherLogits
-    from distill.term import Needs
+    from distill.term import Needs, Term
     from priors.classifier_prior import ClassifierPrior
 
 CONCENTRATION = 80.0
 """Of each class of a teacher's prior where nothing else is said (section 4.1.1 of the paper of class-wise KD)."""
+
+
+PRETRAINING = 30.0
+"""Epochs of a term's own phase, as Tian et al. (2020) have it."""
 
 
 def _protocol() -> Optimisation:
@@ -70,7 +75,7 @@ class Config:
     """Statistics of the teacher's batch norm: those it was trained to, or each batch's own."""
     cache_logits: Path | None = None
     """Folder to keep the teacher's logits of each view of each image in, as float16, for later epochs and runs."""
-    pretraining: float = 30.0
+    pretraining: float = PRETRAINING
     """Epochs of each term that has a phase of its own (ab, ft), before the others."""
     augment: Literal["auto", "none", "flip", "crop", "crop+flip"] = "auto"
     """Random crops with 4 pixels of padding, and flips; auto: what is usual for the data set."""
@@ -87,11 +92,15 @@ def configuration(words: Sequence[str]) -> type[Config]:
     """The configuration with the options of the terms that a command line begins with.
 
     Raises:
-        InputError: an unknown term, or one given twice.
+        InputError: an unknown term, one given twice, or options before the terms.
     """
-    if not words or words[0].startswith("-"):
+    if not words or words[0] in ("-h", "--help"):
         return Config
     from distill.terms import parse, terms
+    from priors.errors import InputError
+
+    if words[0].startswith("-"):
+        raise InputError(f"{words[0]} before the terms, which say what options there are: penult distill ce+hinton ...")
 
     kinds = {name: terms()[name] for name in parse(words[0])}
     options = [(name.replace("-", "_"), kind, field(default_factory=kind)) for name, kind in kinds.items()]
@@ -110,7 +119,7 @@ def main(config: Config, guide: bool = True) -> None:
     from apps.models import check_classes, classifier
     from apps.run import Run
     from apps.seeds import derive, generator
-    from apps.session import start
+    from apps.session import gather_with_gradients, local_processes, start
     from apps.shift import parse_shift, shifted_set
     from apps.training import data_label, slug, train
     from apps.verbs.train_classifier import augmenting
@@ -123,7 +132,7 @@ def main(config: Config, guide: bool = True) -> None:
     terms = {name: getattr(config, name.replace("-", "_")) for name in parse(config.terms)}
     needs = needs_of(terms)
     shift = None if config.shift is None else parse_shift(config.shift)
-    _check(config, needs, shift)
+    _check(config, terms, needs, shift)
     accelerator = start(where, precision=optimisation.precision)
     images, test = (
         datasets.load(data.data, split, root=where.data_root, image_size=data.image_size) for split in ("train", "test")
@@ -149,28 +158,31 @@ def main(config: Config, guide: bool = True) -> None:
     wanted = {
         "classes": images.class_names, "image_shape": shape, "penultimate": config.penultimate, "mean": mean, "std": std
     }  # fmt: skip
-    with torch.device("meta"):
-        bare = zoo.build(config.student, **wanted)
-    held = optimisation.batch_size // (optimisation.accumulate * accelerator.num_processes)
-    needed = training_bytes(bare, shape, held, optimisation.optimizer)
-    check_memory(f"--student {config.student} with --batch-size {optimisation.batch_size}", needed, accelerator.device)
-    network = zoo.build(config.student, **wanted)
-    network.provenance = {"data": data.data, "made by": f"penult distill {config.terms} --student {config.student}"}
-    student = followed(network, shape, needs, config.student_taps, "student")
     run = Run(
         where.runs
         / (where.name or slug(f"{data_label(data.data)}-{config.student}-{config.terms}-seed{optimisation.seed}"))
     )
+    if not run.finished:
+        with torch.device("meta"):
+            bare = zoo.build(config.student, **wanted)
+        held = optimisation.batch_size // (optimisation.accumulate * accelerator.num_processes)
+        needed = training_bytes(bare, shape, held, optimisation.optimizer, optimisation.precision)
+        said = f"--student {config.student} with --batch-size {optimisation.batch_size}"
+        check_memory(said, needed, accelerator.device, local_processes())
+    network = zoo.build(config.student, **wanted)
+    network.provenance = {"data": data.data, "made by": f"penult distill {config.terms} --student {config.student}"}
+    student = followed(network, shape, needs, config.student_taps, "student")
     augment = augmenting(config.augment, data.data)
     augmentation = augmentation_for(
         images, flip="flip" in augment, padding=4 if "crop" in augment else 0, fill=config.crop_fill
     )
     given = {
+        "taps": [*_seen(student), *_seen(teacher)],
         "data_digest": images.digest,
         "teacher_digest": None if teacher is None else digest_of(teacher.network.state_dict()),
         "prior_digest": None if prior is None else digest_of(prior.state_dict()),
     }
-    before = sum(bool(term.pretrains) for term in terms.values()) * config.pretraining
+    before = _phases(terms) * config.pretraining
     length = optimisation.epochs + before
 
     def made() -> Distillation:
@@ -181,6 +193,7 @@ def main(config: Config, guide: bool = True) -> None:
             prior,
             generator("cpu", optimisation.seed, "terms"),
             accelerator.gather,
+            gather_with_gradients,
         )
         return Distillation(
             student,
@@ -192,10 +205,14 @@ def main(config: Config, guide: bool = True) -> None:
             pretraining=config.pretraining / length if before else 0.0,
             teacher_norms=config.teacher_norms,
             batch_size=optimisation.batch_size,
-            teacher_logits=None if config.cache_logits is None else _cache(config, given, images, augmentation),
+            teacher_logits=None
+            if config.cache_logits is None
+            else _cache(config, given, images, augmentation, accelerator),
         )
 
     task = None if run.finished else made()  # shapes that do not fit are refused before there is a folder
+    if prior is not None and task is not None and accelerator.is_main_process:
+        _say_soft_labels(task, prior)
     train(
         verb="distill",
         run=run,
@@ -215,16 +232,47 @@ def main(config: Config, guide: bool = True) -> None:
     )
 
 
-def _check(config: Config, needs: "Needs", shift: "Shift | None") -> None:
+def _phases(terms: "Mapping[str, Term]") -> int:
+    """How many terms have a phase of their own."""
+    return sum(bool(term.pretrains) for term in terms.values())
+
+
+def _seen(network: "Followed | None") -> tuple[str, ...]:
+    """The taps of a network that terms look at."""
+    return () if network is None else (*network.stages, *([network.penultimate] if network.penultimate else []))
+
+
+def _say_soft_labels(task: "Distillation", prior: "ClassifierPrior") -> None:
+    """How sure the targets of ckd are, since that hangs on the concentration and the dimension."""
+    from apps.console import say
+
+    kappa = prior.concentration
+    many = f"{kappa.min():.4g}" if kappa.min() == kappa.max() else f"{kappa.min():.4g} to {kappa.max():.4g}"
+    own = task.soft_labels.diagonal()
+    say(
+        f"Soft labels by a concentration of {many} in {prior.dim} dimensions: {own.mean():.3f} on the class itself on "
+        f"average ({own.min():.3f} to {own.max():.3f})."
+    )
+
+
+def _check(config: Config, terms: "Mapping[str, Term]", needs: "Needs", shift: "Shift | None") -> None:
     """Refuse what is missing, and what is given for nothing."""
     from priors.errors import InputError
 
+    if all(term.needs.stages or term.needs.penultimate for term in terms.values()):
+        raise InputError(f"nothing in {config.terms} trains the student's final layer: add ce, hinton or ckd")
+    coupled = [name for name, term in terms.items() if term.couples]
+    if coupled and config.optimisation.accumulate > 1:
+        raise InputError(
+            f"--accumulate {config.optimisation.accumulate}: {coupled[0]} compares the images of a batch with one "
+            "another, and parts would be other batches; leave it out, or take a smaller --batch-size"
+        )
     if needs.teacher and config.teacher is None:
         raise InputError(f"{config.terms} looks at a teacher: give --teacher MODEL")
     if needs.prior and config.teacher is None and config.prior is None:
         raise InputError(
-            f"{config.terms} needs a prior: give --prior FILE, as penult prior MODEL --out FILE.safetensors writes "
-            "one, or --teacher MODEL"
+            f"{config.terms} needs a prior: give --prior FILE, as penult prior MODEL --concentration "
+            f"{CONCENTRATION:g} --out FILE.safetensors writes one, or --teacher MODEL"
         )
     used = needs.teacher or (needs.prior and config.prior is None)
     for flag, value, wanted, why in (
@@ -246,8 +294,10 @@ def _check(config: Config, needs: "Needs", shift: "Shift | None") -> None:
         ):
             if wrong:
                 raise InputError(f"--cache-logits {config.cache_logits}: {why}; leave it out")
-    if not 0 <= config.pretraining < float("inf"):
-        raise InputError(f"--pretraining {config.pretraining}: expected a number of epochs, 0 or more")
+    if not 0 < config.pretraining < float("inf"):
+        raise InputError(f"--pretraining {config.pretraining}: expected a number of epochs above 0")
+    if config.pretraining != PRETRAINING and not _phases(terms):
+        raise InputError(f"--pretraining {config.pretraining}: no term of {config.terms} has a phase; leave it out")
     if config.optimisation.patience is not None and not config.data.validation:
         raise InputError("--patience counts validations on held-out images: hold some out by --validation N")
 
@@ -260,17 +310,27 @@ def _prior(config: Config, accelerator: "Accelerator") -> "ClassifierPrior":
     return classifier_prior(model, words, config.foreign, root=config.where.data_root, accelerator=accelerator)
 
 
-def _cache(config: Config, given: dict, images: "ImageSet", augmentation: "Augmentation | None") -> "TeacherLogits":
+def _cache(
+    config: Config,
+    given: dict,
+    images: "ImageSet",
+    augmentation: "Augmentation | None",
+    accelerator: "Accelerator",
+) -> "TeacherLogits":
     from apps.console import say
+    from apps.session import on_main
     from apps.teacher_logits import TeacherLogits
 
     key = {"teacher": given["teacher_digest"], "data": given["data_digest"], "precision": config.optimisation.precision}
-    key["shift"] = config.shift
+    # A module of one's own may compute something else with the same weights.
+    key |= {"shift": config.shift, "module": config.teacher if config.teacher.startswith("import:") else None}
     views = 1
     if augmentation is not None:
         key |= asdict(augmentation)
         views = augmentation.views
-    logits = TeacherLogits(config.cache_logits, key, len(images), views, len(images.class_names))
+    made = partial(TeacherLogits, config.cache_logits, key, len(images), views, len(images.class_names))
+    on_main(accelerator, made)  # the file, by one process; then all open it
+    logits = made()
     say(
         f"The teacher's logits of {len(images):,} images in {views} views are kept in {logits.path} "
         f"({logits.size / 1e9:.2g} GB, {logits.filled():.1%} filled in)."

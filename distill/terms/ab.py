@@ -37,9 +37,13 @@ class _Boundaries(Loss):
         self.connectors = nn.ModuleList(connectors)
         self.config = config
 
+    def idle(self, pretraining: bool) -> bool:
+        """After its own phase, unless it goes on."""
+        return not (pretraining or self.config.joint)
+
     def loss(self, student: Trace, teacher: Trace | None, given: Given):
         config, total = self.config, 0.0
-        if not (given.pretraining or config.joint):
+        if self.idle(given.pretraining):
             return student.logits[:0].float().sum()  # 0, on the graph
         pairs = list(zip(student.stages, teacher.stages, self.connectors, strict=True))
         for before_last, (s, t, connect) in zip(reversed(range(len(pairs))), pairs, strict=True):

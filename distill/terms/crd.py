@@ -120,7 +120,7 @@ class CRD(Term):
     negatives: int = 16384
     """k, for each image of a batch; no more than there are images of other classes."""
     temperature: float = 0.07
-    """tau: scores are exp(z.m / tau) / Z, with Z fixed by the first batch."""
+    """tau: scores are exp(z.m / tau) / Z, with Z fixed by the first batch, or the first part of one in parts."""
     momentum: float = 0.5
     """Weight of what the memory held of an image when it is seen again."""
     replacement: bool = False

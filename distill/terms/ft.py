@@ -73,7 +73,7 @@ class _Factors(Loss):
         self.decoder = _layers(nn.ConvTranspose2d, (factors, factors, outputs, outputs), norms, generator)
         self.translator = _layers(nn.Conv2d, (inputs, inputs, factors, factors), self.variant.translator, generator)
 
-    def loss(self, student: Trace, teacher: Trace | None, given: Given):
+    def loss(self, student: Trace | None, teacher: Trace | None, given: Given):
         t = activated(teacher.stages[-1], self.activation)
         # The paraphraser is frozen but in its own phase, whatever mode the term as a whole is put in.
         for part in (self.encoder, self.decoder):

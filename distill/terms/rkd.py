@@ -49,13 +49,15 @@ def relations(
 
 
 class _Relations(Loss):
-    def __init__(self, distance: float, angle: float):
+    def __init__(self, distance: float, angle: float, setting: Setting):
         super().__init__()
         self.distance = distance
         self.angle = angle
+        self.gather = setting.gather_with_gradients
 
     def loss(self, student: Trace, teacher: Trace | None, given: Given):
-        return relations(student.penultimate, teacher.penultimate, self.distance, self.angle)
+        s, t = self.gather(student.penultimate), self.gather(teacher.penultimate)
+        return relations(s, t, self.distance, self.angle)
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class RKD(Term):
     needs = Needs(teacher=True, penultimate=True)
     paper = "Park, Kim, Lu and Cho, Relational knowledge distillation, 2019 (arXiv 1904.05068)"
     zero = True
+    couples = True
 
     weight: float = 1.0
     """Of the loss in the objective (Tian et al. 2020)."""
@@ -85,4 +88,4 @@ class RKD(Term):
 
     def build(self, setting: Setting) -> Loss:
         """The loss; activations of all widths can be compared."""
-        return _Relations(self.distance, self.angle)
+        return _Relations(self.distance, self.angle, setting)

@@ -26,14 +26,15 @@ def difference(student: Float[Tensor, "batch *_"], teacher: Float[Tensor, "batch
 
 
 class _Similarity(Loss):
-    def __init__(self, first: int, activation: Activation):
+    def __init__(self, first: int, activation: Activation, setting: Setting):
         super().__init__()
         self.first = first
         self.activation = activation
+        self.gather = setting.gather_with_gradients
 
     def loss(self, student: Trace, teacher: Trace | None, given: Given):
         pairs = zip(student.stages[self.first :], teacher.stages[self.first :], strict=True)
-        return sum(difference(activated(s, self.activation), activated(t, self.activation)) for s, t in pairs)
+        return sum(difference(*(activated(self.gather(maps), self.activation) for maps in pair)) for pair in pairs)
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class SP(Term):
     needs = Needs(teacher=True, stages=True)
     paper = "Tung and Mori, Similarity-preserving knowledge distillation, 2019 (arXiv 1907.09682)"
     zero = True
+    couples = True
 
     weight: float = 3000.0
     """Of the loss in the objective (Tian et al. 2020)."""
@@ -62,4 +64,4 @@ class SP(Term):
             InputError: no stages, or another number of them.
         """
         paired(self, setting)
-        return _Similarity(-1 if self.stages == "last" else 0, self.activation)
+        return _Similarity(-1 if self.stages == "last" else 0, self.activation, setting)

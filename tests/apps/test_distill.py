@@ -13,6 +13,7 @@ from apps import datasets
 from apps.data import Batches
 from apps.distillation import Distillation, batch_statistics, weights_of
 from apps.seeds import derive
+from apps.shift import parse_shift
 from distill.terms import terms
 from priors import ClassifierPrior, zoo
 from priors.storage import digest_of, read_tensors
@@ -39,8 +40,8 @@ def metrics(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def by_hand(steps, loss_of, lr=0.01):
-    """Plain SGD with momentum on the same student and batches."""
+def by_hand(steps, loss_of, lr=0.01, shift=None):
+    """Plain SGD with momentum on the same student and batches, shifted before both networks see them."""
     images = datasets.load("digits", "train")
     torch.manual_seed(derive(0, "weights"))
     from apps.image_set import channel_statistics
@@ -48,7 +49,7 @@ def by_hand(steps, loss_of, lr=0.01):
     mean, std = channel_statistics(images)
     student = zoo.build("mlp", classes=images.class_names, image_shape=images.image_shape, mean=mean, std=std).train()
     optimizer = torch.optim.SGD(student.parameters(), lr=lr, momentum=0.9, weight_decay=5e-4)
-    batches = Batches(images, 64, 0)
+    batches = Batches(images, 64, 0, shift=None if shift is None else parse_shift(shift))
     for number in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = lr * 0.1 ** sum(number >= part * steps for part in (0.625, 0.75, 0.875))
@@ -59,10 +60,18 @@ def by_hand(steps, loss_of, lr=0.01):
     return student.state_dict()
 
 
-def test_hinton_beside_the_labels_is_the_training_written_out(penult, teacher, tmp_path):
+@pytest.mark.parametrize("shift", [None, "downsample:0.5", "photometric:0.6"])
+@pytest.mark.parametrize("norms", ["running", "batch"])
+def test_hinton_beside_the_labels_is_the_training_written_out(penult, teacher, tmp_path, shift, norms):
+    if norms == "batch":  # a teacher with batch norm, which in training mode has each batch's own statistics
+        words = ["train", "classifier", "--data", "digits", "--arch", "convnet", "--epochs", 0.2, "--name", "maps"]
+        assert penult(*words, "--device", "cpu", "--threads", 1).status == 0
+        teacher = tmp_path / "runs/maps"
     before = digest_of(weights(teacher))
-    assert penult("distill", "ce+hinton", "--teacher", teacher, *TINY, "--epochs", 0.5, "--name", "s").status == 0
-    network = zoo.load(teacher)
+    words = ["distill", "ce+hinton", "--teacher", teacher, *TINY, "--epochs", 0.5, "--name", "s"]
+    words += [] if shift is None else ["--shift", shift]
+    assert penult(*words, "--teacher-norms", norms).status == 0
+    network = zoo.load(teacher).train(norms == "batch")
 
     def loss(logits, batch):
         with torch.no_grad():
@@ -70,10 +79,60 @@ def test_hinton_beside_the_labels_is_the_training_written_out(penult, teacher, t
         soft = -(target * (logits / 4).log_softmax(1)).sum(1).mean() * 16
         return 0.1 * F.cross_entropy(logits, batch.labels) + 0.9 * soft
 
-    expected = by_hand(round(0.5 * 1437 / 64), loss)
+    expected = by_hand(round(0.5 * 1437 / 64), loss, shift=shift)
     for name, values in weights(tmp_path / "runs/s").items():
         torch.testing.assert_close(values, expected[name], rtol=1e-4, atol=1e-6)
     assert digest_of(weights(teacher)) == before
+
+
+def test_parts_of_a_batch_are_the_batch_and_bf16_is_near(penult, teacher, tmp_path):
+    words = ["distill", "ce+hinton+crd", "--teacher", teacher, *TINY, "--epochs", 0.3, "--crd.negatives", 50, "--name"]
+    assert penult(*words, "bf16", "--precision", "bf16").status == penult(*words, "fp32").status == 0
+    plain = ["distill", "ce+hinton", *words[2:-3], "--name"]
+    assert penult(*plain, "parts", "--accumulate", 4).status == penult(*plain, "whole").status == 0
+    for first, second, rtol, atol in (("whole", "parts", 1e-4, 1e-6), ("fp32", "bf16", 0.1, 0.02)):
+        expected = weights(tmp_path / f"runs/{first}")
+        for name, values in weights(tmp_path / f"runs/{second}").items():
+            torch.testing.assert_close(values, expected[name], rtol=rtol, atol=atol)
+
+
+def test_a_phase_of_the_students_maps_leaves_its_final_layer_alone(penult, tmp_path, monkeypatch):
+    """Weight decay alone would shrink it; and the rate stays where it is until the phase ends."""
+    words = ["train", "classifier", "--data", "digits", "--arch", "convnet", "--epochs", 0.05, "--device", "cpu"]
+    assert penult(*words, "--threads", 1, "--name", "maps").status == 0
+    seen = []
+    optimizer = Distillation.optimizer
+
+    def noted(task, turn, phase, config):
+        made = optimizer(task, turn, phase, config)
+        head, step = task.networks["model"].head.weight, made.step
+
+        def stepped(*arguments, **options):
+            before = head.detach().clone()
+            step(*arguments, **options)
+            seen.append((phase.name, made.param_groups[0]["lr"], torch.equal(before, head)))
+
+        made.step = stepped
+        return made
+
+    monkeypatch.setattr(Distillation, "optimizer", noted)
+    words = [
+        "distill",
+        "ce+ab",
+        "--teacher",
+        "runs/maps",
+        "--data",
+        "digits",
+        "--student",
+        "convnet-half",
+        "--lr",
+        0.001,
+    ]
+    words += ["--epochs", 0.2, "--pretraining", 0.4, "--device", "cpu", "--threads", 1, "--name", "s"]
+    assert penult(*words).status == 0
+    of_phase, after = ([entry[1:] for entry in seen if entry[0] == name] for name in ("ab", "train"))
+    assert len(of_phase) > 6 and set(of_phase) == {(0.001, True)}
+    assert len(after) > 2 and len({rate for rate, _ in after}) > 1 and not any(same for _, same in after)
 
 
 def test_ckd_is_the_training_written_out_and_needs_no_teacher_on_disk(penult, teacher, tmp_path):
@@ -171,6 +230,14 @@ def test_a_student_that_cannot_fit_says_what_it_needs(penult, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_teacher_that_cannot_take_the_images_is_said(penult, tmp_path):
+    (tmp_path / "own.py").write_text(
+        "from torch import nn\n\ndef make():\n    return nn.Sequential(nn.Flatten(), nn.Linear(100, 10))\n"
+    )
+    said = penult("distill", "ce+hinton", "--teacher", "import:own:make", *TINY, "--epochs", 1)
+    assert said.status == 2 and "the teacher cannot take images of 1x8x8 (channels x height x width): " in said.err
+
+
 def test_stages_that_do_not_pair_up_are_said_before_there_is_a_run(penult, tmp_path):
     words = ["train", "classifier", "--data", "digits", "--arch", "convnet", "--epochs", 0.05, "--device", "cpu"]
     assert penult(*words, "--threads", 1, "--name", "maps").status == 0
@@ -249,7 +316,15 @@ def test_weights_of_the_labels_are_the_published_ones():
     ("words", "expected"),
     [
         ("ce+hinton", "ce+hinton looks at a teacher: give --teacher MODEL"),
-        ("ce+ckd", "ce+ckd needs a prior: give --prior FILE"),
+        ("ce+ckd", "as penult prior MODEL --concentration 80 --out FILE.safetensors writes one, or --teacher MODEL"),
+        ("--teacher T ce+hinton", "--teacher before the terms, which say what options there are"),
+        (
+            "attention+rkd --teacher T",
+            "nothing in attention+rkd trains the student's final layer: add ce, hinton or ckd",
+        ),
+        ("ce+rkd --teacher T --accumulate 2", "--accumulate 2: rkd compares the images of a batch with one another"),
+        ("ce+hinton --teacher T --pretraining 5", "--pretraining 5.0: no term of ce+hinton has a phase; leave it out"),
+        ("ce+ab --teacher T --pretraining 0", "--pretraining 0.0: expected a number of epochs above 0"),
         ("ce+ckd --teacher nothing", "unknown run 'nothing'"),
         ("ce+hintn --teacher T", "unknown term 'hintn': did you mean 'hinton'"),
         ("ce --teacher T", "--teacher T: ce looks at no teacher; leave it out"),

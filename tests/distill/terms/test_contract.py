@@ -98,7 +98,7 @@ def test_all_its_parameters_learn(name):
     for pretraining in {False, bool(terms()[name].pretrains)}:
         loss.zero_grad(set_to_none=True)
         loss(trace_of(STUDENT, 7, 2), trace_of(TEACHER, 7, 3), given_of(7, pretraining=pretraining)).backward()
-        trained |= {key for key, parameter in loss.named_parameters() if parameter.grad is not None}
+        trained |= {key for key, one in loss.named_parameters() if one.grad is not None and one.grad.any()}
     assert trained == {key for key, _ in loss.named_parameters()}
 
 
@@ -136,7 +136,7 @@ def test_shapes_that_do_not_fit_are_refused_with_both_named(name):
         wrong = setting_of(replace(STUDENT, stages=STUDENT.stages[:2]), replace(TEACHER, stages=TEACHER.stages[:0]))
         expected = "the student has 2, the teacher 0"
     elif needs.penultimate:
-        return
+        pytest.skip("it compares activations of all widths")
     else:
         wrong = setting_of(Shapes(CLASSES + 1, 16, ()), TEACHER)
         expected = "the student has 6 classes and the teacher 5"
