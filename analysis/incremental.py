@@ -28,16 +28,36 @@ def sample(
     Args:
         model: whose draws they are; without its dropout.
         context: (batch, K) or (batch, K, h, w), a context an image.
-        generator: source of the draws, on the model's device; None: torch's own.
+        generator: source of the draws, on any device; None: torch's own.
         n: how many, for a model without a context.
 
     Raises:
         InputError: a context of another shape than the model's, or a number of images that does not fit it.
     """
-    batch = _batch(model, context, n)
-    uniforms = _uniforms(model, batch, generator)
-    state = Incremental(model, context, batch)
-    return state.run(lambda row, column, outputs: model.distribution.place(outputs, uniforms[row, column]))
+    return place(model, context, uniforms(model, _batch(model, context, n), generator))
+
+
+def uniforms(model: PixelCNN, batch: int, generator: torch.Generator | None = None) -> Float[Tensor, "h w batch draws"]:
+    """The uniform numbers that a batch of images is drawn with: float64 in [0, 1), on the model's device."""
+    device = model.final.direction.device
+    shape = *model.image_shape[1:], batch, model.distribution.draws
+    source = device if generator is None else generator.device
+    return torch.rand(shape, generator=generator, device=source, dtype=torch.float64).to(device)
+
+
+def place(
+    model: PixelCNN, context: Tensor | None, numbers: Float[Tensor, "h w batch draws"]
+) -> Float[Tensor, "batch channels height width"]:
+    """Images by the uniform numbers that each of their pixels is drawn with: what `sample` does once it has them.
+
+    Raises:
+        InputError: shapes that are not the model's.
+    """
+    batch = _batch(model, context, numbers.shape[2])
+    with torch.inference_mode():  # hundreds of small operations a pixel: what they need not keep track of counts
+        state = Incremental(model, context, batch)
+        found = state.run(lambda row, column, outputs: model.distribution.place(outputs, numbers[row, column]))
+    return found.clone()
 
 
 @torch.no_grad()
@@ -66,25 +86,17 @@ def sample_by_full_passes(
 ) -> Float[Tensor, "batch channels height width"]:
     """The same draws as `sample`, by a pass of the whole network for each pixel: slow, and obviously right."""
     batch, training = _batch(model, context, n), model.training
-    uniforms, weight = _uniforms(model, batch, generator), model.final.direction
+    numbers, weight = uniforms(model, batch, generator), model.final.direction
     images = torch.zeros(batch, *model.image_shape, device=weight.device, dtype=weight.dtype)
     model.eval()
     try:
         for row in range(images.shape[2]):
             for column in range(images.shape[3]):
                 outputs = model(images, context)[:, :, row, column]
-                images[:, :, row, column] = model.distribution.place(outputs, uniforms[row, column])
+                images[:, :, row, column] = model.distribution.place(outputs, numbers[row, column])
     finally:
         model.train(training)
     return images
-
-
-def _uniforms(model: PixelCNN, batch: int, generator: torch.Generator | None) -> Tensor:
-    """What all pixels are drawn with, (height, width, batch, draws): many small draws would take longer."""
-    device = model.final.direction.device
-    shape = *model.image_shape[1:], batch, model.distribution.draws
-    source = device if generator is None else generator.device
-    return torch.rand(shape, generator=generator, device=source, dtype=torch.float64).to(device)
 
 
 def _batch(model: PixelCNN, context: Tensor | None, n: int | None) -> int:

@@ -49,7 +49,17 @@ class NegativeCrossEntropy:
     @property
     def bits_per_dim(self) -> float:
         """The cross-entropy in bits a sub-pixel; less is more likely."""
-        return -self.nats / (self.dimensions * math.log(2))
+        return bits_per_dim(self.nats, (self.dimensions,))
+
+
+def bits_per_dim(nats: float | Tensor, image_shape: Sequence[int]) -> float | Tensor:
+    """The cross-entropy in bits a sub-pixel, of a log-likelihood of whole images in nats.
+
+    Example:
+        >>> bits_per_dim(uniform_nats((1, 28, 28)), (1, 28, 28))
+        8.0
+    """
+    return -nats / (math.prod(image_shape) * math.log(2))
 
 
 @dataclass(frozen=True)
@@ -67,7 +77,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Increase:
-    """A deeper layer that tells more of the images than one it is computed from, which cannot be.
+    """A deeper layer that tells more of the images than one before it, which cannot be if it is computed from that.
 
     Attributes:
         shallower: the layer before.
@@ -83,8 +93,9 @@ class Increase:
         """In words, with what to do."""
         found = f"{self.difference.nats:.2f} +- {self.difference.standard_error:.2f} nats"
         return (
-            f"NCE rises by {found} from {self.shallower} to {self.deeper}, which is computed from it: by the "
-            f"data-processing inequality a better model of {self.shallower} would have more; train it further, or wider"
+            f"NCE rises by {found} from {self.shallower} to {self.deeper}: if that is computed from {self.shallower} "
+            "alone, a better density of this would have at least as much (data-processing inequality); train it "
+            "further, or wider"
         )
 
 
@@ -122,14 +133,16 @@ def increases(layers: Mapping[str, Float[Tensor, " images"]], errors: float = 2.
     """Layers whose NCE is higher than that of a layer before them, by more than so many standard errors.
 
     Args:
-        layers: log-likelihoods of the same images, from the input on; each layer is computed from the one before.
+        layers: log-likelihoods of the same images, from the input on; each layer is computed from those before it.
         errors: how many standard errors of the paired difference an increase must pass.
     """
-    found, names = [], list(layers)
-    for shallower, deeper in zip(names, names[1:], strict=False):
-        difference = paired_difference(layers[deeper], layers[shallower])
-        if difference.nats > errors * difference.standard_error:
-            found.append(Increase(shallower, deeper, difference))
+    found = []
+    for number, (deeper, nats) in enumerate(layers.items()):
+        before = {name: paired_difference(nats, layers[name]) for name in list(layers)[:number]}
+        above = {name: one for name, one in before.items() if one.nats > errors * one.standard_error}
+        if above:  # the one that it exceeds most
+            worst = max(above, key=lambda name: above[name].nats)
+            found.append(Increase(worst, deeper, above[worst]))
     return tuple(found)
 
 

@@ -24,7 +24,7 @@ LEVELS = 3
 
 def concat_elu(x: Tensor) -> Tensor:
     """elu([x, -x]) along the channels."""
-    return F.elu(torch.cat([x, -x], 1))
+    return F.elu_(torch.cat([x, -x], 1))  # in place: its backward pass needs the result alone
 
 
 class GatedLayer(nn.Module):
@@ -197,6 +197,14 @@ class PixelCNN(nn.Module):
             InputError: shapes that are not the model's; images that are not on the grid k / 255.
         """
         return self.distribution.log_prob(self(images, context), images, check=check).flatten(1).sum(1)
+
+    def sample(
+        self, context: Tensor | None = None, generator: torch.Generator | None = None, *, n: int | None = None
+    ) -> Float[Tensor, "batch channels height width"]:
+        """Images by `analysis.incremental.sample`."""
+        from analysis.incremental import sample
+
+        return sample(self, context, generator, n=n)
 
     def contexts(self, images: Tensor, context: Tensor | None) -> list[Tensor | None]:
         """The context at each resolution; a vector is 1 x 1 at all of them.

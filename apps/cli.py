@@ -21,6 +21,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "analyse normalised": ("apps.verbs.analyse_normalised", "accuracy with activations and weights normalised"),
     "analyse circle": ("apps.verbs.analyse_circle", "draw a classifier of two penultimate units through its training"),
     "analyse anomaly": ("apps.verbs.analyse_anomaly", "out-of-distribution scores and calibration of a classifier"),
+    "analyse invert": ("apps.verbs.analyse_invert", "see what a classifier's layers keep of an image, by densities"),
     "export": ("apps.verbs.export", "write a run as a folder to hand on, with a model card; push it to the Hub"),
     "report": ("apps.verbs.report", "write one page on a run, or several side by side"),
     "table": ("apps.verbs.table", "reproduce a table of a paper, ours beside the published"),

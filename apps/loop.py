@@ -135,6 +135,7 @@ class _Fit:
             self.learn(*self.raw)
             for network in self.raw.values():
                 _unprepare(network)
+            accelerator.free_memory()  # it keeps all that it ever prepared, and a command may train several
             task.networks.update(self.raw)
 
     def enter_phase(self, index: int) -> None:

@@ -23,6 +23,8 @@ from priors.storage import load_weights, read_json, read_tensors
 
 GENERATORS = {"hvae": hvae.rebuild, "sngan": sngan.rebuild}
 """How each kind of generator is built again from its description and its weights."""
+INVERSIONS = ("inversion", "reconstruction")
+"""Kinds of what penult analyse invert trains: a density and a least-squares decoder, see `apps.inverting`."""
 
 
 def is_run(model: str) -> bool:
@@ -53,9 +55,9 @@ def open_run(folder: str | Path) -> Run:
 
 
 def kind_of(run: Run) -> str:
-    """What a finished run holds: "hvae", "sngan" or "classifier"."""
+    """What a finished run holds: "hvae", "sngan", "inversion", "reconstruction" or "classifier"."""
     kind = _description(run).get("model")
-    return kind if isinstance(kind, str) and kind in GENERATORS else "classifier"
+    return kind if isinstance(kind, str) and kind in (*GENERATORS, *INVERSIONS) else "classifier"
 
 
 def trained_on(run: Run) -> Data:
@@ -89,7 +91,8 @@ def generator_run(folder: str | Path) -> Generator:
     run = open_run(folder)
     kind = kind_of(run)
     if kind not in GENERATORS:
-        raise InputError(f"{folder} is a classifier, not a generator: give a run of penult train hvae or train sngan")
+        what = "an inversion of a network" if kind in INVERSIONS else "a classifier"
+        raise InputError(f"{folder} is {what}, not a generator: give a run of penult train hvae or train sngan")
     weights, _ = read_tensors(run.folder / "model.safetensors", "the weights of a generator")
     try:
         model = GENERATORS[kind](_description(run), weights)
@@ -115,8 +118,9 @@ def classifier(model: str, foreign: Foreign | None = None) -> zoo.Classifier:
         if given:
             raise InputError(f"{', '.join(given)} with the run {model}: a run knows its own; leave them out")
         run = open_run(model)
-        if kind_of(run) != "classifier":
-            raise InputError(f"{model} is a generator, not a classifier: give a run of penult train classifier")
+        if (kind := kind_of(run)) != "classifier":
+            what = "an inversion of a network" if kind in INVERSIONS else "a generator"
+            raise InputError(f"{model} is {what}, not a classifier: give a run of penult train classifier")
         return zoo.load(run.folder).eval()
     if model.startswith("torchvision:"):
         return _torchvision(model, options)

@@ -72,7 +72,7 @@ class ImageFiles:
                     f"{path} is {image.height}x{image.width}, but the images of this set are {height}x{width}: "
                     "give an image size (--image-size) to bring all to one"
                 )
-            image = _centre(image, height)
+            image = centre(image, height)
         pixels = np.array(image, dtype=np.uint8).reshape(height, width, channels)
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
@@ -132,7 +132,7 @@ def channels_of(image: Image.Image, path: Path) -> int:
     return 1 if image.mode in ("1", "L", "LA") else 3
 
 
-def _centre(image: Image.Image, size: int) -> Image.Image:
+def centre(image: Image.Image, size: int) -> Image.Image:
     """Resize the shorter side to `size` and cut out the centre, rounding as torchvision's Resize and CenterCrop do."""
     short = min(image.size)
     width, height = (int(size * side / short) for side in image.size)

@@ -19,11 +19,14 @@ class Config:
     """Draw images."""
 
     run: tyro.conf.Positional[Path]
-    """Folder of a finished generator run."""
+    """Folder of a finished generator run, or of an inversion's (penult analyse invert)."""
+    image: tuple[Path, ...] = ()
+    """Of an inversion: pictures of yours, to draw images that its layer cannot tell from them."""
     labels: str | None = None
     """Classes to draw, such as 0-9 or 0,3,7 or cat,dog; unset: all. Not for an unconditional model."""
     n: int | None = None
-    """Images a class; of an unconditional model, images in all; rows of each interpolation that draws; unset: 8."""
+    """Images a class, or of each --image; of an unconditional model, images in all; rows of each interpolation that
+    draws; unset: 8."""
     seed: int = 0
     """Seed of the draws."""
     interpolate: tuple[str, ...] = ()
@@ -48,7 +51,7 @@ def main(config: Config) -> None:
     import torch
 
     from apps.console import say
-    from apps.models import generator_run
+    from apps.models import INVERSIONS, generator_run, kind_of, open_run
     from apps.sampling import parse_labels, write
     from priors.errors import InputError
 
@@ -59,6 +62,13 @@ def main(config: Config) -> None:
         raise InputError(f"--concentration {kappa}: expected a finite number of 0 or more")
     torch.set_num_threads(1)  # blocks of small networks: a second thread costs more than it brings
     device = "cuda" if config.device == "auto" and torch.cuda.is_available() else "cpu"
+    if kind_of(open_run(config.run)) in INVERSIONS:
+        say(f"{_invert(config, device):,} images in {config.out}")
+        return
+    if config.image:
+        raise InputError(
+            f"--image {config.image[0]}: {config.run} is a generator, which looks at no picture; leave it out"
+        )
     model = generator_run(config.run).to(device)
     if config.interpolate or config.between or config.steps is not None:
         say(f"{_interpolate(config, model):,} images in {config.out}")
@@ -102,3 +112,44 @@ def _interpolate(config: Config, model) -> int:
         config.concentration,
         config.overwrite,
     )
+
+
+def _invert(config: Config, device: str) -> int:
+    """Draw images with the same representations as pictures, a row a picture; returns how many."""
+    import torch
+
+    from analysis.reconstruction import UpConvolution
+    from apps.figures import PICTURE_SUFFIXES, grid
+    from apps.inverting.inverted import inverted_run
+    from apps.inverting.picture import read_picture
+    from apps.outputs import check_file
+    from priors.errors import InputError
+
+    for flag, value in (
+        ("--labels", config.labels),
+        ("--interpolate", " ".join(config.interpolate)),
+        ("--between", config.between),
+        ("--steps", config.steps),
+        ("--concentration", config.concentration),
+    ):
+        if value not in (None, ""):
+            raise InputError(f"{flag} {value}: {config.run} inverts a network, and knows no classes; leave it out")
+    inverted = inverted_run(config.run)
+    if isinstance(inverted.model, UpConvolution):
+        raise InputError(
+            f"{config.run} is a least-squares decoder, which has one image for each: give the density's run"
+        )
+    if inverted.representation is None and config.image:
+        raise InputError(f"--image {config.image[0]}: {config.run} is a density without context; leave it out")
+    if inverted.representation is not None and not config.image:
+        raise InputError(f"{config.run} draws what {inverted.title} cannot tell from a picture: give --image FILE")
+    count, shape = config.n or _COUNT, inverted.model.image_shape
+    # Without a context nothing is looked at but how many rows there are.
+    pictures = [read_picture(path, shape) for path in config.image] or [torch.zeros(shape)]
+    check_file(config.out, PICTURE_SUFFIXES, config.overwrite)
+    images = torch.stack(pictures).to(device)
+    draws = inverted.to(device).draw(images, count, config.seed)
+    names = [path.stem for path in config.image] or None
+    panel = draws if names is None else torch.cat([images[:, None], draws], 1)
+    grid(config.out, [panel], ["" if names is None else f"picture, then samples given its {inverted.title}"], names)
+    return draws.shape[0] * count

@@ -1,0 +1,1 @@
+"""Inverting representations: densities and reconstructions of images, given what a network makes of them."""

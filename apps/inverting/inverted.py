@@ -1,0 +1,139 @@
+"""A finished inversion: the model, and the network and layer that its contexts are of."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from analysis.incremental import place
+from analysis.pixelcnn import PixelCNN
+from analysis.reconstruction import UpConvolution
+from apps import models
+from apps.config import Foreign
+from apps.inverting.representation import Representation, representation
+from apps.run import Run
+from apps.seeds import generator
+from priors import zoo
+from priors.errors import InputError
+from priors.storage import digest_of, load_weights, read_json, read_tensors
+
+
+def at_once(device: torch.device) -> int:
+    """Images that are drawn together: on a GPU a thousand take about as long as one."""
+    return 2048 if device.type == "cuda" else 256
+
+
+@dataclass(frozen=True)
+class Inverted:
+    """What a finished run holds.
+
+    Attributes:
+        model: p(x | h), or f(h); on the CPU, in evaluation mode.
+        representation: h; None of an unconditional density.
+        title: its network and layer, for people.
+    """
+
+    model: PixelCNN | UpConvolution
+    representation: Representation | None
+    title: str
+
+    def context(self, images: Tensor) -> Tensor | None:
+        """h of images in [0, 1]."""
+        return None if self.representation is None else self.representation(images)
+
+    def to(self, device: torch.device | str) -> "Inverted":
+        """The same on another device; its modules are moved."""
+        self.model.to(device)
+        if self.representation is not None:
+            self.representation.network.to(device)
+        return self
+
+    @torch.no_grad()
+    def draw(self, images: Tensor, n: int, seed: int, name: str = "inversion") -> Tensor:
+        """`n` samples for each image, (images, n, channels, height, width), in [0, 1].
+
+        A draw depends on the seed, its image's place and its own number, not on how many there are beside it.
+
+        Args:
+            images: (images, channels, height, width) in [0, 1], whose contexts are sampled from.
+            n: how many of each.
+            seed: of the draws.
+            name: of their stream.
+        """
+        context, model = self.context(images), self.model
+        shape = n, *model.image_shape[1:], model.distribution.draws
+        numbers = torch.cat(
+            [
+                torch.rand(shape, dtype=torch.float64, generator=generator("cpu", seed, name, number))
+                for number in range(len(images))
+            ]
+        )
+        whose, most = torch.arange(len(images)).repeat_interleave(n), at_once(images.device)
+        parts = []
+        for rows, part in zip(whose.split(most), numbers.split(most), strict=True):
+            own = None if context is None else context[rows.to(images.device)]
+            parts.append(place(model, own, part.permute(1, 2, 0, 3).to(images.device)))
+        return torch.cat(parts).unflatten(0, (len(images), n))
+
+
+def density_description(model: PixelCNN, own: dict) -> dict:
+    """How to build a density again, and whose layer it inverts."""
+    return {
+        "model": "inversion",
+        "image_shape": list(model.image_shape),
+        "context": list(model.context_shape),
+        "layers": model.layers,
+        "filters": model.filters,
+    } | own
+
+
+def decoder_description(model: UpConvolution, filters: int, own: dict) -> dict:
+    """How to build a decoder again, and whose layer it inverts."""
+    return {
+        "model": "reconstruction",
+        "image_shape": list(model.image_shape),
+        "context": list(model.context_shape),
+        "filters": filters,
+    } | own
+
+
+def inverted_run(folder: str | Path) -> Inverted:
+    """The inversion of a finished run.
+
+    Raises:
+        InputError: no such run, not finished, of another kind, damaged, or of a network that is not there any more.
+    """
+    run = models.open_run(folder)
+    description = read_json(run.folder / "model.json", "model description")
+    if not isinstance(description, dict) or description.get("model") not in models.INVERSIONS:
+        raise InputError(f"{folder} inverts no network: give a run of penult analyse invert")
+    try:
+        shape, context = tuple(description["image_shape"]), tuple(description["context"])
+        if description["model"] == "inversion":
+            model = PixelCNN(shape, context, layers=description["layers"], filters=description["filters"])
+        else:
+            model = UpConvolution(shape, context, filters=description["filters"])
+        found = None if description["layer"] is None else _representation(run, description, shape)
+    except InputError:
+        raise
+    except (AttributeError, KeyError, TypeError, RuntimeError, ValueError) as error:
+        raise InputError(f"{run.folder}/model.json describes no inversion: it is damaged ({error!r})") from None
+    if found is not None and found.shape != context:
+        raise InputError(f"{run.folder}: {found.layer} gives {found.shape}, and {context} was inverted: it is damaged")
+    weights, _ = read_tensors(run.folder / "model.safetensors", "the weights of an inversion")
+    load_weights(model, weights, run.folder / "model.safetensors")
+    title = "no context" if found is None else f"{description['network']}, {found.layer}"
+    return Inverted(model.eval(), found, title)
+
+
+def _representation(run: Run, description: dict, image_shape: tuple[int, ...]) -> Representation:
+    """Of the copy of the network that lies in the run, or else of the MODEL that it was."""
+    kept = run.folder / "network"
+    own = description["foreign"]
+    foreign = Foreign(tuple(own["mean"]), tuple(own["std"]), own["head"])
+    network = zoo.load(kept) if kept.is_dir() else models.classifier(description["network"], foreign)
+    if digest_of(network.state_dict()) != description["network_digest"]:
+        place = kept if kept.is_dir() else description["network"]
+        raise InputError(f"{place} has other weights than the network that {run.folder} inverts")
+    return replace(representation(network, description["site"], image_shape), layer=description["layer"])

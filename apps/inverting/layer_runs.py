@@ -1,0 +1,133 @@
+"""The trainings of an inversion: one run a layer for the density, one for the least-squares decoder."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from analysis.pixelcnn import PixelCNN
+from analysis.reconstruction import UpConvolution
+from apps.config import Foreign, Optimisation, Where, identity
+from apps.image_set import ImageSet
+from apps.inverting.inverted import decoder_description, density_description
+from apps.inverting.protocol import Decoder, Density
+from apps.inverting.representation import Representation
+from apps.inverting.training import DensityTraining, ReconstructionTraining
+from apps.loop import steps_of
+from apps.run import Run
+from apps.seeds import derive
+from apps.task import Task
+from apps.training import train
+from priors.storage import digest_of
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """All that the trainings of one command share."""
+
+    images: ImageSet
+    """To train on."""
+    held_out: ImageSet | None
+    """To choose checkpoints by."""
+    density: Density
+    decoder: Decoder
+    optimisation: Optimisation
+    where: Where
+    accelerator: Accelerator
+
+    def check(self, context: tuple[int, ...]) -> None:
+        """Build everything once for a context, on no device.
+
+        Raises:
+            InputError: values out of range.
+        """
+        with torch.device("meta"):
+            self._density(context)
+            if context and self.decoder.decoder_epochs:
+                UpConvolution(self.images.image_shape, context, filters=self.decoder.decoder_filters)
+
+    def invert(self, name: str, model: str, foreign: Foreign, layer: Representation | None) -> Run:
+        """Train p(x | h) as the run `name`, or resume it.
+
+        Args:
+            name: of the run.
+            model: whose layer it is, as on the command line.
+            foreign: what that does not say itself.
+            layer: h; None for no context.
+
+        Raises:
+            InputError: the run is of another layer, network or configuration.
+        """
+        optimisation = averaging(self.optimisation, self.images)
+        torch.manual_seed(derive(optimisation.seed, "weights"))
+        built, own = self._density(() if layer is None else layer.shape), _own(model, foreign, layer)
+
+        def task() -> Task:
+            return DensityTraining(built, layer, density_description(built, own), self.held_out, optimisation.seed)
+
+        return self._train(name, task, optimisation, own, identity(self.density))
+
+    def reconstruct(self, name: str, model: str, foreign: Foreign, layer: Representation) -> Run:
+        """Train f(h) as the run `name`, or resume it; see `invert`."""
+        optimisation = replace(self.optimisation, epochs=self.decoder.decoder_epochs, ema=None)
+        torch.manual_seed(derive(optimisation.seed, "decoder"))
+        filters = self.decoder.decoder_filters
+        built = UpConvolution(self.images.image_shape, layer.shape, filters=filters)
+        own = _own(model, foreign, layer)
+        description = decoder_description(built, filters, own)
+
+        def task() -> Task:
+            return ReconstructionTraining(built, layer, description, self.held_out, optimisation.seed)
+
+        return self._train(name, task, optimisation, own, {"decoder_filters": filters})
+
+    def _density(self, context: tuple[int, ...]) -> PixelCNN:
+        return PixelCNN(self.images.image_shape, context, **asdict(self.density))
+
+    def _train(self, name: str, build, optimisation: Optimisation, own: dict, options: Mapping[str, Any]) -> Run:
+        run = Run(self.where.runs / name)
+        held_out = None if self.held_out is None else self.held_out.digest
+        train(
+            verb="analyse invert",
+            run=run,
+            identity={
+                "data": self.images.name,
+                "data_digest": self.images.digest,
+                "held_out_digest": held_out,
+                # Of the network its weights and its layer, not its name.
+                **{key: own[key] for key in ("network_digest", "site")},
+                **options,
+                **identity(optimisation),
+            },
+            accelerator=self.accelerator,
+            images=self.images,
+            build=build,
+            score=lambda task: {},
+            optimisation=optimisation,
+            where=self.where,
+        )
+        return run
+
+
+def averaging(optimisation: Optimisation, images: ImageSet) -> Optimisation:
+    """With a shorter average where the training is short: what was drawn at the start must be forgotten at its end."""
+    if optimisation.ema is None:
+        return optimisation
+    most = max(0.5, 1 - 20 / steps_of(optimisation, images))
+    return replace(optimisation, ema=min(optimisation.ema, most))
+
+
+def _own(model: str, foreign: Foreign, layer: Representation | None) -> dict:
+    """Whose layer it is, and how to find it again."""
+    if layer is None:
+        return {"network": None, "network_digest": None, "layer": None, "site": None, "foreign": None}
+    return {
+        "network": Path(model).name if Path(model).is_dir() else model,
+        "network_digest": digest_of(layer.network.state_dict()),
+        "layer": layer.layer,
+        "site": layer.site,
+        "foreign": {"mean": list(foreign.mean), "std": list(foreign.std), "head": foreign.head},
+    }

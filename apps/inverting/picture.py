@@ -1,0 +1,34 @@
+"""A picture of the user's own, as a network takes it."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import ImageOps
+from torch import Tensor
+
+from apps.datasets.image_files import centre, channels_of, opened
+from priors.errors import InputError
+
+
+def read_picture(path: Path, image_shape: tuple[int, int, int]) -> Float[Tensor, "channels height width"]:
+    """A picture with values k / 255, brought to a network's size as the pictures of image folders are.
+
+    The shorter side is resized and the centre cut out; pictures of cameras are turned as they were held; colour becomes
+    grey where the network takes grey.
+
+    Raises:
+        InputError: no file there, none that is a picture, or one of more than 8 bits a pixel.
+    """
+    channels, height, width = image_shape
+    if height != width:
+        raise InputError(f"--image {path}: pictures are brought to squares, and this network takes {height}x{width}")
+    with opened(path) as image:
+        channels_of(image, path)  # refuses deeper pixels
+        try:
+            picture = ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
+        except (OSError, SyntaxError, ValueError) as error:
+            raise InputError(f"{path} is damaged, it cannot be decoded ({error}): give another --image") from None
+    pixels = np.array(centre(picture, height), dtype=np.uint8).reshape(height, width, channels)
+    return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255

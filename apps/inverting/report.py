@@ -1,0 +1,260 @@
+"""What comes of an inversion: a table, numbers in JSON, a sheet of samples by layer and the bars of figure 5a."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+from tqdm import tqdm
+
+from analysis.added_noise import NoiseBounds, noise_bounds
+from analysis.binning import Binned, binned
+from analysis.inversion import (
+    MEANING,
+    NegativeCrossEntropy,
+    increases,
+    negative_cross_entropy,
+    paired_difference,
+    uniform_nats,
+)
+from analysis.neighbour_entropy import NeighbourEntropy, neighbour_entropies
+from apps.console import say, table
+from apps.data import ordered
+from apps.figures import grid, save
+from apps.image_set import ImageSet
+from apps.inverting.comparison import DRAWS, closest, distances
+from apps.inverting.inverted import inverted_run
+from apps.inverting.representation import Representation
+from apps.run import Run
+from apps.seeds import generator
+from priors.storage import write_json
+
+
+def conclude(
+    model: str, folder: Path, found: Mapping[str, Tensor], errors: Mapping[str, Tensor], test: ImageSet
+) -> None:
+    """Print and write what the layers keep, and draw the bars of figure 5a.
+
+    Args:
+        model: as on the command line.
+        folder: for `inversion.json` and `nce.png`.
+        found: log p(x | h) of each test image by layer, from the input on; "none" is the density without context.
+        errors: |x - f(h)|^2 likewise, where there is a decoder.
+        test: the images that were scored.
+    """
+    channels, height, width = test.image_shape
+    scores = {layer: negative_cross_entropy(nats, channels * height * width) for layer, nats in found.items()}
+    means = {layer: float(values.double().mean()) for layer, values in errors.items()}
+    _print(model, test, found, scores, means)
+    for increase in increases({layer: nats for layer, nats in found.items() if layer != "none"}):
+        say(f"Caution: {increase}.")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "inversion.json", _json(model, test, found, scores, means))
+    _bars(folder / "nce.png", scores)
+    say(f"inversion.json and nce.png are in {folder}.")
+
+
+def _print(
+    model: str,
+    test: ImageSet,
+    found: Mapping[str, Tensor],
+    scores: Mapping[str, NegativeCrossEntropy],
+    errors: Mapping[str, float],
+) -> None:
+    rows, before = [], None
+    for layer, score in scores.items():
+        step = "-"
+        if before is not None:
+            difference = paired_difference(found[layer], found[before])
+            step = f"{difference.nats:+.2f} +- {difference.standard_error:.2f}"
+        rows.append(
+            (
+                "no context" if layer == "none" else layer,
+                f"{score.nats:.2f} +- {score.standard_error:.2f}",
+                step,
+                f"{score.bits_per_dim:.4f}",
+                f"{errors[layer]:.4g}" if layer in errors else "-",
+            )
+        )
+        before = layer if layer != "none" else before
+    rows.append(("uniform", f"{uniform_nats(test.image_shape):.2f}", "-", "8.0000", "-"))
+    table(
+        f"What {model} keeps of {len(test):,} test images of {test.name}",
+        ("layer", "NCE (nats)", "from the one before", "bits/dim", "squared error"),
+        rows,
+        MEANING,
+    )
+
+
+def _json(model, test, found, scores, errors) -> dict:
+    layers, names = [], list(scores)
+    for number, layer in enumerate(names):
+        score = scores[layer]
+        entry = {
+            "layer": None if layer == "none" else layer,
+            "NCE": score.nats,
+            "standard error": score.standard_error,
+            "bits/dim": score.bits_per_dim,
+            "squared error": errors.get(layer),
+        }
+        earlier = [name for name in names[:number] if name != "none"]
+        if earlier:
+            difference = paired_difference(found[layer], found[earlier[-1]])
+            entry["from the one before"] = {"nats": difference.nats, "standard error": difference.standard_error}
+        layers.append(entry)
+    return {
+        "model": Path(model).name,
+        "images": test.name,
+        "scored": len(test),
+        "digest": test.digest,
+        "uniform": uniform_nats(test.image_shape),
+        "layers": layers,
+        "meaning": MEANING,
+    }
+
+
+def _bars(path: Path, scores: Mapping[str, NegativeCrossEntropy]) -> None:
+    """NCE by layer, with its standard error (figure 5a in nats)."""
+    figure = Figure(figsize=(1.2 + 0.9 * len(scores), 3.2), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    places = range(len(scores))
+    axes.bar(
+        places,
+        [score.nats for score in scores.values()],
+        yerr=[score.standard_error for score in scores.values()],
+        color=["#999999" if layer == "none" else "#0072B2" for layer in scores],
+        capsize=3,
+        width=0.6,
+    )
+    for place, score in zip(places, scores.values(), strict=True):
+        axes.annotate(
+            f"{score.nats:.1f}", (place, score.nats), (0, -10), textcoords="offset points", ha="center", fontsize=7
+        )
+    axes.set_xticks(places, ["no context" if layer == "none" else layer for layer in scores], fontsize=8)
+    axes.set_ylabel("NCE (nats an image)", fontsize=8)
+    axes.tick_params(labelsize=8)
+    axes.margins(y=0.12)
+    axes.grid(axis="y", alpha=0.3)
+    save(figure, path)
+
+
+def draw_sheet(
+    folder: Path,
+    densities: Mapping[str, Run],
+    decoders: Mapping[str, Run],
+    some: ImageSet,
+    n: int,
+    seed: int,
+    device: torch.device,
+) -> None:
+    """Draw test images, then for each layer `n` samples of each and the least-squares reconstruction (figure 1)."""
+    images = _pixels(some, device)
+    rows, names = [images], ["input"]
+    for layer, run in densities.items():
+        said = "no context" if layer == "none" else layer
+        draws = inverted_run(run.folder).to(device).draw(images, n, seed, layer)
+        rows += list(draws.transpose(0, 1))
+        names += [f"{said}, sample" if number == 0 else "" for number in range(n)]
+        if layer in decoders:
+            decoder = inverted_run(decoders[layer].folder).to(device)
+            with torch.no_grad():
+                rows.append(decoder.model(decoder.context(images)).clamp(0, 1))
+            names.append(f"{said}, MSE")
+    grid(folder / "sheet.png", [torch.stack(rows)], [""], names)
+    say(f"{folder / 'sheet.png'} shows samples by layer; they differ in what the layer has discarded.")
+
+
+def _pixels(images: ImageSet, device: torch.device) -> Tensor:
+    """All of a small set, in [0, 1]."""
+    return torch.cat([batch.images for batch in ordered(images, 500, device=device)])
+
+
+def compare(
+    folder: Path,
+    densities: Mapping[str, Run],
+    training: ImageSet,
+    test: ImageSet,
+    count: int,
+    seed: int,
+    device: torch.device,
+) -> None:
+    """Print and write table 1: distances in the representation to the nearest training image and to samples."""
+    images = test.subset(range(min(count, len(test))))
+    pixels = _pixels(images, device)
+    rows, kept = [], []
+    for layer, run in densities.items():
+        if layer == "none":
+            continue
+        with tqdm(total=len(images), desc=layer, unit="image", disable=None, leave=False) as bar:
+            found = distances(inverted_run(run.folder).to(device), pixels, training, seed, bar.update)
+        rows.append((layer, *(f"{value:.3g}" for value in (found.nearest, found.sample, found.closest))))
+        kept.append({"layer": layer, "1NN": found.nearest, "IM-S": found.sample, "IM-NN": found.closest})
+    table(
+        f"Distances in the representation, of {len(images):,} test images",
+        ("layer", "1NN", "IM-S", "IM-NN"),
+        rows,
+        f"mean absolute difference a unit; 1NN: the nearest of {len(training):,} training images, IM-S: one sample, "
+        f"IM-NN: the closest of {DRAWS}",
+    )
+    write_json(folder / "distances.json", {"images": len(images), "training images": len(training), "layers": kept})
+
+
+def draw_closest(
+    folder: Path,
+    layer: str,
+    run: Run,
+    training: ImageSet,
+    some: ImageSet,
+    draws: int,
+    seed: int,
+    device: torch.device,
+    k: int = 6,
+) -> None:
+    """Draw figure 2: for some images the closest of many samples, and of the training images."""
+    pixels = _pixels(some, device)
+    found = closest(inverted_run(run.folder).to(device), pixels, training, k, draws, seed)
+    pixels = pixels.cpu()
+    panels = [torch.cat([pixels[:, None], near], 1) for near in (found.samples, found.training)]
+    path = folder / f"closest-{layer}.png"
+    grid(
+        path, panels, [f"input, and the {k} closest of {draws:,} samples", f"and of {len(training):,} training images"]
+    )
+    drawn, near = (f"{value.double().mean():.3g}" for value in (found.sample_distance, found.training_distance))
+    say(f"{path} shows the closest by {layer}; mean distance a unit: samples {drawn}, training images {near}.")
+
+
+def estimate(
+    layers: Mapping[str, Representation | None], test: ImageSet, variance: float = 0.01, bins: int = 30
+) -> None:
+    """Print what other estimates say of the same layers (section 3.3 and appendix B)."""
+    rows = []
+    for layer, representation in layers.items():
+        if representation is None:
+            continue
+        device = representation.network.mean.device
+        found = torch.cat([representation(batch.images).cpu() for batch in ordered(test, 500, device=device)]).flatten(
+            1
+        )
+        (noise,) = noise_bounds(found, [variance])
+        cells = binned(found, bins)
+        (near,) = neighbour_entropies(
+            found, (3,), variance=variance, generator=generator("cpu", 0, "neighbours", layer)
+        )
+        rows.append(
+            (
+                layer,
+                found.shape[1],
+                f"{noise.lower:.3f} to {noise.upper:.3f}",
+                f"{cells.mutual_information:.3f}",
+                f"{near.mutual_information:.4g}",
+            )
+        )
+    table(
+        f"Other estimates in nats, from {len(test):,} test images (log N is {math.log(len(test)):.3f})",
+        ("layer", "units", f"noise of variance {variance:g}", f"{bins} bins", "3 neighbours, same noise"),
+        rows,
+        f"noise: of I(x; h + noise) for x uniform over these images; {NoiseBounds.caveat}. bins: {Binned.caveat}. "
+        f"neighbours: of I(x; h + noise); {NeighbourEntropy.caveat}.",
+    )

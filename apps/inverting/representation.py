@@ -1,0 +1,97 @@
+"""A layer of a network as what images are inverted from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from priors.errors import InputError, unknown
+from priors.tap import find_module, tap
+from priors.zoo import Classifier
+
+_INSIDE = ("", "body.", "network.")
+"""What may be left out of a layer's name: where the zoo's networks, and wrapped ones, keep their layers."""
+
+
+@dataclass(frozen=True)
+class Representation:
+    """What a network makes of an image at one layer, in evaluation mode.
+
+    Attributes:
+        network: whose layer it is.
+        layer: what the layer was called.
+        site: its tap in the network.
+        shape: of one image's context, (K,) or (K, h, w).
+    """
+
+    network: Classifier
+    layer: str
+    site: str
+    shape: tuple[int, ...]
+
+    @torch.no_grad()
+    def __call__(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch *shape"]:
+        """The context of each image in [0, 1]; in single precision also under autocast."""
+        training = self.network.training
+        self.network.eval()
+        try:
+            with torch.autocast(images.device.type, enabled=False), tap(self.network, [self.site], copy=True) as taps:
+                self.network(images)
+            found = taps[self.site]
+        finally:
+            self.network.train(training)
+        return _as_context(found)
+
+
+def representation(network: Classifier, layer: str, image_shape: Sequence[int]) -> Representation:
+    """The layer of that name, its shape found by a dry pass.
+
+    Args:
+        network: a classifier.
+        layer: a module's name, of which `body.` may be left out; or "logits", or "penultimate".
+        image_shape: of what the network is given.
+
+    Raises:
+        InputError: no such layer (the nearest is offered), or one whose output is no context: no tensor, one without
+            values, or without a row an image.
+    """
+    site = _site(network, layer)
+    device = network.mean.device
+    with torch.random.fork_rng(devices=[]), torch.no_grad(), tap(network, [site], copy=True) as taps:
+        try:
+            network.eval()(torch.rand(2, *image_shape, device=device))
+        except InputError:
+            raise
+        except (RuntimeError, TypeError, ValueError) as error:  # a module of the user's own
+            shown, said = "x".join(map(str, image_shape)), str(error).partition("\n")[0]
+            raise InputError(f"the network cannot take images of {shown} (channels x height x width): {said}") from None
+    found = taps[site]
+    if not isinstance(found, Tensor) or found.ndim < 2 or len(found) != 2:
+        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise InputError(f"--taps {layer}: its output is {shape} for 2 images: a row an image was expected")
+    if not found.numel() or not found.is_floating_point():
+        raise InputError(f"--taps {layer}: its output of shape {tuple(found.shape)} has no values to invert from")
+    return Representation(network, layer, site, tuple(_as_context(found).shape[1:]))
+
+
+def _as_context(found: Tensor) -> Tensor:
+    """Maps as they are, unless of a single place; all else as one vector an image."""
+    return found.float() if found.ndim == 4 and found.shape[2:].numel() > 1 else found.float().flatten(1)
+
+
+def _site(network: Classifier, layer: str) -> str:
+    own = {"logits": network.head_name, "penultimate": network.penultimate_tap}
+    if layer in own:
+        return own[layer]
+    name = layer.partition("#")[0].partition(":")[0]
+    for prefix in _INSIDE:
+        try:
+            find_module(network, prefix + name)
+        except InputError:
+            continue
+        if name:
+            return prefix + layer
+    names = [module.removeprefix("body.").removeprefix("network.") for module, _ in network.named_modules() if module]
+    raise unknown("layer", layer, [*own, *(one for one in names if one not in ("body", "network"))])

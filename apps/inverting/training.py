@@ -1,0 +1,134 @@
+"""Training a density of images given a representation, and the least-squares decoder of the same."""
+
+from pathlib import Path
+
+from torch import Tensor, nn, optim
+
+from analysis.inversion import bits_per_dim
+from analysis.pixelcnn import PixelCNN
+from analysis.reconstruction import UpConvolution, squared_error
+from apps.config import Optimisation
+from apps.image_set import ImageSet
+from apps.inverting.representation import Representation
+from apps.inverting.scoring import SWEPT
+from apps.task import Criterion, Phase, Sweep, Task
+from priors import zoo
+from priors.storage import write_json, write_tensors
+
+BETAS = (0.95, 0.9995)
+"""Of Adam, as PixelCNN++'s authors have them."""
+
+
+class _Inversion(Task):
+    """What both have: a model of images that is given a context, and the network that the context is of."""
+
+    channels_last = True
+
+    def __init__(self, model: nn.Module, representation: Representation | None, description: dict, held_out, seed: int):
+        self.networks = {"model": model}
+        self.frozen = {} if representation is None else {"network": representation.network}
+        self.seed, self.description = seed, description
+        self._representation, self._held_out = representation, held_out
+
+    def context(self, images: Tensor) -> Tensor | None:
+        """What the network makes of images; None without one."""
+        return None if self._representation is None else self._representation(images)
+
+    def save(self, folder: Path, networks: dict[str, nn.Module]) -> None:
+        """Write the model, how to build it again, and the network that its contexts are of."""
+        write_tensors(folder / "model.safetensors", networks["model"].state_dict())
+        write_json(folder / "model.json", self.description)
+        if self._representation is not None and self._representation.network.architecture is not None:
+            zoo.save(self._representation.network, folder / "network")
+
+
+class DensityTraining(_Inversion):
+    """Train p(x | h) by maximum likelihood (equation 4).
+
+    Args:
+        model: trained in place; its convolutions start as the first batch decides.
+        representation: h; None for an unconditional model.
+        description: how to build the model again.
+        held_out: images that choose the checkpoint, by their mean log-likelihood; None keeps the last.
+        seed: of the run.
+    """
+
+    averaged = ("model",)
+
+    def __init__(
+        self,
+        model: PixelCNN,
+        representation: Representation | None,
+        description: dict,
+        held_out: ImageSet | None,
+        seed: int,
+    ):
+        super().__init__(model, representation, description, held_out, seed)
+        self._distribution = model.distribution
+        self.criterion = None if held_out is None else Criterion("NCE", larger=True)
+
+    def start(self, batch) -> None:
+        """Data-dependent initialisation."""
+        self.networks["model"].initialise(batch.images, self.context(batch.images))
+
+    def optimizer(self, turn: str, phase: Phase, config: Optimisation) -> optim.Optimizer:
+        """Adam with the betas of PixelCNN++'s authors, unless another optimiser is asked for."""
+        if config.optimizer not in ("adam", "adamw"):
+            return super().optimizer(turn, phase, config)
+        kind = optim.AdamW if config.optimizer == "adamw" else optim.Adam
+        parameters = [parameter for parameter in self.networks["model"].parameters() if parameter.requires_grad]
+        return kind(parameters, lr=config.lr, betas=BETAS, weight_decay=config.weight_decay, fused=True)
+
+    def losses(self, turn: str, batch, step: int) -> dict[str, Tensor]:
+        """Minus log p(x | h), in bits a sub-pixel."""
+        outputs = self.networks["model"](batch.images, self.context(batch.images))
+        nats = self._distribution.log_prob(outputs, batch.images, check=False).flatten(1).sum(1).mean()
+        return {"bits/dim": bits_per_dim(nats, batch.images.shape[1:])}
+
+    def validate(self, model: nn.Module, sweep: Sweep, step: int) -> dict[str, float]:
+        """Mean log-likelihood of held-out images, in nats and in bits a sub-pixel."""
+        if self._held_out is None:
+            return {}
+
+        def of(batch) -> dict[str, Tensor]:
+            return {"nats": model.log_prob(batch.images, self.context(batch.images), check=False)}
+
+        nats = float(sweep(self._held_out, of, batch_size=SWEPT, channels_last=True)["nats"].double().mean())
+        return {"NCE": nats, "bits/dim": bits_per_dim(nats, self._held_out.image_shape)}
+
+
+class ReconstructionTraining(_Inversion):
+    """Train f(h) by least squares (equation 3).
+
+    Args:
+        model: trained in place.
+        representation: h.
+        description: how to build the model again.
+        held_out: images that choose the checkpoint; None keeps the last.
+        seed: of the run.
+    """
+
+    def __init__(
+        self,
+        model: UpConvolution,
+        representation: Representation,
+        description: dict,
+        held_out: ImageSet | None,
+        seed: int,
+    ):
+        super().__init__(model, representation, description, held_out, seed)
+        self.criterion = None if held_out is None else Criterion("squared error", larger=False)
+
+    def losses(self, turn: str, batch, step: int) -> dict[str, Tensor]:
+        """|x - f(h)|^2, a mean over images of the sum over sub-pixels."""
+        return {"squared error": squared_error(batch.images, self.networks["model"](self.context(batch.images))).mean()}
+
+    def validate(self, model: nn.Module, sweep: Sweep, step: int) -> dict[str, float]:
+        """The same of held-out images."""
+        if self._held_out is None:
+            return {}
+
+        def of(batch) -> dict[str, Tensor]:
+            return {"squared error": squared_error(batch.images, model(self.context(batch.images)))}
+
+        return {"squared error": float(sweep(self._held_out, of, channels_last=True)["squared error"].double().mean())}

@@ -1,0 +1,238 @@
+"""See what a classifier's layers keep of an image: densities p(x|h) of images given each layer, by PixelCNN++.
+
+For each layer of --taps it trains a density (a run of its own, that the same command resumes) and a least-squares
+decoder, scores the test images by both, prints the negative cross-entropies with their errors and differences, and
+draws samples and reconstructions by layer: samples differ in what the layer has discarded. penult sample RUN-LAYER
+--image FILE shows that of a picture of yours.
+"""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import tyro
+
+from apps.config import Foreign, Optimisation, Place, Where
+from apps.inverting.protocol import Decoder, Density
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from apps.image_set import ImageSet
+    from apps.inverting.layer_runs import Inversion
+    from priors.zoo import Classifier
+
+PAPERS = ("conv1", "conv2", "fc3", "logits")
+"""Layers of the paper's classifiers."""
+
+
+def _protocol() -> Optimisation:
+    """PixelCNN++'s Adam and average; the average is shorter where the training is short."""
+    return Optimisation(epochs=50.0, schedule="cosine", ema=0.9995, patience=10)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Invert a classifier's layers."""
+
+    model: tyro.conf.Positional[str]
+    """The classifier: a MODEL, see penult --help."""
+    taps: str | None = None
+    """Layers, from the input on, such as conv1,conv2,fc3,logits: names of modules, penultimate, logits, or none for a
+    density without context; unset: the paper's four, or else the network's stages, penultimate and logits."""
+    data: str | None = None
+    """Data set to train and score on; unset: the one the run was trained on."""
+    image_size: int | None = None
+    """Height and width to resize an image folder's pictures to, in pixels; unset: as the run was trained."""
+    validation: int | None = None
+    """Training images held out to choose checkpoints by; unset: a twelfth."""
+    test_images: int | None = None
+    """Test images that are scored, the first ones; unset: all."""
+    density: tyro.conf.OmitArgPrefixes[Density] = field(default_factory=Density)
+    decoder: tyro.conf.OmitArgPrefixes[Decoder] = field(default_factory=Decoder)
+    shown: int = 8
+    """Test images in the sheet; 0: none is drawn."""
+    n: int = 3
+    """Samples of each in the sheet."""
+    distances: int = 0
+    """Test images whose samples are compared with their nearest training images in the representation (table 1; the
+    paper has 500); 0: none."""
+    closest: str | None = None
+    """Layer, such as fc3, for which the closest of --draws samples and of the training images are drawn (figure 2)."""
+    draws: int = 1024
+    """Samples of each image for --closest."""
+    estimates: bool = False
+    """Whether estimates of the information by added noise, by binning and by nearest neighbours are printed beside."""
+    snapshots: bool = False
+    """Whether each snapshot of the run (penult train classifier --snapshots) is inverted as well (figure 5b)."""
+    out: Path | None = None
+    """Folder for pictures and numbers; unset: RUNS/NAME. Pictures of an earlier time are replaced."""
+    mean: tuple[float, ...] = ()
+    """Of a MODEL of your own: mean of the pixels in [0, 1] that it expects subtracted, one or one a channel."""
+    std: tuple[float, ...] = ()
+    """Likewise the standard deviation it expects divided by; unset: 1."""
+    head: str | None = None
+    """Likewise the name of its final linear layer, where that is not plain."""
+    optimisation: tyro.conf.OmitArgPrefixes[Optimisation] = field(default_factory=_protocol)
+    name: str | None = None
+    """Name of the folder and, with a layer's, of each run; unset: that of the MODEL, and -inverted."""
+    checkpoint_every: int | None = None
+    """Steps between checkpoints, beside those that validations write."""
+    log_every: int = 50
+    """Steps between entries of metrics.jsonl."""
+    tracker: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    """Trackers to log to as well, where installed."""
+    place: tyro.conf.OmitArgPrefixes[Place] = field(default_factory=Place)
+
+    def __post_init__(self):
+        """Refuse what cannot be done."""
+        from priors.errors import InputError
+
+        for flag, value, least in (
+            ("--shown", self.shown, 0),
+            ("--n", self.n, 1),
+            ("--test-images", self.test_images, 2),
+            ("--distances", self.distances, 0),
+            ("--draws", self.draws, 6),
+            ("--validation", self.validation, 0),
+            ("--image-size", self.image_size, 1),
+            ("--decoder-filters", self.decoder.decoder_filters, 1),
+            ("--decoder-epochs", self.decoder.decoder_epochs, 0),
+        ):
+            if value is not None and value < least:
+                raise InputError(f"{flag} {value}: expected {least} or more")
+
+
+def main(config: Config) -> None:
+    """Train what is not trained, score, print and draw."""
+    import torch
+
+    from apps import models
+    from apps.activations import images_for
+    from apps.inverting import report, through_training
+    from apps.inverting.scoring import log_likelihoods, squared_errors
+    from apps.outputs import check_writable
+    from apps.session import start
+    from apps.training import slug
+
+    name = config.name or slug(f"{Path(config.model).name}-inverted")
+    where = replace(config.place.where(name), checkpoint_every=config.checkpoint_every, log_every=config.log_every)
+    where = replace(where, tracker=config.tracker)
+    foreign = Foreign(config.mean, config.std, config.head)
+    network = models.classifier(config.model, foreign)
+    source = {"data": config.data, "image_size": config.image_size, "root": where.data_root}
+    images, test = (images_for(config.model, network, split, **source) for split in ("train", "test"))
+    names = _names(config, network)
+    layers = _layers(network, names, images.image_shape)
+    earlier = _snapshots(config) if config.snapshots else {}
+    folder = config.out or where.runs / name
+    check_writable(folder / "sheet.png", f"--out {folder}")
+    accelerator = start(where, precision=config.optimisation.precision)
+    inversion, test = _inversion(config, images, test, where, accelerator)
+    for layer in layers.values():
+        inversion.check(() if layer is None else layer.shape)
+
+    found = {
+        called: inversion.invert(slug(f"{name}-{called}"), config.model, foreign, layer)
+        for called, layer in layers.items()
+    }
+    decoders = {
+        called: inversion.reconstruct(slug(f"{name}-{called}-mse"), config.model, foreign, layer)
+        for called, layer in layers.items()
+        if layer is not None and config.decoder.decoder_epochs
+    }
+    on_the_way = {}
+    for step, model in earlier.items():
+        past = _layers(models.classifier(model), names, images.image_shape)
+        on_the_way[step] = {
+            called: inversion.invert(slug(f"{name}-step{step}-{called}"), model, foreign, layer)
+            for called, layer in past.items()
+            if layer is not None
+        }
+    nats = {called: log_likelihoods(run, test, accelerator) for called, run in found.items()}
+    errors = {called: squared_errors(run, test, accelerator) for called, run in decoders.items()}
+    past_nats = {
+        step: {called: log_likelihoods(run, test, accelerator) for called, run in runs.items()}
+        for step, runs in on_the_way.items()
+    }
+    if not accelerator.is_main_process:
+        return
+    if config.place.threads is None:
+        torch.set_num_threads(1)  # drawing is small operations: a second thread costs more than it brings
+    seed, device = config.optimisation.seed, accelerator.device
+    report.conclude(config.model, folder, nats, errors, test)
+    some = test.subset(range(min(max(config.shown, 1), len(test))))
+    if config.shown:
+        report.draw_sheet(folder, found, decoders, some, config.n, seed, device)
+    if config.distances:
+        report.compare(folder, found, inversion.images, test, config.distances, seed, device)
+    if config.closest is not None:
+        run = found[config.closest]
+        report.draw_closest(folder, config.closest, run, inversion.images, some, config.draws, seed, device)
+    if config.estimates:
+        report.estimate(layers, test)
+    if earlier:
+        through_training.conclude(config.model, folder, past_nats, nats, test)
+
+
+def _names(config: Config, network: "Classifier") -> list[str]:
+    """The layers that are asked for, each once."""
+    from priors.errors import InputError, unknown
+
+    if config.taps is None:
+        own = {name for name, _ in network.named_modules()}
+        papers = {f"body.{layer}" for layer in PAPERS[:3]} <= own
+        names = list(PAPERS) if papers else [*network.stages, "penultimate", "logits"]
+    else:
+        names = [part.strip() for part in config.taps.split(",") if part.strip()]
+    if not names:
+        raise InputError(f"--taps {config.taps!r} names no layer: give some, such as conv1,fc3,logits")
+    if twice := [one for one in names if names.count(one) > 1]:
+        raise InputError(f"--taps {config.taps}: {twice[0]} is given twice")
+    if config.closest is not None and (config.closest not in names or config.closest == "none"):
+        raise unknown("layer", config.closest, [one for one in names if one != "none"], "--closest is one of --taps")
+    return names
+
+
+def _layers(network: "Classifier", names: list[str], image_shape: tuple[int, int, int]) -> dict:
+    """The layers by what they are called; none has no representation."""
+    from apps.inverting.representation import representation
+
+    return {name: None if name == "none" else representation(network, name, image_shape) for name in names}
+
+
+def _snapshots(config: Config) -> dict[int, str]:
+    """The run's snapshots as MODELs, by the updates they were made after."""
+    from apps.models import is_run, open_run
+    from priors.errors import InputError
+
+    kept = open_run(config.model).snapshots() if is_run(config.model) else []
+    if not kept:
+        raise InputError(
+            f"--snapshots: {config.model} has none; train it with penult train classifier --snapshots 0 100 1000 10000"
+        )
+    return {int(path.name.removeprefix("step-")): str(path) for path in kept}
+
+
+def _inversion(
+    config: Config, images: "ImageSet", test: "ImageSet", where: Where, accelerator: "Accelerator"
+) -> "tuple[Inversion, ImageSet]":
+    """What the trainings share, and the images that are scored."""
+    from apps.image_set import split_validation
+    from apps.inverting.layer_runs import Inversion
+    from priors.errors import InputError
+
+    count = len(images) // 12 if config.validation is None else config.validation
+    held_out = None
+    if count:
+        images, held_out = split_validation(images, count, config.optimisation.seed)
+    elif config.optimisation.patience is not None:
+        raise InputError("--patience counts validations on held-out images: hold some out by --validation N")
+    if config.test_images is not None:
+        if config.test_images > len(test):
+            raise InputError(f"--test-images {config.test_images}: {test.name} has {len(test)}")
+        test = test.subset(range(config.test_images), f"{test.split}-{config.test_images}")
+    if config.estimates and len(test) < 4:
+        raise InputError(f"--estimates of {len(test)} test images: 4 or more were expected")
+    own = (config.density, config.decoder, config.optimisation, where, accelerator)
+    return Inversion(images, held_out, *own), test

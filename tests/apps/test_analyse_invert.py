@@ -1,0 +1,213 @@
+"""Inverting a classifier's layers by the command line: what is trained, scored, drawn, and refused."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from analysis.inversion import uniform_nats
+from apps import datasets
+from apps.image_set import split_validation
+from apps.inverting.inverted import inverted_run
+from apps.inverting.representation import representation
+from priors import zoo
+from priors.errors import InputError
+from priors.storage import read_json
+
+SMALL = [
+    "--layers",
+    1,
+    "--filters",
+    4,
+    "--epochs",
+    0.3,
+    "--decoder-filters",
+    2,
+    "--decoder-epochs",
+    0.3,
+    "--ema",
+    "None",
+]
+SMALL += ["--test-images", 30, "--shown", 2, "--n", 2, "--threads", 1, "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def network() -> zoo.Classifier:
+    torch.manual_seed(0)
+    return zoo.build("lenet-32-32", classes=10, image_shape=(1, 16, 16)).eval()
+
+
+def test_layers_go_by_the_papers_names(network):
+    images = torch.rand(3, 1, 16, 16)
+    conv1, conv2, fc3, logits, input_of_head, first = (
+        representation(network, name, (1, 16, 16))
+        for name in ("conv1", "conv2", "fc3", "logits", "penultimate", "body.conv1.convolution")
+    )
+    assert [one.shape for one in (conv1, conv2, fc3, logits, first)] == [(32, 6, 6), (32,), (256,), (10,), (32, 12, 12)]
+    with torch.no_grad():
+        maps = network.body.conv1(network.normalise(images))
+        assert torch.equal(conv1(images), maps) and torch.equal(logits(images), network(images))
+        assert torch.equal(fc3(images), network.penultimate(images)) and torch.equal(fc3(images), input_of_head(images))
+    network.train()  # its dropout is left out all the same, and its mode as it was
+    assert torch.equal(logits(images), logits(images)) and network.training
+    network.eval()
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"), [("conv3", "did you mean 'conv"), ("logit", "did you mean 'logits'"), ("", "")]
+)
+def test_a_layer_that_is_not_there_is_refused(network, layer, said):
+    with pytest.raises(InputError, match=f"unknown layer '{layer}'.*{said}"):
+        representation(network, layer, (1, 16, 16))
+
+
+def test_each_layer_becomes_a_run_that_is_scored_and_drawn(penult, trained):
+    words = ["analyse", "invert", trained / "classifier", "--taps", "none,penultimate,logits", *SMALL, "--name", "inv"]
+    words += ["--estimates", "--distances", 3, "--closest", "logits", "--draws", 6]
+    said = penult(*words)
+    assert said.status == 0, said.err
+    out = " ".join(said.out.split())
+    for expected in ("no context", "penultimate", "logits", "uniform", "H(x) + NCE bounds I(x; h) from below", "1NN"):
+        assert expected in out
+    found = read_json("runs/inv/inversion.json", "numbers")
+    assert found["uniform"] == uniform_nats((1, 8, 8)) and [one["layer"] for one in found["layers"]] == [
+        None, "penultimate", "logits"
+    ]  # fmt: skip
+    test = datasets.load("digits", "test").subset(range(30))
+    images = test.images.float() / 255
+    for entry in found["layers"]:
+        run = inverted_run(f"runs/inv-{entry['layer'] or 'none'}")
+        with torch.no_grad():
+            nats = run.model.log_prob(images, run.context(images))
+        assert entry["NCE"] == pytest.approx(float(nats.double().mean()), rel=1e-5)
+        assert entry["standard error"] == pytest.approx(float(nats.double().std()) / 30**0.5, rel=1e-4)
+    decoder = inverted_run("runs/inv-logits-mse")
+    with torch.no_grad():
+        error = (decoder.model(decoder.context(images)) - images).square().flatten(1).sum(1).mean()
+    assert found["layers"][2]["squared error"] == pytest.approx(float(error), rel=1e-5)
+    for picture in ("sheet", "closest-logits", "nce"):
+        with Image.open(f"runs/inv/{picture}.png") as drawn:
+            assert np.array(drawn).std() > 10
+    _by_hand(read_json("runs/inv/distances.json", "numbers")["layers"][1], inverted_run("runs/inv-logits"), images[:3])
+
+    again = penult(*words)
+    assert again.status == 0 and again.out.count("is finished already") == 5
+    assert read_json("runs/inv/inversion.json", "numbers") == found
+    other = penult(*words, "--lr", 0.01)
+    assert other.status == 2 and "another configuration (lr: 0.001 before, 0.01 now)" in other.err
+
+    draw = ["sample", "runs/inv-penultimate", "--n", 3, "--out", "mine.png", "--device", "cpu"]
+    missing = penult(*draw)
+    assert missing.status == 2 and "give --image FILE" in missing.err
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8)).save("photo.jpg")
+    assert penult(*draw, "--image", "photo.jpg").out.startswith("3 images in mine.png")
+    for flags, expected in (
+        (["--image", "nowhere.png"], "nowhere.png is missing"),
+        (["--image", "runs/inv/inversion.json"], "inversion.json is damaged or not an image"),
+        (["--image", "photo.jpg", "--labels", "3"], "--labels 3: runs/inv-penultimate inverts a network"),
+        (["--image", "photo.jpg"], "mine.png exists"),
+    ):
+        refused = penult(*draw, *flags)
+        assert refused.status == 2 and expected in refused.err and refused.err.count("\n") == 1
+    assert "least-squares decoder" in penult("sample", "runs/inv-logits-mse", "--image", "photo.jpg").err
+    assert "is an inversion of a network, not a classifier" in penult("evaluate", "runs/inv-logits").err + (
+        penult("prior", "runs/inv-logits").err
+    )
+    shutil.rmtree("runs/inv-logits/network")
+    shutil.copytree("runs/inv-penultimate/network", "runs/inv-logits/network")
+    assert penult("sample", "runs/inv-logits", "--image", "photo.jpg", "--out", "b.png").status == 0
+    weights = zoo.load("runs/inv-logits/network")
+    with torch.no_grad():
+        weights.head.bias.add_(1)
+    zoo.save(weights, "runs/inv-logits/network")
+    assert "has other weights than the network" in penult("sample", "runs/inv-logits", "--image", "photo.jpg").err
+
+
+def test_a_training_that_died_goes_on_to_the_same_weights(penult, trained, monkeypatch):
+    words = [
+        "analyse",
+        "invert",
+        trained / "classifier",
+        "--taps",
+        "logits",
+        *SMALL,
+        "--decoder-epochs",
+        0,
+        "--shown",
+        0,
+    ]
+    words += ["--checkpoint-every", 2]
+    assert penult(*words, "--name", "whole").status == 0
+    from apps.inverting.training import DensityTraining
+
+    losses = DensityTraining.losses
+
+    def dying(self, turn, batch, step):
+        if step == 4:
+            raise KeyboardInterrupt
+        return losses(self, turn, batch, step)
+
+    monkeypatch.setattr(DensityTraining, "losses", dying)
+    assert penult(*words, "--name", "cut").status == 130
+    monkeypatch.setattr(DensityTraining, "losses", losses)
+    start = DensityTraining.start
+    monkeypatch.setattr(DensityTraining, "start", None)  # data-dependent initialisation is not for resuming
+    assert penult(*words, "--name", "cut").status == 0
+    monkeypatch.setattr(DensityTraining, "start", start)
+    first, second = (inverted_run(f"runs/{name}-logits").model.state_dict() for name in ("whole", "cut"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    other = penult(*words[:3], "--taps", "penultimate", *words[5:], "--name", "cut")
+    assert other.status == 0, "another layer is another run"
+
+
+def test_snapshots_are_inverted_as_well(penult):
+    words = ["train", "classifier", "--arch", "mlp", "--epochs", 0.3, "--snapshots", 0, 3, "--name", "some"]
+    assert penult(*words, "--device", "cpu", "--threads", 1).status == 0
+    words = ["analyse", "invert", "runs/some", "--taps", "none,logits", *SMALL, "--decoder-epochs", 0, "--shown", 0]
+    said = penult(*words, "--snapshots")
+    assert said.status == 0, said.err
+    found = read_json("runs/some-inverted/through-training.json", "numbers")["steps"]
+    assert [entry["updates"] for entry in found] == ["0", "3", "finished"]
+    assert len({entry["logits"]["NCE"] for entry in found}) == 3
+    with Image.open("runs/some-inverted/through-training.png") as drawn:
+        assert np.array(drawn).std() > 10
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--taps", "penultimat"], "unknown layer 'penultimat': did you mean 'penultimate'"),
+        (["--taps", "logits,logits"], "logits is given twice"),
+        (["--taps", ","], "names no layer"),
+        (["--closest", "fc3"], "unknown layer 'fc3'"),
+        (["--snapshots"], "has none; train it with penult train classifier --snapshots"),
+        (["--test-images", 361], "--test-images 361: digits has 360"),
+        (["--test-images", 1], "--test-images 1: expected 2 or more"),
+        (["--validation", 0], "--patience counts validations on held-out images"),
+        (["--dropout", 1], "dropout is 1.0"),
+        (["--filters", 0], "filters is 0"),
+        (["--decoder-filters", 0], "--decoder-filters 0: expected 1 or more"),
+        (["--name", "a/b"], "--name 'a/b': expected the name of a folder"),
+        (["--estimates", "--test-images", 3], "--estimates of 3 test images: 4 or more"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_trained(penult, trained, flags, said):
+    found = penult("analyse", "invert", trained / "classifier", "--device", "cpu", *flags)
+    assert found.status == 2 and said in found.err and found.err.count("\n") == 1
+    assert not list(Path("runs").glob("*/metrics.jsonl"))
+
+
+def _by_hand(entry: dict, inverted, images: torch.Tensor) -> None:
+    """The nearest of all training images in the representation, one by one, and samples drawn apart."""
+    training = split_validation(datasets.load("digits", "train"), 1437 // 12)[0].images.float() / 255
+    own, theirs = inverted.context(images), inverted.context(training)
+    nearest = [min(float((mine - other).abs().mean()) for other in theirs) for mine in own]
+    assert entry["1NN"] == pytest.approx(np.mean(nearest), rel=1e-4)
+    draws = inverted.draw(images, 10, 0, "distances 0")
+    apart = torch.stack([(inverted.context(draws[:, number]) - own).abs().mean(1) for number in range(10)])
+    assert entry["IM-S"] == pytest.approx(float(apart[0].mean()), rel=1e-4)
+    assert entry["IM-NN"] == pytest.approx(float(apart.amin(0).mean()), rel=1e-4)
+    assert torch.equal(inverted.draw(images, 4, 0, "distances 0"), draws[:, :4]), "the first draws do not hang on more"
