@@ -7,6 +7,7 @@ The defaults are the protocol of Tian, Krishnan and Isola (2020) on CIFAR-100: 2
 after 150, 180 and 210 of them, batches of 64, weight decay 5e-4. The same command again resumes it.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, make_dataclass, replace
 from functools import partial
@@ -83,6 +84,8 @@ class Config:
     """What a crop's padding holds."""
     shift: str | None = None
     """Domain of the student's images: photometric:0.4 (strength), downsample:0.5 (rate) or downsample:0.5:small."""
+    seeds: int = 1
+    """Students to train, with seeds --seed, --seed + 1, ...: each is a run, NAME-seedN, and their spread is printed."""
     foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
     optimisation: tyro.conf.OmitArgPrefixes[Optimisation] = field(default_factory=_protocol)
     where: tyro.conf.OmitArgPrefixes[Where] = field(default_factory=Where)
@@ -108,7 +111,26 @@ def configuration(words: Sequence[str]) -> type[Config]:
 
 
 def main(config: Config, guide: bool = True) -> None:
-    """Distil, or resume, or say that it is done, and with `guide` what to type next."""
+    """Distil, or resume, or say that it is done and, with `guide`, what to type next; of several seeds their spread."""
+    from priors.errors import InputError
+
+    if config.seeds < 1:
+        raise InputError(f"--seeds {config.seeds}: expected 1 or more")
+    if config.seeds == 1:
+        _distil(config, guide)
+        return
+    name, first, results = config.where.name, config.optimisation.seed, {}
+    for seed in range(first, first + config.seeds):
+        where = replace(config.where, name=None if name is None else f"{name}-seed{seed}")
+        results[seed] = _distil(
+            replace(config, optimisation=replace(config.optimisation, seed=seed), where=where), False
+        )
+    if os.environ.get("RANK", "0") == "0":
+        _say_spread(config.terms, results)
+
+
+def _distil(config: Config, guide: bool) -> dict[str, Any]:
+    """One student; what it came to."""
     import torch
 
     from apps import datasets
@@ -177,11 +199,12 @@ def main(config: Config, guide: bool = True) -> None:
         images, flip="flip" in augment, padding=4 if "crop" in augment else 0, fill=config.crop_fill
     )
     given = {
-        "taps": [*_seen(student), *_seen(teacher)],
         "data_digest": images.digest,
         "teacher_digest": None if teacher is None else digest_of(teacher.network.state_dict()),
         "prior_digest": None if prior is None else digest_of(prior.state_dict()),
     }
+    if config.foreign.taps or config.foreign.head:  # what else decides the taps is stored, or part of the networks
+        given["taps"] = [*_seen(student), *_seen(teacher)]
     before = _phases(terms) * config.pretraining
     length = optimisation.epochs + before
 
@@ -213,10 +236,10 @@ def main(config: Config, guide: bool = True) -> None:
     task = None if run.finished else made()  # shapes that do not fit are refused before there is a folder
     if prior is not None and task is not None and accelerator.is_main_process:
         _say_soft_labels(task, prior)
-    train(
+    return train(
         verb="distill",
         run=run,
-        identity=identity(_without_terms(config))
+        identity={key: value for key, value in identity(_without_terms(config)).items() if key != "seeds"}
         | {f"{name}.{key}": value for name, term in terms.items() for key, value in asdict(term).items()}
         | given
         | {"cache_logits": config.cache_logits is not None},
@@ -229,6 +252,25 @@ def main(config: Config, guide: bool = True) -> None:
         following=f"penult evaluate {run.folder}" if guide else None,
         augmentation=augmentation,
         shift=shift,
+    )
+
+
+def _say_spread(terms: str, results: Mapping[int, dict[str, Any]]) -> None:
+    """The test scores of each seed, their means and standard deviations."""
+    from statistics import mean, stdev
+
+    from apps.console import table
+
+    first = next(iter(results.values()))
+    names = [name for name in ("shifted accuracy", "accuracy", "best accuracy") if f"test/{name}" in first]
+    columns = {name: [100 * result[f"test/{name}"] for result in results.values()] for name in names}
+    rows = [(seed, *(f"{values[row]:.2f}" for values in columns.values())) for row, seed in enumerate(results)]
+    rows.append(("mean", *(f"{mean(values):.2f} +- {stdev(values):.2f}" for values in columns.values())))
+    table(
+        f"{terms}: test accuracy in %",
+        ("seed", *names),
+        rows,
+        "of the last weights; best: after any validation; +-: sd",
     )
 
 

@@ -50,18 +50,24 @@ def test_a_pixel_sees_all_before_it_and_nothing_else(channels, context):
 
 
 def test_a_colour_sees_those_before_it():
-    """The joint log-probability of a pixel is a chain: what is summed over blue does not depend on it, and so on."""
+    """Summed over blue, a pixel's probability has no gradient in what gives blue; over green as well, none in green's.
+
+    So red's does not depend on green nor blue, and green's not on blue.
+    """
     torch.manual_seed(0)
-    outputs = torch.randn(1, 100, 1, 1, dtype=torch.float64)
-    blue = torch.arange(256, dtype=torch.float64) / 255
-
-    def over_blue(red: float, green: float) -> float:
-        pixels = torch.stack([torch.full_like(blue, red), torch.full_like(blue, green), blue], 1)[:, :, None, None]
-        return float(LogisticMixture().log_prob(outputs.expand(256, -1, 1, 1), pixels).logsumexp(0))
-
-    over_green = torch.tensor([over_blue(0.2, float(green)) for green in blue]).logsumexp(0)
-    reds = torch.tensor([[over_blue(float(red), float(green)) for green in blue[::15]] for red in blue[::51]])
-    assert float(over_green) < 0 and bool((reds < 0).all()), "marginals are probabilities"
+    kinds = torch.arange(100) // 10  # logit; means, log scales of red, green, blue; green by red; blue by red, by green
+    blues, greens = torch.isin(kinds, torch.tensor([3, 6, 8, 9])), torch.isin(kinds, torch.tensor([2, 5, 7]))
+    outputs = torch.randn(100, dtype=torch.float64, requires_grad=True)
+    level = torch.arange(256, dtype=torch.float64) / 255
+    pixels = torch.cartesian_prod(torch.tensor([0.2], dtype=torch.float64), level, level)[:, :, None, None]
+    nats = LogisticMixture().log_prob(outputs[None, :, None, None].expand(len(pixels), -1, 1, 1), pixels)
+    over_blue = nats.view(256, 256).logsumexp(1)
+    for marginal, unseen, seen in (
+        (over_blue[70], blues, greens),
+        (over_blue.logsumexp(0), blues | greens, kinds == 1),
+    ):
+        (gradient,) = torch.autograd.grad(marginal, outputs, retain_graph=True)
+        assert gradient[unseen].abs().max() < 1e-10 and gradient[seen].abs().max() > 1e-3
 
 
 def test_probabilities_of_all_images_sum_to_one():

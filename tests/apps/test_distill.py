@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -179,6 +180,18 @@ def test_last_and_best_accuracy_are_reported(penult, teacher, tmp_path):
     assert penult("prior", tmp_path / "runs/s").status == 0, "an ordinary run of the zoo"
     assert penult("report", tmp_path / "runs/s").status == penult("export", tmp_path / "runs/s", "given").status == 0
     assert "student mlp on digits, distilled by ce+ckd" in (tmp_path / "runs/s/report.html").read_text()
+
+
+def test_several_seeds_are_runs_of_their_own_whose_spread_is_said(penult, teacher, tmp_path):
+    words = ["distill", "ce+ckd", "--teacher", teacher, *TINY, "--epochs", 0.3]
+    said = penult(*words, "--seeds", 3, "--seed", 4, "--name", "s")
+    assert said.status == 0
+    found = [json.loads((tmp_path / f"runs/s-seed{seed}/result.json").read_text()) for seed in (4, 5, 6)]
+    values = [100 * result["test/accuracy"] for result in found]
+    assert f"{np.mean(values):.2f} +- {np.std(values, ddof=1):.2f}" in said.out and len(set(values)) > 1
+    alone = penult(*words, "--seed", 5, "--name", "s-seed5")
+    assert alone.status == 0 and "nothing was done" in alone.out, "the same run as by itself"
+    assert penult(*words, "--seeds", 0).err == "penult: --seeds 0: expected 1 or more\n"
 
 
 def test_held_out_images_choose_the_weights(penult, teacher, tmp_path):
