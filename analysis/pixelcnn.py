@@ -201,8 +201,8 @@ class PixelCNN(nn.Module):
     def sample(
         self, context: Tensor | None = None, generator: torch.Generator | None = None, *, n: int | None = None
     ) -> Float[Tensor, "batch channels height width"]:
-        """Images by `analysis.incremental.sample`."""
-        from analysis.incremental import sample
+        """Images by `analysis.sampling.sample`."""
+        from analysis.sampling import sample
 
         return sample(self, context, generator, n=n)
 

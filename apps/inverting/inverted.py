@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from analysis.incremental import place
 from analysis.pixelcnn import PixelCNN
 from analysis.reconstruction import UpConvolution
+from analysis.sampling import place
 from apps import models
 from apps.config import Foreign
 from apps.inverting.representation import Representation, representation

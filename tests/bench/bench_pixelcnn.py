@@ -16,8 +16,8 @@ from statistics import median
 
 import torch
 
-from analysis.incremental import sample
 from analysis.pixelcnn import PixelCNN
+from analysis.sampling import sample
 
 PIXELS = 3
 """Passes that stand for all."""

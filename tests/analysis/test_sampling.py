@@ -5,8 +5,8 @@ import torch
 from pixel_models import every_image, small
 from scipy.stats import chisquare
 
-from analysis.incremental import evaluate, sample, sample_by_full_passes
 from analysis.pixelcnn import PixelCNN
+from analysis.sampling import evaluate, sample, sample_by_full_passes
 from priors.errors import InputError
 
 MODELS = {
