@@ -33,7 +33,7 @@ class Incremental:
     def __init__(self, model: PixelCNN, context: Tensor | None, batch: int):
         channels, self.height, self.width = model.image_shape
         weight = model.final.direction
-        self.channels, self.batch = channels, batch
+        self.batch = batch
         new = weight.new_zeros
         self.contexts = [
             None if maps is None else maps.to(weight.dtype).permute(0, 2, 3, 1)

@@ -107,7 +107,11 @@ DOWNSTREAM: dict[str, Downstream] = {
         metric="accuracy",
         title="accuracy on held-out images",
         lacks=lambda config: (
-            None if config.data.validation else "validation=N is missing: the values are compared on images held out"
+            "seeds: a value is one training; leave it out"
+            if config.seeds != 1
+            else None
+            if config.data.validation
+            else "validation=N is missing: the values are compared on images held out"
         ),
         begins=("ce+ckd",),
     ),

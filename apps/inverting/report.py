@@ -13,6 +13,7 @@ from analysis.added_noise import NoiseBounds, noise_bounds
 from analysis.binning import Binned, binned
 from analysis.inversion import (
     MEANING,
+    Difference,
     NegativeCrossEntropy,
     increases,
     negative_cross_entropy,
@@ -47,38 +48,43 @@ def conclude(
     channels, height, width = test.image_shape
     scores = {layer: negative_cross_entropy(nats, channels * height * width) for layer, nats in found.items()}
     means = {layer: float(values.double().mean()) for layer, values in errors.items()}
-    _print(model, test, found, scores, means)
+    steps = _steps(found)
+    _print(model, test, scores, steps, means)
     for increase in increases({layer: nats for layer, nats in found.items() if layer != "none"}):
         say(f"Caution: {increase}.")
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "inversion.json", _json(model, test, found, scores, means))
+    write_json(folder / "inversion.json", _json(model, test, scores, steps, means))
     _bars(folder / "nce.png", scores)
     say(f"inversion.json and nce.png are in {folder}.")
+
+
+def _steps(found: Mapping[str, Tensor]) -> dict[str, Difference]:
+    """How much more each layer tells than the one given before it; the first has none, and no context is none."""
+    steps, before = {}, None
+    for layer, nats in found.items():
+        if before is not None:
+            steps[layer] = paired_difference(nats, found[before])
+        before = layer if layer != "none" else before
+    return steps
 
 
 def _print(
     model: str,
     test: ImageSet,
-    found: Mapping[str, Tensor],
     scores: Mapping[str, NegativeCrossEntropy],
+    steps: Mapping[str, Difference],
     errors: Mapping[str, float],
 ) -> None:
-    rows, before = [], None
-    for layer, score in scores.items():
-        step = "-"
-        if before is not None:
-            difference = paired_difference(found[layer], found[before])
-            step = f"{difference.nats:+.2f} +- {difference.standard_error:.2f}"
-        rows.append(
-            (
-                "no context" if layer == "none" else layer,
-                f"{score.nats:.2f} +- {score.standard_error:.2f}",
-                step,
-                f"{score.bits_per_dim:.4f}",
-                f"{errors[layer]:.4g}" if layer in errors else "-",
-            )
+    rows = [
+        (
+            "no context" if layer == "none" else layer,
+            f"{score.nats:.2f} +- {score.standard_error:.2f}",
+            f"{steps[layer].nats:+.2f} +- {steps[layer].standard_error:.2f}" if layer in steps else "-",
+            f"{score.bits_per_dim:.4f}",
+            f"{errors[layer]:.4g}" if layer in errors else "-",
         )
-        before = layer if layer != "none" else before
+        for layer, score in scores.items()
+    ]
     rows.append(("uniform", f"{uniform_nats(test.image_shape):.2f}", "-", "8.0000", "-"))
     table(
         f"What {model} keeps of {len(test):,} test images of {test.name}",
@@ -88,10 +94,9 @@ def _print(
     )
 
 
-def _json(model, test, found, scores, errors) -> dict:
-    layers, names = [], list(scores)
-    for number, layer in enumerate(names):
-        score = scores[layer]
+def _json(model, test, scores, steps, errors) -> dict:
+    layers = []
+    for layer, score in scores.items():
         entry = {
             "layer": None if layer == "none" else layer,
             "NCE": score.nats,
@@ -99,10 +104,8 @@ def _json(model, test, found, scores, errors) -> dict:
             "bits/dim": score.bits_per_dim,
             "squared error": errors.get(layer),
         }
-        earlier = [name for name in names[:number] if name != "none"]
-        if earlier:
-            difference = paired_difference(found[layer], found[earlier[-1]])
-            entry["from the one before"] = {"nats": difference.nats, "standard error": difference.standard_error}
+        if layer in steps:
+            entry["from the one before"] = {"nats": steps[layer].nats, "standard error": steps[layer].standard_error}
         layers.append(entry)
     return {
         "model": Path(model).name,
@@ -234,9 +237,8 @@ def estimate(
         if representation is None:
             continue
         device = representation.network.mean.device
-        found = torch.cat([representation(batch.images).cpu() for batch in ordered(test, 500, device=device)]).flatten(
-            1
-        )
+        parts = [representation(batch.images).cpu() for batch in ordered(test, 500, device=device)]
+        found = torch.cat(parts).flatten(1)
         (noise,) = noise_bounds(found, [variance])
         cells = binned(found, bins)
         (near,) = neighbour_entropies(
