@@ -17,7 +17,7 @@ from apps.figures import mosaic
 from apps.generators.generator import Generator
 from apps.generators.hvae import HVAEL
 from apps.generators.hyperspherical_vae import HypersphericalVAE
-from apps.models import GENERATORS, classifier, generator_run, kind_of, open_run
+from apps.models import GENERATORS, INVERSIONS, classifier, generator_run, kind_of, open_run
 from apps.report.curves import Panel, panels
 from apps.report.published import Published, published
 from apps.run import Run
@@ -149,8 +149,12 @@ def contents(folder: Path, n: int = 8, seed: int = 0) -> Contents:
     run = open_run(folder)
     stored, result = run.config(), run.result()
     config = stored["config"]
-    model = generator_run(folder) if kind_of(run) in GENERATORS else None
-    if model is None:
+    kind = kind_of(run)
+    model = generator_run(folder) if kind in GENERATORS else None
+    if kind in INVERSIONS:
+        given = config.get("site") or "no context"
+        title, protocol, samples, classes, note = f"{kind} of {config.get('data')} given {given}", "", None, (), ""
+    elif model is None:
         title, protocol, samples = _classifier_title(run, config), "", None
         classes, note = _directions(run)
     else:

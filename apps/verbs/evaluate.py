@@ -92,6 +92,8 @@ def main(config: Config) -> None:
         return _gan_accuracy(config)
     run = models.open_run(config.model) if models.is_run(config.model) else None
     kind = models.kind_of(run) if run else "classifier"
+    if kind in models.INVERSIONS:
+        raise InputError(f"{config.model} inverts a network: penult analyse invert scores it")
     trained = models.trained_on(run) if run else Data("")
     data = config.data or trained.data
     if not data:

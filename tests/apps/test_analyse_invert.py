@@ -112,9 +112,13 @@ def test_each_layer_becomes_a_run_that_is_scored_and_drawn(penult, trained):
     ):
         refused = penult(*draw, *flags)
         assert refused.status == 2 and expected in refused.err and refused.err.count("\n") == 1
+    assert penult("report", "runs/inv-logits", "runs/inv-none").status == 0
+    assert "inversion of digits given head" in Path("report.html").read_text()
     assert "least-squares decoder" in penult("sample", "runs/inv-logits-mse", "--image", "photo.jpg").err
-    assert "is an inversion of a network, not a classifier" in penult("evaluate", "runs/inv-logits").err + (
-        penult("prior", "runs/inv-logits").err
+    assert "is an inversion of a network, not a classifier" in penult("prior", "runs/inv-logits").err
+    assert (
+        "runs/inv-logits inverts a network: penult analyse invert scores it"
+        in penult("evaluate", "runs/inv-logits").err
     )
     shutil.rmtree("runs/inv-logits/network")
     shutil.copytree("runs/inv-penultimate/network", "runs/inv-logits/network")
