@@ -111,7 +111,7 @@ _SHORT = Compression(
     schedule=" --schedule cosine",
     seeds=3,
     methods=("student", "kd", "at", "rkd", "sp", "crd", "ckd", "ckd+kd"),
-    shifts=("photometric-0", "photometric-0.8", "downsample-0.25"),
+    shifts=("photometric-0", "photometric-0.8", "downsample-0.5", "downsample-0.25"),
     said="3 epochs along a cosine, otherwise as in table 2; teacher: 8 epochs (48 minutes of a core). ckd: kappa 80.",
     suffix="-short",
 )
