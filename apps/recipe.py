@@ -32,8 +32,12 @@ class Table:
     the runs, {data} the image folder."""
     run: Callable[[str, str, int], str]
     """By row, column and seed: the name of the run that is evaluated, or of the folder that the scores are in."""
+    places: str = ".2f"
+    """How scores are written."""
     axes: tuple[str, str] = ("row", "column")
     """What the rows and the columns are."""
+    score: Callable[[str, str, str], str] = lambda row, column, metric: metric
+    """By row, column and metric: the score's name, where one evaluation scores several cells."""
     instead: Mapping[str, str] = field(default_factory=dict)
     """By metric, the score that stands for it in runs that have none of its name."""
     extra: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
 """The trainings of an inversion: one run a layer for the density, one for the least-squares decoder."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from apps.loop import steps_of
 from apps.run import Run
 from apps.seeds import derive
 from apps.task import Task
-from apps.training import train
+from apps.training import slug, train
 from priors.storage import digest_of
 
 
@@ -38,22 +38,28 @@ class Inversion:
     where: Where
     accelerator: Accelerator
 
-    def check(self, context: tuple[int, ...]) -> None:
-        """Build everything once for a context, on no device.
+    def check(self, called: str, layer: Representation | None) -> None:
+        """Build everything once for a layer, on no device.
+
+        Args:
+            called: the layer's name, as it was asked for.
+            layer: None for no context.
 
         Raises:
             InputError: values out of range.
         """
+        context = () if layer is None else layer.shape
         with torch.device("meta"):
-            self._density(context)
+            self._density(called, context)
             if context and self.decoder.decoder_epochs:
                 UpConvolution(self.images.image_shape, context, filters=self.decoder.decoder_filters)
 
-    def invert(self, name: str, model: str, foreign: Foreign, layer: Representation | None) -> Run:
-        """Train p(x | h) as the run `name`, or resume it.
+    def invert(self, name: str, called: str, model: str, foreign: Foreign, layer: Representation | None) -> Run:
+        """Train p(x | h) as the run `name`-`called`, or resume it.
 
         Args:
-            name: of the run.
+            name: of the run, before the layer's.
+            called: the layer's name, as it was asked for.
             model: whose layer it is, as on the command line.
             foreign: what that does not say itself.
             layer: h; None for no context.
@@ -63,15 +69,15 @@ class Inversion:
         """
         optimisation = averaging(self.optimisation, self.images)
         torch.manual_seed(derive(optimisation.seed, "weights"))
-        built, own = self._density(() if layer is None else layer.shape), _own(model, foreign, layer)
+        built, own = self._density(called, () if layer is None else layer.shape), _own(model, foreign, layer)
 
         def task() -> Task:
             return DensityTraining(built, layer, density_description(built, own), self.held_out, optimisation.seed)
 
-        return self._train(name, task, optimisation, own, identity(self.density))
+        return self._train(slug(f"{name}-{called}"), task, optimisation, own, self.density.of(called))
 
-    def reconstruct(self, name: str, model: str, foreign: Foreign, layer: Representation) -> Run:
-        """Train f(h) as the run `name`, or resume it; see `invert`."""
+    def reconstruct(self, name: str, called: str, model: str, foreign: Foreign, layer: Representation) -> Run:
+        """Train f(h) as the run `name`-`called`-mse, or resume it; see `invert`."""
         optimisation = replace(self.optimisation, epochs=self.decoder.decoder_epochs, ema=None)
         torch.manual_seed(derive(optimisation.seed, "decoder"))
         filters = self.decoder.decoder_filters
@@ -82,10 +88,10 @@ class Inversion:
         def task() -> Task:
             return ReconstructionTraining(built, layer, description, self.held_out, optimisation.seed)
 
-        return self._train(name, task, optimisation, own, {"decoder_filters": filters})
+        return self._train(slug(f"{name}-{called}-mse"), task, optimisation, own, {"decoder_filters": filters})
 
-    def _density(self, context: tuple[int, ...]) -> PixelCNN:
-        return PixelCNN(self.images.image_shape, context, **asdict(self.density))
+    def _density(self, called: str, context: tuple[int, ...]) -> PixelCNN:
+        return PixelCNN(self.images.image_shape, context, **self.density.of(called))
 
     def _train(self, name: str, build, optimisation: Optimisation, own: dict, options: Mapping[str, Any]) -> Run:
         run = Run(self.where.runs / name)

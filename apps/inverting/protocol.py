@@ -1,6 +1,9 @@
 """What an inversion is made of, as options; imports no torch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from priors.errors import InputError, unknown
 
 
 @dataclass(frozen=True)
@@ -11,10 +14,57 @@ class Density:
     """Gated layers a block of the PixelCNN++; the paper has 3, PixelCNN++ 5."""
     filters: int = 64
     """Its channels; the paper has 64 for grey images and 196 for colour."""
-    dropout: float = 0.5
-    """Rate of elements in each layer; the paper has .1 for CONV1 of colour images."""
-    context_dropout: float = 0.0
-    """Rate of elements of the context's projections; the paper has .2 for FC3 of CIFAR."""
+    dropout: tuple[str, ...] = ("0.5",)
+    """Rate of elements in each layer of the density; LAYER=RATE for one layer of the network alone, such as 0.5
+    conv1=0.1, which the paper has for colour images."""
+    context_dropout: tuple[str, ...] = ("0",)
+    """Rate of elements of the context's projections, likewise; the paper has 0 fc3=0.2 for CIFAR."""
+
+    def __post_init__(self):
+        """Refuse what is no rate."""
+        self.of("")
+
+    def of(self, layer: str) -> dict[str, int | float]:
+        """How a PixelCNN++ of one layer of the network is built."""
+        rates = {name.replace("-", "_")[2:]: _rates(name, given, usual) for name, given, usual in self._given()}
+        return {
+            "layers": self.layers,
+            "filters": self.filters,
+            **{name: found.get(layer, found[""]) for name, found in rates.items()},
+        }
+
+    def check(self, layers: Sequence[str]) -> None:
+        """Whether the layers with a rate of their own are among those that are inverted.
+
+        Raises:
+            InputError: one is not (the nearest is offered).
+        """
+        for flag, given, usual in self._given():
+            for layer in _rates(flag, given, usual):
+                if layer and layer not in layers:
+                    raise unknown("layer", layer, layers, f"{flag} names some of --taps")
+
+    def _given(self) -> tuple[tuple[str, tuple[str, ...], float], ...]:
+        """Flags, what they were given, and the rate of layers that this does not name."""
+        return ("--dropout", self.dropout, 0.5), ("--context-dropout", self.context_dropout, 0.0)
+
+
+def _rates(flag: str, given: Sequence[str], usual: float) -> dict[str, float]:
+    """Rates by layer; "" for all that are not named."""
+    found: dict[str, float] = {}
+    for part in given:
+        layer, equals, rate = part.rpartition("=")
+        try:
+            value = float(rate)
+        except ValueError:
+            value = -1.0
+        if not 0 <= value < 1 or layer in found or (equals and not layer):
+            raise InputError(
+                f"{flag} {' '.join(given)}: a rate of 0 or more, below 1, was expected, and LAYER=RATE for layers with "
+                "one of their own, each once"
+            )
+        found[layer] = value
+    return {"": usual} | found
 
 
 @dataclass(frozen=True)

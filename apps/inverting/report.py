@@ -34,12 +34,18 @@ from priors.storage import write_json
 
 
 def conclude(
-    model: str, folder: Path, found: Mapping[str, Tensor], errors: Mapping[str, Tensor], test: ImageSet
+    model: str,
+    accuracy: float | None,
+    folder: Path,
+    found: Mapping[str, Tensor],
+    errors: Mapping[str, Tensor],
+    test: ImageSet,
 ) -> None:
     """Print and write what the layers keep, and draw the bars of figure 5a.
 
     Args:
         model: as on the command line.
+        accuracy: of the network on its test images; None where it is not known.
         folder: for `inversion.json` and `nce.png`.
         found: log p(x | h) of each test image by layer, from the input on; "none" is the density without context.
         errors: |x - f(h)|^2 likewise, where there is a decoder.
@@ -49,11 +55,11 @@ def conclude(
     scores = {layer: negative_cross_entropy(nats, channels * height * width) for layer, nats in found.items()}
     means = {layer: float(values.double().mean()) for layer, values in errors.items()}
     steps = _steps(found)
-    _print(model, test, scores, steps, means)
+    _print(model, accuracy, test, scores, steps, means)
     for increase in increases({layer: nats for layer, nats in found.items() if layer != "none"}):
         say(f"Caution: {increase}.")
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "inversion.json", _json(model, test, scores, steps, means))
+    write_json(folder / "inversion.json", _json(model, accuracy, test, scores, steps, means))
     _bars(folder / "nce.png", scores)
     say(f"inversion.json and nce.png are in {folder}.")
 
@@ -70,6 +76,7 @@ def _steps(found: Mapping[str, Tensor]) -> dict[str, Difference]:
 
 def _print(
     model: str,
+    accuracy: float | None,
     test: ImageSet,
     scores: Mapping[str, NegativeCrossEntropy],
     steps: Mapping[str, Difference],
@@ -86,15 +93,16 @@ def _print(
         for layer, score in scores.items()
     ]
     rows.append(("uniform", f"{uniform_nats(test.image_shape):.2f}", "-", "8.0000", "-"))
+    whose = model if accuracy is None else f"{model} (test accuracy {100 * accuracy:.2f} %)"
     table(
-        f"What {model} keeps of {len(test):,} test images of {test.name}",
+        f"What {whose} keeps of {len(test):,} test images of {test.name}",
         ("layer", "NCE (nats)", "from the one before", "bits/dim", "squared error"),
         rows,
         MEANING,
     )
 
 
-def _json(model, test, scores, steps, errors) -> dict:
+def _json(model, accuracy, test, scores, steps, errors) -> dict:
     layers = []
     for layer, score in scores.items():
         entry = {
@@ -109,6 +117,7 @@ def _json(model, test, scores, steps, errors) -> dict:
         layers.append(entry)
     return {
         "model": Path(model).name,
+        "accuracy": accuracy,
         "images": test.name,
         "scored": len(test),
         "digest": test.digest,

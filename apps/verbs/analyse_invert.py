@@ -20,10 +20,17 @@ if TYPE_CHECKING:
 
     from apps.image_set import ImageSet
     from apps.inverting.layer_runs import Inversion
+    from apps.inverting.through_training import State
+    from apps.run import Run
+    from apps.verbs import train_classifier
     from priors.zoo import Classifier
 
 PAPERS = ("conv1", "conv2", "fc3", "logits")
 """Layers of the paper's classifiers."""
+
+
+OWN = "as trained"
+"""What the network itself is called beside another."""
 
 
 def _protocol() -> Optimisation:
@@ -65,6 +72,9 @@ class Config:
     """Whether estimates of the information by added noise, by binning and by nearest neighbours are printed beside."""
     snapshots: bool = False
     """Whether each snapshot of the run (penult train classifier --snapshots) is inverted as well (figure 5b)."""
+    overfit: int = 0
+    """Training images of a second network, which is trained as the run was, but on these alone and without dropout or
+    augmentation, and inverted beside it (figure 5b has 100); 0: none."""
     out: Path | None = None
     """Folder for pictures and numbers; unset: RUNS/NAME. Pictures of an earlier time are replaced."""
     mean: tuple[float, ...] = ()
@@ -94,6 +104,7 @@ class Config:
             ("--test-images", self.test_images, 2),
             ("--distances", self.distances, 0),
             ("--draws", self.draws, 6),
+            ("--overfit", self.overfit, 0),
             ("--validation", self.validation, 0),
             ("--image-size", self.image_size, 1),
             ("--decoder-filters", self.decoder.decoder_filters, 1),
@@ -110,12 +121,12 @@ def main(config: Config) -> None:
     from apps import models
     from apps.activations import images_for
     from apps.inverting import report, through_training
+    from apps.inverting.overfitting import overfit
     from apps.inverting.scoring import log_likelihoods, squared_errors
     from apps.outputs import check_writable
     from apps.session import start
-    from apps.training import slug
 
-    name = config.name or slug(f"{Path(config.model).name}-inverted")
+    name = _name(config)
     where = replace(config.place.where(name), checkpoint_every=config.checkpoint_every, log_every=config.log_every)
     where = replace(where, tracker=config.tracker)
     foreign = Foreign(config.mean, config.std, config.head)
@@ -124,43 +135,49 @@ def main(config: Config) -> None:
     images, test = (images_for(config.model, network, split, **source) for split in ("train", "test"))
     names = _names(config, network)
     layers = _layers(network, names, images.image_shape)
-    earlier = _snapshots(config) if config.snapshots else {}
+    earlier = _snapshots(config, name) if config.snapshots else []
+    second = _overfitting(config, network, replace(where, name=f"{name}-overfit{config.overfit}"))
     folder = config.out or where.runs / name
     check_writable(folder / "sheet.png", f"--out {folder}")
     accelerator = start(where, precision=config.optimisation.precision)
     inversion, test = _inversion(config, images, test, where, accelerator)
-    for layer in layers.values():
-        inversion.check(() if layer is None else layer.shape)
+    for called, layer in layers.items():
+        inversion.check(called, layer)
 
-    found = {
-        called: inversion.invert(slug(f"{name}-{called}"), config.model, foreign, layer)
-        for called, layer in layers.items()
-    }
+    def inverted(state: through_training.State) -> "dict[str, Run]":
+        """The densities of a network on its way."""
+        found = _layers(models.classifier(state.model), names, images.image_shape)
+        known = {called: layer for called, layer in found.items() if layer is not None}
+        return {called: inversion.invert(state.name, called, state.model, foreign, known[called]) for called in known}
+
+    past = []
+    if second is not None:
+        folder_of_second = str(overfit(second, accelerator).folder)
+        past = through_training.states(folder_of_second, second.where.name, snapshots=config.snapshots, finished=True)
+    found = {called: inversion.invert(name, called, config.model, foreign, layer) for called, layer in layers.items()}
     decoders = {
-        called: inversion.reconstruct(slug(f"{name}-{called}-mse"), config.model, foreign, layer)
+        called: inversion.reconstruct(name, called, config.model, foreign, layer)
         for called, layer in layers.items()
         if layer is not None and config.decoder.decoder_epochs
     }
-    on_the_way = {}
-    for step, model in earlier.items():
-        past = _layers(models.classifier(model), names, images.image_shape)
-        on_the_way[step] = {
-            called: inversion.invert(slug(f"{name}-step{step}-{called}"), model, foreign, layer)
-            for called, layer in past.items()
-            if layer is not None
-        }
+    on_the_way = {OWN: {state.updates: inverted(state) for state in earlier}}
+    if second is not None:
+        on_the_way[f"{config.overfit} images"] = {state.updates: inverted(state) for state in past}
     nats = {called: log_likelihoods(run, test, accelerator) for called, run in found.items()}
     errors = {called: squared_errors(run, test, accelerator) for called, run in decoders.items()}
-    past_nats = {
-        step: {called: log_likelihoods(run, test, accelerator) for called, run in runs.items()}
-        for step, runs in on_the_way.items()
+    curves = {
+        network: {
+            step: {called: log_likelihoods(run, test, accelerator) for called, run in runs.items()}
+            for step, runs in curve.items()
+        }
+        for network, curve in on_the_way.items()
     }
     if not accelerator.is_main_process:
         return
     if config.place.threads is None:
         torch.set_num_threads(1)  # drawing is small operations: a second thread costs more than it brings
     seed, device = config.optimisation.seed, accelerator.device
-    report.conclude(config.model, folder, nats, errors, test)
+    report.conclude(config.model, _accuracy(config), folder, nats, errors, test)
     some = test.subset(range(min(max(config.shown, 1), len(test))))
     if config.shown:
         report.draw_sheet(folder, found, decoders, some, config.n, seed, device)
@@ -171,8 +188,62 @@ def main(config: Config) -> None:
         report.draw_closest(folder, config.closest, run, inversion.images, some, config.draws, seed, device)
     if config.estimates:
         report.estimate(layers, test)
-    if earlier:
-        through_training.conclude(config.model, folder, past_nats, nats, test)
+    if earlier or second is not None:
+        curves[OWN][None] = {called: one for called, one in nats.items() if called != "none"}
+        through_training.conclude(config.model, folder, curves, test)
+
+
+def scored(config: Config) -> dict[str, float] | None:
+    """The scores that the command left, by what it is told to do; None where something of it is missing.
+
+    They are `LAYER NCE` in nats, with --distances also `LAYER 1NN`, `LAYER IM-S` and `LAYER IM-NN`, and `accuracy` of
+    the network in per cent, where it is known.
+    """
+    from priors.errors import InputError
+    from priors.storage import read_json
+
+    folder = config.out or config.place.runs / _name(config)
+    products = {
+        "inversion.json": True,
+        "sheet.png": config.shown,
+        "distances.json": config.distances,
+        f"closest-{config.closest}.png": config.closest is not None,
+        "through-training.json": config.snapshots or config.overfit,
+    }
+    if not all((folder / product).is_file() for product, wanted in products.items() if wanted):
+        return None
+    try:
+        found = read_json(folder / "inversion.json", "scores of an inversion")
+        scores = {f"{entry['layer']} NCE": entry["NCE"] for entry in found["layers"]}
+        if found.get("accuracy") is not None:
+            scores["accuracy"] = 100 * found["accuracy"]
+        if config.distances:
+            apart = read_json(folder / "distances.json", "distances of samples")
+            if apart["images"] != config.distances:
+                return None
+            scores |= {
+                f"{entry['layer']} {kind}": entry[kind]
+                for entry in apart["layers"]
+                for kind in ("1NN", "IM-S", "IM-NN")
+            }
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{folder} holds no scores of an inversion ({error!r}): remove its .json files") from None
+    return scores
+
+
+def _name(config: Config) -> str:
+    """Of the folder, and of the runs before their layers'."""
+    from apps.training import slug
+
+    return config.name or slug(f"{Path(config.model).name}-inverted")
+
+
+def _accuracy(config: Config) -> float | None:
+    """Of the network on the test images that it was trained beside, where it is a run that says so."""
+    from apps.models import is_run, open_run
+
+    found = open_run(config.model).result().get("test/accuracy") if is_run(config.model) else None
+    return found if isinstance(found, float) else None
 
 
 def _names(config: Config, network: "Classifier") -> list[str]:
@@ -189,6 +260,7 @@ def _names(config: Config, network: "Classifier") -> list[str]:
         raise InputError(f"--taps {config.taps!r} names no layer: give some, such as conv1,fc3,logits")
     if twice := [one for one in names if names.count(one) > 1]:
         raise InputError(f"--taps {config.taps}: {twice[0]} is given twice")
+    config.density.check(names)
     if config.closest is not None and (config.closest not in names or config.closest == "none"):
         raise unknown("layer", config.closest, [one for one in names if one != "none"], "--closest is one of --taps")
     return names
@@ -201,17 +273,31 @@ def _layers(network: "Classifier", names: list[str], image_shape: tuple[int, int
     return {name: None if name == "none" else representation(network, name, image_shape) for name in names}
 
 
-def _snapshots(config: Config) -> dict[int, str]:
-    """The run's snapshots as MODELs, by the updates they were made after."""
-    from apps.models import is_run, open_run
+def _snapshots(config: Config, name: str) -> "list[State]":
+    """The run's snapshots."""
+    from apps.inverting.through_training import states
+    from apps.models import is_run
     from priors.errors import InputError
 
-    kept = open_run(config.model).snapshots() if is_run(config.model) else []
+    kept = states(config.model, name, snapshots=True, finished=False) if is_run(config.model) else []
     if not kept:
         raise InputError(
             f"--snapshots: {config.model} has none; train it with penult train classifier --snapshots 0 100 1000 10000"
         )
-    return {int(path.name.removeprefix("step-")): str(path) for path in kept}
+    return kept
+
+
+def _overfitting(config: Config, network: "Classifier", where: Where) -> "train_classifier.Config | None":
+    """How the second network is trained, where there is one."""
+    from apps.inverting.overfitting import overfitting
+    from apps.models import open_run
+
+    if not config.overfit:
+        return None
+    if config.snapshots:
+        kept = (path.name.removeprefix("step-") for path in open_run(config.model).snapshots())
+        where = replace(where, snapshots=tuple(map(int, kept)))
+    return overfitting(config.model, network, config.overfit, where)
 
 
 def _inversion(

@@ -3,6 +3,7 @@
 Each cell is a plain command (see --list). What is finished is not done again; what was stopped goes on.
 """
 
+import importlib
 import shlex
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -104,15 +105,18 @@ def _run(cells, recipe, config: Config) -> int:
 
 def _scores(recipe, cell, config: Config) -> dict | None:
     """The scores of a finished cell by the recipe's protocol; None where it is not done."""
+    from apps.cli import VERBS
     from apps.flags import parse
-    from apps.verbs import analyse_normalised, evaluate
+    from apps.verbs import evaluate
 
     words = shlex.split(_lines(recipe, cell, config)[-1])
     if words[0] == "evaluate":
         return _evaluated(config.place.runs / recipe.run(*cell), parse(evaluate.Config, "evaluate", "", words[1:]))
     if words[0] in ("train", "distill"):  # whose result is the score
         return _tested(config.place.runs / recipe.run(*cell))
-    return analyse_normalised.scored(parse(analyse_normalised.Config, "analyse normalised", "", words[2:]))
+    verb = " ".join(words[:2])
+    module = importlib.import_module(VERBS[verb][0])
+    return module.scored(parse(module.Config, verb, "", words[2:]))
 
 
 def _tested(folder: Path) -> dict | None:
@@ -157,10 +161,12 @@ def _print(recipe, rows, columns, config: Config) -> None:
             line = [row, column, f"{len(found)}/{config.seeds or recipe.seeds}"]
             for index, metric in enumerate((*recipe.metrics, *recipe.extra)):
                 other = recipe.instead.get(metric) if index < len(recipe.metrics) else None
-                values = [scores.get(metric, scores.get(other)) for scores in found]
+                own = recipe.score(row, column, metric)
+                values = [scores.get(own, scores.get(other)) for scores in found]
                 values = [value["value"] if isinstance(value, dict) else value for value in values if value is not None]
-                spread = f" +- {stdev(values):.2f}" if len(values) > 1 else ""
-                line.append(f"{mean(values):.2f}{spread}" if values else "-")
+                places = recipe.places
+                spread = f" +- {stdev(values):{places}}" if len(values) > 1 else ""
+                line.append(f"{mean(values):{places}}{spread}" if values else "-")
                 if index < len(recipe.metrics):
                     known = recipe.published.get((row, column))
                     line.append("-" if known is None else str(known[index]))

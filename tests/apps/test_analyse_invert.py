@@ -1,5 +1,6 @@
 """Inverting a classifier's layers by the command line: what is trained, scored, drawn, and refused."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,9 +11,12 @@ from PIL import Image
 
 from analysis.inversion import uniform_nats
 from apps import datasets
-from apps.image_set import split_validation
+from apps.config import Where
+from apps.image_set import balanced_subset, split_validation
 from apps.inverting.inverted import inverted_run
+from apps.inverting.overfitting import overfit, overfitting
 from apps.inverting.representation import representation
+from apps.session import start
 from priors import zoo
 from priors.errors import InputError
 from priors.storage import read_json
@@ -179,6 +183,43 @@ def test_snapshots_are_inverted_as_well(penult):
     with Image.open("runs/some-inverted/through-training.png") as drawn:
         assert np.array(drawn).std() > 10
 
+    both = penult(*words, "--snapshots", "--overfit", 20)
+    assert both.status == 0, both.err
+    assert both.out.count(" is done (") == 4, "the second network, and its logits three times"
+    again = read_json("runs/some-inverted/through-training.json", "numbers")["steps"]
+    assert again[:3] == found and [entry["network"] for entry in again[3:]] == ["20 images"] * 3
+    assert [entry["updates"] for entry in again[3:]] == ["0", "3", "finished"]
+    assert len({entry["logits"]["NCE"] for entry in again}) == 6
+
+
+def test_the_second_network_learns_its_images_by_heart(penult):
+    """As many updates as the first, on few images, without dropout or augmentation; its last weights are kept."""
+    words = ["train", "classifier", "--arch", "lenet-32-32", "--data", "small.npz", "--epochs", 12, "--lr", 0.003]
+    rng = np.random.default_rng(0)
+    sets = {
+        f"{part}_{split}": rng.integers(0, most, shape, np.uint8)
+        for split, count in (("train", 120), ("test", 40))
+        for part, most, shape in (("x", 256, (count, 16, 16)), ("y", 2, (count,)))
+    }
+    np.savez("small.npz", **sets)
+    words += ["--batch-size", 16, "--validation", 24, "--patience", 30, "--augment", "crop", "--name", "first"]
+    assert penult(*words, "--device", "cpu", "--threads", 1).status == 0
+    network = zoo.load("runs/first")
+    config = overfitting("runs/first", network, 10, Where(runs=Path("runs"), name="second"))
+    run = overfit(config, start(config.where))
+    stored, result, first = run.config()["config"], run.result(), read_json("runs/first/result.json", "result")
+    assert result["steps"] == first["steps"] and "best" not in result
+    assert (stored["dropout"], stored["augment"], stored["batch_size"], stored["validation"]) == (0.0, "none", 10, None)
+    assert {name: stored[name] for name in ("arch", "lr", "seed")} == {"arch": "lenet-32-32", "lr": 0.003, "seed": 0}
+    second, losses = zoo.load("runs/second"), [
+        json.loads(line) for line in Path("runs/second/metrics.jsonl").read_text().splitlines()
+    ]  # fmt: skip
+    assert not any(part.p for part in second.modules() if isinstance(part, torch.nn.Dropout))
+    assert len([one for one in losses if "validation/test accuracy" in one]) <= 13, "as often as the first's epochs"
+    own = balanced_subset(datasets.load("small.npz", "train"), 10, 0)
+    with torch.no_grad():
+        assert bool((second(own.images.float() / 255).argmax(1) == own.labels).all()), "noise is learnt by heart"
+
 
 @pytest.mark.parametrize(
     ("flags", "said"),
@@ -191,7 +232,11 @@ def test_snapshots_are_inverted_as_well(penult):
         (["--test-images", 361], "--test-images 361: digits has 360"),
         (["--test-images", 1], "--test-images 1: expected 2 or more"),
         (["--validation", 0], "--patience counts validations on held-out images"),
-        (["--dropout", 1], "dropout is 1.0"),
+        (["--dropout", 1], "--dropout 1: a rate of 0 or more, below 1, was expected"),
+        (["--dropout", 0.5, "logit=0.1"], "unknown layer 'logit': did you mean 'logits'"),
+        (["--context-dropout", "logits=0.1", "logits=0.2"], "each once"),
+        (["--overfit", 5], "--overfit 5: with 10 classes, 10 or more were expected"),
+        (["--overfit", -1], "--overfit -1: expected 0 or more"),
         (["--filters", 0], "filters is 0"),
         (["--decoder-filters", 0], "--decoder-filters 0: expected 1 or more"),
         (["--name", "a/b"], "--name 'a/b': expected the name of a folder"),

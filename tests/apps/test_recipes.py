@@ -55,7 +55,7 @@ def test_every_command_of_the_list_parses_and_ends_with_the_evaluation(penult, p
         verb, config = config_of(line.removeprefix("penult "))
         place = getattr(config, "place", None) or config.where
         assert (str(place.runs), place.device, place.threads) == ("some where", "cpu", 2)
-        assert verb in ("evaluate", "analyse normalised") or config.where.name
+        assert verb in ("evaluate", "analyse normalised") or getattr(config, "where", config).name
     for cell in (
         (row, column, seed) for row in recipe.rows for column in recipe.columns for seed in range(recipe.seeds)
     ):
@@ -63,7 +63,8 @@ def test_every_command_of_the_list_parses_and_ends_with_the_evaluation(penult, p
         if verb == "evaluate":
             scored = config.model
         else:
-            scored = str(config.out.parent) if verb == "analyse normalised" else f"runs/{config.where.name}"
+            own = getattr(config, "where", config)
+            scored = str(config.out.parent) if verb == "analyse normalised" else f"runs/{own.name}"
         assert scored == f"runs/{recipe.run(*cell)}"
 
 
@@ -113,6 +114,28 @@ def test_short_tables_are_the_papers_at_another_size(number):
         size = {"student": theirs.student, "teacher": theirs.teacher, "where": theirs.where}
         ours = replace(ours, **size, optimisation=replace(ours.optimisation, epochs=240.0, schedule="step"))
         assert asdict(ours) == asdict(theirs)
+
+
+def test_inversions_are_the_papers():
+    """Appendix A: three layers a block, 64 filters for grey images, 196 for colour; dropout .5 but for two layers."""
+    found = tables("inversion")
+    assert found["1"].published["cifar10", "fc3"] == (5.28e-1, 7.39e-1, 5.79e-1)
+    assert found["architectures"].published["global-pooling", "fc3"] == (98.9, -704.01)
+    for data, filters, special in (("mnist", 64, {}), ("svhn", 196, {"conv1"}), ("cifar10", 196, {"conv1", "fc3"})):
+        train, invert = (config_of(line.format(runs="runs"))[1] for line in found["1"].commands(data, "fc3", 0))
+        assert train.arch == ("lenet-32-32" if data == "mnist" else "lenet-64-128") and train.optimisation.lr == 3e-4
+        assert invert.model == f"runs/{train.where.name}" and invert.distances == 500 and invert.draws == 1024
+        usual = {"layers": 3, "filters": filters, "dropout": 0.5, "context_dropout": 0.0}
+        own = {"conv1": {"dropout": 0.1}, "fc3": {"context_dropout": 0.2}}
+        for layer in ("conv1", "conv2", "fc3", "logits"):
+            assert invert.density.of(layer) == usual | (own[layer] if layer in special else {})
+    whole = config_of(found["figures"].commands("mnist", "fc3", 0)[-1].format(runs="runs"))[1]
+    assert (
+        whole.snapshots
+        and whole.overfit == 100
+        and replace(whole, snapshots=False, overfit=0)
+        == config_of(found["1"].commands("mnist", "fc3", 0)[-1].format(runs="runs"))[1]
+    ), "the figures go on from what table 1 has trained"
 
 
 def test_penultimate_table_4_is_the_papers():
@@ -199,6 +222,24 @@ TABLES = {
         extra=("log p(x)",),
     )
 }
+INVERT = (
+    "analyse invert {runs}/inverted-network --taps penultimate,logits --layers 1 --filters 3 --epochs 0.1 --shown 0 "
+    "--decoder-epochs 0 --distances 2 --test-images 20 --name inverted"
+)
+TABLES["3"] = Table(
+    title="Inverted",
+    convention="none",
+    rows=("digits",),
+    columns=("penultimate", "logits"),
+    seeds=1,
+    metrics=("NCE", "1NN"),
+    published={("digits", "logits"): (-1.5, 0.5)},
+    commands=lambda *cell: ("train classifier --epochs 0.1 --name inverted-network", INVERT),
+    run=lambda *cell: "inverted",
+    score=lambda row, column, metric: metric if metric == "accuracy" else f"{column} {metric}",
+    places=".3g",
+    extra=("accuracy",),
+)
 '''
 
 
@@ -263,6 +304,32 @@ def test_a_table_of_students_is_run_printed_and_resumed(penult, standin, tmp_pat
     assert len(rows) == 4
     again = penult(*words)
     assert again.status == 0 and "done" not in again.out, "nothing is trained twice"
+
+
+def test_a_table_of_inversions_is_run_printed_and_resumed(penult, standin, tmp_path):
+    words = ["table", "standin", 3, "--device", "cpu", "--threads", 1]
+    said = penult(*words)
+    assert said.status == 0, said.err
+    assert said.out.count(" is done (") == 3, "a classifier and two densities, though there are two cells"
+    rows = {line.split()[1]: line.split()[2:] for line in said.out.splitlines() if line.startswith("digits ")}
+    scores = json.loads((tmp_path / "runs/inverted/inversion.json").read_text())
+    apart = json.loads((tmp_path / "runs/inverted/distances.json").read_text())["layers"]
+    for number, layer in enumerate(("penultimate", "logits")):
+        nats, near = f"{scores['layers'][number]['NCE']:.3g}", f"{apart[number]['1NN']:.3g}"
+        assert rows[layer] == [
+            "1/1",
+            nats,
+            "-1.5" if number else "-",
+            near,
+            "0.5" if number else "-",
+            f"{100 * scores['accuracy']:.3g}",
+        ]
+    result = json.loads((tmp_path / "runs/inverted-network/result.json").read_text())
+    assert scores["accuracy"] == result["test/accuracy"]
+    again = penult(*words)
+    assert again.status == 0 and "penult analyse" not in again.out, "nothing is done twice"
+    (tmp_path / "runs/inverted/distances.json").unlink()
+    assert "penult analyse" in penult(*words).out, "what is missing is made"
 
 
 def test_scores_by_another_protocol_do_not_count(penult, standin, tmp_path):

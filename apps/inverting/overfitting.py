@@ -1,0 +1,68 @@
+"""A second network that learns a few images by heart, beside one that was trained well (figure 5b)."""
+
+from dataclasses import replace
+
+from accelerate import Accelerator
+from torch import nn
+
+from apps import datasets
+from apps.config import Where
+from apps.models import is_run, open_run
+from apps.run import Run
+from apps.verbs.train_classifier import Config, configuration_of, train_on
+from priors.errors import InputError
+from priors.zoo import Classifier
+
+
+def overfitting(model: str, network: Classifier, count: int, where: Where) -> Config:
+    """How the second network is trained: as the first, but on `count` images, without dropout or augmentation.
+
+    It takes as many updates, and its last weights are kept.
+
+    Args:
+        model: run of the first network.
+        network: the first network itself.
+        count: training images.
+        where: of the second one, with the snapshots to make.
+
+    Raises:
+        InputError: the model is no run of penult train classifier, or has no more training images than that.
+    """
+    if not is_run(model):
+        raise InputError(f"--overfit {count}: {model} is no run of penult train classifier, whose training is repeated")
+    if count < network.classes:
+        raise InputError(f"--overfit {count}: with {network.classes} classes, {network.classes} or more were expected")
+    run = open_run(model)
+    config, result = configuration_of(run), run.result()
+    batch = min(config.optimisation.batch_size, count)
+    epochs = result["steps"] * batch / count
+    optimisation = replace(
+        config.optimisation,
+        batch_size=batch,
+        epochs=epochs,
+        # As often in updates: an epoch is a few of them.
+        validate_every=config.optimisation.validate_every * epochs / result["epochs"],
+        warmup=config.optimisation.warmup * epochs / result["epochs"],
+        patience=None,
+    )
+    return replace(
+        config,
+        data=replace(config.data, validation=None),
+        train_images=count,
+        dropout=0.0 if any(isinstance(part, nn.Dropout) and part.p for part in network.modules()) else config.dropout,
+        augment="none",
+        optimisation=optimisation,
+        where=where,
+    )
+
+
+def overfit(config: Config, accelerator: Accelerator) -> Run:
+    """Train the network that `overfitting` plans, or resume it."""
+    data, where = config.data, config.where
+    images, test = (
+        datasets.load(data.data, split, root=where.data_root, image_size=data.image_size) for split in ("train", "test")
+    )
+    run = Run(where.runs / where.name)
+    told = f"penult train classifier --arch {config.arch} --train-images {config.train_images}"
+    train_on(config, run, accelerator, images, test, provenance={"data": data.data, "made by": told})
+    return run
