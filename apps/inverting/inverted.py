@@ -1,11 +1,13 @@
 """A finished inversion: the model, and the network and layer that its contexts are of."""
 
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from analysis.captured import CapturedSampler
 from analysis.pixelcnn import PixelCNN
 from analysis.reconstruction import UpConvolution
 from analysis.sampling import place
@@ -24,6 +26,33 @@ def at_once(device: torch.device) -> int:
     return 2048 if device.type == "cuda" else 256
 
 
+class _Drawing:
+    """Batches of draws from one model, one after another; by CUDA graphs where several are of one size."""
+
+    def __init__(self):
+        self._sampler, self._last = None, 0
+
+    def __call__(self, model: PixelCNN, context: Tensor | None, numbers: Tensor, several: bool) -> Tensor:
+        """Images by the numbers that they are drawn with; `several` batches of this size are to come, or have come."""
+        batch, before, self._last = numbers.shape[2], self._last, numbers.shape[2]
+        if not _has_graphs(numbers.device):
+            return place(model, context, numbers)
+        if self._sampler is None or self._sampler.batch != batch:
+            if not several and batch != before:
+                return place(model, context, numbers)
+            self._sampler = None  # first, for the memory that it takes
+            self._sampler = CapturedSampler(model, batch)
+        return self._sampler(context, numbers)
+
+    def forget(self) -> None:
+        """Let go of what was captured of a model that is about to change."""
+        self._sampler, self._last = None, 0
+
+
+def _has_graphs(device: torch.device) -> bool:
+    return device.type == "cuda"
+
+
 @dataclass(frozen=True)
 class Inverted:
     """What a finished run holds.
@@ -37,6 +66,7 @@ class Inverted:
     model: PixelCNN | UpConvolution
     representation: Representation | None
     title: str
+    _drawing: _Drawing = field(default_factory=_Drawing, init=False, repr=False, compare=False)
 
     def context(self, images: Tensor) -> Tensor | None:
         """h of images in [0, 1]."""
@@ -44,6 +74,7 @@ class Inverted:
 
     def to(self, device: torch.device | str) -> "Inverted":
         """The same on another device; its modules are moved."""
+        self._drawing.forget()
         self.model.to(device)
         if self.representation is not None:
             self.representation.network.to(device)
@@ -70,10 +101,12 @@ class Inverted:
             ]
         )
         whose, most = torch.arange(len(images)).repeat_interleave(n), at_once(images.device)
-        parts = []
-        for rows, part in zip(whose.split(most), numbers.split(most), strict=True):
+        batches = whose.split(most)
+        sizes, parts = Counter(map(len, batches)), []
+        for rows, part in zip(batches, numbers.split(most), strict=True):
             own = None if context is None else context[rows.to(images.device)]
-            parts.append(place(model, own, part.permute(1, 2, 0, 3).to(images.device)))
+            part = part.permute(1, 2, 0, 3).to(images.device)
+            parts.append(self._drawing(model, own, part, several=sizes[len(rows)] > 1))
         return torch.cat(parts).unflatten(0, (len(images), n))
 
 

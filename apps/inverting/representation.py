@@ -1,7 +1,8 @@
 """A layer of a network as what images are inverted from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -74,6 +75,38 @@ def representation(network: Classifier, layer: str, image_shape: Sequence[int]) 
     if not found.numel() or not found.is_floating_point():
         raise InputError(f"--taps {layer}: its output of shape {tuple(found.shape)} has no values to invert from")
     return Representation(network, layer, site, tuple(_as_context(found).shape[1:]))
+
+
+def check_order(layers: Mapping[str, Representation], image_shape: Sequence[int]) -> None:
+    """Whether layers of one network are given in the order in which it computes them.
+
+    Raises:
+        InputError: they are not.
+    """
+    if len(layers) < 2:
+        return
+    network, called, handles = next(iter(layers.values())).network, [], []
+    for name, layer in layers.items():
+        path, _, end = layer.site.partition("#")[0].partition(":")
+        module = find_module(network, path)[1]
+        note = partial(_note, called, name)
+        handles.append(module.register_forward_pre_hook(note) if end == "input" else module.register_forward_hook(note))
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            network.eval()(torch.rand(2, *image_shape, device=network.mean.device))
+    finally:
+        for handle in handles:
+            handle.remove()
+    order = list(dict.fromkeys(called))
+    if order != list(layers):
+        raise InputError(
+            f"--taps {','.join(layers)}: layers were expected from the input on, as the network computes them: "
+            f"{','.join(order)}"
+        )
+
+
+def _note(called: list[str], name: str, *_) -> None:
+    called.append(name)
 
 
 def _as_context(found: Tensor) -> Tensor:

@@ -122,6 +122,7 @@ def main(config: Config) -> None:
     from apps.activations import images_for
     from apps.inverting import report, through_training
     from apps.inverting.overfitting import overfit
+    from apps.inverting.representation import check_order
     from apps.inverting.scoring import log_likelihoods, squared_errors
     from apps.outputs import check_writable
     from apps.session import start
@@ -135,6 +136,7 @@ def main(config: Config) -> None:
     images, test = (images_for(config.model, network, split, **source) for split in ("train", "test"))
     names = _names(config, network)
     layers = _layers(network, names, images.image_shape)
+    check_order({called: layer for called, layer in layers.items() if layer is not None}, images.image_shape)
     earlier = _snapshots(config, name) if config.snapshots else []
     second = _overfitting(config, network, replace(where, name=f"{name}-overfit{config.overfit}"))
     folder = config.out or where.runs / name

@@ -227,6 +227,7 @@ def test_the_second_network_learns_its_images_by_heart(penult):
         (["--taps", "penultimat"], "unknown layer 'penultimat': did you mean 'penultimate'"),
         (["--taps", "logits,logits"], "logits is given twice"),
         (["--taps", ","], "names no layer"),
+        (["--taps", "logits,none,penultimate"], "from the input on, as the network computes them: penultimate,logits"),
         (["--closest", "fc3"], "unknown layer 'fc3'"),
         (["--snapshots"], "has none; train it with penult train classifier --snapshots"),
         (["--test-images", 361], "--test-images 361: digits has 360"),
