@@ -13,6 +13,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import toys
 
+from apps import datasets
+from apps.inverting.inverted import inverted_run
 from priors.storage import read_tensors
 
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
@@ -105,6 +107,29 @@ def test_a_classifier_as_it_is_typed(tmp_path):
     assert [entry["step"] for entry in entries[0]] == [entry["step"] for entry in entries[1]]
     losses = [[entry["train/cross-entropy"] for entry in found if "images/s" in entry] for found in entries]
     assert len(losses[0]) == 3 and losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_an_inversion_as_it_is_typed(tmp_path):
+    """Two processes train one density, and score every test image once and in its place."""
+    runs = ["--runs", str(tmp_path)]
+    train = ["train", "classifier", "--epochs", "0.2", "--name", "first", "--device", "cpu", "--threads", "1"]
+    assert toys.penult(*train, *runs) == 0
+    words = ["analyse", "invert", str(tmp_path / "first"), "--taps", "logits", "--layers", "1", "--filters", "3", *runs]
+    words += ["--epochs", "0.5", "--decoder-filters", "2", "--decoder-epochs", "0.5", "--test-images", "31"]
+    words += ["--shown", "2", "--name", "two", "--device", "cpu", "--threads", "1"]
+    ran = launch("-m", "apps", *words)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.count("is done") == 2 and ran.stdout.count("What ") == 1
+    assert json.loads((tmp_path / "two-logits/config.json").read_text())["environment"]["processes"] == 2
+    images = datasets.load("digits", "test").subset(range(31)).images.float() / 255
+    density, decoder = (inverted_run(tmp_path / name) for name in ("two-logits", "two-logits-mse"))
+    with torch.no_grad():
+        nats = density.model.log_prob(images, density.context(images))
+        errors = (decoder.model(decoder.context(images)) - images).square().flatten(1).sum(1)
+    kept = weights(tmp_path / "two-logits/log-likelihoods.safetensors")["log-likelihoods"]
+    torch.testing.assert_close(kept, nats, rtol=1e-5, atol=1e-3)
+    kept = weights(tmp_path / "two-logits-mse/squared-errors.safetensors")["squared-errors"]
+    torch.testing.assert_close(kept, errors, rtol=1e-5, atol=1e-5)
 
 
 @pytest.fixture(scope="module")
