@@ -5,9 +5,13 @@ computed at each pixel, from a cache of the row above and of the pixel to the le
 convolutions is worked out for the whole row at once. Features of half and a quarter of the resolution are due at every
 second and fourth pixel of every second and fourth row. All is laid out with channels last, so that a window's row is a
 stretch of memory and each convolution at a pixel one matrix product.
+
+What a row takes from another, or from outside, lies in tensors that are allocated once; the rest is its own. So what
+`compute` does for a row can be recorded, and repeated for all rows of its kind and for other images.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +23,15 @@ from analysis.weight_norm import WeightNormConv
 
 Choose = Callable[[int, int, Tensor], Tensor]
 """By row, column and (batch, outputs): the pixels there, (batch, channels) in [0, 1]."""
+New = Callable[..., Tensor]
+"""By a shape: zeros of it for each image, which stay where they are and are zeros again for other images."""
+_PERIOD = 2 ** (LEVELS - 1)
+"""Rows after which the features that are due are the same again."""
+
+
+def kind(row: int) -> int:
+    """The first row in which all is done that is done in this one: 0, or 1 ... 4."""
+    return (row - 1) % _PERIOD + 1 if row else 0
 
 
 class Incremental:
@@ -33,62 +46,99 @@ class Incremental:
     def __init__(self, model: PixelCNN, context: Tensor | None, batch: int):
         channels, self.height, self.width = model.image_shape
         weight = model.final.direction
-        self.batch = batch
-        new = weight.new_zeros
-        self.contexts = [
-            None if maps is None else maps.to(weight.dtype).permute(0, 2, 3, 1)
-            for maps in model.contexts_of(context, batch)
+        self.batch, self.contexts_of = batch, model.contexts_of
+        self.final, self.final_bias = model.final.weight[:, :, 0, 0].t().contiguous(), model.final.bias
+        caches: list[Tensor] = []
+
+        def new(*shape: int) -> Tensor:
+            caches.append(weight.new_zeros(batch, *shape))
+            return caches[-1]
+
+        self.caches = caches
+        # Contexts by level, (batch, height or 1, width or 1, K), and of the row that is due.
+        self.contexts = [None if maps is None else maps.clone() for maps in self._maps(context)]
+        self.context_rows = [
+            None if maps is None else maps[:, 0] if maps.shape[1] == 1 else maps[:, 0].clone() for maps in self.contexts
         ]
         widths = [self.width >> level for level in range(LEVELS)]
-        self.images = new(batch, channels, self.height, self.width)
+        self.images = new(channels, self.height, self.width)
+        self.pixels = new(channels, self.width)
         # The two rows above, in [-1, 1] and with their channel of ones; zeros, also of that, where there is none.
-        self.above = new(batch, channels + 1, 2, self.width)
+        self.above = new(channels + 1, 2, self.width)
         self.start_down, self.start_above = model.start_down, model.start_above
         self.start_left = _rows(model.start_left)
         self.up_down = [
-            [_Down(one, wide, batch) for one in block] for block, wide in zip(model.up_down, widths, strict=True)
+            [_Down(one, wide, new) for one in block] for block, wide in zip(model.up_down, widths, strict=True)
         ]
         self.back_down = [
-            [_Down(one, wide, batch) for one in block] for block, wide in zip(model.back_down, widths, strict=True)
+            [_Down(one, wide, new) for one in block] for block, wide in zip(model.back_down, widths, strict=True)
         ]
         self.up_right = [
-            [_Right(one, wide, batch) for one in block] for block, wide in zip(model.up_right, widths, strict=True)
+            [_Right(one, wide, new) for one in block] for block, wide in zip(model.up_right, widths, strict=True)
         ]
         self.back_right = [
-            [_Right(one, wide, batch) for one in block] for block, wide in zip(model.back_right, widths, strict=True)
+            [_Right(one, wide, new) for one in block] for block, wide in zip(model.back_right, widths, strict=True)
         ]
-        self.shrink_down = [_ShrinkDown(one, wide, batch) for one, wide in zip(model.shrink_down, widths, strict=False)]
+        self.shrink_down = [_ShrinkDown(one, wide, new) for one, wide in zip(model.shrink_down, widths, strict=False)]
         self.shrink_right = [
-            _ShrinkRight(one, wide, batch) for one, wide in zip(model.shrink_right, widths, strict=False)
+            _ShrinkRight(one, wide, new) for one, wide in zip(model.shrink_right, widths, strict=False)
         ]
         self.grow_down = list(model.grow_down)
-        self.grow_right = [_GrowRight(one, wide, batch) for one, wide in zip(model.grow_right, widths, strict=False)]
+        self.grow_right = [_GrowRight(one, wide, new) for one, wide in zip(model.grow_right, widths, strict=False)]
         # Rows of the first stream that come down from half the resolution, two at a time.
-        self.grown = [new(batch, 2, wide, model.filters) for wide in widths[:-1]]
-        self.final = model.final.weight[:, :, 0, 0].t().contiguous()
-        self.final_bias = model.final.bias
+        self.grown = [new(2, wide, model.filters) for wide in widths[:-1]]
+
+    def reset(self, context: Tensor | None) -> None:
+        """Begin other images, given another context of the same shape."""
+        for cache in self.caches:
+            cache.zero_()
+        for maps, other in zip(self.contexts, self._maps(context), strict=True):
+            if maps is not None:
+                maps.copy_(other)
 
     def run(self, choose: Choose) -> Float[Tensor, "batch channels height width"]:
         """All pixels in reading order, as they are chosen."""
         for row in range(self.height):
-            self._begin(row)
-            pixel = None
-            for column in range(self.width):
-                pixel = choose(row, column, self._outputs(row, column, pixel))
-                self.images[:, :, row, column] = pixel
-            self.above[:, :, 0] = self.above[:, :, 1]
-            self.above[:, :-1, 1] = 2 * self.images[:, :, row] - 1
-            self.above[:, -1, 1] = 1.0
+            self.enter(row)
+            self.compute(row, partial(choose, row))
+            self.leave(row)
         return self.images
+
+    def enter(self, row: int) -> None:
+        """Bring up what a row takes from outside."""
+        for level in range(self._due(row)):
+            maps = self.contexts[level]
+            if maps is not None and maps.shape[1] > 1:
+                self.context_rows[level].copy_(maps[:, row >> level])
+
+    def compute(self, row: int, choose: Callable[[int, Tensor], Tensor]) -> None:
+        """The pixels of the row that was entered, as they are chosen by column and (batch, outputs).
+
+        The same is done for all rows of one `kind`, to the same tensors but for those that live within the row.
+        """
+        self._begin(row)
+        pixel = None
+        for column in range(self.width):
+            pixel = choose(column, self._outputs(row, column, pixel))
+            self.pixels[:, :, column] = pixel
+        self.above[:, :, 0] = self.above[:, :, 1]
+        self.above[:, :-1, 1] = 2 * self.pixels - 1
+        self.above[:, -1, 1].fill_(1.0)
+
+    def leave(self, row: int) -> None:
+        """Put the pixels into the images."""
+        self.images[:, :, row] = self.pixels
+
+    def _maps(self, context: Tensor | None) -> list[Tensor | None]:
+        """A context by level, with channels last."""
+        return [
+            None if maps is None else maps.to(self.final.dtype).permute(0, 2, 3, 1)
+            for maps in self.contexts_of(context, self.batch)
+        ]
 
     def _due(self, position: int) -> int:
         """How many resolutions have a feature at this row or column."""
         return 1 + sum(position % 2**level == 0 for level in range(1, LEVELS))
-
-    def _context(self, level: int, row: int) -> Tensor | None:
-        """That of a row, (batch, width or 1, K)."""
-        maps = self.contexts[level]
-        return None if maps is None else maps[:, row >> level if maps.shape[1] > 1 else 0]
 
     def _begin(self, row: int) -> None:
         """All of a row that does not depend on its own pixels."""
@@ -109,7 +159,7 @@ class Incremental:
             if level:
                 down = self.shrink_down[level - 1].row(down)
                 self.shrink_right[level - 1].begin()
-            context = self._context(level, row)
+            context = self.context_rows[level]
             active = _concat_elu(down)
             kept.append([active])
             for first, second in zip(self.up_down[level], self.up_right[level], strict=True):
@@ -125,7 +175,7 @@ class Incremental:
             down = self.grown[due - 1][:, (row >> due - 1) % 2]
             active = _concat_elu(down)
         for level in reversed(range(due)):
-            context = self._context(level, row)
+            context = self.context_rows[level]
             for first, second in zip(self.back_down[level], self.back_right[level], strict=True):
                 down = first.row(down, active, kept[level].pop(), context)
                 active = _concat_elu(down)
@@ -185,8 +235,8 @@ def _windows(row: Tensor, size: int, step: int = 1) -> Tensor:
 class _Down:
     """A gated layer of the stream that is computed in rows."""
 
-    def __init__(self, layer: GatedLayer, width: int, batch: int):
-        new, filters = layer.first.direction.new_zeros, layer.first.direction.shape[0]
+    def __init__(self, layer: GatedLayer, width: int, new: New):
+        filters = layer.first.direction.shape[0]
         rows, bias = _rows(layer.first)
         self.first, self.first_bias = torch.cat(rows), bias
         rows, self.second_bias = _rows(layer.second)
@@ -197,7 +247,7 @@ class _Down:
             self.first_bias = bias + layer.beside.bias
         self.context = None if layer.context is None else layer.context.weight[:, :, 0, 0].t()
         # The row above and this one, each with a column of zeros on both sides.
-        self.inner = [new(batch, width + 2, 2 * filters) for _ in range(4)]
+        self.inner = [new(width + 2, 2 * filters) for _ in range(4)]
 
     def row(self, x: Tensor, active: Tensor, skip: Tensor | None, context: Tensor | None) -> Tensor:
         above, here, above_second, second = self.inner
@@ -217,8 +267,8 @@ class _Down:
 class _Right:
     """A gated layer of the stream that is computed pixel by pixel."""
 
-    def __init__(self, layer: GatedLayer, width: int, batch: int):
-        new, filters = layer.first.direction.new_zeros, layer.first.direction.shape[0]
+    def __init__(self, layer: GatedLayer, width: int, new: New):
+        filters = layer.first.direction.shape[0]
         (self.first_above, self.first), bias = _rows(layer.first)
         (self.second_above, self.second), self.second_bias = _rows(layer.second)
         beside = layer.beside.weight[:, :, 0, 0].t()
@@ -226,7 +276,7 @@ class _Right:
         self.first_bias = bias + layer.beside.bias
         self.context = None if layer.context is None else layer.context.weight[:, :, 0, 0].t()
         # The row above up to the pixel that is due, and this one before it; a column of zeros on the left.
-        self.row1, self.row2 = new(batch, width + 1, 2 * filters), new(batch, width + 1, 2 * filters)
+        self.row1, self.row2 = new(width + 1, 2 * filters), new(width + 1, 2 * filters)
         self.filters = filters
 
     def begin(self, down: Tensor, context: Tensor | None) -> None:
@@ -260,10 +310,10 @@ class _Right:
 class _ShrinkDown:
     """Halves the rows of the first stream."""
 
-    def __init__(self, layer: WeightNormConv, width: int, batch: int):
+    def __init__(self, layer: WeightNormConv, width: int, new: New):
         rows, self.bias = _rows(layer)
         self.weight = torch.cat(rows)
-        self.above = layer.direction.new_zeros(batch, width + 2, layer.direction.shape[1])
+        self.above = new(width + 2, layer.direction.shape[1])
 
     def remember(self, x: Tensor) -> None:
         self.above[:, 1:-1] = x
@@ -276,9 +326,9 @@ class _ShrinkDown:
 class _ShrinkRight:
     """Halves the other stream, at every second pixel of every second row."""
 
-    def __init__(self, layer: WeightNormConv, width: int, batch: int):
+    def __init__(self, layer: WeightNormConv, width: int, new: New):
         (self.weight_above, self.weight), self.bias = _rows(layer)
-        self.row = layer.direction.new_zeros(batch, width + 1, layer.direction.shape[1])
+        self.row = new(width + 1, layer.direction.shape[1])
 
     def begin(self) -> None:
         self.base = _windows(self.row, 2, 2) @ self.weight_above + self.bias
@@ -295,11 +345,11 @@ class _ShrinkRight:
 class _GrowRight:
     """Doubles the other stream: four pixels from one."""
 
-    def __init__(self, layer: WeightNormConv, width: int, batch: int):
+    def __init__(self, layer: WeightNormConv, width: int, new: New):
         weight = layer.weight  # (inputs, outputs, 2, 2)
         self.weight = weight.permute(0, 2, 3, 1).flatten(1).contiguous()
         self.bias = layer.bias.repeat(4)
-        self.rows = weight.new_zeros(batch, 2, width, weight.shape[1])
+        self.rows = new(2, width, weight.shape[1])
 
     def put(self, column: int, x: Tensor) -> None:
         found = torch.addmm(self.bias, x, self.weight)

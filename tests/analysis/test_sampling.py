@@ -5,8 +5,9 @@ import torch
 from pixel_models import every_image, small
 from scipy.stats import chisquare
 
+from analysis.incremental import Incremental
 from analysis.pixelcnn import PixelCNN
-from analysis.sampling import evaluate, sample, sample_by_full_passes
+from analysis.sampling import evaluate, place, sample, sample_by_full_passes, uniforms
 from priors.errors import InputError
 
 MODELS = {
@@ -50,6 +51,25 @@ def test_training_mode_is_kept_and_dropout_left_out():
     model.train()
     draws = [draw(model, context, torch.Generator().manual_seed(2)) for draw in (sample, sample, sample_by_full_passes)]
     assert model.training and all(torch.equal(one, draws[0]) for one in draws)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_caches_can_be_used_again(name):
+    """For other images, whose context is another one: bit for bit as if they were new."""
+    model, _, context = given(name, 3)
+    numbers = [uniforms(model, 3, torch.Generator().manual_seed(seed)) for seed in (2, 3)]
+    contexts = [context, None if context is None else 1 - 2 * context]
+    state, seen = None, []
+    with torch.no_grad():
+        for own, other in zip(numbers, contexts, strict=True):
+            if state is None:
+                state = Incremental(model, other, 3)
+            else:
+                state.reset(other)
+            found = state.run(lambda row, column, outputs, own=own: model.distribution.place(outputs, own[row, column]))
+            assert torch.equal(found, place(model, other, own))
+            seen.append(found.clone())
+    assert not torch.equal(*seen)
 
 
 def test_single_precision_is_near(name="grey, small maps"):
