@@ -3,19 +3,15 @@
 It is a run's folder, `torchvision:NAME[:WEIGHTS]`, or `import:package.module:factory[,weights=FILE]`.
 """
 
-import importlib
-import os
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-import torch
 
 from apps.config import Data, Foreign
 from apps.generators import hvae, sngan
 from apps.generators.generator import Generator
 from apps.image_set import ImageSet
+from apps.imported import described, made
 from apps.run import Run
 from priors import zoo
 from priors.errors import InputError, unknown
@@ -100,7 +96,9 @@ def generator_run(folder: str | Path) -> Generator:
         raise InputError(f"{run.folder}: {error}") from None
     except (AttributeError, RuntimeError, TypeError) as error:
         path = run.folder / "model.json"
-        raise InputError(f"{path} describes no generator that can be built: it is damaged ({_named(error)})") from None
+        raise InputError(
+            f"{path} describes no generator that can be built: it is damaged ({described(error)})"
+        ) from None
     load_weights(model, weights, run.folder / "model.safetensors")
     return model.eval()
 
@@ -160,39 +158,8 @@ def _torchvision(model: str, options: dict) -> zoo.Classifier:
 
 def _imported(model: str, options: dict) -> zoo.Classifier:
     """The user's own module: a factory that is called without arguments, and its weights."""
-    place, *extras = model.removeprefix("import:").split(",")
-    module_name, _, factory_name = place.rpartition(":")
-    if not module_name or not factory_name:
-        raise InputError(f"{model}: expected import:package.module:factory[,weights=FILE.safetensors]")
-    settings = dict(extra.partition("=")[::2] for extra in extras)
-    for name in settings:
-        if name != "weights":
-            raise unknown("setting", name, ["weights"])
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # the user's code may raise anything
-        where = "it is looked for in the current folder and in the environment"
-        raise InputError(f"{model}: {module_name} cannot be imported ({_named(error)}); {where}") from error
-    factory = getattr(module, factory_name, None)
-    if not callable(factory):
-        raise unknown(
-            f"factory of {module_name}", factory_name, [name for name in vars(module) if callable(vars(module)[name])]
-        )
-    try:
-        network = factory()
-    except Exception as error:
-        raise InputError(f"{model}: {factory_name}() raised {_named(error)}; it is called without arguments") from error
-    if not isinstance(network, torch.nn.Module):
-        raise InputError(f"{model}: {factory_name}() gave a {type(network).__name__}, expected a torch.nn.Module")
+    network, settings = made(model, settings=("weights",))
     if "weights" in settings:
         weights, _ = read_tensors(settings["weights"], "weights")
         load_weights(network, weights, settings["weights"])
     return zoo.wrap(network, **{name: value for name, value in options.items() if value}).eval()
-
-
-def _named(error: Exception) -> str:
-    """An error by its kind and its first line."""
-    text = str(error).partition("\n")[0]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

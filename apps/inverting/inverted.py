@@ -11,8 +11,9 @@ from analysis.captured import CapturedSampler
 from analysis.pixelcnn import PixelCNN
 from analysis.reconstruction import UpConvolution
 from analysis.sampling import place
-from apps import models
+from apps import imported, models
 from apps.config import Foreign
+from apps.inverting.own_density import OwnDensity
 from apps.inverting.representation import Representation, representation
 from apps.run import Run
 from apps.seeds import generator
@@ -63,7 +64,7 @@ class Inverted:
         title: its network and layer, for people.
     """
 
-    model: PixelCNN | UpConvolution
+    model: PixelCNN | OwnDensity | UpConvolution
     representation: Representation | None
     title: str
     _drawing: _Drawing = field(default_factory=_Drawing, init=False, repr=False, compare=False)
@@ -84,7 +85,8 @@ class Inverted:
     def draw(self, images: Tensor, n: int, seed: int, name: str = "inversion") -> Tensor:
         """`n` samples for each image, (images, n, channels, height, width), in [0, 1].
 
-        A draw depends on the seed, its image's place and its own number, not on how many there are beside it.
+        A draw depends on the seed, its image's place and its own number, not on how many there are beside it; where the
+        density is the user's own, also on `n`.
 
         Args:
             images: (images, channels, height, width) in [0, 1], whose contexts are sampled from.
@@ -93,6 +95,10 @@ class Inverted:
             name: of their stream.
         """
         context, model = self.context(images), self.model
+        if isinstance(model, OwnDensity):
+            sources = (generator("cpu", seed, name, number) for number in range(len(images)))
+            given = [None] * len(images) if context is None else context[:, None].expand(-1, n, *context.shape[1:])
+            return torch.stack([model.sample(own, source, n=n) for own, source in zip(given, sources, strict=True)])
         shape = n, *model.image_shape[1:], model.distribution.draws
         numbers = torch.cat(
             [
@@ -110,14 +116,14 @@ class Inverted:
         return torch.cat(parts).unflatten(0, (len(images), n))
 
 
-def density_description(model: PixelCNN, own: dict) -> dict:
+def density_description(model: PixelCNN | OwnDensity, own: dict, density: str = "pixelcnn") -> dict:
     """How to build a density again, and whose layer it inverts."""
+    ours = isinstance(model, PixelCNN)
     return {
         "model": "inversion",
         "image_shape": list(model.image_shape),
         "context": list(model.context_shape),
-        "layers": model.layers,
-        "filters": model.filters,
+        **({"layers": model.layers, "filters": model.filters} if ours else {"density": density}),
     } | own
 
 
@@ -144,7 +150,7 @@ def inverted_run(folder: str | Path) -> Inverted:
     try:
         shape, context = tuple(description["image_shape"]), tuple(description["context"])
         if description["model"] == "inversion":
-            model = PixelCNN(shape, context, layers=description["layers"], filters=description["filters"])
+            model = _density(run, description, shape, context)
         else:
             model = UpConvolution(shape, context, filters=description["filters"])
         found = None if description["layer"] is None else _representation(run, description, shape)
@@ -160,11 +166,20 @@ def inverted_run(folder: str | Path) -> Inverted:
     return Inverted(model.eval(), found, title)
 
 
+def _density(run: Run, description: dict, shape: tuple, context: tuple) -> PixelCNN | OwnDensity:
+    if "density" not in description:
+        return PixelCNN(shape, context, layers=description["layers"], filters=description["filters"])
+    imported.require(description["density"], run.folder)
+    return OwnDensity(imported.made(description["density"], shape, context)[0], shape, context)
+
+
 def _representation(run: Run, description: dict, image_shape: tuple[int, ...]) -> Representation:
     """Of the copy of the network that lies in the run, or else of the MODEL that it was."""
     kept = run.folder / "network"
     own = description["foreign"]
     foreign = Foreign(tuple(own["mean"]), tuple(own["std"]), own["head"])
+    if not kept.is_dir() and not description["network"].startswith("torchvision:"):
+        imported.require(description["network"], run.folder)
     network = zoo.load(kept) if kept.is_dir() else models.classifier(description["network"], foreign)
     if digest_of(network.state_dict()) != description["network_digest"]:
         place = kept if kept.is_dir() else description["network"]

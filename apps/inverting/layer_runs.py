@@ -12,7 +12,9 @@ from analysis.pixelcnn import PixelCNN
 from analysis.reconstruction import UpConvolution
 from apps.config import Foreign, Optimisation, Where, identity
 from apps.image_set import ImageSet
+from apps.imported import made
 from apps.inverting.inverted import decoder_description, density_description
+from apps.inverting.own_density import OwnDensity
 from apps.inverting.protocol import Decoder, Density
 from apps.inverting.representation import Representation
 from apps.inverting.training import DensityTraining, ReconstructionTraining
@@ -49,8 +51,9 @@ class Inversion:
             InputError: values out of range.
         """
         context = () if layer is None else layer.shape
-        with torch.device("meta"):
+        with torch.device("meta" if self.density.density == "pixelcnn" else "cpu"):  # not all of others' can be on none
             self._density(called, context)
+        with torch.device("meta"):
             if context and self.decoder.decoder_epochs:
                 UpConvolution(self.images.image_shape, context, filters=self.decoder.decoder_filters)
 
@@ -72,7 +75,8 @@ class Inversion:
         built, own = self._density(called, () if layer is None else layer.shape), _own(model, foreign, layer)
 
         def task() -> Task:
-            return DensityTraining(built, layer, density_description(built, own), self.held_out, optimisation.seed)
+            described = density_description(built, own, self.density.density)
+            return DensityTraining(built, layer, described, self.held_out, optimisation.seed)
 
         return self._train(slug(f"{name}-{called}"), task, optimisation, own, self.density.of(called))
 
@@ -90,8 +94,11 @@ class Inversion:
 
         return self._train(slug(f"{name}-{called}-mse"), task, optimisation, own, {"decoder_filters": filters})
 
-    def _density(self, called: str, context: tuple[int, ...]) -> PixelCNN:
-        return PixelCNN(self.images.image_shape, context, **self.density.of(called))
+    def _density(self, called: str, context: tuple[int, ...]) -> PixelCNN | OwnDensity:
+        shape, options = self.images.image_shape, self.density.of(called)
+        if self.density.density == "pixelcnn":
+            return PixelCNN(shape, context, **options)
+        return OwnDensity(made(self.density.density, shape, context)[0], shape, context)
 
     def _train(self, name: str, build, optimisation: Optimisation, own: dict, options: Mapping[str, Any]) -> Run:
         run = Run(self.where.runs / name)

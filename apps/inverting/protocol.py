@@ -1,7 +1,7 @@
 """What an inversion is made of, as options; imports no torch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from priors.errors import InputError, unknown
 
@@ -10,6 +10,9 @@ from priors.errors import InputError, unknown
 class Density:
     """What the density is."""
 
+    density: str = "pixelcnn"
+    """pixelcnn, or import:MODULE:FACTORY for one of your own: called with an image's shape and a context's, the factory
+    gives a torch.nn.Module with log_prob(images, context), in nats an image, and sample(context)."""
     layers: int = 3
     """Gated layers a block of the PixelCNN++; the paper has 3, PixelCNN++ 5."""
     filters: int = 64
@@ -21,11 +24,21 @@ class Density:
     """Rate of elements of the context's projections, likewise; the paper has 0 fc3=0.2 for CIFAR."""
 
     def __post_init__(self):
-        """Refuse what is no rate."""
+        """Refuse what is no rate, and PixelCNN++'s options for another density."""
         self.of("")
+        if self.density == "pixelcnn":
+            return
+        if not self.density.startswith("import:"):
+            raise unknown("density", self.density, ["pixelcnn", "import:MODULE:FACTORY"])
+        given = [part for part in fields(self)[1:] if getattr(self, part.name) != part.default]
+        if given:
+            flags = ", ".join(f"--{part.name.replace('_', '-')}" for part in given)
+            raise InputError(f"{flags} with --density {self.density}: they are PixelCNN++'s; leave them out")
 
-    def of(self, layer: str) -> dict[str, int | float]:
-        """How a PixelCNN++ of one layer of the network is built."""
+    def of(self, layer: str) -> dict[str, int | float | str]:
+        """How the density of one layer of the network is built."""
+        if self.density != "pixelcnn":
+            return {"density": self.density}
         rates = {name.replace("-", "_")[2:]: _rates(name, given, usual) for name, given, usual in self._given()}
         return {
             "layers": self.layers,

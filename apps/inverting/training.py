@@ -9,6 +9,7 @@ from analysis.pixelcnn import PixelCNN
 from analysis.reconstruction import UpConvolution, squared_error
 from apps.config import Optimisation
 from apps.image_set import ImageSet
+from apps.inverting.own_density import OwnDensity
 from apps.inverting.representation import Representation
 from apps.inverting.scoring import SWEPT
 from apps.task import Criterion, Phase, Sweep, Task
@@ -46,7 +47,7 @@ class DensityTraining(_Inversion):
     """Train p(x | h) by maximum likelihood (equation 4).
 
     Args:
-        model: trained in place; its convolutions start as the first batch decides.
+        model: trained in place; a PixelCNN++'s convolutions start as the first batch decides.
         representation: h; None for an unconditional model.
         description: how to build the model again.
         held_out: images that choose the checkpoint, by their mean log-likelihood; None keeps the last.
@@ -57,19 +58,20 @@ class DensityTraining(_Inversion):
 
     def __init__(
         self,
-        model: PixelCNN,
+        model: PixelCNN | OwnDensity,
         representation: Representation | None,
         description: dict,
         held_out: ImageSet | None,
         seed: int,
     ):
         super().__init__(model, representation, description, held_out, seed)
-        self._distribution = model.distribution
+        self._distribution = model.distribution if isinstance(model, PixelCNN) else None
         self.criterion = None if held_out is None else Criterion("NCE", larger=True)
 
     def start(self, batch) -> None:
-        """Data-dependent initialisation."""
-        self.networks["model"].initialise(batch.images, self.context(batch.images))
+        """Data-dependent initialisation, of a PixelCNN++."""
+        if self._distribution is not None:
+            self.networks["model"].initialise(batch.images, self.context(batch.images))
 
     def optimizer(self, turn: str, phase: Phase, config: Optimisation) -> optim.Optimizer:
         """Adam with the betas of PixelCNN++'s authors, unless another optimiser is asked for."""
@@ -82,7 +84,10 @@ class DensityTraining(_Inversion):
     def losses(self, turn: str, batch, step: int) -> dict[str, Tensor]:
         """Minus log p(x | h), in bits a sub-pixel."""
         outputs = self.networks["model"](batch.images, self.context(batch.images))
-        nats = self._distribution.log_prob(outputs, batch.images, check=False).flatten(1).sum(1).mean()
+        if self._distribution is None:  # the log-likelihoods themselves
+            nats = outputs.mean()
+        else:
+            nats = self._distribution.log_prob(outputs, batch.images, check=False).flatten(1).sum(1).mean()
         return {"bits/dim": bits_per_dim(nats, batch.images.shape[1:])}
 
     def validate(self, model: nn.Module, sweep: Sweep, step: int) -> dict[str, float]:

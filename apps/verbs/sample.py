@@ -40,6 +40,8 @@ class Config:
     drawn as a picture."""
     concentration: float | None = None
     """Concentration of the class prior instead of the trained one: larger is more typical and less varied."""
+    allow: tuple[str, ...] = ()
+    """Of an inversion that was made with import:..., code of your own: the same again, to run it."""
     overwrite: bool = False
     """Whether --out may replace a picture or an .npz."""
     device: Literal["auto", "cpu"] = "auto"
@@ -51,6 +53,7 @@ def main(config: Config) -> None:
     import torch
 
     from apps.console import say
+    from apps.imported import allow
     from apps.models import INVERSIONS, generator_run, kind_of, open_run
     from apps.sampling import parse_labels, write
     from priors.errors import InputError
@@ -62,6 +65,8 @@ def main(config: Config) -> None:
         raise InputError(f"--concentration {kappa}: expected a finite number of 0 or more")
     torch.set_num_threads(1)  # blocks of small networks: a second thread costs more than it brings
     device = "cuda" if config.device == "auto" and torch.cuda.is_available() else "cpu"
+    for code in config.allow:
+        allow(code)
     if kind_of(open_run(config.run)) in INVERSIONS:
         say(f"{_invert(config, device):,} images in {config.out}")
         return
