@@ -64,6 +64,30 @@ def conclude(
     say(f"inversion.json and nce.png are in {folder}.")
 
 
+def against(folder: Path, found: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> None:
+    """Print and write how much more each layer tells of the same images than other densities do, such as of networks.
+
+    Args:
+        folder: for `against.json`.
+        found: log p(x | h) of each test image by layer.
+        others: likewise by run.
+    """
+    differences = {
+        (layer, run): paired_difference(nats, theirs) for layer, nats in found.items() for run, theirs in others.items()
+    }
+    table(
+        "NCE in nats beside other densities of the same images",
+        ("layer", "against", "difference"),
+        [(*pair, f"{one.nats:+.2f} +- {one.standard_error:.2f}") for pair, one in differences.items()],
+        "positive where the layer tells more; the errors are of the images' own differences",
+    )
+    entries = [
+        {"layer": layer, "against": run, "nats": one.nats, "standard error": one.standard_error}
+        for (layer, run), one in differences.items()
+    ]
+    write_json(folder / "against.json", entries)
+
+
 def _steps(found: Mapping[str, Tensor]) -> dict[str, Difference]:
     """How much more each layer tells than the one given before it; the first has none, and no context is none."""
     steps, before = {}, None

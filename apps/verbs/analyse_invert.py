@@ -75,6 +75,8 @@ class Config:
     overfit: int = 0
     """Training images of a second network, which is trained as the run was, but on these alone and without dropout or
     augmentation, and inverted beside it (figure 5b has 100); 0: none."""
+    against: tuple[Path, ...] = ()
+    """Runs of other densities, such as runs/other-inverted-fc3, whose NCE of the same images is compared."""
     out: Path | None = None
     """Folder for pictures and numbers; unset: RUNS/NAME. Pictures of an earlier time are replaced."""
     mean: tuple[float, ...] = ()
@@ -139,6 +141,7 @@ def main(config: Config) -> None:
     check_order({called: layer for called, layer in layers.items() if layer is not None}, images.image_shape)
     earlier = _snapshots(config, name) if config.snapshots else []
     second = _overfitting(config, network, replace(where, name=f"{name}-overfit{config.overfit}"))
+    others = _others(config, images.image_shape)
     folder = config.out or where.runs / name
     check_writable(folder / "sheet.png", f"--out {folder}")
     accelerator = start(where, precision=config.optimisation.precision)
@@ -167,6 +170,7 @@ def main(config: Config) -> None:
         on_the_way[f"{config.overfit} images"] = {state.updates: inverted(state) for state in past}
     nats = {called: log_likelihoods(run, test, accelerator) for called, run in found.items()}
     errors = {called: squared_errors(run, test, accelerator) for called, run in decoders.items()}
+    theirs = {called: log_likelihoods(run, test, accelerator) for called, run in others.items()}
     curves = {
         network: {
             step: {called: log_likelihoods(run, test, accelerator) for called, run in runs.items()}
@@ -180,6 +184,8 @@ def main(config: Config) -> None:
         torch.set_num_threads(1)  # drawing is small operations: a second thread costs more than it brings
     seed, device = config.optimisation.seed, accelerator.device
     report.conclude(config.model, _accuracy(config), folder, nats, errors, test)
+    if others:
+        report.against(folder, nats, theirs)
     some = test.subset(range(min(max(config.shown, 1), len(test))))
     if config.shown:
         report.draw_sheet(folder, found, decoders, some, config.n, seed, device)
@@ -287,6 +293,23 @@ def _snapshots(config: Config, name: str) -> "list[State]":
             f"--snapshots: {config.model} has none; train it with penult train classifier --snapshots 0 100 1000 10000"
         )
     return kept
+
+
+def _others(config: Config, image_shape: tuple[int, int, int]) -> "dict[str, Run]":
+    """The runs that the NCE is compared with."""
+    from analysis.reconstruction import UpConvolution
+    from apps.inverting.inverted import inverted_run
+    from apps.models import open_run
+    from priors.errors import InputError
+
+    for place in config.against:
+        model = inverted_run(place).model
+        if isinstance(model, UpConvolution):
+            raise InputError(f"--against {place} is a least-squares decoder: give the run of a density")
+        if model.image_shape != image_shape:
+            theirs, ours = ("x".join(map(str, shape)) for shape in (model.image_shape, image_shape))
+            raise InputError(f"--against {place} is a density of {theirs} images, and these are {ours}")
+    return {str(place): open_run(place) for place in config.against}
 
 
 def _overfitting(config: Config, network: "Classifier", where: Where) -> "train_classifier.Config | None":

@@ -19,7 +19,7 @@ from apps.inverting.representation import representation
 from apps.session import start
 from priors import zoo
 from priors.errors import InputError
-from priors.storage import read_json
+from priors.storage import read_json, read_tensors
 
 SMALL = [
     "--layers",
@@ -102,6 +102,19 @@ def test_each_layer_becomes_a_run_that_is_scored_and_drawn(penult, trained):
     assert read_json("runs/inv/inversion.json", "numbers") == found
     other = penult(*words, "--lr", 0.01)
     assert other.status == 2 and "another configuration (lr: 0.001 before, 0.01 now)" in other.err
+
+    beside = penult(*words, "--against", "runs/inv-none", "runs/inv-penultimate")
+    assert beside.status == 0 and "positive where the layer tells more" in beside.out
+    apart = read_json("runs/inv/against.json", "numbers")
+    nats = [read_tensors(f"runs/inv-{layer}/log-likelihoods.safetensors")[0]["log-likelihoods"].double()
+            for layer in ("none", "penultimate", "logits")]  # fmt: skip
+    expected = [(one - other) for one in nats for other in nats[:2]]
+    assert [one["nats"] for one in apart] == pytest.approx([float(one.mean()) for one in expected], abs=1e-6)
+    errors = [float(one.std()) / 30**0.5 for one in expected]
+    assert [one["standard error"] for one in apart] == pytest.approx(errors, abs=1e-6)
+    for run, expected in (("inv-logits-mse", "is a least-squares decoder"), ("inv", "runs/inv")):
+        refused = penult(*words, "--against", f"runs/{run}")
+        assert refused.status == 2 and expected in refused.err and refused.err.count("\n") == 1
 
     draw = ["sample", "runs/inv-penultimate", "--n", 3, "--out", "mine.png", "--device", "cpu"]
     missing = penult(*draw)
