@@ -88,6 +88,11 @@ class Incremental:
         # Rows of the first stream that come down from half the resolution, two at a time.
         self.grown = [new(2, wide, model.filters) for wide in widths[:-1]]
 
+    def bytes(self) -> int:
+        """What the caches and the contexts take."""
+        maps = (maps for maps in self.contexts if maps is not None)
+        return sum(tensor.numel() * tensor.element_size() for tensor in (*self.caches, *maps))
+
     def reset(self, context: Tensor | None) -> None:
         """Begin other images, given another context of the same shape."""
         for cache in self.caches:

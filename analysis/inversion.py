@@ -21,13 +21,13 @@ MEANING = (
 
 
 class ConditionalDensity(Protocol):
-    """All that an inversion asks of a density model; `analysis.pixelcnn.PixelCNN` is one."""
+    """All that an inversion asks of a density; what else `analysis.pixelcnn.PixelCNN` has makes it faster."""
 
     def log_prob(self, images: Tensor, context: Tensor | None) -> Float[Tensor, " batch"]:
         """log p(x | h) in nats, of images (batch, channels, height, width) in [0, 1]."""
 
-    def sample(self, context: Tensor | None, generator: torch.Generator | None) -> Tensor:
-        """An image for each row of the context."""
+    def sample(self, context: Tensor | int) -> Tensor:
+        """An image with values k / 255 for each row of the context; without one, as many as are asked for."""
 
 
 @dataclass(frozen=True)

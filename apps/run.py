@@ -86,17 +86,32 @@ class Run:
                 raise InputError(f"{self.folder} exists and is no run (it has no config.json): choose another --name")
         else:
             stored = self.config()
-            if self.finished or self.states() or self.metrics():
-                changed = [f"verb: {stored['verb']} before, {verb} now"] if stored["verb"] != verb else []
-                changed += differences(stored["config"], identity)
-                if changed:
-                    raise InputError(
-                        f"{self.folder} holds a run with another configuration ({'; '.join(changed)}): choose another "
-                        "--name or --runs, or give the flags it was started with"
-                    )
+            if self._begun():
+                self._compare(stored, verb, identity)
                 return
         # New, or stopped before its first step was logged: nothing there to lose.
         write_json(path, {"verb": verb, "config": identity, "environment": environment, "command": sys.argv[1:]})
+
+    def check(self, verb: str, identity: dict[str, Any]) -> None:
+        """Whether `open` would take the run, as far as can be seen without opening it.
+
+        Raises:
+            InputError: the folder holds a run with another configuration (the differences are listed).
+        """
+        if (self.folder / "config.json").exists() and self._begun():
+            self._compare(self.config(), verb, identity)
+
+    def _begun(self) -> bool:
+        return bool(self.finished or self.states() or self.metrics())
+
+    def _compare(self, stored: dict[str, Any], verb: str, identity: dict[str, Any]) -> None:
+        changed = [f"verb: {stored['verb']} before, {verb} now"] if stored["verb"] != verb else []
+        changed += differences(stored["config"], identity)
+        if changed:
+            raise InputError(
+                f"{self.folder} holds a run with another configuration ({'; '.join(changed)}): choose another --name "
+                "or --runs, or give the flags it was started with"
+            )
 
     def _tidy(self) -> None:
         """Remove what a kill left half written."""

@@ -5,18 +5,22 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 import torch.distributed
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import InitProcessGroupKwargs
 
 from apps.config import Where
 from apps.sweep import sweep
 from priors.errors import InputError
+
+Found = TypeVar("Found")
 
 
 def start(
@@ -40,6 +44,8 @@ def start(
         mixed_precision="bf16" if precision == "bf16" else "no",
         log_with=list(where.tracker) or None,
         project_dir=str(where.runs),
+        # One process may draw for long while the others wait; one that dies ends the others all the same.
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=12))],
     )
     if torch.distributed.is_initialized():
         atexit.unregister(_leave)
@@ -108,6 +114,19 @@ def on_main(accelerator: Accelerator, action: Callable[[], object]) -> None:
         InputError, OSError: on every process, where the action raised one.
     """
     agreed(accelerator, action if accelerator.is_main_process else lambda: None)
+
+
+def from_main(accelerator: Accelerator, find: Callable[[], Found]) -> Found:
+    """What `find()` gives on the first process, on every process.
+
+    Raises:
+        InputError, OSError: on every process, where it raised one.
+    """
+    found: list[Found | None] = [None]
+    on_main(accelerator, lambda: found.__setitem__(0, find()))
+    if accelerator.num_processes > 1:
+        torch.distributed.broadcast_object_list(found, src=0)
+    return found[0]
 
 
 @contextmanager

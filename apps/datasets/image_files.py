@@ -115,6 +115,8 @@ def opened(path: Path) -> Image.Image:
     """
     try:
         return Image.open(path)
+    except Image.DecompressionBombError:
+        raise InputError(f"{path} has more pixels than an image is trusted to have: make it smaller") from None
     except (OSError, SyntaxError, ValueError) as error:
         missing = isinstance(error, FileNotFoundError)
         what = "is missing" if missing else "is damaged or not an image"

@@ -67,10 +67,10 @@ def distances(
     own = inverted.context(images)
     index_distance = _nearest_training(inverted, own, training, 1)[1]
     first, closest = [], []
-    block = at_once(images.device) // DRAWS
+    block = max(1, at_once(inverted.model, images.device) // DRAWS)
     for start in range(0, len(images), block):
         some = images[start : start + block]
-        draws = inverted.draw(some, DRAWS, seed, f"distances {start}")
+        draws = inverted.draw(some, DRAWS, seed, "distances", start)
         found = inverted.context(draws.flatten(0, 1))
         apart = unit_distance(found, own[start : start + len(some)].repeat_interleave(DRAWS, 0)).view(-1, DRAWS)
         first.append(apart[:, 0])

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from analysis.captured import CapturedSampler
+from analysis.incremental import Incremental
 from analysis.pixelcnn import PixelCNN
 from analysis.reconstruction import UpConvolution
 from analysis.sampling import place
@@ -15,6 +16,7 @@ from apps import imported, models
 from apps.config import Foreign
 from apps.inverting.own_density import OwnDensity
 from apps.inverting.representation import Representation, representation
+from apps.memory import available_bytes
 from apps.run import Run
 from apps.seeds import generator
 from priors import zoo
@@ -22,9 +24,18 @@ from priors.errors import InputError
 from priors.storage import digest_of, load_weights, read_json, read_tensors
 
 
-def at_once(device: torch.device) -> int:
-    """Images that are drawn together: on a GPU a thousand take about as long as one."""
-    return 2048 if device.type == "cuda" else 256
+def at_once(model: PixelCNN | OwnDensity, device: torch.device) -> int:
+    """Images that are drawn together: on a GPU a thousand take about as long as one; fewer where memory is short."""
+    most = 2048 if device.type == "cuda" else 256
+    if isinstance(model, OwnDensity):
+        return most
+    with torch.device("meta"):
+        twin = PixelCNN(model.image_shape, model.context_shape, layers=model.layers, filters=model.filters)
+        context = torch.zeros(1, *model.context_shape) if model.context_shape else None
+        state = Incremental(twin, context, 1)
+    # As much again for what a row takes for a moment, and for graphs; never more than half of what there is.
+    fitting = available_bytes(device) // (4 * state.bytes())
+    return max(1, min(most, 1 << max(0, fitting.bit_length() - 1)))
 
 
 class _Drawing:
@@ -82,7 +93,7 @@ class Inverted:
         return self
 
     @torch.no_grad()
-    def draw(self, images: Tensor, n: int, seed: int, name: str = "inversion") -> Tensor:
+    def draw(self, images: Tensor, n: int, seed: int, name: str = "inversion", first: int = 0) -> Tensor:
         """`n` samples for each image, (images, n, channels, height, width), in [0, 1].
 
         A draw depends on the seed, its image's place and its own number, not on how many there are beside it; where the
@@ -93,20 +104,21 @@ class Inverted:
             n: how many of each.
             seed: of the draws.
             name: of their stream.
+            first: place of the first image, where these are some of many.
         """
         context, model = self.context(images), self.model
         if isinstance(model, OwnDensity):
-            sources = (generator("cpu", seed, name, number) for number in range(len(images)))
+            sources = (generator("cpu", seed, name, first + number) for number in range(len(images)))
             given = [None] * len(images) if context is None else context[:, None].expand(-1, n, *context.shape[1:])
             return torch.stack([model.sample(own, source, n=n) for own, source in zip(given, sources, strict=True)])
         shape = n, *model.image_shape[1:], model.distribution.draws
         numbers = torch.cat(
             [
-                torch.rand(shape, dtype=torch.float64, generator=generator("cpu", seed, name, number))
+                torch.rand(shape, dtype=torch.float64, generator=generator("cpu", seed, name, first + number))
                 for number in range(len(images))
             ]
         )
-        whose, most = torch.arange(len(images)).repeat_interleave(n), at_once(images.device)
+        whose, most = torch.arange(len(images)).repeat_interleave(n), at_once(model, images.device)
         batches = whose.split(most)
         sizes, parts = Counter(map(len, batches)), []
         for rows, part in zip(batches, numbers.split(most), strict=True):
@@ -178,7 +190,9 @@ def _representation(run: Run, description: dict, image_shape: tuple[int, ...]) -
     kept = run.folder / "network"
     own = description["foreign"]
     foreign = Foreign(tuple(own["mean"]), tuple(own["std"]), own["head"])
-    if not kept.is_dir() and not description["network"].startswith("torchvision:"):
+    if not kept.is_dir():
+        if not description["network"].startswith("import:"):
+            raise InputError(f"{kept} is missing, the network that {run.folder} inverts: put the folder back")
         imported.require(description["network"], run.folder)
     network = zoo.load(kept) if kept.is_dir() else models.classifier(description["network"], foreign)
     if digest_of(network.state_dict()) != description["network_digest"]:

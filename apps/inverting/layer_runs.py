@@ -25,6 +25,8 @@ from apps.task import Task
 from apps.training import slug, train
 from priors.storage import digest_of
 
+VERB = "analyse invert"
+
 
 @dataclass(frozen=True)
 class Inversion:
@@ -40,22 +42,27 @@ class Inversion:
     where: Where
     accelerator: Accelerator
 
-    def check(self, called: str, layer: Representation | None) -> None:
-        """Build everything once for a layer, on no device.
-
-        Args:
-            called: the layer's name, as it was asked for.
-            layer: None for no context.
+    def check(self, name: str, called: str, model: str, foreign: Foreign, layer: Representation | None) -> None:
+        """Build everything once for a layer, and look for its runs, before anything is trained; see `invert`.
 
         Raises:
-            InputError: values out of range.
+            InputError: values out of range, or a run of that name with another configuration.
         """
         context = () if layer is None else layer.shape
-        with torch.device("meta" if self.density.density == "pixelcnn" else "cpu"):  # not all of others' can be on none
-            self._density(called, context)
-        with torch.device("meta"):
-            if context and self.decoder.decoder_epochs:
+        if self.density.density == "pixelcnn":
+            with torch.device("meta"):
+                self._density(called, context)
+        else:
+            self._density(called, context).check()
+        own = _own(model, foreign, layer)
+        plans = [(f"{name}-{called}", self.density.of(called), averaging(self.optimisation, self.images))]
+        if context and self.decoder.decoder_epochs:
+            with torch.device("meta"):
                 UpConvolution(self.images.image_shape, context, filters=self.decoder.decoder_filters)
+            options = {"decoder_filters": self.decoder.decoder_filters}
+            plans.append((f"{name}-{called}-mse", options, self._of_decoders()))
+        for run, options, optimisation in plans:
+            Run(self.where.runs / slug(run)).check(VERB, self._identity(own, options, optimisation))
 
     def invert(self, name: str, called: str, model: str, foreign: Foreign, layer: Representation | None) -> Run:
         """Train p(x | h) as the run `name`-`called`, or resume it.
@@ -82,7 +89,7 @@ class Inversion:
 
     def reconstruct(self, name: str, called: str, model: str, foreign: Foreign, layer: Representation) -> Run:
         """Train f(h) as the run `name`-`called`-mse, or resume it; see `invert`."""
-        optimisation = replace(self.optimisation, epochs=self.decoder.decoder_epochs, ema=None)
+        optimisation = self._of_decoders()
         torch.manual_seed(derive(optimisation.seed, "decoder"))
         filters = self.decoder.decoder_filters
         built = UpConvolution(self.images.image_shape, layer.shape, filters=filters)
@@ -100,21 +107,27 @@ class Inversion:
             return PixelCNN(shape, context, **options)
         return OwnDensity(made(self.density.density, shape, context)[0], shape, context)
 
+    def _of_decoders(self) -> Optimisation:
+        return replace(self.optimisation, epochs=self.decoder.decoder_epochs, ema=None)
+
+    def _identity(self, own: dict, options: Mapping[str, Any], optimisation: Optimisation) -> dict[str, Any]:
+        held_out = None if self.held_out is None else self.held_out.digest
+        return {
+            "data": self.images.name,
+            "data_digest": self.images.digest,
+            "held_out_digest": held_out,
+            # Of the network its weights and its layer, not its name.
+            **{key: own[key] for key in ("network_digest", "site")},
+            **options,
+            **identity(optimisation),
+        }
+
     def _train(self, name: str, build, optimisation: Optimisation, own: dict, options: Mapping[str, Any]) -> Run:
         run = Run(self.where.runs / name)
-        held_out = None if self.held_out is None else self.held_out.digest
         train(
-            verb="analyse invert",
+            verb=VERB,
             run=run,
-            identity={
-                "data": self.images.name,
-                "data_digest": self.images.digest,
-                "held_out_digest": held_out,
-                # Of the network its weights and its layer, not its name.
-                **{key: own[key] for key in ("network_digest", "site")},
-                **options,
-                **identity(optimisation),
-            },
+            identity=self._identity(own, options, optimisation),
             accelerator=self.accelerator,
             images=self.images,
             build=build,

@@ -34,7 +34,9 @@ def overfitting(model: str, network: Classifier, count: int, where: Where) -> Co
         raise InputError(f"--overfit {count}: with {network.classes} classes, {network.classes} or more were expected")
     run = open_run(model)
     config, result = configuration_of(run), run.result()
-    batch = min(config.optimisation.batch_size, count)
+    batch = config.optimisation.batch_size
+    while batch > count:  # what as many processes can share
+        batch = batch // 2
     epochs = result["steps"] * batch / count
     optimisation = replace(
         config.optimisation,

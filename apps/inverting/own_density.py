@@ -6,11 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from apps.imported import described
 from priors.errors import InputError
 
 
 class OwnDensity(nn.Module):
-    """A module with `log_prob(images, context)` and `sample(context)`, held to what these must give.
+    """An `analysis.inversion.ConditionalDensity`, held to what it must give.
 
     Args:
         density: `log_prob` gives (batch,) log-likelihoods in nats of images (batch, channels, height, width) with
@@ -70,4 +71,27 @@ class OwnDensity(nn.Module):
                 f"--density: sample gave {tuple(found.shape)} for {count} contexts: {(count, *self.image_shape)} was "
                 "expected"
             )
-        return ((found * 255).round() / 255).clamp(0, 1)
+        levels = (found * 255).round()
+        if not bool(((found * 255 - levels).abs() < 0.01).all() and (levels >= 0).all() and (levels <= 255).all()):
+            raise InputError("--density: sample gave values that are not k / 255 with k from 0 to 255")
+        return levels / 255
+
+    def check(self) -> None:
+        """Try both methods on two images, without training.
+
+        Raises:
+            InputError: one raises, or gives what it must not.
+        """
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            images = torch.randint(256, (2, *self.image_shape)) / 255
+            context = torch.randn(2, *self.context_shape) if self.context_shape else None
+            for name, call in (
+                ("log_prob", lambda: self.log_prob(images, context)),
+                ("sample", lambda: self.sample(context, n=2)),
+            ):
+                try:
+                    call()
+                except InputError:
+                    raise
+                except Exception as error:  # the user's code may raise anything
+                    raise InputError(f"--density: {name} raised {described(error)}") from error

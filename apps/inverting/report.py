@@ -217,7 +217,7 @@ def compare(
     device: torch.device,
 ) -> None:
     """Print and write table 1: distances in the representation to the nearest training image and to samples."""
-    images = test.subset(range(min(count, len(test))))
+    images = test.subset(range(count))
     pixels = _pixels(images, device)
     rows, kept = [], []
     for layer, run in densities.items():

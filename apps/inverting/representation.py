@@ -1,6 +1,7 @@
 """A layer of a network as what images are inverted from."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -87,9 +88,10 @@ def check_order(layers: Mapping[str, Representation], image_shape: Sequence[int]
         return
     network, called, handles = next(iter(layers.values())).network, [], []
     for name, layer in layers.items():
-        path, _, end = layer.site.partition("#")[0].partition(":")
+        place, _, number = layer.site.partition("#")
+        path, _, end = place.partition(":")
         module = find_module(network, path)[1]
-        note = partial(_note, called, name)
+        note = partial(_note, called, name, itertools.count(1), int(number or 1))
         handles.append(module.register_forward_pre_hook(note) if end == "input" else module.register_forward_hook(note))
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -97,16 +99,17 @@ def check_order(layers: Mapping[str, Representation], image_shape: Sequence[int]
     finally:
         for handle in handles:
             handle.remove()
-    order = list(dict.fromkeys(called))
-    if order != list(layers):
+    if called != list(layers):
         raise InputError(
             f"--taps {','.join(layers)}: layers were expected from the input on, as the network computes them: "
-            f"{','.join(order)}"
+            f"{','.join(called)}"
         )
 
 
-def _note(called: list[str], name: str, *_) -> None:
-    called.append(name)
+def _note(called: list[str], name: str, calls: Iterator[int], own: int, *_) -> None:
+    """Of a module that runs several times, at the call that is meant."""
+    if next(calls) == own:
+        called.append(name)
 
 
 def _as_context(found: Tensor) -> Tensor:

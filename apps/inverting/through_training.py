@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from analysis.inversion import MEANING, NegativeCrossEntropy, negative_cross_entropy
+from analysis.inversion import MEANING, NegativeCrossEntropy, increases, negative_cross_entropy
 from apps.console import say, table
 from apps.figures import save
 from apps.image_set import ImageSet
@@ -70,6 +70,10 @@ def conclude(model: str, folder: Path, curves: Mapping[str, Curve], test: ImageS
         ],
         MEANING,
     )
+    for network, curve in curves.items():
+        for step in _ordered(curve):
+            for increase in increases(curve[step]):
+                say(f"Caution, {network}, {_said(step)}: {increase}.")
     entries = [
         {"network": network, "updates": step}
         | {layer: {"NCE": one.nats, "standard error": one.standard_error} for layer, one in scores.items()}

@@ -23,10 +23,11 @@ BETAS = (0.95, 0.9995)
 class _Inversion(Task):
     """What both have: a model of images that is given a context, and the network that the context is of."""
 
-    channels_last = True
-
     def __init__(self, model: nn.Module, representation: Representation | None, description: dict, held_out, seed: int):
         self.networks = {"model": model}
+        ours = representation is None or representation.network.architecture is not None
+        # A module of the user's own may take no other layout than the usual one.
+        self.channels_last = ours and not isinstance(model, OwnDensity)
         self.frozen = {} if representation is None else {"network": representation.network}
         self.seed, self.description = seed, description
         self._representation, self._held_out = representation, held_out
@@ -98,7 +99,9 @@ class DensityTraining(_Inversion):
         def of(batch) -> dict[str, Tensor]:
             return {"nats": model.log_prob(batch.images, self.context(batch.images), check=False)}
 
-        nats = float(sweep(self._held_out, of, batch_size=SWEPT, channels_last=True)["nats"].double().mean())
+        nats = float(
+            sweep(self._held_out, of, batch_size=SWEPT, channels_last=self.channels_last)["nats"].double().mean()
+        )
         return {"NCE": nats, "bits/dim": bits_per_dim(nats, self._held_out.image_shape)}
 
 
@@ -136,4 +139,8 @@ class ReconstructionTraining(_Inversion):
         def of(batch) -> dict[str, Tensor]:
             return {"squared error": squared_error(batch.images, model(self.context(batch.images)))}
 
-        return {"squared error": float(sweep(self._held_out, of, channels_last=True)["squared error"].double().mean())}
+        return {
+            "squared error": float(
+                sweep(self._held_out, of, channels_last=self.channels_last)["squared error"].double().mean()
+            )
+        }

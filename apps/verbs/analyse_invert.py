@@ -77,6 +77,8 @@ class Config:
     augmentation, and inverted beside it (figure 5b has 100); 0: none."""
     against: tuple[Path, ...] = ()
     """Runs of other densities, such as runs/other-inverted-fc3, whose NCE of the same images is compared."""
+    allow: tuple[str, ...] = ()
+    """import:... that these were made with, code of your own: the same again, to run it."""
     out: Path | None = None
     """Folder for pictures and numbers; unset: RUNS/NAME. Pictures of an earlier time are replaced."""
     mean: tuple[float, ...] = ()
@@ -122,6 +124,7 @@ def main(config: Config) -> None:
 
     from apps import models
     from apps.activations import images_for
+    from apps.imported import allow
     from apps.inverting import report, through_training
     from apps.inverting.overfitting import overfit
     from apps.inverting.representation import check_order
@@ -136,18 +139,21 @@ def main(config: Config) -> None:
     network = models.classifier(config.model, foreign)
     source = {"data": config.data, "image_size": config.image_size, "root": where.data_root}
     images, test = (images_for(config.model, network, split, **source) for split in ("train", "test"))
+    _check_weights(config.model, foreign, network)
     names = _names(config, network)
     layers = _layers(network, names, images.image_shape)
     check_order({called: layer for called, layer in layers.items() if layer is not None}, images.image_shape)
     earlier = _snapshots(config, name) if config.snapshots else []
     second = _overfitting(config, network, replace(where, name=f"{name}-overfit{config.overfit}"))
+    for code in (*config.allow, *([config.density.density] if config.density.density != "pixelcnn" else [])):
+        allow(code)
     others = _others(config, images.image_shape)
     folder = config.out or where.runs / name
     check_writable(folder / "sheet.png", f"--out {folder}")
     accelerator = start(where, precision=config.optimisation.precision)
     inversion, test = _inversion(config, images, test, where, accelerator)
     for called, layer in layers.items():
-        inversion.check(called, layer)
+        inversion.check(name, called, config.model, foreign, layer)
 
     def inverted(state: through_training.State) -> "dict[str, Run]":
         """The densities of a network on its way."""
@@ -157,7 +163,10 @@ def main(config: Config) -> None:
 
     past = []
     if second is not None:
-        folder_of_second = str(overfit(second, accelerator).folder)
+        alone = start(second.where, precision=second.optimisation.precision)
+        folder_of_second = str(overfit(second, alone).folder)
+        accelerator = start(where, precision=config.optimisation.precision)
+        inversion = replace(inversion, accelerator=accelerator)
         past = through_training.states(folder_of_second, second.where.name, snapshots=config.snapshots, finished=True)
     found = {called: inversion.invert(name, called, config.model, foreign, layer) for called, layer in layers.items()}
     decoders = {
@@ -167,7 +176,7 @@ def main(config: Config) -> None:
     }
     on_the_way = {OWN: {state.updates: inverted(state) for state in earlier}}
     if second is not None:
-        on_the_way[f"{config.overfit} images"] = {state.updates: inverted(state) for state in past}
+        on_the_way[_second(config)] = {state.updates: inverted(state) for state in past}
     nats = {called: log_likelihoods(run, test, accelerator) for called, run in found.items()}
     errors = {called: squared_errors(run, test, accelerator) for called, run in decoders.items()}
     theirs = {called: log_likelihoods(run, test, accelerator) for called, run in others.items()}
@@ -220,9 +229,12 @@ def scored(config: Config) -> dict[str, float] | None:
     }
     if not all((folder / product).is_file() for product, wanted in products.items() if wanted):
         return None
+    wanted = () if config.taps is None else [part.strip() for part in config.taps.split(",")]
     try:
         found = read_json(folder / "inversion.json", "scores of an inversion")
-        scores = {f"{entry['layer']} NCE": entry["NCE"] for entry in found["layers"]}
+        scores = {f"{entry['layer'] or 'none'} NCE": entry["NCE"] for entry in found["layers"]}
+        first = abs(found["layers"][0]["NCE"])
+        scores |= {f"{entry['layer'] or 'none'} relative": entry["NCE"] / first for entry in found["layers"]}
         if found.get("accuracy") is not None:
             scores["accuracy"] = 100 * found["accuracy"]
         if config.distances:
@@ -234,9 +246,19 @@ def scored(config: Config) -> dict[str, float] | None:
                 for entry in apart["layers"]
                 for kind in ("1NN", "IM-S", "IM-NN")
             }
-    except (KeyError, TypeError) as error:
+        if config.overfit:
+            steps = read_json(folder / "through-training.json", "scores through training")["steps"]
+            if not any(entry["network"] == _second(config) for entry in steps):
+                return None
+    except (IndexError, KeyError, TypeError) as error:
         raise InputError(f"{folder} holds no scores of an inversion ({error!r}): remove its .json files") from None
-    return scores
+    # Another command may have been there since, with other layers.
+    return scores if all(f"{layer} NCE" in scores for layer in wanted) else None
+
+
+def _second(config: Config) -> str:
+    """What the second network is called beside the first."""
+    return f"{config.overfit} images"
 
 
 def _name(config: Config) -> str:
@@ -295,6 +317,20 @@ def _snapshots(config: Config, name: str) -> "list[State]":
     return kept
 
 
+def _check_weights(model: str, foreign: Foreign, network: "Classifier") -> None:
+    """Whether a network of the user's own has the same weights whenever it is made."""
+    from apps.models import classifier
+    from priors.errors import InputError
+    from priors.storage import digest_of
+
+    if not model.startswith("import:"):
+        return
+    if digest_of(classifier(model, foreign).state_dict()) != digest_of(network.state_dict()):
+        raise InputError(
+            f"{model} has other weights each time it is made: give it weights by ,weights=FILE.safetensors, or seed it"
+        )
+
+
 def _others(config: Config, image_shape: tuple[int, int, int]) -> "dict[str, Run]":
     """The runs that the NCE is compared with."""
     from analysis.reconstruction import UpConvolution
@@ -315,11 +351,11 @@ def _others(config: Config, image_shape: tuple[int, int, int]) -> "dict[str, Run
 def _overfitting(config: Config, network: "Classifier", where: Where) -> "train_classifier.Config | None":
     """How the second network is trained, where there is one."""
     from apps.inverting.overfitting import overfitting
-    from apps.models import open_run
+    from apps.models import is_run, open_run
 
     if not config.overfit:
         return None
-    if config.snapshots:
+    if is_run(config.model):  # all of its snapshots, whether they are inverted now or later
         kept = (path.name.removeprefix("step-") for path in open_run(config.model).snapshots())
         where = replace(where, snapshots=tuple(map(int, kept)))
     return overfitting(config.model, network, config.overfit, where)
@@ -343,6 +379,8 @@ def _inversion(
         if config.test_images > len(test):
             raise InputError(f"--test-images {config.test_images}: {test.name} has {len(test)}")
         test = test.subset(range(config.test_images), f"{test.split}-{config.test_images}")
+    if config.distances > len(test):
+        raise InputError(f"--distances {config.distances}: {len(test)} test images are scored")
     if config.estimates and len(test) < 4:
         raise InputError(f"--estimates of {len(test)} test images: 4 or more were expected")
     own = (config.density, config.decoder, config.optimisation, where, accelerator)

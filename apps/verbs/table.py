@@ -4,6 +4,7 @@ Each cell is a plain command (see --list). What is finished is not done again; w
 """
 
 import importlib
+import os
 import shlex
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -93,7 +94,7 @@ def _run(cells, recipe, config: Config) -> int:
     from apps.console import say
 
     for index, cell in enumerate(cells):
-        if _scores(recipe, cell, config) is not None:
+        if _done(recipe, cell, config):
             continue
         for line in _lines(recipe, cell, config):
             say(f"[{index + 1}/{len(cells)}] penult {line}")
@@ -101,6 +102,15 @@ def _run(cells, recipe, config: Config) -> int:
             if status:
                 return status
     return 0
+
+
+def _done(recipe, cell, config: Config) -> bool:
+    """Whether a cell is finished, as the first of several processes sees it: the last to write."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return _scores(recipe, cell, config) is not None
+    from apps.session import from_main, start
+
+    return from_main(start(config.place.where(), work="small"), lambda: _scores(recipe, cell, config) is not None)
 
 
 def _scores(recipe, cell, config: Config) -> dict | None:

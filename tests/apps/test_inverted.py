@@ -20,7 +20,7 @@ def captured(monkeypatch) -> list[int]:
 
     monkeypatch.setattr(inverted, "CapturedSampler", sampler)
     monkeypatch.setattr(inverted, "_has_graphs", lambda device: True)
-    monkeypatch.setattr(inverted, "at_once", lambda device: 4)
+    monkeypatch.setattr(inverted, "at_once", lambda model, device: 4)
     return sizes
 
 
@@ -70,7 +70,7 @@ def test_a_gpu_draws_the_same_from_graphs(monkeypatch):
     """In float64: so the same images, but where a number falls within rounding of an end."""
     own, images = density().to("cuda"), torch.zeros(3, 1, 4, 4, device="cuda")
     own.model.double()
-    monkeypatch.setattr(inverted, "at_once", lambda device: 4)
+    monkeypatch.setattr(inverted, "at_once", lambda model, device: 4)
     found = own.draw(images, 5, 0)
     monkeypatch.setattr(inverted, "_has_graphs", lambda device: False)
     assert torch.equal(found, own.draw(images, 5, 0))

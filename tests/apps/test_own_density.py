@@ -45,6 +45,32 @@ class Independent(nn.Module):
         logits = self.logits(None if isinstance(context, int) else context, n)
         return torch.distributions.Categorical(logits=logits).sample() / 255
 
+class Bytes(Independent):
+    def sample(self, context):
+        return 255 * super().sample(context)
+
+class Silent(Independent):
+    def sample(self, context):
+        raise ValueError("not yet")
+
+class Random(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, images):
+        return self.head(images.flatten(1))
+
+class Viewing(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.convolution, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4 * 14 * 14, 2)
+
+    def forward(self, images):
+        found = self.convolution(images)
+        return self.head(found.view(len(found), -1))
+
 class Wrong(Independent):
     def log_prob(self, images, context):
         return super().log_prob(images, context).mean()
@@ -140,7 +166,9 @@ def test_nothing_is_run_because_a_file_says_so(penult, trained):
         (["--density", "import:mine:Nobody"], "unknown factory of mine 'Nobody'"),
         (["--density", "import:mine:nothing"], "a Linear has no log_prob"),
         (["--density", "import:mine:Network"], "Network((1, 8, 8), (10,)) raised TypeError"),
-        (["--density", "import:mine:Wrong"], "log_prob gave () for 64 images: one number an image was expected"),
+        (["--density", "import:mine:Wrong"], "log_prob gave () for 2 images: one number an image was expected"),
+        (["--density", "import:mine:Bytes"], "sample gave values that are not k / 255"),
+        (["--density", "import:mine:Silent"], "sample raised ValueError: not yet"),
         (["--density", "import:mine:Independent", "--filters", 3], "--filters with --density import:mine:Independent"),
         (["--density", "pixelcn"], "unknown density 'pixelcn': did you mean 'pixelcnn'"),
     ],
@@ -148,6 +176,36 @@ def test_nothing_is_run_because_a_file_says_so(penult, trained):
 def test_what_is_no_density_is_refused(penult, trained, flags, said):
     found = penult("analyse", "invert", trained / "classifier", "--taps", "logits", "--device", "cpu", *flags)
     assert found.status == 2 and said in found.err and found.err.count("\n") == 1
+    assert not Path("runs").exists() or not list(Path("runs").glob("*/metrics.jsonl"))
+
+
+def test_a_network_with_other_weights_each_time_is_refused(penult):
+    found = penult("analyse", "invert", "import:mine:Random", "--data", "digits", "--taps", "logits", *COMMON)
+    assert found.status == 2 and "has other weights each time it is made: give it weights by" in found.err
+
+
+def test_a_network_that_needs_the_usual_layout_gets_it(penult):
+    """`view` after a convolution does not take images that are laid out with their channels last."""
+    rng = np.random.default_rng(0)
+    sets = {
+        f"{part}_{split}": rng.integers(0, most, shape, np.uint8)
+        for split, count in (("train", 60), ("test", 40))
+        for part, most, shape in (("x", 256, (count, 16, 16, 3)), ("y", 2, (count,)))
+    }
+    np.savez("colour.npz", **sets)
+    words = ["analyse", "invert", "import:mine:Viewing", "--data", "colour.npz", "--taps", "convolution,logits"]
+    said = penult(*words, "--layers", 1, "--filters", 3, "--epochs", 1, "--name", "viewing", *COMMON)
+    assert said.status == 0, said.err
+    words = ["--epochs", 1, "--decoder-epochs", 1, "--against", "runs/viewing-logits"]
+    words += ["--density", "import:mine:Independent"]
+    words = ["analyse", "invert", "import:mine:Viewing", "--data", "colour.npz", "--taps", "logits", *COMMON, *words]
+    said = penult(*words, "--name", "other", "--shown", 0)
+    assert said.status == 0, said.err
+    _named.clear()
+    own = penult(*words[:-4], "--against", "runs/other-logits", "--name", "third", "--shown", 0)
+    assert own.status == 2 and "by --allow import:mine:Independent" in own.err
+    own = penult(*words, "--against", "runs/other-logits", "--name", "third", "--shown", 0)
+    assert own.status == 0 and "+0.00 +- 0.00" in own.out, own.err
 
 
 def test_a_sample_of_another_shape_is_refused():

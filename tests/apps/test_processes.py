@@ -132,6 +132,47 @@ def test_an_inversion_as_it_is_typed(tmp_path):
     torch.testing.assert_close(kept, errors, rtol=1e-5, atol=1e-5)
 
 
+RECIPE = """
+from apps.recipe import Table
+
+TABLES = {
+    "1": Table(
+        title="Inverted",
+        convention="none",
+        rows=("0", "1"),
+        columns=("penultimate", "logits"),
+        seeds=1,
+        metrics=("NCE",),
+        published={},
+        commands=lambda row, column, seed: (
+            "train classifier --epochs 0.1 --name network",
+            "analyse invert {runs}/network --taps penultimate,logits --layers 1 --filters 2 --epochs 0.1 --shown 0 "
+            f"--decoder-epochs 0 --distances 2 --test-images 20 --seed {row} --name inverted-{row}",
+        ),
+        run=lambda row, column, seed: f"inverted-{row}",
+        score=lambda row, column, metric: f"{column} {metric}",
+    )
+}
+"""
+
+
+def test_a_table_whose_scores_only_the_first_process_writes(tmp_path):
+    """Cells that share a command are told done by both, though one is still drawing when the other has ended."""
+    (tmp_path / "standin.py").write_text(RECIPE)
+    (tmp_path / "table.py").write_text(
+        "import sys\n"
+        "import apps.recipes\n"
+        "from apps.cli import main\n"
+        f"apps.recipes.__path__.append({str(tmp_path)!r})\n"
+        "sys.exit(main(['table', 'standin', '1', '--device', 'cpu', '--threads', '1', '--runs', sys.argv[1]]))\n"
+    )
+    ran = launch(str(tmp_path / "table.py"), str(tmp_path / "runs"))
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.count("penult analyse invert") == 2 and ran.stdout.count(" is done (") == 5
+    rows = [line.split() for line in ran.stdout.splitlines() if line.split()[1:2] in (["penultimate"], ["logits"])]
+    assert len([row for row in rows if row[2:3] == ["1/1"]]) == 4
+
+
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     """What came of each command, in both processes; all in one launch, since starting takes longer than training."""

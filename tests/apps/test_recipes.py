@@ -123,6 +123,8 @@ def test_inversions_are_the_papers():
     assert found["architectures"].published["global-pooling", "fc3"] == (98.9, -704.01)
     for data, filters, special in (("mnist", 64, {}), ("svhn", 196, {"conv1"}), ("cifar10", 196, {"conv1", "fc3"})):
         train, invert = (config_of(line.format(runs="runs"))[1] for line in found["1"].commands(data, "fc3", 0))
+        taken = {"mnist": 55_000, "svhn": 68_257, "cifar10": 45_000}[data] * train.optimisation.epochs / 64
+        assert 249_000 < taken <= 250_000 and train.data.validation == 5000
         assert train.arch == ("lenet-32-32" if data == "mnist" else "lenet-64-128") and train.optimisation.lr == 3e-4
         assert invert.model == f"runs/{train.where.name}" and invert.distances == 500 and invert.draws == 1024
         usual = {"layers": 3, "filters": filters, "dropout": 0.5, "context_dropout": 0.0}
@@ -330,6 +332,9 @@ def test_a_table_of_inversions_is_run_printed_and_resumed(penult, standin, tmp_p
     assert again.status == 0 and "penult analyse" not in again.out, "nothing is done twice"
     (tmp_path / "runs/inverted/distances.json").unlink()
     assert "penult analyse" in penult(*words).out, "what is missing is made"
+    del scores["layers"][1]
+    (tmp_path / "runs/inverted/inversion.json").write_text(json.dumps(scores))
+    assert "penult analyse" in penult(*words).out, "another command has left fewer layers"
 
 
 def test_scores_by_another_protocol_do_not_count(penult, standin, tmp_path):
