@@ -10,7 +10,7 @@ from torch import Tensor
 from analysis.inversion import Nearest, nearest, unit_distance
 from apps.data import ordered
 from apps.image_set import ImageSet
-from apps.inverting.inverted import Inverted, at_once
+from apps.inverting.inverted import Inverted
 
 DRAWS = 10
 """Samples of each image in table 1."""
@@ -67,7 +67,7 @@ def distances(
     own = inverted.context(images)
     index_distance = _nearest_training(inverted, own, training, 1)[1]
     first, closest = [], []
-    block = max(1, at_once(inverted.model, images.device) // DRAWS)
+    block = max(1, inverted.most(images.device) // DRAWS)
     for start in range(0, len(images), block):
         some = images[start : start + block]
         draws = inverted.draw(some, DRAWS, seed, "distances", start)

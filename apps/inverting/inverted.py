@@ -42,7 +42,12 @@ class _Drawing:
     """Batches of draws from one model, one after another; by CUDA graphs where several are of one size."""
 
     def __init__(self):
-        self._sampler, self._last = None, 0
+        self._sampler, self._last, self._most = None, 0, 0
+
+    def most(self, model: PixelCNN | OwnDensity, device: torch.device) -> int:
+        """Images a batch, found once: what is captured takes memory, and must not make the next batches smaller."""
+        self._most = self._most or at_once(model, device)
+        return self._most
 
     def __call__(self, model: PixelCNN, context: Tensor | None, numbers: Tensor, several: bool) -> Tensor:
         """Images by the numbers that they are drawn with; `several` batches of this size are to come, or have come."""
@@ -58,7 +63,7 @@ class _Drawing:
 
     def forget(self) -> None:
         """Let go of what was captured of a model that is about to change."""
-        self._sampler, self._last = None, 0
+        self._sampler, self._last, self._most = None, 0, 0
 
 
 def _has_graphs(device: torch.device) -> bool:
@@ -92,6 +97,10 @@ class Inverted:
             self.representation.network.to(device)
         return self
 
+    def most(self, device: torch.device) -> int:
+        """Images that are drawn together on a device."""
+        return self._drawing.most(self.model, device)
+
     @torch.no_grad()
     def draw(self, images: Tensor, n: int, seed: int, name: str = "inversion", first: int = 0) -> Tensor:
         """`n` samples for each image, (images, n, channels, height, width), in [0, 1].
@@ -118,7 +127,7 @@ class Inverted:
                 for number in range(len(images))
             ]
         )
-        whose, most = torch.arange(len(images)).repeat_interleave(n), at_once(model, images.device)
+        whose, most = torch.arange(len(images)).repeat_interleave(n), self.most(images.device)
         batches = whose.split(most)
         sizes, parts = Counter(map(len, batches)), []
         for rows, part in zip(batches, numbers.split(most), strict=True):
