@@ -129,6 +129,7 @@ def main(config: Config) -> None:
     from apps.inverting.overfitting import overfit
     from apps.inverting.representation import check_order
     from apps.inverting.scoring import log_likelihoods, squared_errors
+    from apps.inverting.through_training import State
     from apps.outputs import check_writable
     from apps.session import start
 
@@ -155,12 +156,19 @@ def main(config: Config) -> None:
     for called, layer in layers.items():
         inversion.check(name, called, config.model, foreign, layer)
 
-    def inverted(state: through_training.State) -> "dict[str, Run]":
-        """The densities of a network on its way."""
+    def known(state: State) -> dict:
+        """The layers of a network on its way."""
         found = _layers(models.classifier(state.model), names, images.image_shape)
-        known = {called: layer for called, layer in found.items() if layer is not None}
-        return {called: inversion.invert(state.name, called, state.model, foreign, known[called]) for called in known}
+        return {called: layer for called, layer in found.items() if layer is not None}
 
+    def inverted(state: State) -> "dict[str, Run]":
+        """Their densities."""
+        found = known(state)
+        return {called: inversion.invert(state.name, called, state.model, foreign, found[called]) for called in found}
+
+    for state in earlier:
+        for called, layer in known(state).items():
+            inversion.check(state.name, called, state.model, foreign, layer)
     past = []
     if second is not None:
         alone = start(second.where, precision=second.optimisation.precision)
