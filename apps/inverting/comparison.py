@@ -102,7 +102,7 @@ def closest(inverted: Inverted, images: Tensor, training: ImageSet, k: int, draw
     near = torch.cat([batch.images for batch in ordered(chosen, _SWEPT)])
     kept, distance = [], []
     for number in range(len(images)):
-        samples = inverted.draw(images[number : number + 1], draws, seed, f"closest {number}")[0]
+        samples = inverted.draw(images[number : number + 1], draws, seed, "closest", number)[0]
         found = nearest(own[number : number + 1], inverted.context(samples), k)
         kept.append(samples[found.index[0]])
         distance.append(found.distance[0])

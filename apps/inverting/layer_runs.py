@@ -59,8 +59,7 @@ class Inversion:
         if context and self.decoder.decoder_epochs:
             with torch.device("meta"):
                 UpConvolution(self.images.image_shape, context, filters=self.decoder.decoder_filters)
-            options = {"decoder_filters": self.decoder.decoder_filters}
-            plans.append((f"{name}-{called}-mse", options, self._of_decoders()))
+            plans.append((f"{name}-{called}-mse", self._decoder_options(), self._of_decoders()))
         for run, options, optimisation in plans:
             Run(self.where.runs / slug(run)).check(VERB, self._identity(own, options, optimisation))
 
@@ -99,13 +98,16 @@ class Inversion:
         def task() -> Task:
             return ReconstructionTraining(built, layer, description, self.held_out, optimisation.seed)
 
-        return self._train(slug(f"{name}-{called}-mse"), task, optimisation, own, {"decoder_filters": filters})
+        return self._train(slug(f"{name}-{called}-mse"), task, optimisation, own, self._decoder_options())
 
     def _density(self, called: str, context: tuple[int, ...]) -> PixelCNN | OwnDensity:
         shape, options = self.images.image_shape, self.density.of(called)
         if self.density.density == "pixelcnn":
             return PixelCNN(shape, context, **options)
         return OwnDensity(made(self.density.density, shape, context)[0], shape, context)
+
+    def _decoder_options(self) -> dict[str, int]:
+        return {"decoder_filters": self.decoder.decoder_filters}
 
     def _of_decoders(self) -> Optimisation:
         return replace(self.optimisation, epochs=self.decoder.decoder_epochs, ema=None)

@@ -59,7 +59,10 @@ class Density:
 
     def _given(self) -> tuple[tuple[str, tuple[str, ...], float], ...]:
         """Flags, what they were given, and the rate of layers that this does not name."""
-        return ("--dropout", self.dropout, 0.5), ("--context-dropout", self.context_dropout, 0.0)
+        return (
+            ("--dropout", self.dropout, float(Density.dropout[0])),
+            ("--context-dropout", self.context_dropout, float(Density.context_dropout[0])),
+        )
 
 
 def _rates(flag: str, given: Sequence[str], usual: float) -> dict[str, float]:
