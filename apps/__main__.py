@@ -2,7 +2,7 @@
 
 import sys
 
-from apps.cli import main
+from apps.command.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

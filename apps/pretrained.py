@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from apps import hub
-from apps.models import generator_run, kind_of, open_run
+from apps.models.named import generator_run, kind_of, open_run
+from apps.sharing import hub
 from priors import zoo
 from priors.errors import InputError
 

@@ -8,8 +8,8 @@ from importlib import import_module
 _HOMES = {
     "ClassPosterior": "priors.class_posterior",
     "ClassifierPrior": "priors.classifier_prior",
-    "HypersphericalUniform": "priors.vmf",
-    "VonMisesFisher": "priors.vmf",
+    "HypersphericalUniform": "priors.vmf.distribution",
+    "VonMisesFisher": "priors.vmf.distribution",
     "InputError": "priors.errors",
     "Provenance": "priors.classifier_prior",
     "tap": "priors.tap",

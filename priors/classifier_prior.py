@@ -17,12 +17,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from priors import bessel, storage
+from priors import storage
 from priors.class_posterior import ClassPosterior, class_posterior
 from priors.concentration import Concentration, Evidence, resolve
 from priors.errors import InputError, unknown
 from priors.tap import find_head, find_module
-from priors.vmf import VonMisesFisher
+from priors.vmf import bessel
+from priors.vmf.distribution import VonMisesFisher
 from priors.zoo.network import Classifier, names_of_classes
 
 _FORMAT = "penult prior 1"

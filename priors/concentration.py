@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from priors.directions import Directions, class_directions, require_activations
 from priors.errors import InputError, unknown
 from priors.maximum_likelihood import solve_concentration
+from priors.vmf.directions import Directions, class_directions, require_activations
 
 
 @dataclass(frozen=True)

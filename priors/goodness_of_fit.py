@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from priors import bessel
 from priors.classifier_prior import ClassifierPrior
-from priors.directions import class_directions
 from priors.errors import InputError
 from priors.maximum_likelihood import solve_concentration
+from priors.vmf import bessel
+from priors.vmf.directions import class_directions
 
 _PANELS = 48
 _NODES = 16
@@ -154,7 +154,7 @@ def cosine_fits(
     """How vMF-like activations are: each class by itself, then all classes with one concentration of their own.
 
     Raises:
-        InputError: as for `priors.directions.class_directions`.
+        InputError: as for `priors.vmf.directions.class_directions`.
     """
     weight, names = prior.weight.to(activations.device), prior.class_names
     found = class_directions(activations, labels, weight, names)

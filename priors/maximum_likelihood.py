@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from priors import bessel
 from priors.errors import InputError
+from priors.vmf import bessel
 
 _STEPS = 30
 """Newton's method takes at most 7 from the start below for any dimension; more says that something is wrong."""

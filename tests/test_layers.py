@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("priors", "distill", "analysis", "apps")
 ALLOWED = {
     "priors": {"priors"},
-    "distill": {"distill", "priors"},
+    "distill": {"distill", "analysis", "priors"},
     "analysis": {"analysis", "priors"},
     "apps": {"apps", "priors", "distill", "analysis"},
 }

@@ -9,13 +9,13 @@ from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
 
-from apps.console import say
-from apps.datasets import data_root
-from apps.datasets.image_files import ImageFiles
+from apps.command.console import say
+from apps.data.image_set import ImageSet
+from apps.data.sources.catalogue import data_root
+from apps.data.sources.image_files import ImageFiles
 from apps.fidelity.extractor import Extractor
 from apps.fidelity.features import Features, features_of
 from apps.fidelity.processes import everywhere, place
-from apps.image_set import ImageSet
 from priors.errors import InputError
 from priors.storage import digest_of, read_tensors, write_tensors
 
@@ -38,7 +38,7 @@ def cached_features(images: ImageSet, extractor: Extractor, sweep: Callable, fol
     Args:
         images: the set.
         extractor: what takes them.
-        sweep: `apps.sweep.sweep`, or one with its processes given.
+        sweep: `apps.data.sweep.sweep`, or one with its processes given.
         folder: of the cache, which all processes see; None for none.
 
     Raises:

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from apps import models
-from apps.config import Foreign
-from apps.run import Run
+from apps.command.config import Foreign
+from apps.models import named
+from apps.runs.run import Run
 from priors.errors import InputError
 from priors.storage import digest_of, read_json
 
@@ -85,7 +85,7 @@ def classifier_extractor(model: str, foreign: Foreign | None = None) -> Extracto
         InputError: no such model, or one that does not classify.
     """
     try:
-        network = models.classifier(model, foreign)
+        network = named.classifier(model, foreign)
     except InputError as error:
         raise InputError(f"--extractor: {error}") from None
 
@@ -110,12 +110,12 @@ def classifier_extractor(model: str, foreign: Foreign | None = None) -> Extracto
 
 def _name(model: str) -> str:
     """A run by its architecture and its data, any other MODEL by what it is called."""
-    if not models.is_run(model):
+    if not named.is_run(model):
         return model
     stored = read_json(Path(model) / "config.json", "run configuration")
     config = stored.get("config", {})
     architecture = config.get("arch", config.get("student", Path(model).name))
-    return f"{architecture}-{Path(models.trained_on(Run(model)).data).stem}"
+    return f"{architecture}-{Path(named.trained_on(Run(model)).data).stem}"
 
 
 def run_extractor(extractor: Extractor, pixels: UInt8[Tensor, "n _ _ _"]) -> tuple[Tensor, Tensor]:

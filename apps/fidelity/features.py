@@ -7,11 +7,11 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
-from apps.drawn_set import drawn_rows
+from apps.data.image_set import ImageSet
 from apps.fidelity.extractor import Extractor, run_extractor
 from apps.figures import to_levels
+from apps.generators.drawn_set import drawn_rows
 from apps.generators.generator import Generator
-from apps.image_set import ImageSet
 from priors.errors import InputError
 from priors.storage import digest_of
 
@@ -42,7 +42,7 @@ def features_of(
     Args:
         images: the set.
         extractor: moved to the device of the sweep.
-        sweep: `apps.sweep.sweep`, or one with its processes given.
+        sweep: `apps.data.sweep.sweep`, or one with its processes given.
         logits: whether those are wanted too.
         store: a folder that a stopped sweep goes on from.
 
@@ -83,7 +83,7 @@ def drawn_features(
         model: in evaluation mode, on the device of the sweep.
         count: images; where the classes do not divide it, the first ones have one more.
         extractor: moved to that device.
-        sweep: `apps.sweep.sweep`, or one with its processes given.
+        sweep: `apps.data.sweep.sweep`, or one with its processes given.
         seed: of the draws.
         name: of the generator, for messages.
         store: a folder that a stopped sweep goes on from.

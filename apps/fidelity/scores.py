@@ -15,13 +15,13 @@ from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD, i
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
 from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
+from apps.data.image_set import ImageSet
 from apps.fidelity.cache import cached_features
 from apps.fidelity.extractor import Extractor
 from apps.fidelity.features import Features, drawn_features, features_of
 from apps.fidelity.processes import everywhere, place
 from apps.fidelity.protocols import Layout, Protocol, layout
 from apps.generators.generator import Generator
-from apps.image_set import ImageSet
 from apps.seeds import generator
 from priors.errors import InputError
 
@@ -143,7 +143,7 @@ def scores(
         protocol: of `protocols.PROTOCOLS`, or `protocols.single(count)` to look on with during training.
         extractor: what is compared; moved to the device of the sweep.
         seed: of what is drawn, and of the cut into chunks.
-        sweep: `apps.sweep.sweep`, or one with its processes given, as a task's `validate` gets it.
+        sweep: `apps.data.sweep.sweep`, or one with its processes given, as a task's `validate` gets it.
         name: of a generator, for messages.
         cache: a folder that the reals' features are kept in; None for none.
         store: a folder that a stopped scoring goes on from; None for none.

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from apps import datasets
-from apps.datasets.folder import read_pictures
-from apps.datasets.npz import is_split, read_samples
-from apps.image_set import ImageSet
+from apps.data import sources
+from apps.data.image_set import ImageSet
+from apps.data.sources.catalogue import DATASETS
+from apps.data.sources.folder import read_pictures
+from apps.data.sources.npz import is_split, read_samples
 from priors.errors import InputError, unknown
 
 
@@ -25,17 +26,17 @@ def given_images(
         InputError: there is no such thing, or no images in it.
     """
     path = Path(source)
-    if source in datasets.DATASETS:
-        return datasets.load(source, split, root=root, image_size=image_size)
+    if source in DATASETS:
+        return sources.load(source, split, root=root, image_size=image_size)
     if path.is_dir():
         if (path / "config.json").is_file():
             raise InputError(f"{source} is a run: give images, such as the data set it was trained on")
         if (path / split).is_dir():
-            return datasets.load(source, split, image_size=image_size)
-        return read_pictures(path, image_size=image_size, memory_limit=datasets.IN_MEMORY_BYTES)
+            return sources.load(source, split, image_size=image_size)
+        return read_pictures(path, image_size=image_size, memory_limit=sources.IN_MEMORY_BYTES)
     if path.is_file() and source.endswith(".npz"):
-        return datasets.load(source, split, image_size=image_size) if is_split(path) else read_samples(path)
+        return sources.load(source, split, image_size=image_size) if is_split(path) else read_samples(path)
     if path.exists():
         raise InputError(f"{source} is no images: give a folder of pictures, an .npz, or a data set's name")
     hint = "or give a run's folder, a folder of pictures, or an .npz"
-    raise unknown("images", source, datasets.DATASETS, hint)
+    raise unknown("images", source, DATASETS, hint)

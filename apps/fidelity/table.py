@@ -1,6 +1,6 @@
 """The scores of generated images as a table."""
 
-from apps.console import table
+from apps.command.console import table
 from apps.fidelity.protocols import Protocol
 from apps.fidelity.scores import Fidelity
 

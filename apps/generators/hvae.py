@@ -13,10 +13,10 @@ from torch import Tensor
 
 from apps.generators.hyperspherical_vae import HypersphericalVAE
 from priors import ClassifierPrior, VonMisesFisher
-from priors.bessel import kl_to_uniform
 from priors.classifier_prior import Provenance
 from priors.errors import InputError, unknown
-from priors.transport import rsample
+from priors.vmf.bessel import kl_to_uniform
+from priors.vmf.transport import rsample
 
 
 class HVAE(HypersphericalVAE):

@@ -5,10 +5,10 @@ import math
 import torch
 from torch import Tensor
 
-from apps.binarise import binarise
+from apps.data.binarise import binarise
 from apps.generators.hyperspherical_vae import HypersphericalVAE
 from apps.seeds import derive, generator
-from apps.task import Criterion, Task
+from apps.training.task import Criterion, Task
 
 
 class HVAETraining(Task):

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from apps.generators import bernoulli
 from apps.generators.generator import Generator
 from priors import VonMisesFisher
-from priors.bessel import log_sphere_area
 from priors.errors import InputError
-from priors.transport import rsample
+from priors.vmf.bessel import log_sphere_area
+from priors.vmf.transport import rsample
 
 _CACHED, _TOGETHER, _MANY, _MOST = 1024, 2048, 64, 1 << 16
 """Decodings whose logits stay in a CPU's cache; those whose hidden layers are taken together; from how many on the

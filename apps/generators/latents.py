@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from priors import ClassifierPrior
 from priors.classifier_prior import Provenance
 from priors.errors import InputError, unknown
-from priors.transport import rsample
+from priors.vmf.transport import rsample
 
 RADIUS = 10.0
 """Length of latents on a sphere (section 4.3)."""

@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn, optim
 
-from apps.config import Optimisation
+from apps.command.config import Optimisation
 from apps.generators.diff_augment import augment
 from apps.generators.sngan import SNGAN, Discriminator
 from apps.seeds import derive, generator
-from apps.task import Criterion, Phase, Sweep, Task
+from apps.training.task import Criterion, Phase, Sweep, Task
 
 
 @dataclass(frozen=True)

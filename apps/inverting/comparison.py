@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from analysis.inversion import Nearest, nearest, unit_distance
-from apps.data import ordered
-from apps.image_set import ImageSet
+from analysis.inversion.cross_entropy import Nearest, nearest, unit_distance
+from apps.data.batches import ordered
+from apps.data.image_set import ImageSet
 from apps.inverting.inverted import Inverted
 
 DRAWS = 10

@@ -7,18 +7,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from analysis.captured import CapturedSampler
-from analysis.incremental import Incremental
-from analysis.pixelcnn import PixelCNN
-from analysis.reconstruction import UpConvolution
-from analysis.sampling import place
-from apps import imported, models
-from apps.config import Foreign
+from analysis.densities.captured import CapturedSampler
+from analysis.densities.incremental import Incremental
+from analysis.densities.pixelcnn import PixelCNN
+from analysis.densities.sampling import place
+from analysis.inversion.reconstruction import UpConvolution
+from apps.command.config import Foreign
 from apps.inverting.own_density import OwnDensity
 from apps.inverting.representation import Representation, representation
-from apps.memory import available_bytes
-from apps.run import Run
+from apps.models import imported, named
+from apps.runs.run import Run
 from apps.seeds import generator
+from apps.training.memory import available_bytes
 from priors import zoo
 from priors.errors import InputError
 from priors.storage import digest_of, load_weights, read_json, read_tensors
@@ -164,9 +164,9 @@ def inverted_run(folder: str | Path) -> Inverted:
     Raises:
         InputError: no such run, not finished, of another kind, damaged, or of a network that is not there any more.
     """
-    run = models.open_run(folder)
+    run = named.open_run(folder)
     description = read_json(run.folder / "model.json", "model description")
-    if not isinstance(description, dict) or description.get("model") not in models.INVERSIONS:
+    if not isinstance(description, dict) or description.get("model") not in named.INVERSIONS:
         raise InputError(f"{folder} inverts no network: give a run of penult analyse invert")
     try:
         shape, context = tuple(description["image_shape"]), tuple(description["context"])
@@ -203,7 +203,7 @@ def _representation(run: Run, description: dict, image_shape: tuple[int, ...]) -
         if not description["network"].startswith("import:"):
             raise InputError(f"{kept} is missing, the network that {run.folder} inverts: put the folder back")
         imported.require(description["network"], run.folder)
-    network = zoo.load(kept) if kept.is_dir() else models.classifier(description["network"], foreign)
+    network = zoo.load(kept) if kept.is_dir() else named.classifier(description["network"], foreign)
     if digest_of(network.state_dict()) != description["network_digest"]:
         place = kept if kept.is_dir() else description["network"]
         raise InputError(f"{place} has other weights than the network that {run.folder} inverts")

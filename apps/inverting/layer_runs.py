@@ -8,21 +8,21 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from analysis.pixelcnn import PixelCNN
-from analysis.reconstruction import UpConvolution
-from apps.config import Foreign, Optimisation, Where, identity
-from apps.image_set import ImageSet
-from apps.imported import made
+from analysis.densities.pixelcnn import PixelCNN
+from analysis.inversion.reconstruction import UpConvolution
+from apps.command.config import Foreign, Optimisation, Where, identity
+from apps.data.image_set import ImageSet
 from apps.inverting.inverted import decoder_description, density_description
 from apps.inverting.own_density import OwnDensity
 from apps.inverting.protocol import Decoder, Density
 from apps.inverting.representation import Representation
 from apps.inverting.training import DensityTraining, ReconstructionTraining
-from apps.loop import steps_of
-from apps.run import Run
+from apps.models.imported import made
+from apps.runs.run import Run
 from apps.seeds import derive
-from apps.task import Task
-from apps.training import slug, train
+from apps.training.loop import steps_of
+from apps.training.task import Task
+from apps.training.train import slug, train
 from priors.storage import digest_of
 
 VERB = "analyse invert"

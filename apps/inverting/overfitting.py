@@ -5,10 +5,10 @@ from dataclasses import replace
 from accelerate import Accelerator
 from torch import nn
 
-from apps import datasets
-from apps.config import Where
-from apps.models import is_run, open_run
-from apps.run import Run
+from apps.command.config import Where
+from apps.data import sources
+from apps.models.named import is_run, open_run
+from apps.runs.run import Run
 from apps.verbs.train_classifier import Config, configuration_of, train_on
 from priors.errors import InputError
 from priors.zoo import Classifier
@@ -62,7 +62,7 @@ def overfit(config: Config, accelerator: Accelerator) -> Run:
     """Train the network that `overfitting` plans, or resume it."""
     data, where = config.data, config.where
     images, test = (
-        datasets.load(data.data, split, root=where.data_root, image_size=data.image_size) for split in ("train", "test")
+        sources.load(data.data, split, root=where.data_root, image_size=data.image_size) for split in ("train", "test")
     )
     run = Run(where.runs / where.name)
     told = f"penult train classifier --arch {config.arch} --train-images {config.train_images}"

@@ -6,12 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from apps.imported import described
+from apps.models.imported import described
 from priors.errors import InputError
 
 
 class OwnDensity(nn.Module):
-    """An `analysis.inversion.ConditionalDensity`, held to what it must give.
+    """An `analysis.inversion.cross_entropy.ConditionalDensity`, held to what it must give.
 
     Args:
         density: `log_prob` gives (batch,) log-likelihoods in nats of images (batch, channels, height, width) with

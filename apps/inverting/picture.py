@@ -8,7 +8,7 @@ from jaxtyping import Float
 from PIL import ImageOps
 from torch import Tensor
 
-from apps.datasets.image_files import centre, channels_of, opened
+from apps.data.sources.image_files import centre, channels_of, opened
 from priors.errors import InputError
 
 

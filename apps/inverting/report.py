@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from tqdm import tqdm
 
-from analysis.added_noise import NoiseBounds, noise_bounds
-from analysis.binning import Binned, binned
-from analysis.inversion import (
+from analysis.inversion.added_noise import NoiseBounds, noise_bounds
+from analysis.inversion.binning import Binned, binned
+from analysis.inversion.cross_entropy import (
     MEANING,
     Difference,
     NegativeCrossEntropy,
@@ -20,15 +20,15 @@ from analysis.inversion import (
     paired_difference,
     uniform_nats,
 )
-from analysis.neighbour_entropy import NeighbourEntropy, neighbour_entropies
-from apps.console import say, table
-from apps.data import ordered
+from analysis.inversion.neighbour_entropy import NeighbourEntropy, neighbour_entropies
+from apps.command.console import say, table
+from apps.data.batches import ordered
+from apps.data.image_set import ImageSet
 from apps.figures import grid, save
-from apps.image_set import ImageSet
 from apps.inverting.comparison import DRAWS, closest, distances
 from apps.inverting.inverted import inverted_run
 from apps.inverting.representation import Representation
-from apps.run import Run
+from apps.runs.run import Run
 from apps.seeds import generator
 from priors.storage import write_json
 

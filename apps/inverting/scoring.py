@@ -6,12 +6,12 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from analysis.reconstruction import squared_error
-from apps.data import Batch
-from apps.image_set import ImageSet
+from analysis.inversion.reconstruction import squared_error
+from apps.data.batches import Batch
+from apps.data.image_set import ImageSet
 from apps.inverting.inverted import Inverted, inverted_run
-from apps.run import Run
-from apps.session import on_main, sweeping
+from apps.runs.run import Run
+from apps.training.session import on_main, sweeping
 from priors.errors import InputError
 from priors.storage import read_tensors, write_tensors
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from analysis.inversion import MEANING, NegativeCrossEntropy, increases, negative_cross_entropy
-from apps.console import say, table
+from analysis.inversion.cross_entropy import MEANING, NegativeCrossEntropy, increases, negative_cross_entropy
+from apps.command.console import say, table
+from apps.data.image_set import ImageSet
 from apps.figures import save
-from apps.image_set import ImageSet
-from apps.models import open_run
+from apps.models.named import open_run
 from priors.storage import write_json
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

@@ -4,15 +4,15 @@ from pathlib import Path
 
 from torch import Tensor, nn, optim
 
-from analysis.inversion import bits_per_dim
-from analysis.pixelcnn import PixelCNN
-from analysis.reconstruction import UpConvolution, squared_error
-from apps.config import Optimisation
-from apps.image_set import ImageSet
+from analysis.densities.pixelcnn import PixelCNN
+from analysis.inversion.cross_entropy import bits_per_dim
+from analysis.inversion.reconstruction import UpConvolution, squared_error
+from apps.command.config import Optimisation
+from apps.data.image_set import ImageSet
 from apps.inverting.own_density import OwnDensity
 from apps.inverting.representation import Representation
 from apps.inverting.scoring import SWEPT
-from apps.task import Criterion, Phase, Sweep, Task
+from apps.training.task import Criterion, Phase, Sweep, Task
 from priors import zoo
 from priors.storage import write_json, write_tensors
 

@@ -11,17 +11,17 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from apps import interpolation
-from apps.evaluations import read_evaluations
 from apps.figures import mosaic
+from apps.generators import interpolation
 from apps.generators.generator import Generator
 from apps.generators.hvae import HVAEL
 from apps.generators.hyperspherical_vae import HypersphericalVAE
-from apps.models import GENERATORS, INVERSIONS, classifier, generator_run, kind_of, open_run
+from apps.generators.sampling import draw_all
+from apps.models.named import GENERATORS, INVERSIONS, classifier, generator_run, kind_of, open_run
 from apps.report.curves import Panel, panels
 from apps.report.published import Published, published
-from apps.run import Run
-from apps.sampling import draw_all
+from apps.runs.evaluations import read_evaluations
+from apps.runs.run import Run
 from priors.classifier_prior import ClassifierPrior, ClassSummary
 from priors.errors import InputError
 from priors.storage import read_json

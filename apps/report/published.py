@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from apps.recipe import Table, papers, tables
+from apps.recipes.table import Table, papers, tables
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import tyro
 
-from apps.config import Foreign, Place
+from apps.command.config import Foreign, Place
 
 FILE = "anomaly.json"
 """In a run's folder: what came out, by protocol."""
@@ -57,23 +57,23 @@ class Config:
 
 def main(config: Config) -> None:
     """Score, print, draw and write."""
-    from analysis.anomaly import SCORES, direction_log_densities, fit, given_norm_log_densities
-    from analysis.calibration import calibration
-    from apps import models
-    from apps.activations import activations, images_for
-    from apps.classifier_priors import read_prior
-    from apps.console import say
-    from apps.detection import detection
-    from apps.evaluations import read_evaluations
-    from apps.outliers import Conversion, are_pictures, outliers
-    from apps.outputs import check_folder
-    from apps.session import start
+    from analysis.directions.anomaly import SCORES, direction_log_densities, fit, given_norm_log_densities
+    from analysis.directions.calibration import calibration
+    from apps.classifiers.detection import detection
+    from apps.command.console import say
+    from apps.data.outliers import Conversion, are_pictures, outliers
+    from apps.models import named
+    from apps.models.activations import activations, images_for
+    from apps.models.classifier_priors import read_prior
+    from apps.runs.evaluations import read_evaluations
+    from apps.runs.outputs import check_folder
+    from apps.training.session import start
     from priors.errors import InputError
 
-    folder = config.out or (Path(config.model) if models.is_run(config.model) else None)
+    folder = config.out or (Path(config.model) if named.is_run(config.model) else None)
     if config.out is not None:
         check_folder(config.out)
-    network = models.classifier(config.model, config.foreign)
+    network = named.classifier(config.model, config.foreign)
     root = config.place.data_root
     source = {"data": config.data, "image_size": config.image_size, "root": root}
     own = images_for(config.model, network, "test", **source)
@@ -144,7 +144,7 @@ def _first(images, config: Config):
 
 
 def _print(model: str, own, name: str, found: dict, seen, conversion, last: bool) -> None:
-    from apps.console import say, table
+    from apps.command.console import say, table
 
     zero = int((seen.penultimate.norm(dim=1) == 0).sum())
     notes = [f"{name}: {conversion}" if str(conversion) else "", f"{zero:,} activations are zero" if zero else ""]
@@ -158,7 +158,7 @@ def _print(model: str, own, name: str, found: dict, seen, conversion, last: bool
 
 
 def _print_calibration(model: str, own, prior, calibrated: dict) -> None:
-    from apps.console import table
+    from apps.command.console import table
 
     table(
         f"{model}: calibration on the test images of {own.name}",
@@ -170,8 +170,8 @@ def _print_calibration(model: str, own, prior, calibrated: dict) -> None:
 
 
 def _draw(folder: Path, data: str, values: dict, compared: dict, detected: dict, calibrated: dict) -> None:
-    from analysis.anomaly import QUANTITIES
-    from apps.anomaly_figures import histograms, reliability
+    from analysis.directions.anomaly import QUANTITIES
+    from apps.classifiers.anomaly_figures import histograms, reliability
 
     # The best class and the mixture look alike: one of them is drawn.
     shown = [score for score in values if not score.endswith(", max")]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import tyro
 
-from apps.config import Foreign, Place
+from apps.command.config import Foreign, Place
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,14 @@ class Config:
 
 def main(config: Config) -> None:
     """Run the test images through each network, draw, and print the order of the classes around the circle."""
-    from apps.activations import activations, images_for
-    from apps.circle import cyclic_order, draw, panel
-    from apps.classifier_priors import concentrations
-    from apps.console import say, table
+    from apps.classifiers.circle import cyclic_order, draw, panel
+    from apps.command.console import say, table
     from apps.figures import PICTURE_SUFFIXES
-    from apps.models import classifier, is_run
-    from apps.outputs import check_file
-    from apps.session import start
+    from apps.models.activations import activations, images_for
+    from apps.models.classifier_priors import concentrations
+    from apps.models.named import classifier, is_run
+    from apps.runs.outputs import check_file
+    from apps.training.session import start
     from priors.classifier_prior import ClassifierPrior
     from priors.errors import InputError
 
@@ -112,7 +112,7 @@ def main(config: Config) -> None:
 
 def _stages(model: str, alone: bool) -> list[tuple[str, str]]:
     """Title and MODEL of each panel: of a run by itself its snapshots as well."""
-    from apps.models import is_run, open_run
+    from apps.models.named import is_run, open_run
 
     if not is_run(model):
         return [(model, model)]

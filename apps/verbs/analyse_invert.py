@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from apps.config import Foreign, Optimisation, Place, Where
+from apps.command.config import Foreign, Optimisation, Place, Where
 from apps.inverting.protocol import Decoder, Density
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from apps.image_set import ImageSet
+    from apps.data.image_set import ImageSet
     from apps.inverting.layer_runs import Inversion
     from apps.inverting.through_training import State
-    from apps.run import Run
+    from apps.runs.run import Run
     from apps.verbs import train_classifier
     from priors.zoo import Classifier
 
@@ -122,22 +122,22 @@ def main(config: Config) -> None:
     """Train what is not trained, score, print and draw."""
     import torch
 
-    from apps import models
-    from apps.activations import images_for
-    from apps.imported import allow
     from apps.inverting import report, through_training
     from apps.inverting.overfitting import overfit
     from apps.inverting.representation import check_order
     from apps.inverting.scoring import log_likelihoods, squared_errors
     from apps.inverting.through_training import State
-    from apps.outputs import check_writable
-    from apps.session import start
+    from apps.models import named
+    from apps.models.activations import images_for
+    from apps.models.imported import allow
+    from apps.runs.outputs import check_writable
+    from apps.training.session import start
 
     name = _name(config)
     where = replace(config.place.where(name), checkpoint_every=config.checkpoint_every, log_every=config.log_every)
     where = replace(where, tracker=config.tracker)
     foreign = Foreign(config.mean, config.std, config.head)
-    network = models.classifier(config.model, foreign)
+    network = named.classifier(config.model, foreign)
     source = {"data": config.data, "image_size": config.image_size, "root": where.data_root}
     images, test = (images_for(config.model, network, split, **source) for split in ("train", "test"))
     _check_weights(config.model, foreign, network)
@@ -158,7 +158,7 @@ def main(config: Config) -> None:
 
     def known(state: State) -> dict:
         """The layers of a network on its way."""
-        found = _layers(models.classifier(state.model), names, images.image_shape)
+        found = _layers(named.classifier(state.model), names, images.image_shape)
         return {called: layer for called, layer in found.items() if layer is not None}
 
     def inverted(state: State) -> "dict[str, Run]":
@@ -271,14 +271,14 @@ def _second(config: Config) -> str:
 
 def _name(config: Config) -> str:
     """Of the folder, and of the runs before their layers'."""
-    from apps.training import slug
+    from apps.training.train import slug
 
     return config.name or slug(f"{Path(config.model).name}-inverted")
 
 
 def _accuracy(config: Config) -> float | None:
     """Of the network on the test images that it was trained beside, where it is a run that says so."""
-    from apps.models import is_run, open_run
+    from apps.models.named import is_run, open_run
 
     found = open_run(config.model).result().get("test/accuracy") if is_run(config.model) else None
     return found if isinstance(found, float) else None
@@ -314,7 +314,7 @@ def _layers(network: "Classifier", names: list[str], image_shape: tuple[int, int
 def _snapshots(config: Config, name: str) -> "list[State]":
     """The run's snapshots."""
     from apps.inverting.through_training import states
-    from apps.models import is_run
+    from apps.models.named import is_run
     from priors.errors import InputError
 
     kept = states(config.model, name, snapshots=True, finished=False) if is_run(config.model) else []
@@ -327,7 +327,7 @@ def _snapshots(config: Config, name: str) -> "list[State]":
 
 def _check_weights(model: str, foreign: Foreign, network: "Classifier") -> None:
     """Whether a network of the user's own has the same weights whenever it is made."""
-    from apps.models import classifier
+    from apps.models.named import classifier
     from priors.errors import InputError
     from priors.storage import digest_of
 
@@ -341,9 +341,9 @@ def _check_weights(model: str, foreign: Foreign, network: "Classifier") -> None:
 
 def _others(config: Config, image_shape: tuple[int, int, int]) -> "dict[str, Run]":
     """The runs that the NCE is compared with."""
-    from analysis.reconstruction import UpConvolution
+    from analysis.inversion.reconstruction import UpConvolution
     from apps.inverting.inverted import inverted_run
-    from apps.models import open_run
+    from apps.models.named import open_run
     from priors.errors import InputError
 
     for place in config.against:
@@ -359,7 +359,7 @@ def _others(config: Config, image_shape: tuple[int, int, int]) -> "dict[str, Run
 def _overfitting(config: Config, network: "Classifier", where: Where) -> "train_classifier.Config | None":
     """How the second network is trained, where there is one."""
     from apps.inverting.overfitting import overfitting
-    from apps.models import is_run, open_run
+    from apps.models.named import is_run, open_run
 
     if not config.overfit:
         return None
@@ -373,7 +373,7 @@ def _inversion(
     config: Config, images: "ImageSet", test: "ImageSet", where: Where, accelerator: "Accelerator"
 ) -> "tuple[Inversion, ImageSet]":
     """What the trainings share, and the images that are scored."""
-    from apps.image_set import split_validation
+    from apps.data.image_set import split_validation
     from apps.inverting.layer_runs import Inversion
     from priors.errors import InputError
 

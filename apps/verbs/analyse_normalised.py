@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tyro
 
-from apps.config import Foreign, Place
+from apps.command.config import Foreign, Place
 
 FILE = "normalised.json"
 """In a run's folder: what came out, by protocol."""
@@ -44,19 +44,19 @@ class Config:
 
 def main(config: Config) -> None:
     """Classify, print and write."""
-    from analysis.normalised import normalised_accuracy
-    from apps import models
-    from apps.activations import activations
-    from apps.console import say
-    from apps.evaluations import read_evaluations
-    from apps.outputs import check_file
-    from apps.session import start
+    from analysis.directions.normalised import normalised_accuracy
+    from apps.command.console import say
+    from apps.models import named
+    from apps.models.activations import activations
+    from apps.runs.evaluations import read_evaluations
+    from apps.runs.outputs import check_file
+    from apps.training.session import start
     from priors.storage import write_json
 
     path = _path(config)
     if config.out is not None:
         check_file(config.out, (".json",), overwrite=True)  # it is added to
-    network = models.classifier(config.model, config.foreign)
+    network = named.classifier(config.model, config.foreign)
     earlier = read_evaluations(path.parent, path.name) if path else []
     images, cut = _images(config, network)
     first = {}
@@ -74,7 +74,7 @@ def main(config: Config) -> None:
         return
     entry = {
         **({} if config.out is None else {"model": config.model}),
-        "data": config.data or models.trained_on(models.open_run(config.model)).data,
+        "data": config.data or named.trained_on(named.open_run(config.model)).data,
         "data_digest": images.digest,
         "images": len(images),
         **first,
@@ -92,8 +92,8 @@ def main(config: Config) -> None:
 
 def scored(config: Config) -> dict[str, float] | None:
     """What a finished command of this verb found, by table 1's names and in per cent; None where it is not done."""
-    from analysis.normalised import NORMALISED, NORMALISED_WITH_BIAS, ORIGINAL
-    from apps.evaluations import read_evaluations
+    from analysis.directions.normalised import NORMALISED, NORMALISED_WITH_BIAS, ORIGINAL
+    from apps.runs.evaluations import read_evaluations
 
     path = _path(config)
     wanted = (config.model if config.out else None, config.data, config.resize, config.images)
@@ -108,7 +108,7 @@ def scored(config: Config) -> dict[str, float] | None:
 
 def _path(config: Config) -> Path | None:
     """Where the scores go."""
-    from apps.models import is_run
+    from apps.models.named import is_run
 
     return config.out or (Path(config.model) / FILE if is_run(config.model) else None)
 
@@ -119,12 +119,13 @@ def _images(config: Config, network):
 
     from torchvision.transforms.functional import center_crop
 
-    from apps import datasets, models
-    from apps.activations import images_for
+    from apps.data import sources
+    from apps.models import named
+    from apps.models.activations import images_for
     from priors.errors import InputError
 
     root, size = config.place.data_root, config.image_size
-    if size is None and config.data and Path(config.data).is_dir() and not models.is_run(config.model):
+    if size is None and config.data and Path(config.data).is_dir() and not named.is_run(config.model):
         size = network.image_shape[1] if network.image_shape else None
     if config.resize is None:
         return images_for(config.model, network, "test", data=config.data, image_size=size, root=root), None
@@ -132,8 +133,8 @@ def _images(config: Config, network):
         raise InputError(f"--resize {config.resize} is for image folders: give --data FOLDER, and --image-size")
     if config.resize < size:
         raise InputError(f"--resize {config.resize}: nothing of {size}x{size} can be cut out of that")
-    images = datasets.load(config.data, "test", root=root, image_size=config.resize)
-    models.check_classes(network.class_names, config.model, images)
+    images = sources.load(config.data, "test", root=root, image_size=config.resize)
+    named.check_classes(network.class_names, config.model, images)
     return images, partial(center_crop, output_size=[size, size])
 
 
@@ -143,7 +144,7 @@ def _protocol(entry: dict) -> tuple:
 
 
 def _print(model: str, images, scored) -> None:
-    from apps.console import table
+    from apps.command.console import table
 
     activation = {"own": "a", "mean": "s a/|a|", "unit": "a/|a|"}
     weight = {"own": "w", "mean": "t w/|w|", "unit": "w/|w|"}

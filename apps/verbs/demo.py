@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import tyro
 
-from apps.config import Data, Optimisation, Place
+from apps.command.config import Data, Optimisation, Place
 from priors.errors import InputError
 
 VARIANTS = ("hvae", "hvae-c", "hvae-l")
@@ -49,17 +49,17 @@ class Config:
 
 def main(config: Config) -> None:
     """Train what is not trained yet, then draw, score and print."""
-    from apps import datasets
-    from apps.training import data_label, slug
+    from apps.data import sources
+    from apps.training.train import data_label, slug
 
     base = slug(f"demo-{data_label(config.data)}")
-    _train(config, base, len(datasets.load(config.data, "train", root=config.place.data_root)))
+    _train(config, base, len(sources.load(config.data, "train", root=config.place.data_root)))
     _show(config, base)
 
 
 def _train(config: Config, base: str, count: int) -> None:
     """A classifier, its prior, and the three generators, from `count` images."""
-    from apps.console import say
+    from apps.command.console import say
     from apps.verbs import prior, train_classifier, train_hvae
 
     # Enough steps for pictures worth looking at, in a time worth waiting for.
@@ -101,18 +101,18 @@ def _train(config: Config, base: str, count: int) -> None:
 
 def _show(config: Config, base: str) -> None:
     """The generators' samples in one picture, and their likelihoods in one table."""
-    from apps import datasets
-    from apps.console import say, table
+    from apps.command.console import say, table
+    from apps.data import sources
     from apps.figures import grid
-    from apps.likelihood import likelihood
-    from apps.models import generator_run
-    from apps.sampling import draw_all
-    from apps.session import start, sweeping
+    from apps.generators.likelihood import likelihood
+    from apps.generators.sampling import draw_all
+    from apps.models.named import generator_run
+    from apps.training.session import start, sweeping
 
     say("4/4  pictures and likelihoods")
     runs = config.place.runs
     accelerator = start(config.place.where(), work="small")
-    test = datasets.load(config.data, "test", root=config.place.data_root)
+    test = sources.load(config.data, "test", root=config.place.data_root)
     scope = f"{len(test):,} test images of {config.data}"
     if len(test) > _SCORED:
         test, scope = test.subset(range(_SCORED)), f"the first {_SCORED:,} of {scope}"

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from apps.config import Data, Foreign, Optimisation, Where, identity
+from apps.command.config import Data, Foreign, Optimisation, Where, identity
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from apps.augment import Augmentation
-    from apps.distillation import Distillation, Followed
-    from apps.image_set import ImageSet
-    from apps.run import Run
-    from apps.shift import Shift
-    from apps.teacher_logits import TeacherLogits
+    from apps.data.augment import Augmentation
+    from apps.data.image_set import ImageSet
+    from apps.data.shift import Shift
+    from apps.distilling.distillation import Distillation, Followed
+    from apps.distilling.teacher_logits import TeacherLogits
+    from apps.runs.run import Run
     from distill.term import Needs, Term
     from priors.classifier_prior import ClassifierPrior
 
@@ -133,17 +133,17 @@ def _distil(config: Config, guide: bool) -> dict[str, Any]:
     """One student; what it came to."""
     import torch
 
-    from apps import datasets
-    from apps.augment import augmentation_for
-    from apps.distillation import Distillation, followed, needs_of
-    from apps.image_set import channel_statistics, split_validation
-    from apps.memory import check_memory, training_bytes
-    from apps.models import check_classes, classifier
-    from apps.run import Run
+    from apps.data import sources
+    from apps.data.augment import augmentation_for
+    from apps.data.image_set import channel_statistics, split_validation
+    from apps.data.shift import parse_shift, shifted_set
+    from apps.distilling.distillation import Distillation, followed, needs_of
+    from apps.models.named import check_classes, classifier
+    from apps.runs.run import Run
     from apps.seeds import derive, generator
-    from apps.session import gather_with_gradients, local_processes, start
-    from apps.shift import parse_shift, shifted_set
-    from apps.training import data_label, slug, train
+    from apps.training.memory import check_memory, training_bytes
+    from apps.training.session import gather_with_gradients, local_processes, start
+    from apps.training.train import data_label, slug, train
     from apps.verbs.train_classifier import augmenting
     from distill.term import Setting
     from distill.terms import parse
@@ -157,7 +157,7 @@ def _distil(config: Config, guide: bool) -> dict[str, Any]:
     _check(config, terms, needs, shift)
     accelerator = start(where, precision=optimisation.precision)
     images, test = (
-        datasets.load(data.data, split, root=where.data_root, image_size=data.image_size) for split in ("train", "test")
+        sources.load(data.data, split, root=where.data_root, image_size=data.image_size) for split in ("train", "test")
     )
     scored = {"test": test}
     if data.validation:
@@ -259,7 +259,7 @@ def _say_spread(terms: str, results: Mapping[int, dict[str, Any]]) -> None:
     """The test scores of each seed, their means and standard deviations."""
     from statistics import mean, stdev
 
-    from apps.console import table
+    from apps.command.console import table
 
     first = next(iter(results.values()))
     names = [name for name in ("shifted accuracy", "accuracy", "best accuracy") if f"test/{name}" in first]
@@ -286,7 +286,7 @@ def _seen(network: "Followed | None") -> tuple[str, ...]:
 
 def _say_soft_labels(task: "Distillation", prior: "ClassifierPrior") -> None:
     """How sure the targets of ckd are, since that hangs on the concentration and the dimension."""
-    from apps.console import say
+    from apps.command.console import say
 
     kappa = prior.concentration
     many = f"{kappa.min():.4g}" if kappa.min() == kappa.max() else f"{kappa.min():.4g} to {kappa.max():.4g}"
@@ -345,7 +345,7 @@ def _check(config: Config, terms: "Mapping[str, Term]", needs: "Needs", shift: "
 
 
 def _prior(config: Config, accelerator: "Accelerator") -> "ClassifierPrior":
-    from apps.classifier_priors import classifier_prior, is_saved
+    from apps.models.classifier_priors import classifier_prior, is_saved
 
     model = config.prior or config.teacher
     words = config.concentration or (() if is_saved(model) else (str(CONCENTRATION),))
@@ -359,9 +359,9 @@ def _cache(
     augmentation: "Augmentation | None",
     accelerator: "Accelerator",
 ) -> "TeacherLogits":
-    from apps.console import say
-    from apps.session import on_main
-    from apps.teacher_logits import TeacherLogits
+    from apps.command.console import say
+    from apps.distilling.teacher_logits import TeacherLogits
+    from apps.training.session import on_main
 
     key = {"teacher": given["teacher_digest"], "data": given["data_digest"], "precision": config.optimisation.precision}
     # A module of one's own may compute something else with the same weights.
@@ -386,7 +386,7 @@ def _without_terms(config: Config) -> Config:
 
 def _scores(run: "Run", task: "Distillation", accelerator: "Accelerator", images: int) -> dict[str, Any]:
     """Final scores of the weights that are kept, and the best test accuracy on the way, which some papers report."""
-    from apps.session import sweeping
+    from apps.training.session import sweeping
 
     found = task.validate(task.networks["model"], sweeping(accelerator), 0)
     result = {f"test/{name.removeprefix('test ')}": value for name, value in found.items() if name.startswith("test ")}

@@ -20,7 +20,7 @@ from typing import Literal
 
 import tyro
 
-from apps.config import Data, Foreign, Place
+from apps.command.config import Data, Foreign, Place
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,11 @@ class Config:
 
 def main(config: Config) -> None:
     """Score and write."""
-    from apps import datasets, models
-    from apps.console import say
-    from apps.evaluations import keep_evaluation, read_evaluations
-    from apps.session import start
+    from apps.command.console import say
+    from apps.data import sources
+    from apps.models import named
+    from apps.runs.evaluations import keep_evaluation, read_evaluations
+    from apps.training.session import start
     from priors.errors import InputError
 
     for flag, value in (
@@ -90,11 +91,11 @@ def main(config: Config) -> None:
             raise InputError(f"{flag} {value} scores generated images: give --protocol, such as fid-5k")
     if config.classify_by is not None:
         return _gan_accuracy(config)
-    run = models.open_run(config.model) if models.is_run(config.model) else None
-    kind = models.kind_of(run) if run else "classifier"
-    if kind in models.INVERSIONS:
+    run = named.open_run(config.model) if named.is_run(config.model) else None
+    kind = named.kind_of(run) if run else "classifier"
+    if kind in named.INVERSIONS:
         raise InputError(f"{config.model} inverts a network: penult analyse invert scores it")
-    trained = models.trained_on(run) if run else Data("")
+    trained = named.trained_on(run) if run else Data("")
     data = config.data or trained.data
     if not data:
         raise InputError(f"which images to score {config.model} on: give --data")
@@ -104,7 +105,7 @@ def main(config: Config) -> None:
         raise InputError(f"{config.model} has no likelihood to score: give --protocol, such as fid-5k")
     accelerator = start(config.place.where(), work="small" if kind == "hvae" else "large")
     size = config.image_size or trained.size_for(data)
-    images = datasets.load(data, "test", root=config.place.data_root, image_size=size)
+    images = sources.load(data, "test", root=config.place.data_root, image_size=size)
     first = {}
     if config.images is not None and config.images < len(images):
         images, first = images.subset(range(config.images)), {"first": config.images}
@@ -120,12 +121,12 @@ def main(config: Config) -> None:
 
 
 def _generator(config: Config, run, images, accelerator) -> dict:
-    from apps.console import table
-    from apps.data import ordered
+    from apps.command.console import table
+    from apps.data.batches import ordered
     from apps.figures import reconstructions
-    from apps.likelihood import likelihood, reconstruct
-    from apps.models import check_classes, generator_run
-    from apps.session import sweeping
+    from apps.generators.likelihood import likelihood, reconstruct
+    from apps.models.named import check_classes, generator_run
+    from apps.training.session import sweeping
 
     model = generator_run(run.folder).to(accelerator.device)
     if model.conditional:
@@ -156,17 +157,17 @@ def _generator(config: Config, run, images, accelerator) -> dict:
 
 def _fidelity(config: Config) -> None:
     """Score generated images; everything that can be wrong is found before the work."""
-    from apps.console import say
-    from apps.evaluations import keep_evaluation, read_evaluations
+    from apps.command.console import say
     from apps.fidelity import protocols
     from apps.fidelity.cache import cache_folder
     from apps.fidelity.extractor import classifier_extractor
     from apps.fidelity.scores import few_images, fitting, scores
     from apps.fidelity.sources import given_images
     from apps.fidelity.table import show
-    from apps.models import generator_run, open_run, trained_on
-    from apps.run import Run
-    from apps.session import start, sweeping
+    from apps.models.named import generator_run, open_run, trained_on
+    from apps.runs.evaluations import keep_evaluation, read_evaluations
+    from apps.runs.run import Run
+    from apps.training.session import start, sweeping
     from priors.errors import InputError
 
     protocol = protocols.named(config.protocol)
@@ -231,27 +232,29 @@ def _fidelity(config: Config) -> None:
 
 def _gan_accuracy(config: Config) -> None:
     """GAN-test and GAN-train accuracy; everything that can be wrong is found before the work."""
-    from apps import datasets, gan_accuracy, models
-    from apps.console import say
-    from apps.evaluations import keep_evaluation, read_evaluations
-    from apps.session import start, sweeping
+    from apps.command.console import say
+    from apps.data import sources
+    from apps.fidelity import gan_accuracy
+    from apps.models import named
+    from apps.runs.evaluations import keep_evaluation, read_evaluations
+    from apps.training.session import start, sweeping
     from priors.errors import InputError
     from priors.storage import digest_of
 
     by, root = config.classify_by, config.place.data_root
-    model, run = models.generator_run(config.model), models.open_run(config.model)
-    folder, trained = run.folder, models.trained_on(run)
+    model, run = named.generator_run(config.model), named.open_run(config.model)
+    folder, trained = run.folder, named.trained_on(run)
     try:
-        network = models.classifier(by, config.foreign)
+        network = named.classifier(by, config.foreign)
     except InputError as error:
         raise InputError(f"--classify-by: {error}") from None
     data = config.data or trained.data
     size = config.image_size or trained.size_for(data)
-    everything = datasets.load(data, "test", root=root, image_size=size)
+    everything = sources.load(data, "test", root=root, image_size=size)
     gan_accuracy.check(model, folder, network, by, everything)
     training = None
     if config.gan_train:
-        train = datasets.load(data, "train", root=root, image_size=size)
+        train = sources.load(data, "train", root=root, image_size=size)
         training = gan_accuracy.training_like(by, model, folder, train, config.seed, config.place)
     read_evaluations(folder)
     few = config.images is not None and config.images < len(everything)
@@ -302,10 +305,10 @@ def rows(scored) -> list:
 
 
 def _classifier(config: Config, run, images, accelerator) -> dict:
-    from apps.classification import by_class, scores
-    from apps.console import table
-    from apps.models import check_classes, classifier
-    from apps.session import sweeping
+    from apps.classifiers.classification import by_class, scores
+    from apps.command.console import table
+    from apps.models.named import check_classes, classifier
+    from apps.training.session import sweeping
 
     network = classifier(config.model, config.foreign).to(accelerator.device)
     check_classes(network.class_names, config.model, images)

@@ -35,9 +35,9 @@ def main(config: Config) -> None:
 
     import torch
 
-    from apps import hub
-    from apps.console import say
-    from apps.export import check, export
+    from apps.command.console import say
+    from apps.sharing import hub
+    from apps.sharing.export import check, export
     from priors.errors import InputError
 
     if config.private and config.push is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 if TYPE_CHECKING:
-    from apps.datasets import DatasetInfo
+    from apps.data.sources.catalogue import DatasetInfo
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def main(config: Config) -> None:
 
 
 def _runs(config: Config) -> None:
-    from apps.console import say, table
+    from apps.command.console import say, table
 
     rows = [_run(path.parent) for path in sorted(config.runs.glob("*/config.json"))]
     if rows:
@@ -89,7 +89,7 @@ def _json_object(path: Path) -> dict:
 
 
 def _classifiers(config: Config) -> None:
-    from apps.console import table
+    from apps.command.console import table
     from priors.zoo.catalogue import catalogue
 
     rows, said = [], ""
@@ -108,8 +108,8 @@ def _classifiers(config: Config) -> None:
 
 
 def _datasets(config: Config) -> None:
-    from apps.console import table
-    from apps.datasets import DATASETS, data_root
+    from apps.command.console import table
+    from apps.data.sources.catalogue import DATASETS, data_root
 
     root = data_root(config.data_root)
     table(
@@ -142,7 +142,7 @@ def _here(info: "DatasetInfo", root: Path) -> str:
 
 
 def _terms(config: Config) -> None:
-    from apps.console import say, table
+    from apps.command.console import say, table
 
     found = find_spec("distill")
     folder = Path(found.submodule_search_locations[0]) / "terms" if found else Path()
@@ -158,8 +158,8 @@ def _terms(config: Config) -> None:
 
 
 def _tables(config: Config) -> None:
-    from apps.console import table
-    from apps.recipe import papers, tables
+    from apps.command.console import table
+    from apps.recipes.table import papers, tables
 
     rows = [
         (f"penult table {paper} {number}", recipe.title, f"{len(recipe.rows)} x {len(recipe.columns)}", recipe.seeds)

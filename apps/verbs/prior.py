@@ -13,7 +13,7 @@ from typing import Annotated
 
 import tyro
 
-from apps.config import Foreign, Place
+from apps.command.config import Foreign, Place
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,11 @@ def main(config: Config) -> None:
     """Print the tables, and write the file where one is asked for."""
     from dataclasses import replace
 
-    from apps.classifier_priors import is_saved, read_prior
-    from apps.concentration_sweep import choose, is_sweep
-    from apps.console import say
-    from apps.outputs import check_file
-    from apps.session import start
+    from apps.classifiers.concentration_sweep import choose, is_sweep
+    from apps.command.console import say
+    from apps.models.classifier_priors import is_saved, read_prior
+    from apps.runs.outputs import check_file
+    from apps.training.session import start
     from priors.errors import InputError
 
     given = " ".join(config.concentration)
@@ -105,7 +105,7 @@ def main(config: Config) -> None:
 
 def _print_choice(choice, config: Config) -> None:
     """What each concentration came to."""
-    from apps.console import table
+    from apps.command.console import table
 
     table(
         f"{config.model}: the concentration for {config.task}",
@@ -126,7 +126,7 @@ def _print_choice(choice, config: Config) -> None:
 
 def _print_classes(prior, config: Config) -> None:
     """What the weights tell of each class."""
-    from apps.console import table
+    from apps.command.console import table
 
     table(
         f"{config.model}: {prior.classes} classes on the unit sphere of R^{prior.dim}",
@@ -149,7 +149,7 @@ def _print_classes(prior, config: Config) -> None:
 
 def _print_fits(reading) -> None:
     """How the directions of activations compare with the prior."""
-    from apps.console import say, table
+    from apps.command.console import say, table
     from priors.goodness_of_fit import cosine_fits
 
     prior, found = reading.prior, reading.measured

@@ -30,11 +30,11 @@ def main(config: Config) -> None:
     """Read, draw and write."""
     import torch
 
-    from apps.console import say
-    from apps.models import open_run
-    from apps.outputs import check_file
+    from apps.command.console import say
+    from apps.models.named import open_run
     from apps.report.contents import contents
     from apps.report.page import is_page, page
+    from apps.runs.outputs import check_file
     from priors.errors import InputError
     from priors.storage import write_bytes
 

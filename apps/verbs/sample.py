@@ -52,10 +52,10 @@ def main(config: Config) -> None:
     """Draw and write."""
     import torch
 
-    from apps.console import say
-    from apps.imported import allow
-    from apps.models import INVERSIONS, generator_run, kind_of, open_run
-    from apps.sampling import parse_labels, write
+    from apps.command.console import say
+    from apps.generators.sampling import parse_labels, write
+    from apps.models.imported import allow
+    from apps.models.named import INVERSIONS, generator_run, kind_of, open_run
     from priors.errors import InputError
 
     if config.n is not None and config.n < 1:
@@ -93,7 +93,7 @@ def main(config: Config) -> None:
 def _interpolate(config: Config, model) -> int:
     """Draw the ways between classes; returns the number of images."""
     from apps.generators.hyperspherical_vae import HypersphericalVAE
-    from apps.interpolation import write
+    from apps.generators.interpolation import write
     from priors.errors import InputError
 
     if not isinstance(model, HypersphericalVAE):
@@ -123,11 +123,11 @@ def _invert(config: Config, device: str) -> int:
     """Draw images with the same representations as pictures, a row a picture; returns how many."""
     import torch
 
-    from analysis.reconstruction import UpConvolution
+    from analysis.inversion.reconstruction import UpConvolution
     from apps.figures import PICTURE_SUFFIXES, grid
     from apps.inverting.inverted import inverted_run
     from apps.inverting.picture import read_picture
-    from apps.outputs import check_file
+    from apps.runs.outputs import check_file
     from priors.errors import InputError
 
     for flag, value in (

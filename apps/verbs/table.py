@@ -11,7 +11,7 @@ from pathlib import Path
 
 import tyro
 
-from apps.config import Place
+from apps.command.config import Place
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Config:
 
 def main(config: Config) -> int:
     """List, or run and print."""
-    from apps.console import say
-    from apps.recipe import table
+    from apps.command.console import say
+    from apps.recipes.table import table
     from priors.errors import InputError, unknown
 
     recipe = table(config.paper, config.number)
@@ -77,7 +77,7 @@ def _lines(recipe, cell, config: Config) -> list[str]:
 
 def _folder(recipe, config: Config) -> str:
     """The image folder of a table, or nothing."""
-    from apps.datasets import data_root
+    from apps.data.sources.catalogue import data_root
 
     return (config.data or str(data_root(config.place.data_root) / recipe.folder)) if recipe.folder else ""
 
@@ -90,8 +90,8 @@ def _options(place: Place) -> str:
 
 def _run(cells, recipe, config: Config) -> int:
     """Run the cells without an evaluation, in order; stop at the first command that fails."""
-    from apps.cli import main as run_command
-    from apps.console import say
+    from apps.command.cli import main as run_command
+    from apps.command.console import say
 
     for index, cell in enumerate(cells):
         if _done(recipe, cell, config):
@@ -108,15 +108,15 @@ def _done(recipe, cell, config: Config) -> bool:
     """Whether a cell is finished, as the first of several processes sees it: the last to write."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return _scores(recipe, cell, config) is not None
-    from apps.session import from_main, start
+    from apps.training.session import from_main, start
 
     return from_main(start(config.place.where(), work="small"), lambda: _scores(recipe, cell, config) is not None)
 
 
 def _scores(recipe, cell, config: Config) -> dict | None:
     """The scores of a finished cell by the recipe's protocol; None where it is not done."""
-    from apps.cli import VERBS
-    from apps.flags import parse
+    from apps.command.cli import VERBS
+    from apps.command.flags import parse
     from apps.verbs import evaluate
 
     words = shlex.split(_lines(recipe, cell, config)[-1])
@@ -131,7 +131,7 @@ def _scores(recipe, cell, config: Config) -> dict | None:
 
 def _tested(folder: Path) -> dict | None:
     """What a finished training found on test images, in per cent: those of its own domain, where that is another."""
-    from apps.run import Run
+    from apps.runs.run import Run
 
     if not (run := Run(folder)).finished:
         return None
@@ -146,9 +146,9 @@ def _tested(folder: Path) -> dict | None:
 
 def _evaluated(folder: Path, wanted) -> dict | None:
     """The scores of a run by the protocol that `penult evaluate` was told."""
-    from apps.evaluations import read_evaluations
-    from apps.models import trained_on
-    from apps.run import Run
+    from apps.models.named import trained_on
+    from apps.runs.evaluations import read_evaluations
+    from apps.runs.run import Run
     from apps.verbs import evaluate
 
     found = read_evaluations(folder)
@@ -161,7 +161,7 @@ def _evaluated(folder: Path, wanted) -> dict | None:
 def _print(recipe, rows, columns, config: Config) -> None:
     from statistics import mean, stdev
 
-    from apps.console import table
+    from apps.command.console import table
 
     lines = []
     for row in rows:

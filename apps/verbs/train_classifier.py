@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from apps.config import Data, Optimisation, Where, identity
+from apps.command.config import Data, Optimisation, Where, identity
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from apps.image_set import ImageSet
-    from apps.run import Run
+    from apps.data.image_set import ImageSet
+    from apps.runs.run import Run
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class Config:
 
 def main(config: Config, guide: bool = True) -> None:
     """Train, or resume, or say that it is done, and with `guide` what to type next."""
-    from apps import datasets
-    from apps.run import Run
-    from apps.session import start
-    from apps.training import data_label, slug
+    from apps.data import sources
+    from apps.runs.run import Run
+    from apps.training.session import start
+    from apps.training.train import data_label, slug
     from priors.errors import InputError
 
     if not 0 <= config.label_smoothing < 1:
@@ -57,7 +57,7 @@ def main(config: Config, guide: bool = True) -> None:
     where, optimisation, name = config.where, config.optimisation, config.data.data
     accelerator = start(where, precision=optimisation.precision, work="small" if config.arch == "mlp" else "large")
     images, test = (
-        datasets.load(name, split, root=where.data_root, image_size=config.data.image_size)
+        sources.load(name, split, root=where.data_root, image_size=config.data.image_size)
         for split in ("train", "test")
     )
     told = {"": config.penultimate, "dropout": config.dropout, "images": config.train_images}
@@ -100,16 +100,16 @@ def train_on(
         following: the command to type next.
 
     Raises:
-        InputError: as for `apps.training.train`, or the architecture does not take such images.
+        InputError: as for `apps.training.train.train`, or the architecture does not take such images.
     """
     import torch
 
-    from apps.augment import augmentation_for
-    from apps.classification import Classification, scores
-    from apps.image_set import balanced_subset, channel_statistics, split_validation
+    from apps.classifiers.classification import Classification, scores
+    from apps.data.augment import augmentation_for
+    from apps.data.image_set import balanced_subset, channel_statistics, split_validation
     from apps.seeds import derive
-    from apps.session import sweeping
-    from apps.training import train
+    from apps.training.session import sweeping
+    from apps.training.train import train
     from priors import zoo
 
     optimisation, augment = config.optimisation, augmenting(config.augment, config.data.data)
@@ -161,7 +161,7 @@ def train_on(
 
 def augmenting(augment: str, data: str) -> str:
     """How images are augmented: what --augment says, or what is usual for a data set."""
-    from apps.datasets import DATASETS
+    from apps.data.sources.catalogue import DATASETS
 
     usual = DATASETS[data].augmentation if data in DATASETS else "none"
     return usual if augment == "auto" else augment

@@ -9,7 +9,7 @@ from typing import Literal
 
 import tyro
 
-from apps.config import Data, Foreign, Optimisation, Where, identity
+from apps.command.config import Data, Foreign, Optimisation, Where, identity
 
 
 def _protocol() -> Optimisation:
@@ -48,16 +48,16 @@ def main(config: Config, guide: bool = True) -> None:
     """Train, or resume, or say that it is done, and with `guide` what to type next."""
     import torch
 
-    from apps import datasets
-    from apps.classifier_priors import classifier_prior
+    from apps.data import sources
+    from apps.data.image_set import split_validation
     from apps.generators.hvae import VARIANTS
     from apps.generators.hvae_training import HVAETraining
-    from apps.image_set import split_validation
-    from apps.models import check_classes, is_run
-    from apps.run import Run
+    from apps.models.classifier_priors import classifier_prior
+    from apps.models.named import check_classes, is_run
+    from apps.runs.run import Run
     from apps.seeds import derive
-    from apps.session import start
-    from apps.training import data_label, slug, train
+    from apps.training.session import start
+    from apps.training.train import data_label, slug, train
     from priors.errors import InputError
     from priors.storage import digest_of
 
@@ -79,7 +79,7 @@ def main(config: Config, guide: bool = True) -> None:
     wrong = [width for width in config.hidden if width < 1]
     if wrong or not config.hidden:
         raise InputError(f"--hidden {' '.join(map(str, config.hidden))}: expected the widths of one or more layers")
-    images = datasets.load(name, "train", root=where.data_root, image_size=config.data.image_size)
+    images = sources.load(name, "train", root=where.data_root, image_size=config.data.image_size)
     digest = images.digest
     count = len(images) // 6 if config.data.validation is None else config.data.validation
     validation = None

@@ -10,7 +10,7 @@ from typing import Literal
 
 import tyro
 
-from apps.config import Data, Foreign, Optimisation, Where, identity
+from apps.command.config import Data, Foreign, Optimisation, Where, identity
 
 _CONCENTRATION = "5"
 """Of each class where nothing else is said (section 4.3)."""
@@ -97,23 +97,23 @@ def main(config: Config, guide: bool = True) -> None:
     import torch
     from torch import nn
 
-    from apps import datasets
-    from apps.augment import augmentation_for
+    from apps.data import sources
+    from apps.data.augment import augmentation_for
     from apps.fidelity.cache import cache_folder
+    from apps.fidelity.watching import Watch
     from apps.generators.sngan import SNGAN, Discriminator
     from apps.generators.sngan_training import SNGANTraining
-    from apps.generators.watching import Watch
-    from apps.models import check_classes
-    from apps.run import Run
+    from apps.models.named import check_classes
+    from apps.runs.run import Run
     from apps.seeds import derive
-    from apps.session import start
-    from apps.training import data_label, slug, train
+    from apps.training.session import start
+    from apps.training.train import data_label, slug, train
     from priors.storage import digest_of
 
     config = _resolved(config)
     where, optimisation, name = config.where, config.optimisation, config.data.data
     accelerator = start(where, precision=optimisation.precision, work="large")
-    images = datasets.load(name, "train", root=where.data_root, image_size=config.data.image_size)
+    images = sources.load(name, "train", root=where.data_root, image_size=config.data.image_size)
     sizes = _architecture(config, images.image_shape)
     latent = _latent(config, accelerator)
     prior = getattr(latent, "prior", None)
@@ -226,9 +226,9 @@ def _architecture(config: Config, image_shape):
 
 
 def _latent(config: Config, accelerator):
-    from apps.classifier_priors import classifier_prior, is_saved
     from apps.generators.latents import Gaussian, UniformSphere, VonMisesFisherLatent
-    from apps.models import is_run
+    from apps.models.classifier_priors import classifier_prior, is_saved
+    from apps.models.named import is_run
     from priors.errors import InputError
 
     if config.latent == "gaussian":

@@ -7,8 +7,8 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 
-from analysis.pixelcnn import PixelCNN
-from analysis.pixels import PixelDistribution
+from analysis.densities.pixelcnn import PixelCNN
+from analysis.densities.pixels import PixelDistribution
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from apps.cli import main
+from apps.command.cli import main
+
+sys.path.insert(0, str(Path(__file__).parent))  # toys and the like are no package
 
 LATENT = 5
 VARIANTS = ("hvae", "hvae-c", "hvae-l")

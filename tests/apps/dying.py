@@ -58,7 +58,7 @@ class Script:
         """Watch this process."""
         from torch.optim.optimizer import register_optimizer_step_post_hook
 
-        from apps.run import Run
+        from apps.runs.run import Run
 
         self.before(os, "fsync", "fsync", _truncate)
         self.before(os, "replace", "replace")
@@ -91,7 +91,7 @@ def _child(job: dict, answers: int) -> None:
     os.environ.update(job.get("environment", {}))
     if "file_limit" in job:
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["file_limit"], job["file_limit"]))
-    from apps.cli import main
+    from apps.command.cli import main
 
     script, status = Script(job), 70
     try:
@@ -118,11 +118,11 @@ def _serve() -> None:
 
     import apps.figures
     import apps.generators.hvae_training
-    import apps.loop
-    import apps.training
+    import apps.training.loop
+    import apps.training.train
     import apps.verbs.train_classifier
     import apps.verbs.train_hvae  # noqa: F401
-    from apps.cli import VERBS
+    from apps.command.cli import VERBS
 
     VERBS["train toy"] = ("toys", "a small task")
     torch.set_num_threads(1)

@@ -7,10 +7,10 @@ import torch.nn.functional as F
 import tyro
 from torch import nn
 
-from apps.config import Optimisation, Where, identity
-from apps.image_set import ImageSet
+from apps.command.config import Optimisation, Where, identity
+from apps.data.image_set import ImageSet
 from apps.seeds import generator
-from apps.task import Criterion, Phase, Task
+from apps.training.task import Criterion, Phase, Task
 
 
 def images(count: int = 48, split: str = "train") -> ImageSet:
@@ -146,9 +146,9 @@ tasks: list[Task] = []
 
 def main(config: Config) -> None:
     """Train, resume, or say that it is done."""
-    from apps.run import Run
-    from apps.session import start
-    from apps.training import train
+    from apps.runs.run import Run
+    from apps.training.session import start
+    from apps.training.train import train
 
     accelerator = start(config.where, precision=config.optimisation.precision, work="small")
 
@@ -173,7 +173,7 @@ def main(config: Config) -> None:
 
 def penult(*arguments: object) -> int:
     """Run a command line in this process, with `train toy` among the verbs; the exit status."""
-    from apps import cli
+    from apps.command import cli
 
     cli.VERBS["train toy"] = (__name__, "a small task")
     try:

@@ -14,10 +14,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import functional
 
-from apps.augment import Augmentation
-from apps.binarise import binarise
-from apps.data import Batches
-from apps.image_set import ImageSet
+from apps.data.augment import Augmentation
+from apps.data.batches import Batches
+from apps.data.binarise import binarise
+from apps.data.image_set import ImageSet
 
 MEAN, DEVIATION = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 

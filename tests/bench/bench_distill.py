@@ -23,12 +23,12 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from torchvision.transforms import functional
 
-from apps.augment import Augmentation
-from apps.config import Optimisation
-from apps.data import Batches
-from apps.distillation import Distillation, followed, needs_of
-from apps.image_set import ImageSet
-from apps.teacher_logits import TeacherLogits
+from apps.command.config import Optimisation
+from apps.data.augment import Augmentation
+from apps.data.batches import Batches
+from apps.data.image_set import ImageSet
+from apps.distilling.distillation import Distillation, followed, needs_of
+from apps.distilling.teacher_logits import TeacherLogits
 from distill.term import Setting
 from distill.terms import parse, terms
 from priors import ClassifierPrior, zoo

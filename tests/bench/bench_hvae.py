@@ -15,14 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from apps.binarise import binarise
-from apps.config import Optimisation
-from apps.data import Batches
+from apps.command.config import Optimisation
+from apps.data.batches import Batches
+from apps.data.binarise import binarise
+from apps.data.image_set import ImageSet
 from apps.generators.hvae import HVAE, HVAEL
 from apps.generators.hvae_training import HVAETraining
-from apps.image_set import ImageSet
 from apps.seeds import generator
-from apps.task import build_optimizer
+from apps.training.task import build_optimizer
 from priors import ClassifierPrior
 
 

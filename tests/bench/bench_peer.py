@@ -1,4 +1,4 @@
-"""Where hyperspherical-vae (s-vae-pytorch) parts from the von Mises-Fisher law, beside `priors.vmf`.
+"""Where hyperspherical-vae (s-vae-pytorch) parts from the von Mises-Fisher law, beside `priors.vmf.distribution`.
 
     PYTHONPATH=path/to/s-vae-pytorch python tests/bench/bench_peer.py
 

@@ -26,11 +26,11 @@ from types import SimpleNamespace
 
 import torch
 
-from analysis.captured import CapturedSampler
-from analysis.inversion import bits_per_dim
-from analysis.pixelcnn import PixelCNN
-from analysis.sampling import sample, uniforms
-from apps.config import Optimisation
+from analysis.densities.captured import CapturedSampler
+from analysis.densities.pixelcnn import PixelCNN
+from analysis.densities.sampling import sample, uniforms
+from analysis.inversion.cross_entropy import bits_per_dim
+from apps.command.config import Optimisation
 from apps.inverting.training import DensityTraining
 
 PIXELS = 3

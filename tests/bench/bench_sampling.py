@@ -19,7 +19,7 @@ import time
 import torch
 from torch import Tensor
 
-from priors.transport import rsample
+from priors.vmf.transport import rsample
 
 try:
     from power_spherical import PowerSpherical

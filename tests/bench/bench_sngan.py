@@ -22,13 +22,13 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms import functional as transforms
 
-from apps.config import Optimisation
-from apps.data import Batches
+from apps.command.config import Optimisation
+from apps.data.batches import Batches
+from apps.data.image_set import ImageSet
 from apps.generators.latents import Gaussian
 from apps.generators.residual import DownBlock, UpBlock
 from apps.generators.sngan import PRESETS, SNGAN, Discriminator, architecture
 from apps.generators.sngan_training import Objective, SNGANTraining
-from apps.image_set import ImageSet
 
 CLASSES = tuple("0123456789")
 

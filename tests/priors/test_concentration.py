@@ -9,8 +9,8 @@ from scipy import optimize, special
 
 from priors import ClassifierPrior, VonMisesFisher
 from priors.concentration import STRATEGIES
-from priors.directions import class_directions
 from priors.errors import InputError
+from priors.vmf.directions import class_directions
 
 NAMES = ("ant", "bee", "cat")
 M = 5
@@ -71,7 +71,7 @@ def test_only_directions_count(weight, measured):
 
 def test_many_activations_are_taken_in_parts(weight, measured, monkeypatch):
     whole = ClassifierPrior.from_weight(weight, "mle", **measured).concentration
-    monkeypatch.setattr("priors.directions._NUMBERS", 7 * M)
+    monkeypatch.setattr("priors.vmf.directions._NUMBERS", 7 * M)
     torch.testing.assert_close(ClassifierPrior.from_weight(weight, "mle", **measured).concentration, whole)
 
 

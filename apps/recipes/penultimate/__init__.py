@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from apps.recipe import Table
 from apps.recipes.penultimate.distillation import TABLES as DISTILLATION
+from apps.recipes.table import Table
 
 # Table 1: top-1 accuracy on ImageNet's validation images before and after normalising a and w_i, in per cent.
 _NETWORKS = {

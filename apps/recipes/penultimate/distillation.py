@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from apps.recipe import Table
+from apps.recipes.table import Table
 
 # Top-1 accuracy of students in per cent, five runs each, by the protocol of Tian, Krishnan and Isola (2020). AB and FT
 # are controls.

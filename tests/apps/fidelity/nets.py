@@ -3,9 +3,9 @@
 import torch
 from torch import nn
 
+from apps.data.image_set import ImageSet
 from apps.fidelity.extractor import Extractor, classifier_extractor
 from apps.generators.generator import Generator
-from apps.image_set import ImageSet
 from priors import zoo
 from priors.storage import write_json
 

@@ -13,10 +13,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import nets
 
-from apps.datasets.folder import read_pictures
+from apps.data.sources.folder import read_pictures
+from apps.data.sweep import sweep
 from apps.fidelity.cache import cache_folder, cached_features
 from apps.fidelity.features import features_of
-from apps.sweep import sweep
 from priors.errors import InputError
 from priors.storage import read_tensors, write_tensors
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from apps.flags import parse
+from apps.command.flags import parse
 from apps.verbs import evaluate
 
 

@@ -9,12 +9,12 @@ import torch_fidelity
 from torch.utils.data import Dataset
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
+from apps.data.image_set import ImageSet
+from apps.data.sweep import sweep
 from apps.fidelity import inception
 from apps.fidelity.inception import DECLARED, SHA256, inception_extractor
 from apps.fidelity.protocols import named
 from apps.fidelity.scores import scores
-from apps.image_set import ImageSet
-from apps.sweep import sweep
 from priors.errors import InputError
 
 

@@ -14,11 +14,11 @@ torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[1])
 import nets
 from accelerate import Accelerator
-from apps import drawn_set
+from apps.generators import drawn_set
 from apps.fidelity import scores as module
 from apps.fidelity.protocols import Protocol
-from apps.session import sweeping
-from apps.sweep import sweep
+from apps.training.session import sweeping
+from apps.data.sweep import sweep
 
 folder = Path(sys.argv[2])
 accelerator = Accelerator()

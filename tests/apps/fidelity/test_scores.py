@@ -17,14 +17,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import nets
 
+from apps.data.image_set import ImageSet
+from apps.data.sweep import sweep
 from apps.fidelity import scores as module
 from apps.fidelity.features import drawn_features, features_of
 from apps.fidelity.protocols import Protocol, named, single
 from apps.fidelity.scores import KID_SUBSET, Spread, scores
 from apps.figures import to_bytes
-from apps.image_set import ImageSet
-from apps.sampling import draw
-from apps.sweep import sweep
+from apps.generators.sampling import draw
 from priors.errors import InputError
 
 NUMBERS = itertools.count()

@@ -3,19 +3,19 @@ import math
 import pytest
 import torch
 
-from apps import datasets
-from apps.binarise import binarise
-from apps.data import Batches
+from apps.data import sources
+from apps.data.batches import Batches
+from apps.data.binarise import binarise
+from apps.data.sweep import sweep
 from apps.generators.hvae import HVAE, HVAEL
 from apps.generators.hvae_training import HVAETraining
 from apps.seeds import derive
-from apps.sweep import sweep
 from priors import ClassifierPrior
 
 
 @pytest.fixture(scope="module")
 def digits():
-    return datasets.load("digits", "train")
+    return sources.load("digits", "train")
 
 
 def hvae_l(digits):

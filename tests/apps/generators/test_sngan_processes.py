@@ -51,7 +51,7 @@ def keep_found():
     left = not torch.distributed.is_initialized()
     json.dump({"left": left, **found}, open(f"{sys.argv[2]}-{rank}.json", "w"))
 
-from apps.cli import main
+from apps.command.cli import main
 status = main(json.loads(sys.argv[1]))
 world = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
 found = {"status": status, "world": world, "drawn": drawn}

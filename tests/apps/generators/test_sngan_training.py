@@ -7,17 +7,17 @@ import pytest
 import torch
 from torch import nn
 
-from apps import datasets
-from apps.config import Optimisation
-from apps.data import Batch
+from apps.command.config import Optimisation
+from apps.data import sources
+from apps.data.batches import Batch
+from apps.data.sweep import sweep
 from apps.fidelity import protocols
 from apps.fidelity.extractor import classifier_extractor
 from apps.fidelity.scores import scores
 from apps.generators.latents import Gaussian
 from apps.generators.sngan import SNGAN, Discriminator, architecture
 from apps.generators.sngan_training import Objective, SNGANTraining, standing_statistics
-from apps.models import generator_run
-from apps.sweep import sweep
+from apps.models.named import generator_run
 from apps.verbs import train_sngan
 from priors import ClassifierPrior
 from priors.storage import read_tensors
@@ -246,7 +246,7 @@ def test_scores_by_a_classifier_choose_the_weights(penult, trained, tmp_path):
     # The same score from the files: 100 fakes of the kept weights against 100 of the training images.
     found = scores(
         generator_run("runs/g"),
-        datasets.load("digits", "train"),
+        sources.load("digits", "train"),
         protocols.single(100),
         extractor,
         0,

@@ -1,0 +1,101 @@
+"""Exact samples of a PixelCNN++, at about the cost of one forward pass."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from analysis.densities.incremental import Incremental
+from analysis.densities.pixelcnn import PixelCNN
+from priors.errors import InputError
+
+
+@torch.no_grad()
+def sample(
+    model: PixelCNN, context: Tensor | None = None, generator: torch.Generator | None = None, *, n: int | None = None
+) -> Float[Tensor, "batch channels height width"]:
+    """Images from a PixelCNN++, with values k / 255.
+
+    Args:
+        model: whose draws they are; without its dropout.
+        context: (batch, K) or (batch, K, h, w), a context an image.
+        generator: source of the draws, on any device; None: torch's own.
+        n: how many, for a model without a context.
+
+    Raises:
+        InputError: a context of another shape than the model's, or a number of images that does not fit it.
+    """
+    return place(model, context, uniforms(model, _batch(model, context, n), generator))
+
+
+def uniforms(model: PixelCNN, batch: int, generator: torch.Generator | None = None) -> Float[Tensor, "h w batch draws"]:
+    """The uniform numbers that a batch of images is drawn with: float64 in [0, 1), on the model's device."""
+    device = model.final.direction.device
+    shape = *model.image_shape[1:], batch, model.distribution.draws
+    source = device if generator is None else generator.device
+    return torch.rand(shape, generator=generator, device=source, dtype=torch.float64).to(device)
+
+
+def place(
+    model: PixelCNN, context: Tensor | None, numbers: Float[Tensor, "h w batch draws"]
+) -> Float[Tensor, "batch channels height width"]:
+    """Images by the uniform numbers that each of their pixels is drawn with: what `sample` does once it has them.
+
+    Raises:
+        InputError: shapes that are not the model's.
+    """
+    batch = _batch(model, context, numbers.shape[2])
+    with torch.inference_mode():  # hundreds of small operations a pixel: what they need not keep track of counts
+        state = Incremental(model, context, batch)
+        found = state.run(lambda row, column, outputs: model.distribution.place(outputs, numbers[row, column]))
+    return found.clone()
+
+
+@torch.no_grad()
+def evaluate(
+    model: PixelCNN, images: Float[Tensor, "batch channels height width"], context: Tensor | None = None
+) -> Float[Tensor, "batch outputs height width"]:
+    """What `model(images, context)` gives in evaluation mode, computed pixel by pixel as samples are.
+
+    Raises:
+        InputError: shapes that are not the model's.
+    """
+    model.contexts(images, context)
+    found = images.new_empty(len(images), *images.shape[2:], model.distribution.outputs)
+
+    def known(row: int, column: int, outputs: Tensor) -> Tensor:
+        found[:, row, column] = outputs
+        return images[:, :, row, column]
+
+    Incremental(model, context, len(images)).run(known)
+    return found.permute(0, 3, 1, 2)
+
+
+@torch.no_grad()
+def sample_by_full_passes(
+    model: PixelCNN, context: Tensor | None = None, generator: torch.Generator | None = None, *, n: int | None = None
+) -> Float[Tensor, "batch channels height width"]:
+    """The same draws as `sample`, by a pass of the whole network for each pixel: slow, and obviously right."""
+    batch, training = _batch(model, context, n), model.training
+    numbers, weight = uniforms(model, batch, generator), model.final.direction
+    images = torch.zeros(batch, *model.image_shape, device=weight.device, dtype=weight.dtype)
+    model.eval()
+    try:
+        for row in range(images.shape[2]):
+            for column in range(images.shape[3]):
+                outputs = model(images, context)[:, :, row, column]
+                images[:, :, row, column] = model.distribution.place(outputs, numbers[row, column])
+    finally:
+        model.train(training)
+    return images
+
+
+def _batch(model: PixelCNN, context: Tensor | None, n: int | None) -> int:
+    if n is None and context is None:
+        raise InputError("a model without a context: give n, the number of images")
+    if n is not None and context is not None and n != len(context):
+        raise InputError(f"n is {n}, and there are {len(context)} contexts: one an image was expected")
+    batch = len(context) if context is not None else n
+    if batch < 1:
+        raise InputError(f"{batch} images: 1 or more were expected")
+    model.contexts_of(context, batch)
+    return batch

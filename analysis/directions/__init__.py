@@ -1,0 +1,1 @@
+"""What the directions of activations tell: accuracy without norms, out-of-distribution scores, calibration."""

@@ -1,0 +1,260 @@
+r"""Scores that tell whether an image is of the kind a classifier was trained on; higher is more so.
+
+A score is one decorated function here. From the generative model q(a|i) of Seo, Lee and Kwak (2021), with a penultimate
+activation of norm r = ||a|| and direction u = a / r, c classes, and q(i) = 1/c, in nats:
+
+    direction   log q(u|i) = log vMF(u; w_i/||w_i||, kappa_i), one concentration a class: the norm is not looked at;
+    given norm  log q(u|i, r) = log vMF(u; w_i/||w_i||, ||w_i|| r), equation 5 as it stands: the norm sets how sharply
+                the direction is expected, but is not itself judged;
+    with norm   log q(u, r|i) = log q(u|i) + log Normal(log r; m_i, s_i^2), direction and norm independent in a class,
+                the norm log-normal with the moments of the class's training activations: a density with respect to
+                the sphere's surface and to d log r, so that the unit in which activations are measured cancels.
+
+Each is taken at its best class, max_i, or as the mixture, log 1/c sum_i. Beside them what is usual: the maximum softmax
+probability (Hendrycks and Gimpel 2017), the energy (Liu, Wang, Owens and Li 2020) and the Mahalanobis distance (Lee,
+Lee, Lee and Shin 2018) of penultimate activations.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from priors.classifier_prior import ClassifierPrior
+from priors.errors import InputError
+from priors.vmf import bessel
+
+_NARROWEST = 1e-3
+"""Least standard deviation of log norms: networks may normalise their activations, up to rounding."""
+
+
+@dataclass(frozen=True)
+class Norms:
+    """Log-normal distributions of the activations' norms.
+
+    Attributes:
+        mean: (classes,) of log ||a||.
+        deviation: (classes,) of log ||a||.
+    """
+
+    mean: Float[Tensor, " classes"]
+    deviation: Float[Tensor, " classes"]
+
+    def log_density(self, activations: Float[Tensor, "n m"]) -> Float[Tensor, "n classes"]:
+        """Log-density of the logarithm of each norm, in nats; finite, though very low, for a norm of zero."""
+        logs = _log_norm(activations).unsqueeze(1)
+        return -0.5 * ((logs - self.mean) / self.deviation).square() - (self.deviation * math.sqrt(2 * math.pi)).log()
+
+
+@dataclass(frozen=True)
+class TiedGaussians:
+    """Gaussians of activations that share a covariance, as in linear discriminant analysis.
+
+    Attributes:
+        means: (classes, m).
+        precision: (m, m), the pseudo-inverse of the covariance: directions in which training activations do not vary
+            are left out.
+    """
+
+    means: Float[Tensor, "classes m"]
+    precision: Float[Tensor, "m m"]
+
+    def squared_distances(self, activations: Float[Tensor, "n m"]) -> Float[Tensor, "n classes"]:
+        """Squared Mahalanobis distances to the classes' means."""
+        activations = activations.to(self.means)
+        # Factored, so that no distance comes out negative.
+        values, vectors = torch.linalg.eigh(self.precision)
+        root = vectors * values.clamp_min(0).sqrt()
+        return torch.cdist(activations @ root, self.means @ root, compute_mode="donot_use_mm_for_euclid_dist").square()
+
+
+def fit_norms(activations: Float[Tensor, "n m"], labels: Int[Tensor, " n"], classes: int) -> Norms:
+    """Moments of log ||a|| by class, in float64; deviations are at least .001. Zero activations are left out.
+
+    Raises:
+        InputError: labels out of range, values that are not finite, or a class with fewer than two activations.
+    """
+    _require(activations, labels, classes)
+    pointing = activations.double().norm(dim=1) > 0
+    logs, labels = _log_norm(activations[pointing]), labels[pointing]
+    count = _counts(labels, classes)
+    mean = _sums(logs, labels, classes) / count
+    variance = _sums((logs - mean[labels]).square(), labels, classes) / count
+    return Norms(mean, variance.sqrt().clamp_min(_NARROWEST))
+
+
+def fit_gaussians(activations: Float[Tensor, "n m"], labels: Int[Tensor, " n"], classes: int) -> TiedGaussians:
+    """Class means, and one covariance about them, divided by N, in float64 (Lee et al. 2018, equation 1).
+
+    Raises:
+        InputError: as for `fit_norms`.
+    """
+    _require(activations, labels, classes)
+    activations = activations.double()
+    means = _sums(activations, labels, classes) / _counts(labels, classes).unsqueeze(1)
+    centred = activations - means[labels]
+    return TiedGaussians(means, torch.linalg.pinv(centred.T @ centred / len(labels), hermitian=True, rtol=1e-10))
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What scores are computed with, in float64.
+
+    Attributes:
+        prior: the classifier's, one von Mises-Fisher distribution a class.
+        norms: of its training activations.
+        gaussians: of its training activations.
+    """
+
+    prior: ClassifierPrior
+    norms: Norms
+    gaussians: TiedGaussians
+
+
+def fit(prior: ClassifierPrior, activations: Float[Tensor, "n m"], labels: Int[Tensor, " n"]) -> Fitted:
+    """Fit what scores need to the training activations; the prior is copied, in float64 and onto their device.
+
+    Raises:
+        InputError: as for `fit_norms`.
+    """
+    own = prior.with_concentration(prior.concentration).to(activations.device, torch.float64)
+    norms = fit_norms(activations, labels, prior.classes)
+    return Fitted(own, norms, fit_gaussians(activations, labels, prior.classes))
+
+
+def direction_log_densities(prior: ClassifierPrior, activations: Float[Tensor, "n m"]) -> Float[Tensor, "n classes"]:
+    """log q(u|i) with the prior's concentrations; the uniform density for a zero activation, which has no direction."""
+    found = torch.full(
+        (len(activations), prior.classes),
+        -bessel.log_sphere_area(prior.dim),
+        dtype=prior.loc.dtype,
+        device=prior.loc.device,
+    )
+    pointing = activations.double().norm(dim=1) > 0
+    found[pointing] = prior.log_prob(activations[pointing])
+    return found
+
+
+def given_norm_log_densities(
+    weight: Float[Tensor, "classes m"], activations: Float[Tensor, "n m"]
+) -> Float[Tensor, "n classes"]:
+    """log q(u|i, r) of equation 5, kappa_i = ||w_i|| ||a||; the uniform density for a zero activation.
+
+    With weights of one norm its softmax over the classes is that of the logits w_i.a (equation 4).
+    """
+    activations, weight = activations.double(), weight.double()
+    m = weight.shape[1]
+    concentration = activations.norm(dim=1, keepdim=True) * weight.norm(dim=1)
+    peak = bessel.log_peak_ratio(m, concentration) - bessel.log_sphere_area(m)
+    return peak + (activations @ weight.T - concentration)
+
+
+Score = Callable[[Fitted, Tensor, Tensor], Tensor]
+
+SCORES: dict[str, Score] = {}
+"""By name: from what is fitted, activations (n, m) and logits (n, classes) to scores (n,), float64."""
+QUANTITIES: dict[str, str] = {}
+"""By name: what a score is, with its unit, as an axis says it."""
+
+
+def score(name: str, quantity: str) -> Callable[[Score], Score]:
+    """Make a function the score of that name."""
+
+    def register(function: Score) -> Score:
+        SCORES[name] = function
+        QUANTITIES[name] = quantity
+        return function
+
+    return register
+
+
+@score("direction, max", "log-density of the direction (nats)")
+def direction_max(fitted: Fitted, activations: Tensor, logits: Tensor) -> Tensor:
+    """max_i log q(u|i)."""
+    return direction_log_densities(fitted.prior, activations).amax(1)
+
+
+@score("direction, mixture", "log-density of the direction (nats)")
+def direction_mixture(fitted: Fitted, activations: Tensor, logits: Tensor) -> Tensor:
+    """log 1/c sum_i q(u|i)."""
+    return _mixed(direction_log_densities(fitted.prior, activations))
+
+
+@score("given norm, max", "log-density of the direction given the norm (nats)")
+def given_norm_max(fitted: Fitted, activations: Tensor, logits: Tensor) -> Tensor:
+    """max_i log q(u|i, r)."""
+    return given_norm_log_densities(fitted.prior.weight, activations).amax(1)
+
+
+@score("given norm, mixture", "log-density of the direction given the norm (nats)")
+def given_norm_mixture(fitted: Fitted, activations: Tensor, logits: Tensor) -> Tensor:
+    """log 1/c sum_i q(u|i, r)."""
+    return _mixed(given_norm_log_densities(fitted.prior.weight, activations))
+
+
+@score("with norm, max", "log-density of direction and log norm (nats)")
+def with_norm_max(fitted: Fitted, activations: Tensor, logits: Tensor) -> Tensor:
+    """max_i log q(u, r|i)."""
+    return (direction_log_densities(fitted.prior, activations) + fitted.norms.log_density(activations)).amax(1)
+
+
+@score("with norm, mixture", "log-density of direction and log norm (nats)")
+def with_norm_mixture(fitted: Fitted, activations: Tensor, logits: Tensor) -> Tensor:
+    """log 1/c sum_i q(u, r|i)."""
+    return _mixed(direction_log_densities(fitted.prior, activations) + fitted.norms.log_density(activations))
+
+
+@score("softmax", "log-odds of the largest probability")
+def softmax(fitted: Fitted, activations: Tensor, logits: Tensor) -> Tensor:
+    """log p / (1 - p) of the largest softmax probability p, which orders as p does, but does not end at 1."""
+    ranked = logits.double().sort(1, descending=True).values
+    return ranked[:, 0] - ranked[:, 1:].logsumexp(1)
+
+
+@score("energy", "log-sum-exp of the logits (nats)")
+def energy(fitted: Fitted, activations: Tensor, logits: Tensor) -> Tensor:
+    """log sum_i exp(logit_i), minus the energy at temperature 1."""
+    return logits.double().logsumexp(1)
+
+
+@score("Mahalanobis", "minus the squared distance")
+def mahalanobis(fitted: Fitted, activations: Tensor, logits: Tensor) -> Tensor:
+    """-min_i (a - mean_i)^T S^-1 (a - mean_i)."""
+    return -fitted.gaussians.squared_distances(activations).amin(1)
+
+
+def _mixed(log_densities: Tensor) -> Tensor:
+    return log_densities.logsumexp(1) - math.log(log_densities.shape[1])
+
+
+def _log_norm(activations: Tensor) -> Tensor:
+    return activations.double().norm(dim=1).clamp_min(1e-300).log()
+
+
+def _sums(values: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Sums by class, of values (n, ...)."""
+    return values.new_zeros(classes, *values.shape[1:]).index_add(0, labels, values)
+
+
+def _counts(labels: Tensor, classes: int) -> Tensor:
+    """How many of each class, as numbers to divide by."""
+    count = labels.bincount(minlength=classes)
+    if int(count.min()) < 2:
+        raise InputError(
+            f"class {int(count.argmin())} has {int(count.min())} activations that are not zero to fit by: 2 or more "
+            "were expected"
+        )
+    return count.double()
+
+
+def _require(activations: Tensor, labels: Tensor, classes: int) -> None:
+    if not len(labels) or len(labels) != len(activations):
+        raise InputError(f"{len(labels)} labels were given for {len(activations)} activations")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        raise InputError(f"label {low if low < 0 else high} is out of range: the classes are 0 to {classes - 1}")
+    if not bool(activations.isfinite().all()):
+        raise InputError("activations have values that are not finite")

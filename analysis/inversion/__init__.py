@@ -1,0 +1,1 @@
+"""What a representation keeps of an image: cross-entropies, reconstructions, distances, other estimates."""

@@ -1,0 +1,1 @@
+"""What the verbs on classifiers do: training, the circle, out-of-distribution figures, choosing concentrations."""

@@ -1,0 +1,74 @@
+"""Training a classifier with cross-entropy, and how well it does."""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from apps.training.task import Criterion, Task
+from priors import zoo
+from priors.zoo import Classifier
+
+
+class Classification(Task):
+    """Cross-entropy on labelled images.
+
+    Args:
+        classifier: trained in place.
+        seed: of the run.
+        evaluated: images that `validate` scores.
+        selecting: whether those are held out, so that the best checkpoint may be chosen by them.
+        label_smoothing: weight of the uniform distribution in the targets.
+    """
+
+    def __init__(self, classifier: Classifier, seed: int, evaluated, selecting: bool, label_smoothing: float = 0.0):
+        self.networks = {"model": classifier}
+        self.frozen = {}
+        self.seed = seed
+        self.criterion = Criterion("accuracy", larger=True) if selecting else None
+        self.channels_last = any(isinstance(module, nn.Conv2d) for module in classifier.modules())
+        self._evaluated = evaluated
+        self._smoothing = label_smoothing
+
+    def losses(self, turn: str, batch, step: int) -> dict[str, Tensor]:
+        """The cross-entropy in nats."""
+        logits = self.networks["model"](batch.images)
+        return {"cross-entropy": F.cross_entropy(logits.float(), batch.labels, label_smoothing=self._smoothing)}
+
+    def save(self, folder: Path, networks: dict[str, nn.Module]) -> None:
+        """Write the classifier as the zoo does, so that `priors.zoo.load` reads a run's folder."""
+        zoo.save(networks["model"], folder)
+
+    def validate(self, model, sweep, step: int) -> dict[str, float]:
+        """Accuracy and cross-entropy; called the test's where the test images stand in for held-out ones."""
+        scored = scores(model, sweep, self._evaluated)
+        kind = "" if self.criterion else "test "
+        return {f"{kind}{name}": float(scored[name].mean()) for name in ("accuracy", "cross-entropy")}
+
+
+def scores(classifier: Classifier, sweep, images, batch_size: int = 500) -> dict[str, Tensor]:
+    """For each image of a set: whether its class is found (1 or 0), the cross-entropy in nats, the predicted label."""
+
+    def of(batch) -> dict[str, Tensor]:
+        logits = classifier(batch.images).float()
+        predicted = logits.argmax(-1)
+        return {
+            "accuracy": (predicted == batch.labels).float(),
+            "cross-entropy": F.cross_entropy(logits, batch.labels, reduction="none"),
+            "predicted": predicted,
+        }
+
+    with torch.inference_mode():
+        return sweep(images, of, batch_size=batch_size)
+
+
+def by_class(values: Float[Tensor, " images"], images) -> dict[str, float]:
+    """The mean of one number an image over each class, by its name; without the classes that have no images."""
+    labels = images.labels.cpu()
+    return {
+        name: float(values[labels == label].mean())
+        for label, name in enumerate(images.class_names)
+        if bool((labels == label).any())
+    }

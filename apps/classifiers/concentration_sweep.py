@@ -1,0 +1,334 @@
+"""Choosing a concentration by validation on the task that it is for, as section 2.1 of Seo, Lee and Kwak (2021) does.
+
+A model is trained for each value, as an ordinary run, and the values are compared by what each run reached on the
+images held out from it. A task that this can be done for is one entry of `DOWNSTREAM`.
+"""
+
+import io
+import math
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
+from dataclasses import dataclass, fields, replace
+from importlib import import_module
+from itertools import dropwhile, takewhile
+from pathlib import Path
+from typing import Any
+
+from apps.command.config import Foreign, Place, identity
+from apps.command.console import say
+from apps.command.flags import parse
+from apps.models.classifier_priors import SWEEP, classifier_prior, is_saved
+from apps.models.named import is_run, trained_on
+from apps.runs.run import Run
+from apps.training.train import slug
+from priors.errors import InputError, unknown
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a concentration is to be chosen for."""
+
+    model: str
+    """The classifier or saved prior, as on the command line."""
+    dim: int
+    """m, the dimension of its activations."""
+    data: str
+    """Images to train on."""
+    image_size: int | None
+    """What an image folder's pictures are brought to."""
+    foreign: Foreign
+    place: Place
+
+
+@dataclass(frozen=True)
+class Downstream:
+    """A kind of model that a concentration can be chosen for."""
+
+    verb: str
+    """What trains it; each option of it that does not go by the concentration may be given to the sweep."""
+    module: str
+    """Where that verb's `Config` and `main` are."""
+    own: Callable[[Request], dict[str, str]]
+    """Options of the verb that the request decides, beside its data, its name and the concentration."""
+    metric: str
+    """What validation says of a run, by its name in the run's result, or the part of it before a bracket."""
+    title: str
+    """What that is, with its unit."""
+    lacks: Callable[[Any], str | None]
+    """What a training's configuration lacks for values to be compared, in words; None for nothing."""
+    larger: bool = True
+    """Whether more of it is better."""
+    begins: tuple[str, ...] = ()
+    """Words that the verb's command line begins with."""
+
+    def configuration(self) -> type:
+        """What its command line is read into."""
+        verb = import_module(self.module)
+        return verb.configuration(self.begins) if self.begins else verb.Config
+
+
+DOWNSTREAM: dict[str, Downstream] = {
+    "hvae-l": Downstream(
+        verb="train hvae",
+        module="apps.verbs.train_hvae",
+        own=lambda request: {
+            "variant": "hvae-l",
+            "classifier": request.model,
+            "convention": "sphere",
+            "latent-dim": str(request.dim - 1),
+        },
+        metric="elbo",
+        title="validation ELBO (nats)",
+        lacks=lambda config: (
+            "validation=0: the values are compared on held-out images; hold some out"
+            if config.data.validation == 0
+            else None
+        ),
+    ),
+    "sngan": Downstream(
+        verb="train sngan",
+        module="apps.verbs.train_sngan",
+        own=lambda request: {"latent": "vmf", "classifier": request.model},
+        metric="FID",
+        title="FID during training",
+        lacks=lambda config: (
+            "extractor=MODEL is missing: the values are compared by a classifier's FID, or by inception's"
+            if config.extractor is None
+            else None
+        ),
+        larger=False,
+    ),
+    "ckd": Downstream(
+        verb="distill",
+        module="apps.verbs.distill",
+        own=lambda request: {"prior": request.model},
+        metric="accuracy",
+        title="accuracy on held-out images",
+        lacks=lambda config: (
+            "seeds: a value is one training; leave it out"
+            if config.seeds != 1
+            else None
+            if config.data.validation
+            else "validation=N is missing: the values are compared on images held out"
+        ),
+        begins=("ce+ckd",),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One value that was tried."""
+
+    concentration: float
+    score: float
+    """What the run reached on its held-out images: its best."""
+    epochs: float
+    """After how many epochs it did."""
+    run: Path
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What validation says of several concentrations."""
+
+    name: str
+    """What for, as in `DOWNSTREAM`."""
+    task: Downstream
+    trials: tuple[Trial, ...]
+    best: Trial
+
+    @property
+    def how(self) -> str:
+        """The choice in words."""
+        tried = ", ".join(f"{trial.concentration:.6g}: {trial.score:.4g}" for trial in self.trials)
+        return f"{self.best.concentration:.6g}, chosen for {self.name} by {self.task.title} among {tried}"
+
+    @property
+    def advice(self) -> str:
+        """Where the best value is an end of the range, which other ones to try."""
+        values = [trial.concentration for trial in self.trials]
+        if self.best.concentration == max(values):
+            return "the largest value is the best: larger ones may be better still"
+        if self.best.concentration == min(values):
+            return "the smallest value is the best: smaller ones may be better still"
+        return ""
+
+
+def is_sweep(concentration: Sequence[str]) -> bool:
+    """Whether a concentration's words ask for a sweep."""
+    return any(word.startswith(SWEEP) for word in concentration)
+
+
+def sweep_values(concentration: Sequence[str]) -> tuple[float, ...]:
+    """The values of `sweep:5,20,80`.
+
+    Raises:
+        InputError: fewer than two values, one given twice, one that is no concentration, or other words beside them.
+    """
+    given = " ".join(concentration)
+    expected = "expected two or more different numbers from 0, as in sweep:5,20,80"
+    if len(concentration) != 1:
+        raise InputError(f"--concentration {given}: {expected}, in one word")
+    values = []
+    for text in given.removeprefix(SWEEP).split(","):
+        try:
+            values.append(float(text))
+        except ValueError:
+            raise InputError(f"--concentration {given}: {text!r} is no number; {expected}") from None
+        if not 0 <= values[-1] < math.inf:
+            raise InputError(f"--concentration {given}: {text} is no concentration; {expected}")
+    if len(set(values)) != len(values) or len(values) < 2:
+        raise InputError(f"--concentration {given}: {expected}")
+    return tuple(values)
+
+
+def downstream(name: str) -> Downstream:
+    """The task of that name.
+
+    Raises:
+        InputError: there is none (the nearest is offered).
+    """
+    if name not in DOWNSTREAM:
+        raise unknown("task to choose a concentration for (--for)", name, DOWNSTREAM)
+    return DOWNSTREAM[name]
+
+
+def choose(
+    task: str,
+    concentration: Sequence[str],
+    options: Sequence[str],
+    model: str,
+    foreign: Foreign,
+    place: Place,
+    data: str | None = None,
+    image_size: int | None = None,
+) -> Choice:
+    """Train a model for each value, or resume, or take those that are finished, and compare them.
+
+    Args:
+        task: a name in `DOWNSTREAM`.
+        concentration: the words of --concentration, as for `sweep_values`.
+        options: of the trainings, each as NAME=VALUE, several values with commas, a switch as NAME or no-NAME;
+            "name" is what the runs' names begin with.
+        model: as on the command line.
+        foreign: what a model of one's own does not say itself.
+        place: where the runs are, and what computes.
+        data: images to train on; None for what the run was trained on.
+        image_size: what an image folder's pictures are brought to; None as for the run.
+
+    Raises:
+        InputError: a sweep, task, model or option that cannot be: before anything is trained.
+    """
+    kind, values = downstream(task), sweep_values(concentration)
+    prior = classifier_prior(model, (str(values[0]),), foreign)
+    if data is None:
+        if is_saved(model) or not is_run(model):
+            raise InputError(f"which images to train on with the prior of {model}: give --data")
+        trained = trained_on(Run(model))
+        data, image_size = trained.data, trained.image_size if image_size is None else image_size
+    request = Request(model, prior.dim, data, image_size, foreign, place)
+    verb, parsed = import_module(kind.module), kind.configuration()
+    asked = _asked(kind, verb.Config(*kind.begins), options)
+    source = Path(model).name.removesuffix(".safetensors") if is_run(model) else model
+    (begin,) = asked.pop("name", [slug(f"{source}-{task}")])
+    trainings = []
+    for value in values:
+        words = _words(kind, request, asked, value)
+        config = _parsed(kind, parsed, words, options)
+        name = f"{begin}-kappa{_plain(value)}"
+        trainings.append((replace(config, foreign=foreign, where=place.where(name)), words, name))
+    lack = kind.lacks(trainings[0][0])
+    if lack:
+        raise InputError(f"--train {lack}")
+    trials = []
+    for number, (value, (config, words, name)) in enumerate(zip(values, trainings, strict=True)):
+        command = shlex.join([*words, "--name", name, *_changed(foreign), *_changed(place)])
+        say(f"[{number + 1}/{len(values)}] penult {kind.verb} {command}")
+        verb.main(config, guide=False)
+        trials.append(_trial(kind, value, place.runs / name))
+    best = (max if kind.larger else min)(trials, key=lambda trial: trial.score)
+    return Choice(task, kind, tuple(trials), best)
+
+
+def _asked(kind: Downstream, default: Any, options: Sequence[str]) -> dict[str, list[str]]:
+    """The user's options by name, a name without value for a switch."""
+    given = ("data", "image-size", "concentration", *kind.own(Request("", 2, "", None, Foreign(), Place())))
+    known = {name.replace("_", "-"): value for name, value in identity(default).items()}
+    known = {"name": ""} | {name: value for name, value in known.items() if name not in given}
+    switches = {name for name, value in known.items() if isinstance(value, bool)}
+    switches |= {f"no-{name}" for name in switches}
+    asked: dict[str, list[str]] = {}
+    for option in options:
+        name, equals, value = option.lstrip("-").partition("=")
+        name = name.replace("_", "-")
+        if name in given:
+            raise InputError(f"--train {option}: the sweep gives {name} itself; leave it out")
+        if name not in {*known, *switches}:
+            raise unknown(f"option of penult {kind.verb} (--train)", name, sorted(known))
+        switch = name in switches
+        if switch == bool(equals) or (equals and not value) or name in asked:
+            expected = "the name alone, once" if switch else f"{name}=VALUE, once"
+            raise InputError(f"--train {option}: expected {expected}")
+        asked[name] = [] if switch else [value] if name == "name" else value.split(",")
+    return asked
+
+
+def _words(kind: Downstream, request: Request, asked: dict[str, list[str]], value: float) -> list[str]:
+    """The command line of one training, without its place."""
+    words = [*kind.begins, "--data", request.data]
+    if request.image_size is not None:
+        words += ["--image-size", str(request.image_size)]
+    for name, text in kind.own(request).items():
+        words += [f"--{name}", text]
+    words += ["--concentration", _plain(value)]
+    for name, texts in asked.items():
+        words += [f"--{name}", *texts]
+    return words
+
+
+def _changed(section: Foreign | Place) -> list[str]:
+    """The flags of a section that differ from their defaults."""
+    words = []
+    for part in fields(section):
+        value, usual = getattr(section, part.name), getattr(type(section)(), part.name)
+        if value != usual:
+            values = value if isinstance(value, tuple) else (value,)
+            words += [f"--{part.name.replace('_', '-')}", *map(str, values)]
+    return words
+
+
+def _parsed(kind: Downstream, config: type, words: list[str], options: Sequence[str]):
+    """The configuration that the words mean; what the parser would explain at length is one line here."""
+    written = io.StringIO()
+    try:
+        with redirect_stderr(written):
+            return parse(config, kind.verb, "", words)
+    except SystemExit:
+        said = _first_paragraph(written.getvalue()) or "they cannot be read"
+        raise InputError(f"--train {' '.join(options)}: {said}; see penult {kind.verb} --help") from None
+
+
+def _first_paragraph(framed: str) -> str:
+    """What a message says in its frame, above the line that separates the hints."""
+    lines = [re.sub(r"[\u2500-\u257f|+]", " ", line).strip("- ") for line in framed.splitlines()[1:]]
+    return " ".join(takewhile(bool, dropwhile(lambda line: not line, lines)))
+
+
+def _plain(value: float) -> str:
+    """A number as one types it: 20 rather than 20.0."""
+    return repr(value).removesuffix(".0")
+
+
+def _trial(kind: Downstream, value: float, folder: Path) -> Trial:
+    run = Run(folder)
+    result = run.result()
+    best = result.get("best")
+    named = best.items() if isinstance(best, dict) else ()
+    score = next((score for name, score in named if name.partition(" (")[0] == kind.metric), None)
+    if not isinstance(score, float):
+        raise InputError(f"{folder} has no {kind.title} to compare values by: train it with held-out images")
+    epochs = result["epochs"] * result["best step"] / result["steps"]
+    return Trial(value, score, epochs, folder)

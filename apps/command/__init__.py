@@ -1,0 +1,1 @@
+"""The command line: dispatch, flags, what is printed, and the configuration that verbs share."""

@@ -1,0 +1,118 @@
+"""The verbs and how they are called. Nothing heavy is imported before a verb runs, so that help is instant."""
+
+import errno
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from priors.errors import InputError, unknown
+
+VERBS: dict[str, tuple[str, str]] = {
+    "demo": ("apps.verbs.demo", "the whole path on a small data set, in about a minute"),
+    "train classifier": ("apps.verbs.train_classifier", "train a classifier from the zoo"),
+    "train hvae": ("apps.verbs.train_hvae", "train an HVAE, HVAE-C or HVAE-L"),
+    "train sngan": ("apps.verbs.train_sngan", "train an SNGAN on Gaussian, uniform or vMF latents"),
+    "distill": ("apps.verbs.distill", "train a student on a teacher, on its prior, or on both"),
+    "prior": ("apps.verbs.prior", "read the vMF prior off a classifier's final layer"),
+    "sample": ("apps.verbs.sample", "draw images from a trained generator"),
+    "evaluate": ("apps.verbs.evaluate", "score a run on the test images"),
+    "analyse normalised": ("apps.verbs.analyse_normalised", "accuracy with activations and weights normalised"),
+    "analyse circle": ("apps.verbs.analyse_circle", "draw a classifier of two penultimate units through its training"),
+    "analyse anomaly": ("apps.verbs.analyse_anomaly", "out-of-distribution scores and calibration of a classifier"),
+    "analyse invert": ("apps.verbs.analyse_invert", "see what a classifier's layers keep of an image, by densities"),
+    "export": ("apps.verbs.export", "write a run as a folder to hand on, with a model card; push it to the Hub"),
+    "report": ("apps.verbs.report", "write one page on a run, or several side by side"),
+    "table": ("apps.verbs.table", "reproduce a table of a paper, ours beside the published"),
+    "ls": ("apps.verbs.ls", "list runs, classifiers, datasets, terms or tables"),
+}
+
+_THE_USERS_TO_MEND = {
+    getattr(errno, name)
+    for name in "ENOSPC EDQUOT EROFS EACCES EPERM EFBIG ENOTDIR EISDIR EEXIST ENAMETOOLONG EIO".split()
+    if hasattr(errno, name)
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit status: 0 done, 1 failed, 2 bad input, 130 interrupted."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(arguments)
+    except InputError as error:
+        return _say(error, 2)
+    except KeyboardInterrupt:
+        return _say("interrupted; the same command starts again from its last checkpoint, where it had one", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        if error.errno in _THE_USERS_TO_MEND:
+            place = f"{error.filename}: " if error.filename else ""
+            return _say(f"{place}{error.strerror}; mend that and give the same command again", 1)
+        raise
+    except RuntimeError as error:
+        from apps.training.loop import Diverged, Interrupted
+
+        if isinstance(error, Interrupted):
+            return _say(f"{error}; to go on: penult {shlex.join(arguments)}", 130)
+        if isinstance(error, Diverged):
+            return _say(error, 1)
+        raise
+
+
+def _say(message: object, status: int) -> int:
+    """One line on standard error, from the first process only."""
+    if os.environ.get("RANK", "0") == "0":
+        print(f"penult: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
+    return status
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        from importlib.metadata import version
+
+        print(f"penult {version('penult')}")
+        return 0
+    words = 2 if any(verb.startswith(f"{arguments[0]} ") for verb in VERBS) else 1
+    name = " ".join(arguments[:words])
+    if name not in VERBS:
+        group = [verb for verb in VERBS if verb.startswith(f"{arguments[0]} ")]
+        if group and (len(arguments) < 2 or arguments[1] in ("-h", "--help")):
+            print(overview(group))
+            return 0 if len(arguments) > 1 else 2
+        raise unknown("verb", name, group or VERBS, "see penult --help")
+    from apps.command.flags import parse
+
+    module = import_module(VERBS[name][0])
+    # A verb whose options depend on its first word says which there are.
+    kind = module.configuration(arguments[words:]) if hasattr(module, "configuration") else module.Config
+    try:
+        config = parse(kind, name, module.__doc__, arguments[words:])
+    except SystemExit as stop:  # after help, or a message of the parser's own
+        return int(stop.code or 0)
+    return module.main(config) or 0
+
+
+def overview(verbs: Sequence[str] = tuple(VERBS)) -> str:
+    """What `penult --help` prints."""
+    width = max(map(len, verbs)) + 2
+    lines = [
+        "usage: penult VERB [OPTIONS]",
+        "",
+        "A generative model is hidden in every classifier; this suite puts it to work.",
+        "",
+    ]
+    lines += [f"  {verb:<{width}}{VERBS[verb][1]}" for verb in verbs]
+    lines += [
+        "",
+        "penult VERB --help explains a verb; the same command again resumes what was stopped.",
+        "",
+        "A MODEL is a run's folder, torchvision:NAME[:WEIGHTS], or your own module by",
+        "import:package.module:factory[,weights=FILE.safetensors].",
+    ]
+    return "\n".join(lines)

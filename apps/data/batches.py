@@ -1,0 +1,197 @@
+"""Batches of images on the device: any batch of an endless training stream by its number, or a whole set in order."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from apps.data.augment import Augmentation
+from apps.data.image_set import ImageSet
+from apps.data.order import Order
+from apps.data.shift import Shift
+from apps.data.sources.image_files import ImageFiles
+from apps.seeds import generator
+from priors.errors import InputError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images with everything that is known of them, on one device.
+
+    Attributes:
+        images: float32 in [0, 1], (batch, channels, height, width).
+        labels: int64, (batch,).
+        index: int64, (batch,): the position of each image in its set.
+        view: int64, (batch,): which augmentation each image got, see `apps.data.augment.Augmentation`; 0 without any.
+        number: which batch this is, counted over all processes from 0.
+    """
+
+    images: Float[Tensor, "batch channels height width"]
+    labels: Int64[Tensor, " batch"]
+    index: Int64[Tensor, " batch"]
+    view: Int64[Tensor, " batch"]
+    number: int = 0
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class Batches:
+    """The endless training stream: global batches cut from seeded permutations of the set, one after the other.
+
+    Every batch is full; one that reaches over the end of an epoch goes on in the next; an epoch visits each image
+    exactly once, over all processes. What `at(i)` gives depends on the seed, the set and i alone, so a run can go on
+    anywhere, and neither order nor augmentation depends on the number of processes, of which each takes its slice.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        batch_size: int,
+        seed: int,
+        *,
+        augmentation: Augmentation | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+        device: torch.device | str = "cpu",
+        channels_last: bool = False,
+        workers: int | None = None,
+        shift: Shift | None = None,
+    ):
+        """Move the set to the device, and draw nothing yet.
+
+        Args:
+            images: the training set; if its pixels are in memory they are moved to `device`.
+            batch_size: images a batch, over all processes and micro-batches together.
+            seed: of order and augmentation; the rank is never part of it.
+            augmentation: what is done to the images at random; None for nothing.
+            rank: which process this is.
+            world_size: how many processes there are.
+            device: where batches are wanted.
+            channels_last: whether images are laid out channels last in memory.
+            workers: processes that decode a set too large for memory; by default one a core, at most 8.
+            shift: what is done to the images before they are augmented, drawn anew for each batch; None for nothing.
+
+        Raises:
+            InputError: the set is empty, or the batch size is not divisible by the number of processes.
+        """
+        if not len(images):
+            raise InputError(f"{images.name} ({images.split}) holds no images to train on")
+        self.images = images.to(device)
+        self.batch_size, self.augmentation, self.channels_last = batch_size, augmentation, channels_last
+        self.device, self.seed, self.shift = self.images.labels.device, seed, shift
+        drawing = partial(
+            Order, len(images), batch_size, seed, augmentation=augmentation, rank=rank, world_size=world_size
+        )
+        self.order = drawing(device=self.device)
+        self._decoded = None
+        if isinstance(images.images, ImageFiles):
+            self._decoded = _Lookahead(images.images, drawing(), workers, pin_memory=self.device.type == "cuda")
+
+    def at(self, number: int, micro: int = 0, accumulate: int = 1) -> Batch:
+        """This process's slice of global batch `number`, or of its part `micro` where it is cut into `accumulate`.
+
+        Raises:
+            InputError: there is no such batch or part, or the batch size is not divisible by `world_size * accumulate`.
+        """
+        index, view = self.order.at(number, micro, accumulate)
+        images = self.images
+        if self._decoded is None:
+            pixels = images.images.index_select(0, index)
+        else:
+            pixels = self._decoded.take((number, micro, accumulate)).to(self.device, non_blocking=True)
+        if self.shift is not None:
+            # Drawn for the whole batch, so that neither parts nor processes change what an image gets.
+            draws = self.shift.draw(self.batch_size, generator("cpu", self.seed, "shift", number))
+            first = (micro * self.order.world_size + self.order.rank) * len(index)
+            pixels = self.shift.apply(pixels, draws[first : first + len(index)].to(self.device, non_blocking=True))
+        labels = images.labels.index_select(0, index)
+        return _batch(pixels, labels, index, view, number, self.augmentation, self.channels_last)
+
+
+class _Lookahead:
+    """Decodes batches ahead, as long as they are asked for in order; starts anew where they are not."""
+
+    def __init__(self, files: ImageFiles, order: Order, workers: int | None, pin_memory: bool):
+        # The order is one of its own on the CPU: to read positions off a GPU would be to wait for it.
+        self.files, self.order, self.workers, self.pin_memory = files, order, workers, pin_memory
+        self.stream: Iterator[Tensor] = iter(())
+        self.expected: tuple[int, int, int] | None = None
+
+    def take(self, place: tuple[int, int, int]) -> Tensor:
+        if place != self.expected:
+            self.stream = self.files.stream(_positions(self.order, place), self.workers, self.pin_memory)
+        self.expected = None  # a stream that raises is at its end
+        pixels = next(self.stream)
+        self.expected = _following(place)
+        return pixels
+
+
+def _positions(order: Order, place: tuple[int, int, int]) -> Iterator[list[int]]:
+    """The positions of a slice and of all that follow; no method: a dropped stream ends at once."""
+    while True:
+        yield order.at(*place)[0].tolist()
+        place = _following(place)
+
+
+def _following(place: tuple[int, int, int]) -> tuple[int, int, int]:
+    """The (batch, micro-batch, accumulate) after this one."""
+    number, micro, accumulate = place
+    return (number, micro + 1, accumulate) if micro + 1 < accumulate else (number + 1, 0, accumulate)
+
+
+def ordered(
+    images: ImageSet,
+    batch_size: int,
+    *,
+    device: torch.device | str | None = None,
+    numbers: Sequence[int] | None = None,
+    channels_last: bool = False,
+    workers: int | None = None,
+) -> Iterator[Batch]:
+    """Every image once, in order and as it is; the last batch may be smaller.
+
+    Args:
+        images: the set.
+        batch_size: images a batch.
+        device: where batches are wanted; by default where the set is.
+        numbers: which of the batches are wanted (number i begins at image `i * batch_size`); by default all.
+        channels_last: whether images are laid out channels last in memory.
+        workers: processes that decode a set too large for memory; by default one a core, at most 8.
+
+    Raises:
+        InputError: the batch size is not positive.
+    """
+    if batch_size < 1:
+        raise InputError(f"batch size {batch_size} given: a positive number was expected")
+    device = images.labels.device if device is None else torch.device(device)
+    numbers = range(-(-len(images) // batch_size)) if numbers is None else numbers
+    return _ordered(images, batch_size, device, numbers, channels_last, workers)
+
+
+def _ordered(images, batch_size, device, numbers, channels_last, workers) -> Iterator[Batch]:
+    ranges = [(number * batch_size, min((number + 1) * batch_size, len(images))) for number in numbers]
+    if isinstance(images.images, ImageFiles):
+        stream = images.images.stream(
+            (list(range(*ends)) for ends in ranges), workers, pin_memory=device.type == "cuda"
+        )
+    else:
+        stream = (images.images[start:stop] for start, stop in ranges)
+    for number, (start, stop), pixels in zip(numbers, ranges, stream, strict=True):
+        index = torch.arange(start, stop, device=device)
+        pixels = pixels.to(device, non_blocking=True)
+        labels = images.labels[start:stop].to(device, non_blocking=True)
+        yield _batch(pixels, labels, index, torch.zeros_like(index), number, None, channels_last)
+
+
+def _batch(pixels, labels, index, view, number, augmentation, channels_last) -> Batch:
+    if augmentation is None:
+        pixels = pixels.to(torch.float32).div_(255) if pixels.dtype == torch.uint8 else pixels
+    else:
+        pixels = augmentation.apply(pixels, view)
+    if channels_last:
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+    return Batch(pixels, labels, index, view, number)

@@ -1,0 +1,90 @@
+"""Data sets by name or path: one way to load any of them. The readers are imported when a set is loaded."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from apps.data.sources.catalogue import DATASETS, DatasetInfo, data_root
+from priors.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from apps.data.image_set import ImageSet
+
+IN_MEMORY_BYTES = 2**30
+"""Image folders of up to this many bytes of pixels are held in memory, larger ones decoded as they are needed."""
+
+
+def load(
+    name_or_path: str | Path,
+    split: str = "train",
+    *,
+    root: str | Path | None = None,
+    image_size: int | None = None,
+    memory_limit: int = IN_MEMORY_BYTES,
+) -> ImageSet:
+    """Load one split of a data set.
+
+    Args:
+        name_or_path: a name in `DATASETS`, an `.npz` file, or a folder with `train/CLASS/*` and `test/CLASS/*`.
+        split: "train" or "test".
+        root: where data sets are kept, see `data_root`. `NAME.npz` there is taken first; otherwise torchvision
+            downloads into it.
+        image_size: height and width in pixels that the images of a folder are brought to (shorter side resized, then
+            the centre cut out); needed where they differ in size. Of other sets it can only confirm the size.
+        memory_limit: bytes of decoded pixels over which a folder's images are decoded as they are needed.
+
+    Raises:
+        InputError: the set is unknown, unreadable or inconsistent, or its download failed; one line says which and what
+            to do.
+    """
+    if split not in ("train", "test"):
+        raise unknown("split", split, ("train", "test"))
+    name = str(name_or_path)
+    if name in DATASETS:
+        found = _named(DATASETS[name], split, data_root(root))
+    elif Path(name).is_dir():
+        from apps.data.sources.folder import read_folder
+
+        return read_folder(Path(name), split, image_size=image_size, memory_limit=memory_limit)
+    elif name.endswith(".npz"):
+        from apps.data.sources.npz import read_npz
+
+        found = read_npz(Path(name), split)
+    elif os.sep in name or Path(name).exists():
+        raise InputError(
+            f"no data set at {name}: an .npz file or a folder with train/CLASS/* and test/CLASS/* was expected"
+        )
+    else:
+        raise unknown("data set", name, DATASETS, "or give the path of an .npz file or of an image folder")
+    _, height, width = found.image_shape
+    if image_size is not None and (height, width) != (image_size, image_size):
+        raise InputError(
+            f"image size {image_size} asked for, but {name} has {height}x{width} images: only image folders are resized"
+        )
+    return found
+
+
+def _named(info: DatasetInfo, split: str, root: Path) -> ImageSet:
+    """A data set of the table: from `root/NAME.npz` if it is there, else from where it is published."""
+    from dataclasses import replace
+
+    local = root / f"{info.name}.npz"
+    if local.is_file():
+        from apps.data.sources.npz import read_npz
+
+        found = read_npz(local, split, class_names=info.class_names)
+        if found.image_shape != info.image_shape or found.classes != info.classes:
+            raise InputError(
+                f"{local} holds {found.classes} classes of images of shape {found.image_shape}, but {info.name} has "
+                f"{info.classes} of shape {info.image_shape}: move it away, or give it as a path under another name"
+            )
+        return replace(found, name=info.name)
+    if info.made_from is not None:
+        from apps.data.sources.affnist import read_affnist
+
+        return read_affnist(info, split, root, lambda: load(info.made_from, split, root=root))
+    from apps.data.sources.published import read_digits, read_torchvision
+
+    return read_digits(info, split) if info.home is None else read_torchvision(info, split, root)

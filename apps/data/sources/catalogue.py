@@ -1,0 +1,90 @@
+"""What data sets there are, and where they are kept. Nothing heavy is imported: listing them is instant."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What is known of a data set before it is loaded.
+
+    Attributes:
+        name: what it is called on the command line.
+        description: one line for people.
+        image_shape: (channels, height, width) of its images.
+        class_names: one a class, in the order of the labels.
+        train: how many training images are published.
+        test: how many test images are published.
+        home: the class of torchvision.datasets that downloads it; None where nothing is downloaded.
+        augmentation: what classifiers are usually trained with: "none", "flip", "crop" or "crop+flip".
+        made_from: the data set that it is made from; None where it is not.
+    """
+
+    name: str
+    description: str
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    train: int
+    test: int
+    home: str | None = None
+    augmentation: str = "none"
+    made_from: str | None = None
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are."""
+        return len(self.class_names)
+
+
+_DIGITS = tuple("0123456789")
+_FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+_KANA = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+_CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_CIFAR100 = tuple(
+    """apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
+    castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin
+    elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man
+    maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree
+    plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail
+    snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor train trout
+    tulip turtle wardrobe whale willow_tree wolf woman worm""".split()
+)
+
+DATASETS: dict[str, DatasetInfo] = {
+    info.name: info
+    for info in (
+        DatasetInfo("digits", "handwritten digits of scikit-learn; nothing to download", (1, 8, 8), _DIGITS, 1437, 360),
+        DatasetInfo("mnist", "handwritten digits", (1, 28, 28), _DIGITS, 60000, 10000, "MNIST"),
+        DatasetInfo(
+            "affnist",
+            "mnist's, scaled, sheared, turned and shifted",
+            (1, 40, 40),
+            _DIGITS,
+            60000,
+            10000,
+            made_from="mnist",
+        ),
+        DatasetInfo("fashion-mnist", "articles of clothing", (1, 28, 28), _FASHION, 60000, 10000, "FashionMNIST"),
+        DatasetInfo("kmnist", "cursive Japanese characters", (1, 28, 28), _KANA, 60000, 10000, "KMNIST"),
+        DatasetInfo("svhn", "house numbers in street views", (3, 32, 32), _DIGITS, 73257, 26032, "SVHN"),
+        DatasetInfo(
+            "cifar10", "photographs of 10 kinds of things", (3, 32, 32), _CIFAR10, 50000, 10000, "CIFAR10", "crop+flip"
+        ),
+        DatasetInfo(
+            "cifar100",
+            "photographs of 100 kinds of things",
+            (3, 32, 32),
+            _CIFAR100,
+            50000,
+            10000,
+            "CIFAR100",
+            "crop+flip",
+        ),
+    )
+}
+
+
+def data_root(root: str | Path | None = None) -> Path:
+    """The folder of data sets: `root` if given, else `$PENULT_DATA`, else `data` in the current folder."""
+    return Path(root or os.environ.get("PENULT_DATA") or "data")

@@ -1,0 +1,171 @@
+"""Data sets in one `.npz` file: x_train, y_train, x_test, y_test and, if wanted, classes."""
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.lib import format as npy
+
+from apps.data.image_set import ImageSet
+from priors.errors import InputError
+
+_LAYOUT = "x_train, y_train, x_test, y_test and optionally classes"
+
+
+def read_npz(path: Path, split: str, class_names: tuple[str, ...] | None = None) -> ImageSet:
+    """Read one split of an `.npz` file, and check that both splits fit together.
+
+    x_*: uint8, (n, height, width), (n, height, width, channels) or (n, channels, height, width) with 1 or 3 channels;
+    y_*: integers 0 ... classes - 1, (n,) or (n, 1); classes: one name a class.
+
+    Args:
+        path: the file.
+        split: "train" or "test".
+        class_names: names to use where the file has none; otherwise the numbers are the names.
+
+    Raises:
+        InputError: an array is missing, of the wrong type or shape, or does not fit the others; labels are out of
+            range; a class has no training images.
+    """
+    if not path.is_file():
+        raise InputError(f"no data set at {path}: an .npz file with {_LAYOUT} was expected")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            held = {name.removesuffix(".npy") for name in archive.namelist()}
+            missing = [name for name in ("x_train", "y_train", "x_test", "y_test") if name not in held]
+            if missing:
+                raise InputError(
+                    f"{path} has no {' and no '.join(missing)}: it needs {_LAYOUT} (found: {', '.join(sorted(held))})"
+                )
+            shapes = {part: _image_shape(archive, path, f"x_{part}") for part in ("train", "test")}
+            labels = {part: _labels(archive, path, part, shapes[part][0]) for part in ("train", "test")}
+            if shapes["train"][1:] != shapes["test"][1:]:
+                raise InputError(
+                    f"{path}: x_train holds images of shape {shapes['train'][1:]}, x_test of {shapes['test'][1:]}"
+                )
+            if "classes" in held:
+                class_names = tuple(str(name) for name in _array(archive, path, "classes").ravel())
+            class_names = class_names or tuple(str(i) for i in range(int(labels["train"].max()) + 1))
+            _check_classes(path, labels, class_names)
+            images = _array(archive, path, f"x_{split}")
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        raise InputError(f"{path} is damaged or no .npz file ({error}): replace it by one with {_LAYOUT}") from None
+    return ImageSet(
+        name=path.stem,
+        split=split,
+        images=_channels_first(images),
+        labels=torch.from_numpy(labels[split]),
+        class_names=class_names,
+        source=str(path),
+    )
+
+
+def read_samples(path: Path) -> ImageSet:
+    """Read an `.npz` of images without splits, as `penult sample` writes: x, of the types and shapes of x_train.
+
+    Raises:
+        InputError: there is no such file, no x in it, or one of the wrong type or shape.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            held = sorted(name.removesuffix(".npy") for name in archive.namelist())
+            if "x" not in held:
+                raise InputError(f"{path} has neither x (images) nor {_LAYOUT} (found: {', '.join(held)})")
+            _image_shape(archive, path, "x")
+            images = _channels_first(_array(archive, path, "x"))
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        raise InputError(f"{path} is damaged or no .npz file ({error}): replace it") from None
+    labels = torch.zeros(len(images), dtype=torch.int64)
+    return ImageSet(path.stem, "all", images, labels, ("unlabelled",), str(path))
+
+
+def is_split(path: Path) -> bool:
+    """Whether an `.npz` file has the arrays of a data set, rather than images alone."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.startswith(("x_", "y_")) for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError):
+        return False
+
+
+def _header(archive: zipfile.ZipFile, path: Path, name: str) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type of an array, without reading the array."""
+    with archive.open(f"{name}.npy") as file:
+        try:
+            read = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
+            shape, _, dtype = read(file)
+        except ValueError as error:
+            raise InputError(f"{path}: {name} is not a readable array ({error})") from None
+    if dtype.hasobject:
+        raise InputError(
+            f"{path}: {name} holds Python objects, which are not read; save it as plain numbers or strings"
+        )
+    return shape, dtype
+
+
+def _array(archive: zipfile.ZipFile, path: Path, name: str) -> np.ndarray:
+    """Read one array; never objects."""
+    _header(archive, path, name)
+    with archive.open(f"{name}.npy") as file:
+        try:
+            return npy.read_array(file, allow_pickle=False)
+        except ValueError as error:
+            raise InputError(f"{path}: {name} is not a readable array ({error})") from None
+
+
+def _image_shape(archive: zipfile.ZipFile, path: Path, name: str) -> tuple[int, int, int, int]:
+    """(n, channels, height, width) of an image array, from its header."""
+    shape, dtype = _header(archive, path, name)
+    if dtype != np.uint8:
+        nan = dtype.kind == "f" and np.isnan(_array(archive, path, name)).any()
+        advice = "it holds NaN" if nan else "pixels in [0, 1] become (255 * x).round().astype('uint8')"
+        raise InputError(f"{path}: {name} is {dtype}, expected uint8 from 0 to 255: {advice}")
+    if len(shape) == 3:
+        shape = (*shape, 1)
+    if len(shape) != 4 or min(shape) < 1 or (shape[3] not in (1, 3) and shape[1] not in (1, 3)):
+        raise InputError(
+            f"{path}: {name} has shape {shape}, expected (n, height, width) or (n, height, width, channels) "
+            "with 1 or 3 channels"
+        )
+    count, *rest = shape
+    return (count, rest[2], rest[0], rest[1]) if rest[2] in (1, 3) else (count, *rest)
+
+
+def _channels_first(images: np.ndarray) -> torch.Tensor:
+    """Bring images to (n, channels, height, width), as `_image_shape` understands them."""
+    if images.ndim == 3:
+        return torch.from_numpy(images)[:, None]
+    images = torch.from_numpy(images)
+    return images.permute(0, 3, 1, 2).contiguous() if images.shape[3] in (1, 3) else images
+
+
+def _labels(archive: zipfile.ZipFile, path: Path, part: str, count: int) -> np.ndarray:
+    """The labels of a split as int64, one an image."""
+    name = f"y_{part}"
+    labels = _array(archive, path, name)
+    if labels.dtype.kind not in "iu":
+        nan = labels.dtype.kind == "f" and np.isnan(labels).any()
+        raise InputError(f"{path}: {name} is {labels.dtype}{' and holds NaN' if nan else ''}, expected integers from 0")
+    if labels.shape not in ((count,), (count, 1)):
+        raise InputError(
+            f"{path}: {name} has shape {labels.shape}, expected ({count},): one label for each image of x_{part}"
+        )
+    return labels.ravel().astype(np.int64)
+
+
+def _check_classes(path: Path, labels: dict[str, np.ndarray], class_names: tuple[str, ...]) -> None:
+    classes = len(class_names)
+    for part, values in labels.items():
+        outside = np.flatnonzero((values < 0) | (values >= classes))
+        if outside.size:
+            raise InputError(
+                f"{path}: label {values[outside[0]]} at position {outside[0]} of y_{part}, expected 0 to {classes - 1} "
+                f"for {classes} classes"
+            )
+    empty = np.flatnonzero(np.bincount(labels["train"], minlength=classes) == 0)
+    if empty.size:
+        raise InputError(
+            f"{path}: class {empty[0]} ({class_names[empty[0]]}) has no training images: number classes without gaps"
+        )

@@ -1,0 +1,1 @@
+"""What penult distill does: the task, and the teacher's logits in a file."""

@@ -1,0 +1,103 @@
+"""What a classifier makes of a data set: penultimate activations, logits and labels, in one pass."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from apps.command.config import Data
+from apps.data import sources
+from apps.data.image_set import ImageSet
+from apps.data.sweep import sweep
+from apps.models import named
+from apps.runs.run import Run
+from priors.errors import InputError
+from priors.zoo import Classifier
+
+
+@dataclass(frozen=True)
+class Activations:
+    """One row an image, on the CPU, in the order of the set."""
+
+    penultimate: Float[Tensor, "n m"]
+    """The head's input, unnormalised."""
+    logits: Float[Tensor, "n classes"]
+    labels: Int[Tensor, " n"]
+
+
+def images_for(
+    model: str,
+    network: Classifier,
+    split: str,
+    *,
+    data: str | None = None,
+    image_size: int | None = None,
+    root: Path | None = None,
+    same_classes: bool = True,
+) -> ImageSet:
+    """The images to run a MODEL on: a named data set, or else the one that the run was trained on.
+
+    Args:
+        model: as on the command line.
+        network: what it means.
+        split: "train" or "test".
+        data: name, .npz or folder; None for what the run was trained on.
+        image_size: height and width that the pictures of an image folder are brought to; None as for the run.
+        root: folder of the data sets.
+        same_classes: whether the set's classes must be the network's.
+
+    Raises:
+        InputError: no data set is known, its classes are not the network's, or its images have another shape.
+    """
+    trained = named.trained_on(Run(model)) if named.is_run(model) else Data("")
+    name = data or trained.data
+    if not name:
+        raise InputError(f"which images to run {model} on: give --data")
+    size = trained.size_for(name) if image_size is None else image_size
+    images = sources.load(name, split, root=root, image_size=size)
+    if same_classes:
+        named.check_classes(network.class_names, model, images)
+    if network.image_shape is not None and images.image_shape != network.image_shape:
+        theirs, ours = ("x".join(map(str, shape)) for shape in (images.image_shape, network.image_shape))
+        raise InputError(f"the images of {name} are {theirs} (channels x height x width): {model} takes {ours}")
+    return images
+
+
+def activations(
+    network: Classifier,
+    images: ImageSet,
+    accelerator: Accelerator | None = None,
+    description: str = "activations",
+    prepare: Callable[[Tensor], Tensor] | None = None,
+) -> Activations:
+    """Run every image through the network once; its logits are the head's of those activations.
+
+    Args:
+        network: moved to the accelerator's device.
+        images: the set.
+        accelerator: of this process.
+        description: what the progress bar says.
+        prepare: what is done to a batch of images in [0, 1] first, such as bringing them to the network's size.
+
+    Raises:
+        InputError: an activation is not finite.
+    """
+    device = accelerator.device if accelerator else torch.device("cpu")
+    network = network.to(device)
+
+    def of(batch) -> dict[str, Tensor]:
+        penultimate = network.penultimate(batch.images if prepare is None else prepare(batch.images))
+        return {"penultimate": penultimate, "logits": network.head(penultimate), "labels": batch.labels}
+
+    swept = Activations(**sweep(images, of, accelerator=accelerator, description=description))
+    if not bool(torch.isfinite(swept.penultimate).all()):
+        row = int((~torch.isfinite(swept.penultimate)).any(1).nonzero()[0])
+        raise InputError(
+            f"the penultimate activations of image {row} of {images.name} are not finite: the network has diverged, or "
+            "its weights are not for these images"
+        )
+    return swept

@@ -1,0 +1,165 @@
+"""A MODEL on the command line.
+
+It is a run's folder, `torchvision:NAME[:WEIGHTS]`, or `import:package.module:factory[,weights=FILE]`.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from apps.command.config import Data, Foreign
+from apps.data.image_set import ImageSet
+from apps.generators import hvae, sngan
+from apps.generators.generator import Generator
+from apps.models.imported import described, made
+from apps.runs.run import Run
+from priors import zoo
+from priors.errors import InputError, unknown
+from priors.storage import load_weights, read_json, read_tensors
+
+GENERATORS = {"hvae": hvae.rebuild, "sngan": sngan.rebuild}
+"""How each kind of generator is built again from its description and its weights."""
+INVERSIONS = ("inversion", "reconstruction")
+"""Kinds of what penult analyse invert trains: a density and a least-squares decoder, see `apps.inverting`."""
+
+
+def is_run(model: str) -> bool:
+    """Whether a MODEL is meant as a run's folder, rather than by a prefix."""
+    return not model.startswith(("torchvision:", "import:"))
+
+
+def open_run(folder: str | Path) -> Run:
+    """The run at `folder`.
+
+    Raises:
+        InputError: there is none (the nearest of its neighbours is offered), or it is not finished.
+    """
+    folder = Path(folder)
+    if not (folder / "config.json").is_file():
+        if folder.is_dir():
+            raise InputError(f"{folder} is not a run: it has no config.json")
+        neighbours = (
+            sorted(path.parent.name for path in folder.parent.glob("*/config.json")) if folder.parent.is_dir() else []
+        )
+        raise unknown("run", str(folder), [str(folder.parent / name) for name in neighbours], "see penult ls runs")
+    run = Run(folder)
+    if not run.finished:
+        raise InputError(
+            f"{folder} is not finished: give its training command again, and it goes on from its last checkpoint"
+        )
+    return run
+
+
+def kind_of(run: Run) -> str:
+    """What a finished run holds: "hvae", "sngan", "inversion", "reconstruction" or "classifier"."""
+    kind = _description(run).get("model")
+    return kind if isinstance(kind, str) and kind in (*GENERATORS, *INVERSIONS) else "classifier"
+
+
+def trained_on(run: Run) -> Data:
+    """Which images a run was trained on.
+
+    Raises:
+        InputError: its configuration does not say.
+    """
+    stored = read_json(run.folder / "config.json", "run configuration")
+    config = stored.get("config") if isinstance(stored, dict) else None
+    if not isinstance(config, dict) or not isinstance(config.get("data"), str):
+        raise InputError(
+            f"{run.folder}/config.json does not say what the run was trained on: it is damaged, or of another program"
+        )
+    return Data(config["data"], config.get("image_size"))
+
+
+def _description(run: Run) -> dict:
+    description = read_json(run.folder / "model.json", "model description")
+    if not isinstance(description, dict):
+        raise InputError(f"{run.folder}/model.json does not describe a model")
+    return description
+
+
+def generator_run(folder: str | Path) -> Generator:
+    """The generator of a finished run, on the CPU, in evaluation mode.
+
+    Raises:
+        InputError: no such run, not finished, not a generator, or weights that do not fit.
+    """
+    run = open_run(folder)
+    kind = kind_of(run)
+    if kind not in GENERATORS:
+        what = "an inversion of a network" if kind in INVERSIONS else "a classifier"
+        raise InputError(f"{folder} is {what}, not a generator: give a run of penult train hvae or train sngan")
+    weights, _ = read_tensors(run.folder / "model.safetensors", "the weights of a generator")
+    try:
+        model = GENERATORS[kind](_description(run), weights)
+    except InputError as error:
+        raise InputError(f"{run.folder}: {error}") from None
+    except (AttributeError, RuntimeError, TypeError) as error:
+        path = run.folder / "model.json"
+        raise InputError(
+            f"{path} describes no generator that can be built: it is damaged ({described(error)})"
+        ) from None
+    load_weights(model, weights, run.folder / "model.safetensors")
+    return model.eval()
+
+
+def classifier(model: str, foreign: Foreign | None = None) -> zoo.Classifier:
+    """The classifier that a MODEL means, on the CPU, in evaluation mode.
+
+    Raises:
+        InputError: no such model, weights that do not fit, or no final linear layer.
+    """
+    foreign = foreign or Foreign()
+    options = {"head": foreign.head, "mean": foreign.mean, "std": foreign.std, "taps": foreign.taps}
+    if is_run(model):
+        given = [f"--{name}" for name, value in options.items() if value]
+        if given:
+            raise InputError(f"{', '.join(given)} with the run {model}: a run knows its own; leave them out")
+        run = open_run(model)
+        if (kind := kind_of(run)) != "classifier":
+            what = "an inversion of a network" if kind in INVERSIONS else "a generator"
+            raise InputError(f"{model} is {what}, not a classifier: give a run of penult train classifier")
+        return zoo.load(run.folder).eval()
+    if model.startswith("torchvision:"):
+        return _torchvision(model, options)
+    return _imported(model, options)
+
+
+def check_classes(class_names: Sequence[str], source: str, images: ImageSet) -> None:
+    """Make sure that a model's classes are a data set's, in the same order.
+
+    Bare numbers are taken as they come, and so are WordNet's: an ImageNet folder has its classes in order by those.
+
+    Raises:
+        InputError: another number of classes, other names, or another order.
+    """
+    theirs, ours = tuple(class_names), images.class_names
+    if len(theirs) != len(ours):
+        raise InputError(f"{source} has {len(theirs)} classes and {images.name} {len(ours)}: they must agree")
+    by_number = theirs == tuple(map(str, range(len(theirs)))) or all(re.fullmatch(r"n\d{8}", name) for name in ours)
+    if theirs != ours and not by_number:
+        number = next(number for number, pair in enumerate(zip(theirs, ours, strict=True)) if pair[0] != pair[1])
+        raise InputError(
+            f"the classes of {source} and of {images.name} differ: class {number} is {theirs[number]!r} there and "
+            f"{ours[number]!r} here; they must agree, in the same order"
+        )
+
+
+def _torchvision(model: str, options: dict) -> zoo.Classifier:
+    """A torchvision network with trained weights (its default ones where none are named)."""
+    _, name, *weights = model.split(":")
+    if len(weights) > 1:
+        raise InputError(f"{model}: expected torchvision:NAME or torchvision:NAME:WEIGHTS")
+    given = [f"--{option}" for option, value in options.items() if value]
+    if given:
+        raise InputError(f"{', '.join(given)} with {model}: it is known what that network is like; leave them out")
+    return zoo.build(f"torchvision:{name}", weights=weights[0] if weights else "DEFAULT").eval()
+
+
+def _imported(model: str, options: dict) -> zoo.Classifier:
+    """The user's own module: a factory that is called without arguments, and its weights."""
+    network, settings = made(model, settings=("weights",))
+    if "weights" in settings:
+        weights, _ = read_tensors(settings["weights"], "weights")
+        load_weights(network, weights, settings["weights"])
+    return zoo.wrap(network, **{name: value for name, value in options.items() if value}).eval()

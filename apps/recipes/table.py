@@ -1,0 +1,76 @@
+"""A table of a paper as data: its cells, the commands that make each, what was published. Imports no torch."""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import apps.recipes
+from priors.errors import unknown
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of one paper."""
+
+    title: str
+    """What it shows, and where."""
+    convention: str
+    """What the numbers mean, printed above them."""
+    rows: tuple[str, ...]
+    """Keys of the rows, as on the command line."""
+    columns: tuple[str, ...]
+    """Keys of the columns."""
+    seeds: int
+    """Repetitions of each cell, seeded 0, 1, ..."""
+    metrics: tuple[str, ...]
+    """Names of the scores in a cell's evaluation, as the verb that evaluates gives them."""
+    published: Mapping[tuple[str, str], tuple[float, ...]]
+    """By row and column, the published value of each metric; cells that the paper does not have are left out."""
+    commands: Callable[[str, str, int], tuple[str, ...]]
+    """By row, column and seed: the plain commands, in order; the last one evaluates. In them {runs} is the folder of
+    the runs, {data} the image folder."""
+    run: Callable[[str, str, int], str]
+    """By row, column and seed: the name of the run that is evaluated, or of the folder that the scores are in."""
+    places: str = ".2f"
+    """How scores are written."""
+    axes: tuple[str, str] = ("row", "column")
+    """What the rows and the columns are."""
+    score: Callable[[str, str, str], str] = lambda row, column, metric: metric
+    """By row, column and metric: the score's name, where one evaluation scores several cells."""
+    instead: Mapping[str, str] = field(default_factory=dict)
+    """By metric, the score that stands for it in runs that have none of its name."""
+    extra: tuple[str, ...] = ()
+    """More scores to print beside, which the paper does not have."""
+    folder: str = ""
+    """Name of the image folder that is {data}, in the folder of data sets unless --data says where; empty: none."""
+    layout: str = ""
+    """What that folder holds, and where."""
+
+
+def papers() -> tuple[str, ...]:
+    """The papers with recipes: a package each."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(apps.recipes.__path__) if module.ispkg))
+
+
+def tables(paper: str) -> Mapping[str, Table]:
+    """The tables of a paper by their number.
+
+    Raises:
+        InputError: no such paper (the nearest is offered).
+    """
+    if paper not in papers():
+        raise unknown("paper", paper, papers())
+    return importlib.import_module(f"apps.recipes.{paper}").TABLES
+
+
+def table(paper: str, number: str) -> Table:
+    """One table.
+
+    Raises:
+        InputError: no such paper or table (the nearest is offered).
+    """
+    found = tables(paper)
+    if number not in found:
+        raise unknown(f"table of {paper}", number, found)
+    return found[number]

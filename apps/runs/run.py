@@ -1,0 +1,292 @@
+"""A run's folder: its configuration, its metrics, the states to resume from and, last of all, its result."""
+
+import errno
+import fcntl
+import json
+import math
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from apps.command.config import differences
+from priors.errors import InputError
+from priors.storage import read_json, write_bytes, write_json
+
+
+class Run:
+    """The folder of one run, opened for training by one program at a time.
+
+    Layout: `config.json`, `metrics.jsonl`, `state/step-N/` and `snapshots/step-N/` (complete by construction: written
+    under another name, then renamed), the weights, and `result.json`, which is there only when the run is finished.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        self._lock = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether `result.json` is there."""
+        return (self.folder / "result.json").is_file()
+
+    def result(self) -> dict[str, Any]:
+        """What the finished run came to."""
+        path = self.folder / "result.json"
+        result = read_json(path, "result of a finished run")
+        if not isinstance(result, dict):
+            raise InputError(f"{path} is not the result of a run: remove it to finish that run again")
+        return result
+
+    def config(self) -> dict[str, Any]:
+        """The whole of `config.json`.
+
+        Raises:
+            InputError: it is missing, damaged, or of something else.
+        """
+        path = self.folder / "config.json"
+        stored = read_json(path, "run configuration (config.json)")
+        if not isinstance(stored, dict) or not stored.get("verb") or not isinstance(stored.get("config"), dict):
+            raise InputError(f"{path} is not the configuration of a run: give another folder or --name")
+        return stored
+
+    def open(self, verb: str, identity: dict[str, Any], environment: dict[str, Any]) -> None:
+        """Make the folder, or check that it is this very run, and take its lock.
+
+        Raises:
+            InputError: the folder holds something else, another configuration (the differences are listed), or is being
+                written by another program now.
+        """
+        try:
+            if self.folder.exists() and not self.folder.is_dir():
+                raise InputError(f"{self.folder} is a file; a run needs a folder: choose another --name")
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP):
+                raise InputError(
+                    f"no folder can be made at {self.folder} ({error.strerror}): choose another --name or --runs"
+                ) from None
+            raise
+        self._acquire()
+        try:
+            self._claim(verb, identity, environment)
+            self._tidy()
+        except BaseException:
+            self.close()
+            raise
+
+    def _claim(self, verb: str, identity: dict[str, Any], environment: dict[str, Any]) -> None:
+        """Write the configuration into an empty folder, or check that the one there is the same."""
+        path = self.folder / "config.json"
+        if not path.exists():
+            if any(not entry.name.startswith(".") for entry in self.folder.iterdir()):
+                raise InputError(f"{self.folder} exists and is no run (it has no config.json): choose another --name")
+        else:
+            stored = self.config()
+            if self._begun():
+                self._compare(stored, verb, identity)
+                return
+        # New, or stopped before its first step was logged: nothing there to lose.
+        write_json(path, {"verb": verb, "config": identity, "environment": environment, "command": sys.argv[1:]})
+
+    def check(self, verb: str, identity: dict[str, Any]) -> None:
+        """Whether `open` would take the run, as far as can be seen without opening it.
+
+        Raises:
+            InputError: the folder holds a run with another configuration (the differences are listed).
+        """
+        if (self.folder / "config.json").exists() and self._begun():
+            self._compare(self.config(), verb, identity)
+
+    def _begun(self) -> bool:
+        return bool(self.finished or self.states() or self.metrics())
+
+    def _compare(self, stored: dict[str, Any], verb: str, identity: dict[str, Any]) -> None:
+        changed = [f"verb: {stored['verb']} before, {verb} now"] if stored["verb"] != verb else []
+        changed += differences(stored["config"], identity)
+        if changed:
+            raise InputError(
+                f"{self.folder} holds a run with another configuration ({'; '.join(changed)}): choose another --name "
+                "or --runs, or give the flags it was started with"
+            )
+
+    def _tidy(self) -> None:
+        """Remove what a kill left half written."""
+        for leftover in (*(self.folder / "state").glob(".step-*"), *(self.folder / "snapshots").glob(".step-*")):
+            shutil.rmtree(leftover, ignore_errors=True)
+        for leftover in self.folder.glob(".*.partial"):
+            leftover.unlink(missing_ok=True)
+        if self.finished:
+            shutil.rmtree(self.folder / "state", ignore_errors=True)
+
+    def _acquire(self) -> None:
+        """Hold an advisory lock for as long as this process lives; a kill releases it."""
+        self._lock = open(self.folder / ".lock", "w")  # noqa: SIM115 - held open on purpose
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.close()
+            self._lock = None
+            raise InputError(
+                f"{self.folder} is being written by another process: wait for it, or choose another --name"
+            ) from None
+        except OSError:
+            pass  # a file system without locks: nothing to hold
+
+    def close(self) -> None:
+        """Release the lock."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    # States to resume from.
+
+    def states(self) -> list[Path]:
+        """The complete states, oldest first."""
+        return _by_step(self.folder / "state")
+
+    def state(self, step: int) -> Path:
+        """Where the complete state of `step` belongs."""
+        return self.folder / "state" / f"step-{step}"
+
+    def state_beside(self, step: int) -> Path:
+        """Where the state of `step` is while it is being written."""
+        return _hidden(self.state(step))
+
+    def begin_state(self, step: int) -> Path:
+        """A fresh folder to write the state of `step` into, not yet visible as one."""
+        beside = self.state_beside(step)
+        self.drop_state(beside)
+        beside.mkdir(parents=True)
+        return beside
+
+    def drop_state(self, beside: Path) -> None:
+        """Remove a state that was not committed."""
+        shutil.rmtree(beside, ignore_errors=True)
+
+    def commit_state(self, beside: Path) -> None:
+        """Make a fully written state the newest one, then remove the older.
+
+        What was logged before it is on the disk before it, and the older go only when it is itself: a power cut loses
+        no more than a kill.
+        """
+        place = beside.with_name(beside.name.removeprefix("."))
+        if place.exists():  # the same step again is the same state: never take away the only complete one
+            self.drop_state(beside)
+            return
+        with suppress(FileNotFoundError):
+            _flush(self.folder / "metrics.jsonl")
+        _flush(beside)
+        os.replace(beside, place)
+        _flush(place.parent)
+        for older in self.states():
+            if older != place:  # hidden first: what is visible is complete
+                gone = _hidden(older)
+                self.drop_state(gone)
+                with suppress(OSError):
+                    os.replace(older, gone)
+                    self.drop_state(gone)
+
+    # Snapshots: the model as it was on the way.
+
+    def snapshots(self) -> list[Path]:
+        """The complete snapshots, oldest first; each is a finished run's folder by itself, called `step-N`."""
+        return _by_step(self.folder / "snapshots")
+
+    def save_snapshot(self, step: int, write: Callable[[Path], None], result: dict[str, Any]) -> None:
+        """Keep a model as a finished run of its own, which appears when it is complete.
+
+        Args:
+            step: updates done.
+            write: puts the model into the folder it is given.
+            result: what that run came to.
+
+        Raises:
+            OSError: it could not be written; nothing of it is left.
+        """
+        place = self.folder / "snapshots" / f"step-{step}"
+        beside = _hidden(place)
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        try:
+            write(beside)
+            write_json(beside / "config.json", self.config())
+            write_json(beside / "result.json", result)
+            _flush(beside)
+            os.replace(beside, place)
+            _flush(place.parent)
+        except OSError:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
+
+    def rewind_snapshots(self, step: int) -> None:
+        """Drop the snapshots after `step`, since those steps are about to be done again."""
+        for place in self.snapshots():
+            if int(place.name[5:]) > step:  # hidden first: what is visible is complete
+                gone = _hidden(place)
+                shutil.rmtree(gone, ignore_errors=True)
+                os.replace(place, gone)
+                shutil.rmtree(gone, ignore_errors=True)
+
+    # Metrics.
+
+    def log(self, entry: dict[str, Any]) -> None:
+        """Append one line to `metrics.jsonl`."""
+        path = self.folder / "metrics.jsonl"
+        try:
+            with open(path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """All complete lines of `metrics.jsonl`."""
+        entries = []
+        with suppress(FileNotFoundError):
+            for line in (self.folder / "metrics.jsonl").read_text(encoding="utf-8", errors="replace").splitlines():
+                with suppress(json.JSONDecodeError):
+                    entries.append(json.loads(line))
+        return [entry for entry in entries if isinstance(entry, dict)]
+
+    def rewind_metrics(self, step: int) -> None:
+        """Drop what was logged after `step`, since those steps are about to be done again."""
+        kept = [entry for entry in self.metrics() if entry.get("step", 0) <= step]
+        write_bytes(self.folder / "metrics.jsonl", "".join(json.dumps(entry) + "\n" for entry in kept).encode())
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Write `result.json`, then drop the states: there is nothing left to resume.
+
+        Raises:
+            InputError: a number of the result is not finite.
+        """
+        wrong = [name for name, value in result.items() if isinstance(value, float) and not math.isfinite(value)]
+        if wrong:
+            raise InputError(
+                f"{self.folder} is trained, but its {', '.join(wrong)} is not finite: train it another way"
+            )
+        write_json(self.folder / "result.json", result)
+        _flush(self.folder)
+        shutil.rmtree(self.folder / "state", ignore_errors=True)
+
+
+def _by_step(folder: Path) -> list[Path]:
+    """The folders called `step-N` in a folder, by N."""
+    found = [path for path in folder.glob("step-*") if path.name[5:].isdigit()]
+    return sorted(found, key=lambda path: int(path.name[5:]))
+
+
+def _hidden(path: Path) -> Path:
+    return path.with_name(f".{path.name}")
+
+
+def _flush(path: Path) -> None:
+    """Make what was written to a file, or renamed in a folder, last through a power cut, where the file system can."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,1 @@
+"""Handing a model on: export, model card, the Hub."""

@@ -1,0 +1,1 @@
+"""The one training loop: tasks, states, checkpoints, averages, schedules, and the process it runs in."""

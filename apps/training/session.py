@@ -1,0 +1,174 @@
+"""The process a verb runs in: its device, its threads, its place among the others."""
+
+import atexit
+import os
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import torch
+import torch.distributed
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import InitProcessGroupKwargs
+
+from apps.command.config import Where
+from apps.data.sweep import sweep
+from priors.errors import InputError
+
+Found = TypeVar("Found")
+
+
+def start(
+    where: Where, *, precision: Literal["fp32", "bf16"] = "fp32", work: Literal["small", "large"] = "large"
+) -> Accelerator:
+    """An accelerator for this process: one CPU, one GPU, or one of several processes that torchrun started.
+
+    Args:
+        where: device, threads and trackers.
+        precision: fp32, or bf16 under autocast.
+        work: small networks run on one thread (at small sizes a second one costs more than it brings), large ones on
+            all cores.
+
+    Raises:
+        InputError: a tracker is not installed.
+    """
+    # Each verb has an accelerator of its own, also where one process runs several verbs in turn with other settings.
+    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
+    accelerator = Accelerator(
+        cpu=where.device == "cpu",
+        mixed_precision="bf16" if precision == "bf16" else "no",
+        log_with=list(where.tracker) or None,
+        project_dir=str(where.runs),
+        # One process may draw for long while the others wait; one that dies ends the others all the same.
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=12))],
+    )
+    if torch.distributed.is_initialized():
+        atexit.unregister(_leave)
+        atexit.register(_leave)
+    missing = set(where.tracker) - {getattr(kind, "value", kind) for kind in accelerator.log_with}
+    if missing:
+        raise InputError(
+            f"--tracker {', '.join(sorted(missing))}: not installed here; install it with pip, or leave it out"
+        )
+    cores = max(1, available_cores() // max(1, local_processes()))
+    torch.set_num_threads(where.threads or (1 if work == "small" else cores))
+    return accelerator
+
+
+def _leave() -> None:
+    """Leave the process group before the interpreter ends.
+
+    A thread of the backend that wants to free a Python object after that has the process aborted. Not after an error
+    of one process: the others may be waiting for it in a collective, and would have it wait for them.
+    """
+    if torch.distributed.is_initialized() and getattr(sys, "last_value", None) is None:
+        torch.distributed.destroy_process_group()
+
+
+def available_cores() -> int:
+    """CPU cores that this process may use."""
+    with suppress(AttributeError):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def local_processes() -> int:
+    """Processes of this launch on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def agreed(accelerator: Accelerator, action: Callable[[], object]) -> None:
+    """Run `action()` on every process; where it fails on one, all raise its error, so that none waits in vain.
+
+    It is a barrier as well. The action itself must not wait for other processes.
+
+    Raises:
+        InputError, OSError: on every process, where the action raised one on any.
+    """
+    if accelerator.num_processes == 1:
+        action()
+        return
+    failure: str | tuple | None = None
+    try:
+        action()
+    except InputError as error:
+        failure = str(error)
+    except OSError as error:
+        failure = (error.errno, error.strerror, error.filename)
+    failures: list[str | tuple | None] = [None] * accelerator.num_processes
+    torch.distributed.all_gather_object(failures, failure)
+    for failure in failures:
+        if failure is not None:
+            raise InputError(failure) if isinstance(failure, str) else OSError(*failure)
+
+
+def on_main(accelerator: Accelerator, action: Callable[[], object]) -> None:
+    """Run `action()` on the first process; the others wait, and what is wrong there ends all of them, with one line.
+
+    Raises:
+        InputError, OSError: on every process, where the action raised one.
+    """
+    agreed(accelerator, action if accelerator.is_main_process else lambda: None)
+
+
+def from_main(accelerator: Accelerator, find: Callable[[], Found]) -> Found:
+    """What `find()` gives on the first process, on every process.
+
+    Raises:
+        InputError, OSError: on every process, where it raised one.
+    """
+    found: list[Found | None] = [None]
+    on_main(accelerator, lambda: found.__setitem__(0, find()))
+    if accelerator.num_processes > 1:
+        torch.distributed.broadcast_object_list(found, src=0)
+    return found[0]
+
+
+@contextmanager
+def tracking(accelerator: Accelerator, where: Where, folder: Path):
+    """Open the trackers that were asked for, on a run's folder, and close them at the end."""
+    if where.tracker:
+        accelerator.init_trackers(folder.name, init_kwargs={"wandb": {"name": folder.name, "dir": str(folder)}})
+    try:
+        yield
+    finally:
+        for tracker in accelerator.trackers:
+            tracker.finish()
+        accelerator.trackers = []
+
+
+class _Gather(torch.autograd.Function):
+    """The rows of all processes; backward, the gradients that all processes have of this one's rows are summed."""
+
+    @staticmethod
+    def forward(ctx, rows: torch.Tensor) -> torch.Tensor:
+        parts = [torch.empty_like(rows) for _ in range(torch.distributed.get_world_size())]
+        torch.distributed.all_gather(parts, rows.contiguous())
+        ctx.count = len(rows)
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor) -> torch.Tensor:
+        summed = gradient.contiguous().clone()
+        torch.distributed.all_reduce(summed)
+        return summed[torch.distributed.get_rank() * ctx.count :][: ctx.count]
+
+
+def gather_with_gradients(rows: torch.Tensor) -> torch.Tensor:
+    """The rows of all processes under one another, as many of each, on the graph.
+
+    Where every process has the same loss of them, the mean over processes of the gradients that it gives to shared
+    weights is that of one process with all rows.
+    """
+    many = torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1
+    return _Gather.apply(rows) if many else rows
+
+
+def sweeping(accelerator: Accelerator, progress: bool = False):
+    """`sweep` over a set by the processes of `accelerator`."""
+    return partial(sweep, accelerator=accelerator, progress=progress)

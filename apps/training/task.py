@@ -1,0 +1,127 @@
+"""What the training loop asks of a task: its networks, its turns and its losses. A task knows nothing of accelerate."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn, optim
+
+from apps.command.config import Optimisation
+from apps.data.batches import Batch
+from priors.storage import write_json, write_tensors
+
+Sweep = Callable[..., dict[str, Tensor]]
+"""`sweep(images, function)`: `function(batch)` over a set, sharded over processes, gathered in the order of the set."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training with optimisers of its own."""
+
+    name: str
+    """What it is called in the metrics."""
+    share: float = 1.0
+    """Part of all steps that it takes; the shares of a task's phases sum to 1."""
+    constant: bool = False
+    """Whether the learning rate stays at its peak, whatever the schedule of the others."""
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """Which validation metric says that a checkpoint is better."""
+
+    metric: str
+    """Name in what `validate` returns."""
+    larger: bool
+    """Whether larger is better."""
+    from_step: int = 0
+    """First step at which patience counts (after a warm-up, say)."""
+
+
+class Task(ABC):
+    """One thing to train. The loop fills `networks` with prepared modules and calls only their `forward` in training.
+
+    Attributes:
+        networks: by name, each with trainable parameters; the one called "model" is what the run is for and what
+            `model.safetensors` holds.
+        frozen: by name, networks that are only evaluated (teachers, priors); moved to the device and never trained.
+        description: JSON-able, how to build "model" again: written to `model.json`.
+        seed: of every stream the task draws from.
+        averaged: names of the networks of which averages are kept, where the configuration asks for any; None: of all.
+        channels_last: whether images and weights are laid out channels last, which convolutions like.
+        partial: whether a turn may leave parameters of the networks that it trains without a gradient, which several
+            processes must know of to wait for no more than there is.
+        phases: stretches of training with optimisers, learning rates and warm-ups of their own.
+        phase: the one under way, set by the loop.
+        criterion: what validation metric chooses the best checkpoint; None keeps the last.
+        rank: this process's number among those training together, set by the loop.
+        slice: number of the part of the global batch at hand, over processes and accumulated parts, set by the loop
+            before `losses`: streams of noise name it, so that no two parts share one.
+    """
+
+    networks: dict[str, nn.Module]
+    frozen: dict[str, nn.Module]
+    description: dict
+    seed: int = 0
+    averaged: tuple[str, ...] | None = None
+    channels_last: bool = False
+    partial: bool = False
+    rank: int = 0
+    slice: int = 0
+    phases: tuple[Phase, ...] = (Phase("train"),)
+    phase: Phase = phases[0]
+    criterion: Criterion | None = None
+
+    def start(self, batch: Batch) -> None:
+        """Initialise from data: once, before the networks are prepared, on the first process's first batch.
+
+        Not on resuming. The other processes get the networks' weights from the first, and nothing else.
+        """
+        return None
+
+    def turns(self, step: int) -> tuple[str, ...]:
+        """The turns of a step (they may depend on `phase`), in order; each draws a batch of its own."""
+        return ("train",)
+
+    def trained(self, turn: str) -> tuple[str, ...]:
+        """Names of the networks that `turn` trains; the others are frozen during it."""
+        return tuple(self.networks)
+
+    def optimizer(self, turn: str, phase: Phase, config: Optimisation) -> optim.Optimizer:
+        """The optimiser of a turn; by default what the configuration says, over the networks that the turn trains."""
+        return build_optimizer((self.networks[name] for name in self.trained(turn)), config)
+
+    @abstractmethod
+    def losses(self, turn: str, batch: Batch, step: int) -> dict[str, Tensor]:
+        """The terms whose sum is minimised, each a mean over this process's images, on the device."""
+
+    def validate(self, model: nn.Module, sweep: Sweep, step: int) -> dict[str, float]:
+        """Metrics of `model` (the averaged weights, where kept) in evaluation mode; the same on every process."""
+        return {}
+
+    def save(self, folder: Path, networks: dict[str, nn.Module]) -> None:
+        """Write what the user gets: each network's weights as NAME.safetensors, and how to build "model" again."""
+        for name, network in networks.items():
+            write_tensors(folder / f"{name}.safetensors", network.state_dict())
+        write_json(folder / "model.json", self.description)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What else must survive: memory banks, running statistics. Tensors only."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Put back what `state_dict` gave."""
+        return None
+
+
+def build_optimizer(networks: Iterable[nn.Module], config: Optimisation) -> optim.Optimizer:
+    """The configured optimiser, fused: at small sizes an unfused one costs as much as the backward pass."""
+    parameters = [parameter for network in networks for parameter in network.parameters() if parameter.requires_grad]
+    if config.optimizer in ("sgd", "momentum"):
+        nesterov = config.optimizer == "sgd"
+        return optim.SGD(
+            parameters, lr=config.lr, momentum=0.9, nesterov=nesterov, weight_decay=config.weight_decay, fused=True
+        )
+    kind = optim.AdamW if config.optimizer == "adamw" else optim.Adam
+    return kind(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)

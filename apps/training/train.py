@@ -1,0 +1,141 @@
+"""What every training verb does around the loop: open the run, train or resume, score, conclude."""
+
+import platform
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from apps.command.config import Optimisation, Where
+from apps.command.console import say
+from apps.data.image_set import ImageSet
+from apps.runs.run import Run
+from apps.training.loop import fit, snapshots_of
+from apps.training.session import on_main
+from apps.training.task import Task
+from priors.errors import InputError
+
+
+def slug(text: str) -> str:
+    """A folder's name: what is not a letter, digit, dot, dash or underscore becomes a dash.
+
+    Example:
+        >>> slug("torchvision:resnet18 on my/photos.npz")
+        'torchvision-resnet18-on-my-photos.npz'
+    """
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")
+
+
+def data_label(name: str) -> str:
+    """A data set's name for a folder's: its own, or the last part of its path without the .npz."""
+    return Path(name).stem if name.endswith(".npz") else Path(name).name
+
+
+def environment(accelerator: Accelerator) -> dict[str, Any]:
+    """Where a run was made: versions, device, processes."""
+    device = accelerator.device
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "processes": accelerator.num_processes,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def train(
+    verb: str,
+    run: Run,
+    identity: dict[str, Any],
+    accelerator: Accelerator,
+    images: ImageSet,
+    build: Callable[[], Task],
+    score: Callable[[Task], dict[str, Any]],
+    optimisation: Optimisation,
+    where: Where,
+    following: str | None = None,
+    augmentation=None,
+    shift=None,
+) -> dict[str, Any]:
+    """Train a task in its run's folder, or resume it, and return the result; a finished run is only reported.
+
+    Args:
+        verb: what made the run, such as "train hvae".
+        run: its folder.
+        identity: the flat configuration that decides its numbers.
+        accelerator: of this process.
+        images: to train on.
+        build: makes the task; called only where there is something to train.
+        score: final numbers of the trained task; called on every process.
+        optimisation: how to train.
+        where: where and how it is shown.
+        following: the command to type next; None where another verb goes on by itself.
+        augmentation: of the images.
+        shift: of the images, before they are augmented.
+
+    Raises:
+        InputError: the batch does not divide, the training ends before a snapshot, or the run's folder holds something
+            else.
+    """
+    parts = accelerator.num_processes * optimisation.accumulate
+    if optimisation.batch_size % parts:
+        raise InputError(
+            f"--batch-size {optimisation.batch_size} over {accelerator.num_processes} processes and --accumulate "
+            f"{optimisation.accumulate}: expected a multiple of {parts}"
+        )
+    snapshots = snapshots_of(where, optimisation, images)
+    if snapshots:  # part of what a run is: it has all of them or was never asked for any
+        identity = identity | {"snapshots": list(snapshots)}
+    after = f". Next: {following}" if following else ""
+    on_main(accelerator, lambda: run.open(verb, identity, environment(accelerator)))
+    try:
+        if run.finished:
+            result = run.result()
+            if accelerator.is_main_process:
+                say(f"{run.folder} is finished already ({summary(result)}); nothing was done{after}")
+            return result
+        task = build()
+        progress = fit(task, images, run, optimisation, where, accelerator, augmentation, shift)
+        scored = score(task)
+        result = {
+            "steps": progress.step,
+            "epochs": round(progress.step * optimisation.batch_size / len(images), 3),
+            "seconds": round(progress.seconds, 1),
+            "stopped early": progress.stopped,
+            "last": progress.metrics,
+            **({"best": progress.best_metrics, "best step": progress.best_step} if progress.best is not None else {}),
+            **scored,
+        }
+        on_main(accelerator, lambda: _conclude(run, result))
+        if accelerator.is_main_process:
+            say(f"{run.folder} is done ({summary(result)}){after}")
+        return result
+    finally:
+        run.close()
+
+
+def _conclude(run: Run, result: dict[str, Any]) -> None:
+    """Draw the curves, then write the result: it is there only when everything else is."""
+    from apps.figures import curves  # the plotting library is slow to load: not before the first step
+
+    with suppress(InputError):  # nothing that could be drawn, as after a single step
+        curves(run.folder / "curves.png", run.metrics(), run.folder.name)
+    run.finish(result)
+
+
+def summary(result: dict[str, Any]) -> str:
+    """The headline numbers of a result: how long it took, and its test scores, or else its validation's.
+
+    Example:
+        >>> summary({"epochs": 2.004, "seconds": 61.2, "last": {"elbo": -30.21}, "best": {"elbo": -30.125}})
+        '2 epochs in 61 s; validation: elbo -30.12'
+    """
+    tested = {name.removeprefix("test/"): value for name, value in result.items() if name.startswith("test/")}
+    chosen = tested or result.get("best") or result.get("last") or {}
+    scores = [f"{name} {value:.4g}" for name, value in chosen.items() if isinstance(value, float)]
+    spent = f"{result.get('epochs', 0):.3g} epochs in {result.get('seconds', 0):,.0f} s"
+    return f"{spent}; {'test' if tested else 'validation'}: {', '.join(scores)}" if scores else spent

@@ -1,0 +1,296 @@
+"""Bessel-type functions of the von Mises-Fisher law: log-normaliser, mean resultant length, divergence from uniform.
+
+Everything is written with L(k) = log E exp(k t), t = mu.x uniform on the sphere in m dimensions, rather than with
+log I_v(k) itself, so that nothing is subtracted that was added before. With b = max(m, 4), s = sqrt(b^2/4 + k^2),
+p = b/s, delta = k^2/(s + b/2) = s - b/2, e = delta/s and N = (m - 1)/2,
+
+    k A_m(k)           = delta - e b R_T(p)                A_m = L' = I_{m/2} / I_{m/2-1}, mean resultant length
+    KL(vMF || uniform) = N log1p(delta/b) - e R_K(p)       = k A_m - L
+    k^2 A_m'(k)        = e b R_V(p)
+
+where the R are short polynomials (`priors.vmf.bessel_table`). All functions take a static dimension and a float32 or
+float64 tensor of concentrations >= 0 on any device, run there without synchronising, are exact at k = 0, and have
+first and second derivatives that are as accurate as their values.
+"""
+
+import math
+from collections.abc import Callable
+from operator import index
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from priors.errors import InputError
+from priors.vmf.bessel_table import ROWS, pieces, scale
+
+_TOLERANCE = {torch.float32: 2.0**-25, torch.float64: 2.0**-54}
+
+
+def log_sphere_area(m: int) -> float:
+    """Natural logarithm of the area of the unit sphere in m dimensions, 2 pi^(m/2) / Gamma(m/2).
+
+    Example:
+        >>> round(log_sphere_area(3) - math.log(4 * math.pi), 12)
+        0.0
+    """
+    return math.log(2) + 0.5 * m * math.log(math.pi) - math.lgamma(0.5 * m)
+
+
+_constants: dict[tuple, tuple[Tensor, ...]] = {}
+
+
+def constants(key: tuple, rows: Callable[[], list], dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
+    """Small tensors made once for each key, type and device, from nested lists.
+
+    They are ordinary tensors also when first asked for under inference mode; those made inside a tracer or a function
+    transform, which wraps them, are not kept.
+    """
+    key = (*key, dtype, device)
+    made = _constants.get(key)
+    if made is None:
+        if dtype not in _TOLERANCE:
+            raise InputError(f"concentration of type {dtype}: give float32 or float64, as by concentration.float()")
+        with torch.inference_mode(False):
+            made = tuple(torch.tensor(row, dtype=dtype, device=device) for row in rows())
+        if all(type(tensor) is Tensor for tensor in made) and not transforming():
+            _constants[key] = made
+    return made
+
+
+def _elementary(m: int, like: Tensor) -> tuple[Tensor, ...]:
+    """The numbers 1/b, 1/2 and N: as tensors they cost an operation half as much as Python's."""
+    numbers = [1 / scale(m), 0.5, 0.5 * (m - 1)]
+    if torch.compiler.is_compiling():
+        return tuple(like.new_full((), number) for number in numbers)
+    return constants(("elementary", m), lambda: numbers, like.dtype, like.device)
+
+
+def _polynomials(m: int, rows: tuple[str, ...], p: Tensor) -> tuple[Tensor, ...]:
+    """Lower and upper ends and centres of the pieces, then their coefficients, highest power first.
+
+    Each is laid out as (pieces, rows, 1, ..., 1) with as many ones as p has dimensions, without pieces if there is one.
+    """
+
+    def table() -> list:
+        intervals = pieces(m, _TOLERANCE[p.dtype])
+        chosen = [[piece.coefficients[ROWS.index(row)] for row in rows] for piece in intervals]
+        length = max(len(row) for piece in chosen for row in piece)
+        columns = [[[(*row, *[0.0] * length)[n] for row in piece] for piece in chosen] for n in reversed(range(length))]
+        columns[:0] = [[[getattr(piece, name)] for piece in intervals] for name in ("low", "high", "centre")]
+        for _ in range(p.ndim):
+            columns = _deepened(columns)
+        return columns if len(intervals) > 1 else [column[0] for column in columns]
+
+    return constants(("polynomials", m, rows, p.ndim), table, p.dtype, p.device)
+
+
+def _deepened(nested: list) -> list:
+    return [_deepened(x) if isinstance(x, list) else [x] for x in nested]
+
+
+class Coordinates(NamedTuple):
+    """What the formulas are written in: u = k/b, p = b/s, h = b/(s + b/2), g = k/(s + b/2) and w = delta/b.
+
+    None of them overflows, and none loses relative accuracy.
+    """
+
+    u: Tensor
+    p: Tensor
+    h: Tensor
+    g: Tensor
+    w: Tensor
+
+
+def coordinates(m: int, kappa: Tensor) -> Coordinates:
+    """See `Coordinates`."""
+    inverse, half, _ = _elementary(m, kappa)
+    u = kappa * inverse
+    root = torch.hypot(u, half)
+    h = (root + half).reciprocal()
+    g = u * h
+    return Coordinates(u, root.reciprocal(), h, g, u * g)
+
+
+def remainders(m: int, p: Tensor, *rows: str) -> tuple[Tensor, ...]:
+    """The named remainders R(p), evaluated together by Horner's rule."""
+    if torch.compiler.is_compiling():
+        return tuple(_piecewise(p, row) for row in _numbers(m, rows, p.dtype))
+    low, high, centre, total, *coefficients = _polynomials(m, rows, p)
+    several = low.ndim > p.ndim + 1
+    x = (p.clamp(low, high) if several else p) - centre
+    for coefficient in coefficients:
+        total = torch.addcmul(coefficient, total, x)
+    if several:
+        total = torch.where(p < high[0], total[0], total[1])
+    return total.unbind(0)
+
+
+@torch.compiler.assume_constant_result
+def _numbers(m: int, rows: tuple[str, ...], dtype: torch.dtype) -> tuple:
+    """For each row, for each piece: its ends, its centre and its coefficients, constant first."""
+    intervals = pieces(m, _TOLERANCE[dtype])
+    return tuple(tuple((x.low, x.high, x.centre, x.coefficients[ROWS.index(row)]) for x in intervals) for row in rows)
+
+
+def _piecewise(p: Tensor, row: tuple) -> Tensor:
+    """One remainder as a compiler likes it: in Python's numbers, which it makes immediate operands of one kernel."""
+    value = None
+    for low, high, centre, coefficients in reversed(row):
+        x = p.clamp(low, high) - centre
+        total = coefficients[-1]
+        for coefficient in reversed(coefficients[:-1]):
+            total = total * x + coefficient
+        value = total if value is None else torch.where(p < high, total, value)
+    return value
+
+
+def growth(m: int, w: Tensor) -> Tensor:
+    """N log1p(delta/b): the part of the divergence from uniform that grows, as log k."""
+    return torch.log1p(w) * _elementary(m, w)[2]
+
+
+def deficit(x: Coordinates) -> Tensor:
+    """1 - g = (s + b/2 - k) h/b, without cancellation where k is large: s - k = b^2/4 / (s + k)."""
+    return torch.addcmul(0.5 * x.h, x.h, 0.25 * x.p / (1 + x.u * x.p))
+
+
+_Evaluate = Callable[[int, Tensor], tuple[Tensor, Tensor]]
+_Slope = Callable[[int, Tensor], Tensor]
+
+
+class _WithSlope(torch.autograd.Function):
+    """A function of kappa computed along with its derivative, which is itself differentiable."""
+
+    @staticmethod
+    def forward(ctx, kappa: Tensor, m: int, evaluate: _Evaluate, slope: _Slope) -> Tensor:
+        value, derivative = evaluate(m, kappa)
+        ctx.save_for_backward(kappa, derivative)
+        ctx.m, ctx.slope = m, slope
+        return value
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        kappa, derivative = ctx.saved_tensors
+        if torch.is_grad_enabled():  # create_graph: the derivative as a function of kappa
+            derivative = ctx.slope(ctx.m, kappa)
+        return grad * derivative, None, None, None
+
+
+def transforming() -> bool:
+    """Whether a torch.func transform is at work: those differentiate the formulas themselves, at some cost in speed."""
+    return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
+
+
+def _apply(m: int, kappa: Tensor, evaluate: _Evaluate, slope: _Slope) -> Tensor:
+    m = index(m)  # an integer, also where a compiler made the shape symbolic
+    if transforming():
+        return evaluate(m, kappa)[0]
+    return _WithSlope.apply(kappa, m, evaluate, slope)
+
+
+def _evaluate_log(m: int, kappa: Tensor) -> tuple[Tensor, Tensor]:
+    x = coordinates(m, kappa)
+    log, resultant = remainders(m, x.p, "log", "resultant")
+    value = torch.addcmul(kappa * x.g - growth(m, x.w), x.w * x.p, log, value=-1)
+    return value, torch.addcmul(x.g, x.g * x.p, resultant, value=-1)
+
+
+def _evaluate_peak(m: int, kappa: Tensor) -> tuple[Tensor, Tensor]:
+    x = coordinates(m, kappa)
+    log, resultant = remainders(m, x.p, "log", "resultant")
+    below = deficit(x)
+    value = torch.addcmul(kappa * below + growth(m, x.w), x.w * x.p, log)
+    return value, torch.addcmul(below, x.g * x.p, resultant)
+
+
+def _evaluate_deficit(m: int, kappa: Tensor) -> tuple[Tensor, Tensor]:
+    x = coordinates(m, kappa)
+    resultant, variance = remainders(m, x.p, "resultant", "variance")
+    return torch.addcmul(deficit(x), x.g * x.p, resultant), -slope_of_resultant(m, x, variance)
+
+
+def _evaluate_resultant(m: int, kappa: Tensor) -> tuple[Tensor, Tensor]:
+    x = coordinates(m, kappa)
+    resultant, variance = remainders(m, x.p, "resultant", "variance")
+    return torch.addcmul(x.g, x.g * x.p, resultant, value=-1), slope_of_resultant(m, x, variance)
+
+
+def slope_of_resultant(m: int, x: Coordinates, variance: Tensor) -> Tensor:
+    """A' from the remainder of V; finite at k = 0."""
+    return x.p * x.h * variance * _elementary(m, variance)[0]
+
+
+def _evaluate_slope(m: int, kappa: Tensor) -> tuple[Tensor, Tensor]:
+    x = coordinates(m, kappa)
+    variance, tilt = remainders(m, x.p, "variance", "variance_slope")
+    inverse = _elementary(m, kappa)[0]
+    factor = x.g * (x.p * inverse).square() * x.p
+    return slope_of_resultant(m, x, variance), -factor * ((1 + x.h / x.p) * variance + x.p * tilt)
+
+
+def _curvature(m: int, kappa: Tensor) -> Tensor:
+    return _evaluate_slope(m, kappa)[1]
+
+
+def _evaluate_divergence(m: int, kappa: Tensor) -> tuple[Tensor, Tensor]:
+    x = coordinates(m, kappa)
+    divergence, variance = remainders(m, x.p, "divergence", "variance")
+    return torch.addcmul(growth(m, x.w), x.w * x.p, divergence, value=-1), x.g * x.p * variance
+
+
+def log_normaliser_ratio(m: int, kappa: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    """Give L(k) = log E exp(k mu.x), x uniform on the sphere in m dimensions, in nats; L(0) = 0.
+
+    The density relative to the uniform one is exp(k mu.x - L(k)).
+    """
+    return _apply(m, kappa, _evaluate_log, mean_resultant_length)
+
+
+def log_normaliser(m: int, kappa: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    """Logarithm of C_m(k) in the density C_m(k) exp(k mu.x), in nats."""
+    return -log_normaliser_ratio(m, kappa) - log_sphere_area(m)
+
+
+def log_peak_ratio(m: int, kappa: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    """Give k - L(k), the log-density at the mean direction over the uniform one, in nats; accurate for huge k too."""
+    return _apply(m, kappa, _evaluate_peak, mean_resultant_deficit)
+
+
+def mean_resultant_length(m: int, kappa: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    """Mean resultant length A_m(k) = E mu.x = I_{m/2}(k) / I_{m/2-1}(k), in [0, 1].
+
+    Example:
+        >>> mean_resultant_length(3, torch.tensor([0.0, 2.0], dtype=torch.float64))  # coth k - 1/k
+        tensor([0.0000, 0.5373], dtype=torch.float64)
+    """
+    return _apply(m, kappa, _evaluate_resultant, mean_resultant_slope)
+
+
+def mean_resultant_deficit(m: int, kappa: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    """Give 1 - A_m(k), accurate relative to itself also where A_m is near one."""
+    return _apply(m, kappa, _evaluate_deficit, _minus_slope)
+
+
+def mean_resultant_slope(m: int, kappa: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    """Derivative of the mean resultant length, A_m'(k) = Var mu.x, in (0, 1/m]."""
+    return _apply(m, kappa, _evaluate_slope, _curvature)
+
+
+def _minus_slope(m: int, kappa: Tensor) -> Tensor:
+    return -mean_resultant_slope(m, kappa)
+
+
+def transverse_variance(m: int, kappa: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    """Give A_m(k) / k, the variance of each coordinate orthogonal to the mean direction; 1/m at k = 0."""
+    return 1 / (m + kappa * mean_resultant_length(m + 2, kappa))  # I_{v-1} = I_{v+1} + 2 v I_v / k
+
+
+def kl_to_uniform(m: int, kappa: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    """KL(vMF(., k) || uniform) = k A_m(k) - L(k), in nats; its derivative is k A_m'(k)."""
+    return _apply(m, kappa, _evaluate_divergence, _divergence_slope)
+
+
+def _divergence_slope(m: int, kappa: Tensor) -> Tensor:
+    return kappa * mean_resultant_slope(m, kappa)

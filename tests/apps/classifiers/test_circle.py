@@ -1,0 +1,199 @@
+"""The circle: densities against integrals and SciPy, the order of the classes, and the verb on a small network."""
+
+import math
+
+import matplotlib.colors
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from PIL import Image
+
+from apps.classifiers.circle import PALETTE, Panel, _layout, _spread, cyclic_order, densities, draw, panel
+from apps.models.activations import Activations
+from priors import ClassifierPrior
+from priors.errors import InputError
+
+
+def prior_of(angles, kappa, names=None) -> ClassifierPrior:
+    angles = torch.as_tensor(angles, dtype=torch.float64)
+    return ClassifierPrior.from_weight(
+        2 * torch.stack([angles.cos(), angles.sin()], 1), list(kappa), class_names=names
+    ).double()
+
+
+def random_weight(classes: int, seed: int) -> torch.Tensor:
+    return torch.randn(classes, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+# Densities.
+
+
+@pytest.mark.parametrize("kappa", [0, 0.01, 1, 20, 300, 1e4, 1e6])
+def test_a_density_once_around_the_circle_integrates_to_one(kappa):
+    angles, values = densities(prior_of([0.3, -2.9], [kappa, kappa]))
+    assert torch.allclose(angles[:, -1] - angles[:, 0], torch.full((2,), 2 * math.pi, dtype=torch.float64))
+    assert bool((angles.diff() > 0).all())
+    assert torch.trapezoid(values, angles).sub(1).abs().max() < 1e-4
+
+
+def test_a_density_is_scipys():
+    angles, values = densities(prior_of([0.3, -2.9], [2.5, 70]))
+    for mu, kappa, at, found in zip([0.3, -2.9], [2.5, 70], angles.numpy(), values.numpy(), strict=True):
+        np.testing.assert_allclose(found, scipy.stats.vonmises.pdf(at, kappa, loc=mu), rtol=1e-9, atol=1e-13)
+
+
+# The order of the classes.
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10, 37])
+def test_the_order_is_the_same_turned_and_mirrored(classes):
+    weight = random_weight(classes, classes)
+    order = cyclic_order(weight)
+    assert order[0] == 0 and sorted(order) == list(range(classes))
+    for angle in np.linspace(0, 2 * math.pi, 11):
+        turn = torch.tensor([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+        mirror = turn @ torch.diag(torch.tensor([1.0, -1.0]))
+        assert cyclic_order(weight @ turn.double()) == cyclic_order(weight @ mirror.double()) == order
+
+
+def test_the_order_is_that_of_the_circle():
+    """Placed at known angles, in both directions."""
+    placed = [0, 4, 7, 2, 9, 1, 3, 8, 6, 5]
+    angles = torch.empty(10, dtype=torch.float64)
+    angles[torch.tensor(placed)] = torch.linspace(0, 2 * math.pi, 11, dtype=torch.float64)[:-1] + 0.1
+    weight = torch.stack([angles.cos(), angles.sin()], 1) * torch.linspace(0.1, 3, 10)[:, None]
+    assert cyclic_order(weight) == (0, *placed[1:]) == (0, 4, 7, 2, 9, 1, 3, 8, 6, 5)
+    assert cyclic_order(weight * torch.tensor([1, -1])) == (0, 4, 7, 2, 9, 1, 3, 8, 6, 5)
+    swapped = weight.clone()
+    swapped[[4, 5]] = weight[[5, 4]]  # the neighbours of 0: now 5 comes first, and the way round is the other one
+    assert cyclic_order(swapped) == (0, 4, 6, 8, 3, 1, 9, 2, 7, 5)
+
+
+# What is drawn.
+
+
+@pytest.mark.parametrize("classes", [2, 10, 24])
+def test_names_keep_their_order_and_their_distance(classes):
+    angles = np.sort(np.random.default_rng(classes).uniform(0, 1.5, classes)) - 0.7
+    spread = _spread(angles)
+    start = np.searchsorted(angles, 0)  # places are counted from angle 0
+    inorder = np.roll(spread, -start)
+    gaps = np.diff(inorder, append=inorder[0] + 2 * math.pi)
+    assert gaps.min() > 0.97 * min(math.radians(15), 0.9 * 2 * math.pi / classes)
+    assert abs(gaps.sum() - 2 * math.pi) < 1e-9
+    far = np.array([0.0, 1, 2, 4])
+    np.testing.assert_allclose(_spread(far), far)
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"), [(1, (1, 1)), (4, (1, 4)), (5, (2, 3)), (6, (2, 3)), (7, (2, 4)), (8, (2, 4)), (9, (3, 3))]
+)
+def test_panels_are_laid_out_nearly_square(count, expected):
+    assert _layout(count) == expected
+
+
+def test_colours_can_be_told_apart_by_their_lightness():
+    """In CIELAB, from the definition: dichromats see lightness as others do."""
+    linear = np.array([matplotlib.colors.to_rgb(colour) for colour in PALETTE])
+    linear = np.where(linear <= 0.04045, linear / 12.92, ((linear + 0.055) / 1.055) ** 2.4)
+    lightness = np.sort(116 * np.cbrt(linear @ [0.2126, 0.7152, 0.0722]) - 16)
+    assert len(set(PALETTE)) == 10 and np.diff(lightness).min() > 5 and 20 < lightness[0] and lightness[-1] < 82
+
+
+def pixels(path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def found_for(prior: ClassifierPrior, count: int = 60) -> Activations:
+    labels = torch.arange(count) % len(prior)
+    drawn = prior.sample(labels, torch.Generator().manual_seed(0)).float() * 3
+    return Activations(drawn, drawn @ prior.weight.T.float(), labels)
+
+
+def test_a_panel_holds_its_own_concentrations_and_leaves_out_what_has_no_direction():
+    prior = prior_of([0, 2, 4], [50, 50, 50])
+    found = found_for(prior)
+    found.penultimate[7] = 0
+    one = panel("a network", prior, found, "norms")
+    mean_norm = found.penultimate.double().norm(dim=1).mean()
+    assert torch.allclose(one.prior.concentration, 2 * mean_norm.expand(3))
+    assert one.without == 1 and len(one.angles) == len(one.labels) == 59 and one.accuracy > 0.95
+    expected = np.arctan2(*found.penultimate[[0, 59]].double().numpy().T[::-1])
+    np.testing.assert_allclose(one.angles[[0, -1]].numpy(), expected)
+    with pytest.raises(InputError, match="zero for all images"):
+        panel("a network", prior, Activations(found.penultimate * 0, found.logits, found.labels), 20.0)
+
+
+def test_the_picture_has_every_panel(tmp_path):
+    names = ("$x$", "T-shirt/top", "auto $mobile")
+    one = panel("step 1", prior_of([0, 2, 4], [1, 50, 5000], names), found_for(prior_of([0, 2, 4], [9, 9, 9])), 20.0)
+    draw(tmp_path / "1.png", [one], "Dots.", 20)
+    draw(tmp_path / "2.png", [one] * 2, "Dots.", 20)
+    small, large = pixels(tmp_path / "1.png"), pixels(tmp_path / "2.png")
+    assert large.shape[1] > 1.2 * small.shape[1]
+    colours = set(map(tuple, large.reshape(-1, 3)))
+    drawn = [tuple(round(255 * part) for part in matplotlib.colors.to_rgb(colour)) for colour in PALETTE[:3]]
+    assert set(drawn) <= colours
+
+
+def test_a_picture_comes_out_the_same_again(tmp_path):
+    prior = prior_of(np.linspace(0, 6, 12), [40] * 12)
+    one = Panel("a network", prior, torch.linspace(0, 6, 90).double(), torch.arange(90) % 12, 0.5, 0)
+    for name in ("a.png", "b.png"):
+        draw(tmp_path / name, [one], "Dots.", 50, seed=3)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+# The verb.
+
+
+@pytest.fixture(scope="module")
+def flat(tmp_path_factory):
+    """A run of two penultimate units with snapshots; not to be changed."""
+    from apps.command.cli import main
+
+    runs = tmp_path_factory.mktemp("flat")
+    words = ["--arch", "mlp", "--penultimate", "2", "--epochs", "2", "--snapshots", "20", "0", "20", "--device", "cpu"]
+    assert main(["train", "classifier", *words, "--threads", "1", "--runs", str(runs), "--name", "flat"]) == 0
+    torch.set_num_threads(1)
+    return runs / "flat"
+
+
+def test_a_run_is_drawn_with_its_snapshots(penult, flat, tmp_path):
+    said = penult("analyse", "circle", flat, "--out", "c.png", "--dots", 100, "--device", "cpu")
+    assert said.status == 0, said.err
+    rows = [line for line in said.out.splitlines() if line.startswith("step ")]
+    assert [line.split("  ")[0] for line in rows] == ["step 0", "step 20", "step 45 (last)"]
+    for line in rows:
+        assert sorted(line.split()[-10:]) == list("0123456789") and line.split()[-10] == "0"
+    assert pixels(tmp_path / "c.png").shape[1] > 800
+
+
+def test_several_runs_are_drawn_side_by_side_with_a_number_for_the_concentration(penult, flat):
+    words = [flat, flat / "snapshots" / "step-0", "--concentration", 30, "--out", "c.pdf", "--device", "cpu"]
+    said = penult("analyse", "circle", *words)
+    assert said.status == 0, said.err
+    assert [line.split("  ")[0] for line in said.out.splitlines()[3:5]] == ["flat", "flat, step-0"]
+    assert said.out.count("30 to 30") == 2
+
+
+def test_what_cannot_be_drawn_is_said(penult, flat, trained, tmp_path):
+    cases = {
+        (trained / "classifier",): "6 penultimate units and a circle takes 2",
+        (trained / "hvae",): "is a generator",
+        (flat, flat): "give --out",
+        (flat, "--out", "c.gif"): "ends in .png",
+        (flat, "--out", "c.png", "--concentration", "norm"): "did you mean 'norms'",
+        (flat, "--out", "c.png", "--dots", "-1"): "--dots -1",
+        (flat / "snapshots",): "is not a run",
+        (): "no MODEL was given",
+    }
+    for words, expected in cases.items():
+        said = penult("analyse", "circle", *words, "--device", "cpu")
+        assert said.status == 2 and expected in said.err and said.err.count("\n") == 1, (words, said)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "c.png").write_bytes(b"mine")
+    said = penult("analyse", "circle", flat, "--out", "c.png", "--device", "cpu")
+    assert said.status == 2 and "--overwrite" in said.err and (tmp_path / "c.png").read_bytes() == b"mine"

@@ -1,0 +1,32 @@
+"""AUROC and FPR95 by their definitions: pairs counted, thresholds tried one by one."""
+
+import pytest
+import torch
+
+from apps.classifiers.detection import detection
+from priors.errors import InputError
+
+
+@pytest.mark.parametrize("levels", [1000, 7])
+def test_pairs_are_counted_and_thresholds_tried(levels):
+    """With few levels there are ties, which count half."""
+    stream = torch.Generator().manual_seed(0)
+    inside = (torch.randn(90, generator=stream) + 1).mul(levels / 10).round()
+    outside = torch.randn(70, generator=stream).mul(levels / 10).round()
+    pairs = [(a > b) + 0.5 * (a == b) for a in inside.tolist() for b in outside.tolist()]
+    found = detection(inside, outside)
+    assert found.auroc == pytest.approx(sum(pairs) / len(pairs))
+    thresholds = sorted({*inside.tolist(), *outside.tolist()})
+    passing = [at for at in thresholds if (inside >= at).double().mean() >= 0.95]
+    assert found.fpr95 == pytest.approx(float((outside >= max(passing)).double().mean()))
+
+
+def test_sets_that_are_apart():
+    apart = detection(torch.arange(10.0) + 100, torch.arange(10.0))
+    assert (apart.auroc, apart.fpr95) == (1, 0)
+    assert detection(torch.arange(10.0), torch.arange(10.0) + 100).auroc == 0
+
+
+def test_scores_are_finite():
+    with pytest.raises(InputError, match="1 scores are not finite"):
+        detection(torch.tensor([0.0, torch.nan]), torch.zeros(3))

@@ -1,0 +1,55 @@
+"""Tables on standard output: aligned, folded to the terminal, whole when there is none."""
+
+import pytest
+
+from apps.command.console import render, table
+
+ROWS = [
+    ("mlp", 11, "1,234", "a multilayer perceptron, as plain as it gets"),
+    ("wrn-16-2", 128, "-", "wide and residual"),
+]
+HEADS = ("name", "width", "parameters", "what it is")
+
+
+def test_numbers_are_flushed_right_and_text_left():
+    lines = render("models", HEADS, ROWS)
+    assert lines[0] == "models" and set(lines[2]) == {"-", " "}
+    assert lines[3].startswith("mlp          11       1,234  a multilayer")
+    assert lines[4].startswith("wrn-16-2    128           -  wide")
+
+
+@pytest.mark.parametrize("width", [50, 60, 80, 120])
+def test_nothing_is_wider_than_the_terminal_or_lost(width):
+    caption = "a caption that says something about the numbers above it, at length"
+    lines = render("a title", HEADS, ROWS, caption, width)
+    assert all(len(line) <= width and line == line.rstrip() for line in lines)
+    words = " ".join(lines).split()
+    for row in ROWS:
+        assert all(word in words for cell in row for word in str(cell).split())
+    assert "length" in words
+
+
+def test_the_first_column_is_folded_last():
+    assert any(line.startswith("a-name-of-a-run-that-is-long ") for line in folded(70))
+
+
+def folded(width: int) -> list[str]:
+    return render(
+        "", ("run", "score"), [("a-name-of-a-run-that-is-long", "some words on how it went so far " * 3)], "", width
+    )
+
+
+def test_a_table_that_cannot_fit_is_left_whole():
+    lines = render("", ("a", "b"), [(10**30, 10**30)], width=20)
+    assert str(10**30) in lines[-1]
+
+
+def test_wide_characters_take_two_columns():
+    lines = render("", ("class", "n"), [("\N{CJK UNIFIED IDEOGRAPH-72AC}", 1), ("dog", 22)])
+    assert lines[2:] == ["\N{CJK UNIFIED IDEOGRAPH-72AC}      1", "dog    22"]
+
+
+def test_piped_tables_do_not_hang_on_a_terminal(capsys, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    table("title", HEADS, ROWS)
+    assert capsys.readouterr().out.splitlines() == render("title", HEADS, ROWS, width=120)

@@ -1,0 +1,130 @@
+"""Data sets in folders of image files, in memory and decoded as they are needed."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+from apps.data.augment import Augmentation
+from apps.data.batches import Batches, ordered
+from apps.data.image_set import channel_statistics
+from apps.data.sources import load
+from priors.errors import InputError
+
+CLASSES = ("ant", "bee")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """11 training images and 4 test images of 6x5 pixels, RGB."""
+    rng = np.random.default_rng(0)
+    for split, counts in (("train", (6, 5)), ("test", (2, 2))):
+        for name, count in zip(CLASSES, counts, strict=True):
+            (tmp_path / "insects" / split / name).mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.integers(0, 256, (6, 5, 3), np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "insects" / split / name / f"{i}.png")
+    return tmp_path / "insects"
+
+
+def test_images_in_memory(folder):
+    (folder / "train" / "ant" / "notes.txt").write_text("not an image")
+    (folder / "train" / "ant" / ".hidden.png").write_text("not an image")
+    found = load(folder, "train")
+    assert found.in_memory and found.image_shape == (3, 6, 5)
+    assert (found.name, found.class_names, found.labels.tolist()) == ("insects", CLASSES, [0] * 6 + [1] * 5)
+    expected = np.asarray(Image.open(folder / "train" / "bee" / "4.png")).transpose(2, 0, 1)
+    assert np.array_equal(found.images[10].numpy(), expected)
+    assert len(load(folder, "test")) == 4
+
+
+def test_images_in_folders_of_folders_and_grey(folder):
+    for path in sorted(folder.rglob("*.png")):
+        grey = Image.open(path).convert("L")
+        path.unlink()
+        (path.parent / "images").mkdir(exist_ok=True)
+        grey.save(path.parent / "images" / path.name)
+    found = load(folder, "train")
+    assert found.image_shape == (1, 6, 5)
+    expected = np.asarray(Image.open(folder / "train" / "ant" / "images" / "0.png"))
+    assert np.array_equal(found.images[0, 0].numpy(), expected)
+    # One colour image among them, and all are RGB.
+    Image.new("RGB", (5, 6), (1, 2, 3)).save(folder / "train" / "ant" / "images" / "0.png")
+    found = load(folder, "train")
+    assert found.image_shape == (3, 6, 5) and found.images[0, :, 0, 0].tolist() == [1, 2, 3]
+
+
+def test_sizes_that_differ_need_an_image_size(folder):
+    Image.new("RGB", (9, 12)).save(folder / "train" / "bee" / "9.png")
+    with pytest.raises(InputError, match=r"0.png is 6x5, .*9.png is 12x9\): give an image size \(--image-size\)"):
+        load(folder, "train")
+    with pytest.raises(InputError, match="image size 0"):
+        load(folder, "train", image_size=0)
+    found = load(folder, "train", image_size=4)
+    assert found.image_shape == (3, 4, 4)
+    # torchvision's usual pair of transforms, on the same file.
+    path = folder / "train" / "ant" / "3.png"
+    usual = v2.Compose([v2.Resize(4), v2.CenterCrop(4), v2.PILToTensor()])(Image.open(path))
+    assert torch.equal(found.images[3], usual)
+
+
+def test_files_and_memory_give_the_same(folder):
+    memory, files = load(folder, "train"), load(folder, "train", memory_limit=100)
+    assert not files.in_memory and files.image_shape == memory.image_shape
+    assert channel_statistics(files) == channel_statistics(memory)
+    assert files.digest == load(folder, "train", memory_limit=100).digest != files.subset([1, 0]).digest
+    for workers in (0, 1):
+        for a, b in zip(ordered(memory, 4), ordered(files, 4, workers=workers), strict=True):
+            assert torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels) and a.number == b.number
+    augmentation = Augmentation(flip=True, padding=1)
+    a = Batches(memory, 8, 3, augmentation=augmentation)
+    b = Batches(files, 8, 3, augmentation=augmentation, workers=1)
+    # In order, again, back, and in micro-batches: only what is in order comes from the same stream.
+    for place in [(0,), (1,), (2,), (2,), (0,), (1, 0, 2), (1, 1, 2), (2, 0, 2), (9, 3, 4)]:
+        x, y = a.at(*place), b.at(*place)
+        assert torch.equal(x.images, y.images) and torch.equal(x.index, y.index) and torch.equal(x.labels, y.labels)
+    part = files.subset([10, 0])
+    assert torch.equal(next(ordered(part, 2, workers=0)).images, next(ordered(memory.subset([10, 0]), 2)).images)
+
+
+@pytest.mark.parametrize(("limit", "workers"), [(10**9, 0), (100, 0), (100, 1)])
+def test_a_damaged_image_is_named(folder, limit, workers):
+    path = folder / "train" / "ant" / "2.png"
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(InputError, match="2.png is damaged, it cannot be decoded") as caught:
+        list(ordered(load(folder, "train", memory_limit=limit), 4, workers=workers))
+    assert "\n" not in str(caught.value)
+    path.write_bytes(b"not an image")
+    with pytest.raises(InputError, match="2.png is damaged or not an image"):
+        load(folder, "train", memory_limit=limit)
+
+
+def test_a_file_that_changes_later_is_named(folder):
+    files = load(folder, "train", memory_limit=100)
+    Image.new("RGB", (9, 9)).save(folder / "train" / "ant" / "1.png")
+    with pytest.raises(InputError, match="1.png is 9x9, but the images of this set are 6x5"):
+        list(ordered(files, 4, workers=0))
+    (folder / "train" / "ant" / "1.png").unlink()
+    with pytest.raises(InputError, match="1.png is missing"):
+        list(ordered(files, 4, workers=0))
+
+
+def test_pixels_of_more_than_8_bits_are_refused(folder):
+    Image.fromarray(np.zeros((6, 5), np.uint16)).save(folder / "train" / "ant" / "0.png")
+    with pytest.raises(InputError, match="0.png has pixels of more than 8 bits"):
+        load(folder, "train")
+
+
+def test_folders_that_are_no_data_set(folder, tmp_path):
+    (folder / "test" / "cat").mkdir()
+    with pytest.raises(InputError, match="have other classes .1 differ; 'cat' is only in test"):
+        load(folder, "train")
+    (folder / "train" / "cat").mkdir()
+    with pytest.raises(InputError, match="train/cat holds no images"):
+        load(folder, "train")
+    (tmp_path / "empty" / "train").mkdir(parents=True)
+    with pytest.raises(InputError, match="empty/train holds no class folders"):
+        load(tmp_path / "empty", "train")
+    with pytest.raises(InputError, match="no folder .*empty/test"):
+        load(tmp_path / "empty", "test")

@@ -1,0 +1,109 @@
+"""Data sets in an .npz file: the layouts that are read, and one line for each thing that can be wrong."""
+
+import numpy as np
+import pytest
+import torch
+
+from apps.data.sources import load
+from priors.errors import InputError
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.integers(0, 256, (6, 4, 5), np.uint8), np.array([0, 1, 2, 0, 1, 2])
+
+
+def save(path, **changes):
+    arrays = {"x_train": X, "y_train": Y, "x_test": X[:3], "y_test": Y[:3]} | changes
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+    return path
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_grey_images(tmp_path, compressed):
+    path = save(tmp_path / "mine.npz", classes=np.array(["a", "b", "c"]))
+    if compressed:
+        np.savez_compressed(path, **np.load(path))
+    train, test = load(path, "train"), load(str(path), "test")
+    assert np.array_equal(train.images[:, 0].numpy(), X) and train.images.dtype == torch.uint8
+    assert train.labels.tolist() == Y.tolist() and train.labels.dtype == torch.int64
+    assert (train.name, train.split, train.class_names) == ("mine", "train", ("a", "b", "c"))
+    assert len(test) == 3 and test.image_shape == (1, 4, 5)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("last", [True, False])
+def test_channels_on_either_side(tmp_path, channels, last):
+    images = RNG.integers(0, 256, (6, channels, 4, 5), np.uint8)
+    stored = images.transpose(0, 2, 3, 1) if last else images
+    found = load(save(tmp_path / "mine.npz", x_train=stored, x_test=stored[:3]), "train")
+    assert np.array_equal(found.images.numpy(), images) and found.images.is_contiguous()
+    assert found.class_names == ("0", "1", "2")
+
+
+def test_fortran_order_and_column_labels(tmp_path):
+    images = np.asfortranarray(RNG.integers(0, 256, (6, 4, 5, 3), np.uint8))
+    found = load(
+        save(tmp_path / "mine.npz", x_train=images, x_test=images[:3], y_train=Y[:, None].astype(np.uint8)), "train"
+    )
+    assert np.array_equal(found.images.numpy(), images.transpose(0, 3, 1, 2))
+    assert found.labels.tolist() == Y.tolist()
+
+
+NAN = np.where(np.arange(6) == 2, np.nan, 0.0)
+OBJECTS = np.array([None] * 6, dtype=object)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"y_test": None}, "has no y_test: it needs x_train"),
+        ({"x_train": None, "x_test": None}, "has no x_train and no x_test"),
+        ({"x_train": X / np.float32(255)}, "x_train is float32, expected uint8.*255 \\* x"),
+        ({"x_test": np.full((3, 4, 5), np.nan)}, "x_test is float64, expected uint8.*holds NaN"),
+        ({"x_train": X.astype(np.int64)}, "x_train is int64"),
+        ({"x_train": X[0]}, "x_train has shape \\(4, 5\\), expected"),
+        ({"x_train": np.zeros((6, 4, 5, 7), np.uint8)}, "with 1 or 3 channels"),
+        ({"x_train": np.zeros((0, 4, 5), np.uint8), "y_train": Y[:0]}, "x_train has shape \\(0, 4, 5, 1\\)"),
+        ({"x_test": X[:3, :3]}, "x_train holds images of shape \\(1, 4, 5\\), x_test of \\(1, 3, 5\\)"),
+        ({"y_train": Y[:5]}, "y_train has shape \\(5,\\), expected \\(6,\\)"),
+        ({"y_train": Y.astype(np.float32)}, "y_train is float32, expected integers"),
+        ({"y_train": NAN}, "y_train is float64 and holds NaN"),
+        ({"y_train": OBJECTS}, "y_train holds Python objects"),
+        ({"x_train": OBJECTS}, "x_train holds Python objects"),
+        (
+            {"y_train": np.array([0, 1, 2, -1, 1, 2])},
+            "label -1 at position 3 of y_train, expected 0 to 2 for 3 classes",
+        ),
+        ({"y_test": np.array([0, 1, 3])}, "label 3 at position 2 of y_test, expected 0 to 2"),
+        ({"classes": np.array(["a", "b"])}, "label 2 at position 2 of y_train, expected 0 to 1 for 2 classes"),
+        ({"y_train": np.array([0, 3, 2, 0, 3, 2])}, "class 1 \\(1\\) has no training images"),
+        ({"classes": np.array(["a", "b", "c", "d"])}, "class 3 \\(d\\) has no training images"),
+    ],
+)
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_what_is_wrong_is_said_in_one_line(tmp_path, changes, said, split):
+    path = save(tmp_path / "mine.npz", **changes)
+    with pytest.raises(InputError, match=said) as caught:
+        load(path, split)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kept", [0, 10, 200, -30])
+def test_a_damaged_file(tmp_path, kept):
+    path = save(tmp_path / "mine.npz")
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(InputError, match="mine.npz is damaged or no .npz file"):
+        load(path, "train")
+
+
+def test_damaged_content(tmp_path):
+    path = save(tmp_path / "mine.npz")
+    content = bytearray(path.read_bytes())
+    start = content.index(X.tobytes())
+    content[start] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="mine.npz is damaged"):
+        load(path, "train")
+    content[content.index(b"\x93NUMPY")] = 0
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="mine.npz"):
+        load(path, "train")

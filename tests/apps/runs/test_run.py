@@ -1,0 +1,313 @@
+"""A run's folder: never overwritten, refused where it is another's or damaged, in one line and without harm."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import toys
+
+from apps.runs.run import Run
+from priors.errors import InputError
+
+TOY = ("train", "toy", "--epochs", "2", "--batch-size", "12", "--device", "cpu", "--threads", "1", "--name", "run")
+
+
+@pytest.fixture
+def penult(capsys):
+    """Run a command line: its status, its output, and the one line that it may say on standard error."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        status = toys.penult(*arguments)
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        lines = said.err.strip().splitlines()
+        assert len(lines) == (status != 0), said.err
+        return status, lines[0] if lines else said.out
+
+    return run
+
+
+def stopped(folder, capsys):
+    """A run that was stopped at step 5 of 8, with the state of step 4."""
+    task = toys.Overflowing
+    toys.KINDS["plain"] = task
+    try:
+        assert toys.penult(*TOY, "--runs", folder, "--checkpoint-every", 1, "--log-every", 1) == 1
+    finally:
+        toys.KINDS["plain"] = toys.Plain
+    capsys.readouterr()
+    assert [state.name for state in Run(folder / "run").states()] == ["step-4"]
+    return folder / "run"
+
+
+def everything(folder):
+    """Bytes and times of all files; the lock is nobody's content."""
+    return {
+        path.relative_to(folder): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+# What is there is not lost.
+
+
+def test_a_finished_run_is_not_touched(penult, tmp_path):
+    assert penult(*TOY, "--runs", tmp_path)[0] == 0
+    before = everything(tmp_path)
+    assert Path("run/result.json") in before and Path("run/model.safetensors") in before
+    status, said = penult(*TOY, "--runs", tmp_path)
+    assert status == 0 and f"{tmp_path}/run is finished already" in said
+    assert everything(tmp_path) == before
+    # How it is shown may differ.
+    assert penult(*TOY, "--runs", tmp_path, "--log-every", 7, "--checkpoint-every", 3)[0] == 0
+    assert everything(tmp_path) == before
+
+
+def test_what_a_kill_after_the_result_left_goes(penult, tmp_path):
+    assert penult(*TOY, "--runs", tmp_path)[0] == 0
+    before = everything(tmp_path)
+    left = [tmp_path / "run" / name for name in ("state/step-8/state.json", "state/.step-3/x", ".x.1.partial")]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    assert penult(*TOY, "--runs", tmp_path)[0] == 0
+    assert everything(tmp_path) == before
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_another_configuration_is_refused_with_what_differs(penult, finished, tmp_path, capsys):
+    if finished:
+        assert penult(*TOY, "--runs", tmp_path)[0] == 0
+    else:
+        stopped(tmp_path, capsys)
+    before = everything(tmp_path)
+    status, line = penult(*TOY, "--runs", tmp_path, "--lr", 0.5, "--kind", "noisy", "--ema", 0.9)
+    assert status == 2
+    for difference in ("lr: 0.001 before, 0.5 now", "kind: plain before, noisy now", "ema: None before, 0.9 now"):
+        assert difference in line
+    assert "batch_size" not in line and "choose another --name" in line
+    assert everything(tmp_path) == before
+
+
+def test_another_verb_is_refused(penult, tmp_path):
+    assert penult(*TOY, "--runs", tmp_path)[0] == 0
+    before = everything(tmp_path)
+    status, line = penult("train", "classifier", "--runs", tmp_path, "--name", "run", "--device", "cpu")
+    assert status == 2 and "verb: train toy before, train classifier now" in line
+    assert everything(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"notes.txt": "mine"}, "exists and is no run"),
+        ({"config.json": '{"hidden_size": 768}', "model.safetensors": "theirs"}, "is not the configuration of a run"),
+        ({"config.json": '{"hidden_size": 768}'}, "is not the configuration of a run"),
+        ({"config.json": '["verb"]'}, "is not the configuration of a run"),
+        ({"config.json": '{"verb": "train toy", "conf'}, "is not a readable run configuration"),
+        ({"config.json": ""}, "is not a readable run configuration"),
+    ],
+)
+def test_a_folder_of_something_else_is_left_alone(penult, files, expected, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_text(content)
+    before = everything(tmp_path)
+    status, line = penult(*TOY, "--runs", tmp_path)
+    assert status == 2 and expected in line and str(folder) in line
+    assert everything(tmp_path) == before
+
+
+def test_a_folder_where_nothing_began_is_taken(penult, tmp_path):
+    """A kill before the first step was logged leaves a configuration only, and there may be an empty folder."""
+    (tmp_path / "run").mkdir()
+    begun = Run(tmp_path / "run")
+    begun.open("train toy", {"other": 1}, {})
+    begun.close()
+    assert penult(*TOY, "--runs", tmp_path)[0] == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--name", "file"), ("--runs", "{}/file"), ("--name", "x" * 300)],
+    ids=["a file is there", "no folder", "too long"],
+)
+def test_a_place_where_no_folder_can_be(penult, options, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    options = [option.format(tmp_path) for option in options]
+    status, line = penult(*TOY, "--runs", tmp_path, *options)
+    assert status == 2 and ("choose another --name" in line or "is a file: expected the folder" in line)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")
+def test_a_place_that_may_not_be_written(penult, tmp_path):
+    tmp_path.chmod(0o500)
+    try:
+        status, line = penult(*TOY, "--runs", tmp_path)
+    finally:
+        tmp_path.chmod(0o700)
+    assert status == 1 and "Permission denied" in line
+
+
+# Damage.
+
+DAMAGES = {
+    "state.json cut": lambda state: cut(state / "state.json"),
+    "state.json gone": lambda state: (state / "state.json").unlink(),
+    "state.json of something else": lambda state: (state / "state.json").write_text('{"epoch": 3}'),
+    "state.json a list": lambda state: (state / "state.json").write_text("[1, 2]"),
+    "progress of something else": lambda state: rewrite(state, progress={"epoch": 3}),
+    "progress without a step": lambda state: rewrite(state, progress={"step": "four"}),
+    "other networks": lambda state: rewrite(state, networks=["model", "critic"]),
+    "other configuration": lambda state: rewrite(state, config={"lr": 3.0}),
+    "other optimiser": lambda state: rewrite(state, optimizers={"train": {"groups": [], "numbers": {}}}),
+    "optimiser's names": lambda state: rewrite(state, optimizers={"train": {"groups": [], "numbers": {"a.b": 1}}}),
+    "weights cut": lambda state: cut(state / "network-model.safetensors"),
+    "weights gone": lambda state: (state / "network-model.safetensors").unlink(),
+    "weights empty": lambda state: (state / "network-model.safetensors").write_bytes(b""),
+    "weights of something else": lambda state: shutil.copy(
+        state / "optimizer-train.safetensors", state / "network-model.safetensors"
+    ),
+    "optimiser cut": lambda state: cut(state / "optimizer-train.safetensors"),
+    "optimiser of something else": lambda state: shutil.copy(
+        state / "network-model.safetensors", state / "optimizer-train.safetensors"
+    ),
+    "task cut": lambda state: cut(state / "task.safetensors"),
+    "random cut": lambda state: cut(state / "random-0.safetensors"),
+    "random of something else": lambda state: shutil.copy(
+        state / "network-model.safetensors", state / "random-0.safetensors"
+    ),
+}
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def rewrite(state, **changes):
+    path = state / "state.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_damaged_state_is_refused_and_kept(penult, tmp_path, capsys):
+    """Each kind of damage in turn: one line that names the state and what to do, and nothing is changed."""
+    run = stopped(tmp_path / "whole", capsys)
+    for number, (name, damage) in enumerate(DAMAGES.items()):
+        folder = tmp_path / str(number)
+        shutil.copytree(run, folder / "run")
+        damage(folder / "run/state/step-4")
+        before = everything(folder)
+        status, line = penult(*TOY, "--runs", folder)
+        assert status == 2, name
+        assert f"cannot go on from {folder}/run/state/step-4" in line and "remove that folder to start over" in line, (
+            name
+        )
+        assert everything(folder) == before, name
+        shutil.rmtree(folder / "run/state/step-4")  # as it says
+        assert penult(*TOY, "--runs", folder)[0] == 0, name
+        assert [entry["step"] for entry in Run(folder / "run").metrics() if "images/s" in entry] == [4, 8], name
+
+
+def test_a_damaged_result_is_said(penult, tmp_path):
+    assert penult(*TOY, "--runs", tmp_path)[0] == 0
+    for content, expected in (('{"steps": 8, "ep', "is not a readable result"), ("[]", "is not the result of a run")):
+        (tmp_path / "run/result.json").write_text(content)
+        status, line = penult(*TOY, "--runs", tmp_path)
+        assert status == 2 and expected in line and "result.json" in line
+        assert (tmp_path / "run/result.json").read_text() == content
+
+
+def test_damaged_metrics_do_not_matter(penult, tmp_path, capsys):
+    run = stopped(tmp_path, capsys)
+    with open(run / "metrics.jsonl", "ab") as file:
+        file.write(b'3\n"x"\n\xff\xfe\n{"step": 4, "lo')
+    assert penult(*TOY, "--runs", tmp_path, "--log-every", 1)[0] == 0
+    steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_damaged_weights_are_said(penult, tmp_path):
+    how = ("--device", "cpu", "--threads", "1")
+    assert penult("train", "classifier", "--runs", tmp_path, "--name", "run", "--epochs", 0.1, *how)[0] == 0
+    weights = tmp_path / "run/model.safetensors"
+    whole = weights.read_bytes()
+    for content in (whole[: len(whole) // 2], b"", b"not tensors at all, but long enough"):
+        weights.write_bytes(content)
+        status, line = penult("evaluate", tmp_path / "run", *how)
+        assert status == 2 and str(weights) in line
+    weights.write_bytes(whole)
+    cut(tmp_path / "run/config.json")
+    status, line = penult("evaluate", tmp_path / "run", *how)
+    assert status == 2 and "config.json" in line
+
+
+# The folder by itself.
+
+
+def test_one_program_at_a_time(tmp_path):
+    first, second = Run(tmp_path / "run"), Run(tmp_path / "run")
+    first.open("train toy", {}, {})
+    with pytest.raises(InputError, match="is being written by another process"):
+        second.open("train toy", {}, {})
+    first.close()
+    second.open("train toy", {}, {})
+    second.close()
+
+
+def test_a_refusal_gives_the_lock_back(tmp_path):
+    run = Run(tmp_path / "run")
+    run.open("train toy", {"lr": 1}, {})
+    run.log({"step": 1})
+    run.close()
+    with pytest.raises(InputError, match="lr: 1 before, 2 now"):
+        Run(tmp_path / "run").open("train toy", {"lr": 2}, {})
+    again = Run(tmp_path / "run")
+    again.open("train toy", {"lr": 1}, {})
+    again.close()
+
+
+def test_states_are_seen_only_when_they_are_whole(tmp_path):
+    run = Run(tmp_path / "run")
+    run.open("train toy", {}, {})
+    for step in (9, 10, 100):
+        beside = run.begin_state(step)
+        (beside / "x").write_text(str(step))
+        assert run.state(step) not in run.states()
+        run.commit_state(beside)
+        assert run.states() == [run.state(step)]
+    run.begin_state(101)
+    assert run.states() == [run.state(100)]
+    run.close()
+    run.open("train toy", {}, {})
+    assert list((run.folder / "state").iterdir()) == [run.state(100)]
+    run.close()
+
+
+def test_the_same_state_again_keeps_the_first(tmp_path):
+    run = Run(tmp_path / "run")
+    for content in ("first", "second"):
+        beside = run.begin_state(3)
+        (beside / "x").write_text(content)
+        run.commit_state(beside)
+    assert (run.state(3) / "x").read_text() == "first" and list((run.folder / "state").iterdir()) == [run.state(3)]
+
+
+def test_metrics_go_back_to_a_step(tmp_path):
+    run = Run(tmp_path)
+    for step in (1, 2, 2, 3):
+        run.log({"step": step})
+    run.rewind_metrics(2)
+    assert run.metrics() == [{"step": 1}, {"step": 2}, {"step": 2}]
+
+
+def test_a_result_that_is_not_finite_is_none(tmp_path):
+    run = Run(tmp_path)
+    with pytest.raises(InputError, match="elbo is not finite"):
+        run.finish({"elbo": float("nan"), "accuracy": 0.5})
+    assert not run.finished

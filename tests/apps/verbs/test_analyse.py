@@ -1,0 +1,221 @@
+"""`penult analyse normalised` and `penult analyse anomaly` on digits, from their words to their files."""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.metrics import log_loss, roc_auc_score
+
+from apps.data import sources
+from apps.data.outliers import Conversion, outliers
+from priors import zoo
+
+PNG = b"\x89PNG\r\n\x1a\n"
+CPU = ("--device", "cpu", "--threads", 1)
+
+
+def read(path: Path):
+    return json.loads(path.read_text())
+
+
+def npz(path: Path, side: int = 10, channels: int = 3, count: int = 40) -> Path:
+    stream = np.random.default_rng(0)
+    images = stream.integers(0, 256, (count, side, side, channels), np.uint8)
+    np.savez(path, x_train=images, y_train=np.arange(count) % 2, x_test=images, y_test=np.arange(count) % 2)
+    return path
+
+
+# Normalised.
+
+
+def test_a_run_is_scored_with_norms_taken_out(penult, copied):
+    run = copied("classifier")
+    said = penult("analyse", "normalised", run, *CPU)
+    assert said.status == 0, said.err
+    (entry,) = read(run / "normalised.json")
+    assert entry["data"] == "digits" and entry["images"] == 360 and "model" not in entry
+    scores = entry["scores"]
+    network, images = zoo.load(run).eval(), sources.load("digits", "test")
+    with torch.inference_mode():
+        a = network.penultimate(images.images / 255)
+    w = network.head.weight.detach()
+    cosine = torch.nn.functional.cosine_similarity(a[:, None], w[None], dim=-1)
+    expected = float((cosine.argmax(1) == images.labels).double().mean())
+    assert scores["both normalised, bias dropped"]["accuracy"] == pytest.approx(expected)
+    assert scores["original"]["accuracy"] == pytest.approx(read(run / "result.json")["test/accuracy"], abs=1e-6)
+    assert re.search(rf"^both normalised, bias dropped .* {expected:.2%} ", said.out, re.M)
+    assert penult("analyse", "normalised", run, *CPU).status == 0
+    assert read(run / "normalised.json") == [entry], "the same protocol gives the same scores, in the same place"
+    assert penult("analyse", "normalised", run, "--images", 50, *CPU).status == 0
+    assert [entry.get("first") for entry in read(run / "normalised.json")] == [None, 50]
+
+
+def test_a_model_that_is_no_run_is_written_where_told(penult, copied, tmp_path):
+    run = copied("classifier")
+    words = ["analyse", "normalised", run, "--data", "digits", "--images", 20, *CPU]
+    assert penult(*words, "--out", "there/all.json").status == 0
+    assert read(Path("there/all.json"))[0]["model"] == str(run) and not (run / "normalised.json").exists()
+    # Another model is added beside, a file of something else is refused.
+    other = run.rename(run.with_name("other"))
+    assert penult(*words[:2], other, *words[3:], "--out", "there/all.json").status == 0
+    assert [entry["model"] for entry in read(Path("there/all.json"))] == [str(run), str(other)]
+    Path("mine.json").write_text('{"mine": 1}')
+    said = penult(*words[:2], other, *words[3:], "--out", "mine.json")
+    assert said.status == 2 and "mine.json" in said.err and read(Path("mine.json")) == {"mine": 1}
+
+
+# Anomaly.
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder of pictures, wide and in colour."""
+    stream, folder = np.random.default_rng(1), tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(12):
+        Image.fromarray(stream.integers(0, 256, (20, 30, 3), np.uint8)).save(folder / f"{number}.png")
+    return folder
+
+
+def test_scores_of_other_images_are_compared_and_drawn(penult, copied, tmp_path, pictures):
+    run, other = copied("classifier"), npz(tmp_path / "other.npz")
+    said = penult("analyse", "anomaly", run, "--against", "noise", other, pictures, "--concentration", 20, *CPU)
+    assert said.status == 0, said.err
+    assert all((run / name).read_bytes().startswith(PNG) for name in ("anomaly.png", "reliability.png"))
+    (entry,) = read(run / "anomaly.json")
+    names = ["noise", str(other), str(pictures)]
+    assert list(entry["scores"]) == list(entry["against"]) == names and entry["concentration"] == "20"
+    assert [entry["against"][name]["images"] for name in names] == [360, 40, 12]
+    assert "ITU-R 601" in said.out and "10x10 to 8x8" in entry["against"][str(other)]["converted"]
+    assert entry["against"][str(pictures)]["converted"].startswith("shorter side resized to 8 and")
+    assert len(entry["scores"]["noise"]) == 9
+
+    # Two of them and the calibration by hand, from the network and scikit-learn alone.
+    network, own = zoo.load(run).eval(), sources.load("digits", "test")
+    outside = outliers(str(other), (1, 8, 8), 0)
+    with torch.inference_mode():
+        inside = network.penultimate(own.images / 255)
+        seen = network.penultimate(Conversion((3, 10, 10), (1, 8, 8))(outside.images / 255))
+        logits = [network.head(part).double() for part in (inside, seen)]
+    positive = [1] * len(inside) + [0] * len(seen)
+    w = torch.nn.functional.normalize(network.head.weight.detach(), dim=1)
+    for score, values in {
+        "energy": torch.cat(logits).logsumexp(1),
+        "softmax": torch.cat(logits).softmax(1).amax(1),
+        # With one concentration for all, the best class is the nearest.
+        "direction, max": (torch.nn.functional.normalize(torch.cat([inside, seen]), dim=1) @ w.T).amax(1),
+    }.items():
+        expected = roc_auc_score(positive, values.detach().numpy())
+        assert entry["scores"][str(other)][score]["AUROC"] == pytest.approx(expected, abs=1e-6), score
+    found = entry["calibration"]
+    assert found["softmax"]["NLL"] == pytest.approx(log_loss(own.labels, logits[0].softmax(1).numpy()), rel=1e-5)
+    assert set(found) == {"softmax", "q(i|a)", "q(i|a) given |a|"} == set(entry["reliability"])
+    for diagram in entry["reliability"].values():
+        assert sum(diagram["count"]) == 360 and len(diagram["accuracy"]) == 15
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Without pictures, which take most of the time."""
+    monkeypatch.setattr("apps.verbs.analyse_anomaly._draw", lambda *arguments: None)
+
+
+def test_other_sets_are_added_to_the_same_protocol(penult, copied, tmp_path, undrawn):
+    run, other = copied("classifier"), npz(tmp_path / "other.npz")
+    words = ["analyse", "anomaly", run, "--images", 30, "--concentration", "norms", *CPU]
+    assert penult(*words, "--against", "noise").status == 0
+    (first,) = read(run / "anomaly.json")
+    assert penult(*words, "--against", other).status == 0
+    (both,) = read(run / "anomaly.json")
+    assert both["scores"]["noise"] == first["scores"]["noise"] and list(both["scores"]) == ["noise", str(other)]
+    assert both["images"] == 30
+    assert penult(*words, "--against", "noise", "--seed", 1).status == 0
+    assert len(read(run / "anomaly.json")) == 2
+
+
+def test_concentrations_are_measured_unless_told(penult, copied, undrawn):
+    run = copied("classifier")
+    said = penult("analyse", "anomaly", run, "--against", "noise", "--images", 20, "--out", "there", *CPU)
+    assert said.status == 0, said.err
+    assert not (run / "anomaly.json").exists() and read(Path("there/anomaly.json"))[0]["concentration"] == "mle"
+    assert "maximum likelihood of 1437 activations" in said.out.replace(",", "").replace("\n", " ")
+    again = penult("analyse", "anomaly", run, "--against", "noise", "--out", "there", *CPU)
+    assert again.status == 2 and "not an empty folder" in again.err
+
+
+BAD = {
+    "nothing": ([], "--against is missing"),
+    "unknown": (["--against", "fashion-mnits"], "did you mean 'fashion-mnist'"),
+    "its own": (["--against", "digits"], "the classifier's own test images"),
+    "empty folder": (["--against", "{tmp}/empty"], "holds no images"),
+    "no folder": (["--against", "{tmp}/none"], "no data set at"),
+    "no images": (["--against", "noise", "--images", 0], "--images 0: expected 1 or more"),
+    "strategy": (["--against", "noise", "--concentration", "norm"], "did you mean 'norms'"),
+    "negative": (["--against", "noise", "--concentration", -1], "-1.0"),
+    "data": (["--against", "noise", "--data", "mnits"], "did you mean 'mnist'"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_cannot_be_compared_is_one_line(penult, copied, tmp_path, case):
+    run = copied("classifier")
+    (tmp_path / "empty").mkdir()
+    words, expected = BAD[case]
+    said = penult("analyse", "anomaly", run, *(str(word).replace("{tmp}", str(tmp_path)) for word in words))
+    assert (said.status, said.out) == (2, "") and said.err.count("\n") == 1 and expected in said.err, said.err
+    assert not list(run.glob("anomaly*")) and not list(run.glob("*.png.partial"))
+
+
+@pytest.mark.parametrize("verb", ["normalised", "anomaly"])
+def test_models_that_are_no_finished_classifiers_are_refused(penult, copied, verb):
+    more = ["--against", "noise"] if verb == "anomaly" else []
+    said = penult("analyse", verb, copied("hvae"), *more)
+    assert said.status == 2 and "is a generator, not a classifier" in said.err
+    run = copied("classifier")
+    (run / "result.json").unlink()
+    said = penult("analyse", verb, run, *more)
+    assert said.status == 2 and "is not finished" in said.err
+    said = penult("analyse", verb, f"{run}s", *more)
+    assert said.status == 2 and "did you mean" in said.err
+
+
+@pytest.mark.parametrize("verb", ["normalised", "anomaly"])
+def test_a_network_that_has_diverged_is_one_line(penult, copied, verb):
+    run = copied("classifier")
+    network = zoo.load(run)
+    with torch.no_grad():
+        network.body[-2 if isinstance(network.body[-1], torch.nn.ReLU) else -1].weight.fill_(math.nan)
+    zoo.save(network, run)
+    said = penult("analyse", verb, run, *(["--against", "noise"] if verb == "anomaly" else []), *CPU)
+    assert said.status == 2 and said.err.count("\n") == 1 and "not finite" in said.err
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--images", 0], "--images 0"),
+        (["--resize", 16], "--resize 16 is for image folders"),
+        (["--out", "a.txt"], "ends in .json"),
+        (["--data", "mnits"], "did you mean 'mnist'"),
+    ],
+)
+def test_what_cannot_be_normalised_is_one_line(penult, copied, words, expected):
+    said = penult("analyse", "normalised", copied("classifier"), *words)
+    assert (said.status, said.out) == (2, "") and said.err.count("\n") == 1 and expected in said.err
+
+
+def test_a_model_that_is_no_run_needs_data(penult):
+    """Asked before its weights are wanted from anywhere: a folder of one's own network, here without any."""
+    Path("headless.py").write_text(
+        "import torch\n\n\ndef net():\n    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))\n"
+    )
+    said = penult("analyse", "normalised", "import:headless:net")
+    assert said.status == 2 and "give --data" in said.err
+    said = penult("analyse", "normalised", "import:headless:net", "--data", "digits", *CPU)
+    assert said.status == 0 and "Written" not in said.out and not list(Path().glob("*.json"))
+    assert not Path("runs").exists()

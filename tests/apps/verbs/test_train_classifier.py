@@ -1,0 +1,83 @@
+"""What train classifier takes of a data set and tells an architecture, and what is kept of that."""
+
+import json
+import re
+
+import pytest
+import torch
+from torch import nn
+
+from apps.data.image_set import balanced_subset, channel_statistics, split_validation
+from apps.data.sources import load
+from apps.models.named import open_run
+from apps.verbs.train_classifier import configuration_of
+from priors import zoo
+
+TRAIN = ["train", "classifier", "--epochs", 1, "--device", "cpu", "--threads", 1]
+
+
+def kept(run):
+    return json.loads((run / "config.json").read_text())["config"]
+
+
+def test_few_images_are_a_balanced_part_of_what_is_not_held_out(penult, tmp_path):
+    said = penult(*TRAIN, "--train-images", 30, "--validation", 200, "--batch-size", 10, "--seed", 2)
+    assert said.status == 0, said.err
+    run = tmp_path / "runs/digits-mlp-images30-seed2"
+    result = json.loads((run / "result.json").read_text())
+    assert result["steps"] == 3 and result["epochs"] == 1 and result["test/images"] == 360
+    assert "accuracy" in result["best"], "the held-out images choose the checkpoint, as they do with all images"
+    part = balanced_subset(split_validation(load("digits"), 200, 2)[0], 30, 2)
+    assert kept(run)["train_images"] == 30 and kept(run)["data_digest"] == part.digest
+    assert part.labels.bincount().tolist() == [3] * 10
+    network = zoo.load(run)
+    assert torch.equal(network.mean, torch.tensor(channel_statistics(part)[0])), "the others are not looked at at all"
+    assert configuration_of(open_run(run)).train_images == 30
+
+
+def test_few_images_are_learnt_by_heart(penult, tmp_path):
+    """100 images, 200 updates: every one is found, and of new ones many are not. That is what the option is for."""
+    words = ["--train-images", 100, "--epochs", 100, "--batch-size", 50, "--validate-every", 100, "--lr", 3e-3]
+    assert penult(*TRAIN, *words, "--name", "few").status == 0
+    network, part = zoo.load(tmp_path / "runs/few"), balanced_subset(load("digits"), 100, 0)
+    with torch.no_grad():
+        assert (network(part.images / 255).argmax(1) == part.labels).all()
+    assert json.loads((tmp_path / "runs/few/result.json").read_text())["test/accuracy"] < 0.95
+
+
+def test_a_run_of_all_images_is_resumed_as_before(penult, tmp_path):
+    """Runs that were made before there were such options have none of them in their configuration."""
+    assert penult(*TRAIN, "--name", "a").status == 0
+    path = tmp_path / "runs/a/config.json"
+    stored = json.loads(path.read_text())
+    assert stored["config"].pop("train_images") is None and stored["config"].pop("dropout") is None
+    path.write_text(json.dumps(stored))
+    assert "finished already" in penult(*TRAIN, "--name", "a").out
+    for words, said in (
+        (["--train-images", 50], "train_images: not set before, 50 now"),
+        (["--dropout", 0], "dropout"),
+    ):
+        refused = penult(*TRAIN, "--name", "a", *words)
+        assert refused.status == 2 and said in refused.err and refused.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--train-images", 9], "9 of the 1437 images of digits"),
+        (["--train-images", 1238, "--validation", 200], "1238 of the 1237 images .* from 10 to 1237"),
+        (["--dropout", 0.5], "unknown option of mlp 'dropout'"),
+        (["--dropout", 1, "--arch", "lenet-fc"], r"dropout is 1.0: a rate in \[0, 1\)"),
+        (["--arch", "lenet-32-32"], "images of 8x8 pixels are too small"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_done(penult, tmp_path, words, said):
+    refused = penult(*TRAIN, *words)
+    assert refused.status == 2 and refused.err.count("\n") == 1 and re.search(said, refused.err)
+    assert not list(tmp_path.glob("runs/*/*.safetensors"))
+
+
+def test_dropout_reaches_the_architecture(penult, tmp_path):
+    assert penult(*TRAIN, "--arch", "wrn-16-1", "--epochs", 0.02, "--dropout", 0.25).status == 0
+    network = zoo.load(tmp_path / "runs/digits-wrn-16-1-dropout0.25-seed0")
+    assert [layer.p for layer in network.modules() if isinstance(layer, nn.Dropout)] == [0.25] * 6
