@@ -15,16 +15,18 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from apps.classifiers.classification import by_class, scores
+from apps.classifiers.settings import ClassifierTraining
+from apps.classifiers.training import train_on, training_of
 from apps.command.config import Place, identity
 from apps.command.console import table
 from apps.data.image_set import ImageSet
+from apps.data.sources.catalogue import augmenting
 from apps.generators.drawn_set import drawn_set
 from apps.generators.generator import Generator
 from apps.models import named
 from apps.runs.run import Run
 from apps.training.session import on_main, sweeping
 from apps.training.train import slug
-from apps.verbs import train_classifier
 from priors.errors import InputError
 from priors.storage import digest_of
 from priors.zoo import Classifier
@@ -56,7 +58,7 @@ class Training:
         counts: images of each class that are drawn to train on: as many as the training set has.
     """
 
-    config: train_classifier.Config
+    config: ClassifierTraining
     given: dict
     folder: Path
     counts: tuple[int, ...]
@@ -143,7 +145,7 @@ def training_like(by: str, model: Generator, run: Path, train: ImageSet, seed: i
     """
     if not named.is_run(by):
         raise InputError(f"--gan-train trains as a run of penult train classifier was trained, and {by} is none")
-    config = train_classifier.configuration_of(Run(by))
+    config = training_of(Run(by))
     given = {
         "data_digest": train.digest,
         "generator_digest": digest_of(model.state_dict()),
@@ -151,7 +153,7 @@ def training_like(by: str, model: Generator, run: Path, train: ImageSet, seed: i
         "generated_seed": seed,
     }
     # What is usual is known by the name of the data set that the other one was trained on.
-    config = replace(config, augment=train_classifier.augmenting(config.augment, config.data.data))
+    config = replace(config, augment=augmenting(config.augment, config.data.data))
     told = json.dumps(identity(config) | given, sort_keys=True)
     name = slug(f"{Path(by).resolve().name}-seed{seed}-{blake2b(told.encode(), digest_size=4).hexdigest()}")
     home = run / "gan-train"
@@ -180,7 +182,7 @@ def gan_train(
     run, parts = Run(training.folder), training.folder.with_name(f"{training.folder.name}.parts")
     if not run.finished:
         images = drawn_set(model, training.counts, sweep, training.given["generated_seed"], name=name, store=parts)
-        train_classifier.train_on(
+        train_on(
             training.config,
             run,
             accelerator,

@@ -5,16 +5,17 @@ from dataclasses import replace
 from accelerate import Accelerator
 from torch import nn
 
+from apps.classifiers.settings import ClassifierTraining
+from apps.classifiers.training import train_on, training_of
 from apps.command.config import Where
 from apps.data import sources
 from apps.models.named import is_run, open_run
 from apps.runs.run import Run
-from apps.verbs.train_classifier import Config, configuration_of, train_on
 from priors.errors import InputError
 from priors.zoo import Classifier
 
 
-def overfitting(model: str, network: Classifier, count: int, where: Where) -> Config:
+def overfitting(model: str, network: Classifier, count: int, where: Where) -> ClassifierTraining:
     """How the second network is trained: as the first, but on `count` images, without dropout or augmentation.
 
     It takes as many updates, and its last weights are kept.
@@ -33,7 +34,7 @@ def overfitting(model: str, network: Classifier, count: int, where: Where) -> Co
     if count < network.classes:
         raise InputError(f"--overfit {count}: with {network.classes} classes, {network.classes} or more were expected")
     run = open_run(model)
-    config, result = configuration_of(run), run.result()
+    config, result = training_of(run), run.result()
     batch = config.optimisation.batch_size
     while batch > count:  # what as many processes can share
         batch = batch // 2
@@ -58,7 +59,7 @@ def overfitting(model: str, network: Classifier, count: int, where: Where) -> Co
     )
 
 
-def overfit(config: Config, accelerator: Accelerator) -> Run:
+def overfit(config: ClassifierTraining, accelerator: Accelerator) -> Run:
     """Train the network that `overfitting` plans, or resume it."""
     data, where = config.data, config.where
     images, test = (

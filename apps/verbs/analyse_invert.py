@@ -18,11 +18,11 @@ from apps.inverting.protocol import Decoder, Density
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+    from apps.classifiers.settings import ClassifierTraining
     from apps.data.image_set import ImageSet
     from apps.inverting.layer_runs import Inversion
     from apps.inverting.through_training import State
     from apps.runs.run import Run
-    from apps.verbs import train_classifier
     from priors.zoo import Classifier
 
 PAPERS = ("conv1", "conv2", "fc3", "logits")
@@ -356,7 +356,7 @@ def _others(config: Config, image_shape: tuple[int, int, int]) -> "dict[str, Run
     return {str(place): open_run(place) for place in config.against}
 
 
-def _overfitting(config: Config, network: "Classifier", where: Where) -> "train_classifier.Config | None":
+def _overfitting(config: Config, network: "Classifier", where: Where) -> "ClassifierTraining | None":
     """How the second network is trained, where there is one."""
     from apps.inverting.overfitting import overfitting
     from apps.models.named import is_run, open_run

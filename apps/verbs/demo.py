@@ -59,8 +59,10 @@ def main(config: Config) -> None:
 
 def _train(config: Config, base: str, count: int) -> None:
     """A classifier, its prior, and the three generators, from `count` images."""
+    from apps.classifiers.settings import ClassifierTraining
+    from apps.classifiers.training import train_classifier
     from apps.command.console import say
-    from apps.verbs import prior, train_classifier, train_hvae
+    from apps.verbs import prior, train_hvae
 
     # Enough steps for pictures worth looking at, in a time worth waiting for.
     epochs = max(10.0, min(150.0, 215_000 / count)) if config.epochs is None else config.epochs
@@ -69,8 +71,8 @@ def _train(config: Config, base: str, count: int) -> None:
     )
     data = Data(config.data)
     say(f"1/4  a classifier of {config.data} with {config.latent_dim + 1} penultimate units")
-    train_classifier.main(
-        train_classifier.Config(
+    train_classifier(
+        ClassifierTraining(
             data=data,
             arch="mlp",
             penultimate=config.latent_dim + 1,

@@ -137,6 +137,7 @@ def _distil(config: Config, guide: bool) -> dict[str, Any]:
     from apps.data.augment import augmentation_for
     from apps.data.image_set import channel_statistics, split_validation
     from apps.data.shift import parse_shift, shifted_set
+    from apps.data.sources.catalogue import augmenting
     from apps.distilling.distillation import Distillation, followed, needs_of
     from apps.models.named import check_classes, classifier
     from apps.runs.run import Run
@@ -144,7 +145,6 @@ def _distil(config: Config, guide: bool) -> dict[str, Any]:
     from apps.training.memory import check_memory, training_bytes
     from apps.training.session import gather_with_gradients, local_processes, start
     from apps.training.train import data_label, slug, train
-    from apps.verbs.train_classifier import augmenting
     from distill.term import Setting
     from distill.terms import parse
     from priors import zoo

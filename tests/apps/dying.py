@@ -116,11 +116,11 @@ def _serve() -> None:
     import torchvision  # noqa: F401
     import toys  # noqa: F401
 
+    import apps.classifiers.training
     import apps.figures
     import apps.generators.hvae_training
     import apps.training.loop
     import apps.training.train
-    import apps.verbs.train_classifier
     import apps.verbs.train_hvae  # noqa: F401
     from apps.command.cli import VERBS
 

@@ -88,3 +88,9 @@ DATASETS: dict[str, DatasetInfo] = {
 def data_root(root: str | Path | None = None) -> Path:
     """The folder of data sets: `root` if given, else `$PENULT_DATA`, else `data` in the current folder."""
     return Path(root or os.environ.get("PENULT_DATA") or "data")
+
+
+def augmenting(augment: str, data: str) -> str:
+    """How images are augmented: what --augment says, or for "auto" what is usual for a data set."""
+    usual = DATASETS[data].augmentation if data in DATASETS else "none"
+    return usual if augment == "auto" else augment

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from apps.classifiers.training import training_of
 from apps.data.image_set import balanced_subset, channel_statistics, split_validation
 from apps.data.sources import load
 from apps.models.named import open_run
-from apps.verbs.train_classifier import configuration_of
 from priors import zoo
 
 TRAIN = ["train", "classifier", "--epochs", 1, "--device", "cpu", "--threads", 1]
@@ -32,7 +32,7 @@ def test_few_images_are_a_balanced_part_of_what_is_not_held_out(penult, tmp_path
     assert part.labels.bincount().tolist() == [3] * 10
     network = zoo.load(run)
     assert torch.equal(network.mean, torch.tensor(channel_statistics(part)[0])), "the others are not looked at at all"
-    assert configuration_of(open_run(run)).train_images == 30
+    assert training_of(open_run(run)).train_images == 30
 
 
 def test_few_images_are_learnt_by_heart(penult, tmp_path):

@@ -1,0 +1,161 @@
+"""Training a classifier of the zoo on a data set, or on images that are there already."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from apps.classifiers.classification import Classification, scores
+from apps.classifiers.settings import ClassifierTraining
+from apps.command.config import Data, Optimisation, identity
+from apps.data import sources
+from apps.data.augment import augmentation_for
+from apps.data.image_set import ImageSet, balanced_subset, channel_statistics, split_validation
+from apps.data.sources.catalogue import augmenting
+from apps.runs.run import Run
+from apps.seeds import derive
+from apps.training.session import start, sweeping
+from apps.training.train import data_label, slug, train
+from priors import zoo
+from priors.errors import InputError
+from priors.zoo import Classifier
+
+
+def train_classifier(config: ClassifierTraining, guide: bool = True) -> dict[str, Any]:
+    """Train, or resume, or say that it is done, and with `guide` what to type next; returns the result.
+
+    Raises:
+        InputError: settings that do not go together, or as for `train_on`.
+    """
+    if not 0 <= config.label_smoothing < 1:
+        raise InputError(f"--label-smoothing {config.label_smoothing}: expected a weight of 0 or more, and less than 1")
+    if config.optimisation.patience is not None and not config.data.validation:
+        raise InputError("--patience counts validations on held-out images: hold some out by --validation N")
+    where, name = config.where, config.data.data
+    work = "small" if config.arch == "mlp" else "large"
+    accelerator = start(where, precision=config.optimisation.precision, work=work)
+    images, test = (
+        sources.load(name, split, root=where.data_root, image_size=config.data.image_size)
+        for split in ("train", "test")
+    )
+    run = Run(where.runs / (where.name or _name(config)))
+    return train_on(
+        config,
+        run,
+        accelerator,
+        images,
+        test,
+        provenance={"data": name, "made by": f"penult train classifier --arch {config.arch}"},
+        following=f"penult prior {run.folder} --concentration 20" if guide else None,
+    )
+
+
+def _name(config: ClassifierTraining) -> str:
+    """Of a run that is given none: what was told that usually is not."""
+    told = {"": config.penultimate, "dropout": config.dropout, "images": config.train_images}
+    variant = "".join(f"-{word}{value}" for word, value in told.items() if value is not None)
+    return slug(f"{data_label(config.data.data)}-{config.arch}{variant}-seed{config.optimisation.seed}")
+
+
+def train_on(
+    config: ClassifierTraining,
+    run: Run,
+    accelerator: Accelerator,
+    images: ImageSet,
+    test: ImageSet,
+    *,
+    provenance: dict[str, str],
+    verb: str = "train classifier",
+    given: Mapping[str, Any] | None = None,
+    following: str | None = None,
+) -> dict[str, Any]:
+    """Train, or resume, on images that are there already; returns the result.
+
+    Args:
+        config: what to train, and how.
+        run: its folder.
+        accelerator: of this process.
+        images: to train on; some are held out, or left out, where `config` says so.
+        test: what it is scored on.
+        provenance: where the weights come from, in words.
+        verb: what made the run.
+        given: what the run's configuration says of the images; None: their digest.
+        following: the command to type next.
+
+    Raises:
+        InputError: as for `apps.training.train.train`, or the architecture does not take such images.
+    """
+    optimisation, augment = config.optimisation, augmenting(config.augment, config.data.data)
+    held_out = None
+    if config.data.validation:
+        images, held_out = split_validation(images, config.data.validation, optimisation.seed)
+    if config.train_images is not None:
+        images = balanced_subset(images, config.train_images, optimisation.seed)
+    classifier = _built(config, images)
+    classifier.provenance = provenance
+
+    def score(task) -> dict[str, Any]:
+        scored = scores(task.networks["model"], sweeping(accelerator), test)
+        return {
+            "test/accuracy": float(scored["accuracy"].mean()),
+            "test/cross-entropy": float(scored["cross-entropy"].mean()),
+            "test/images": len(test),
+        }
+
+    return train(
+        verb=verb,
+        run=run,
+        identity=identity(config) | ({"data_digest": images.digest} if given is None else dict(given)),
+        accelerator=accelerator,
+        images=images,
+        build=lambda: Classification(
+            classifier, optimisation.seed, held_out or test, held_out is not None, config.label_smoothing
+        ),
+        score=score,
+        optimisation=optimisation,
+        where=config.where,
+        following=following,
+        augmentation=augmentation_for(
+            images, flip="flip" in augment, padding=4 if "crop" in augment else 0, fill=config.crop_fill
+        ),
+    )
+
+
+def _built(config: ClassifierTraining, images: ImageSet) -> Classifier:
+    """The network before its training: its weights hang on the seed alone, its normalisation on the images."""
+    mean, std = channel_statistics(images)
+    torch.manual_seed(derive(config.optimisation.seed, "weights"))
+    return zoo.build(
+        config.arch,
+        classes=images.class_names,
+        image_shape=images.image_shape,
+        penultimate=config.penultimate,
+        head_bias=config.head_bias,
+        mean=mean,
+        std=std,
+        **({} if config.dropout is None else {"dropout": config.dropout}),
+    )
+
+
+def training_of(run: Run) -> ClassifierTraining:
+    """What the training of a classifier's run was told; what its configuration does not hold has its default.
+
+    Raises:
+        InputError: another verb made it, or its configuration is damaged.
+    """
+    stored = run.config()
+    if stored["verb"] != "train classifier":
+        raise InputError(f"{run.folder} was made by penult {stored['verb']}, expected a run of penult train classifier")
+    # JSON has lists where a configuration has tuples.
+    flat = {name: tuple(value) if isinstance(value, list) else value for name, value in stored["config"].items()}
+
+    def section(kind, **sections):
+        return kind(**{part.name: flat[part.name] for part in fields(kind) if part.name in flat} | sections)
+
+    try:
+        return section(ClassifierTraining, data=section(Data), optimisation=section(Optimisation))
+    except (InputError, TypeError) as error:
+        said = str(error).partition("\n")[0]
+        raise InputError(f"{run.folder}/config.json is no configuration of a classifier ({said})") from None
