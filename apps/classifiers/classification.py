@@ -1,12 +1,11 @@
-"""Training a classifier with cross-entropy, and how well it does."""
+"""Training a classifier with cross-entropy."""
 
 from pathlib import Path
 
-import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor, nn
 
+from apps.models.accuracy import scores
 from apps.training.task import Criterion, Task
 from priors import zoo
 from priors.zoo import Classifier
@@ -46,29 +45,3 @@ class Classification(Task):
         scored = scores(model, sweep, self._evaluated)
         kind = "" if self.criterion else "test "
         return {f"{kind}{name}": float(scored[name].mean()) for name in ("accuracy", "cross-entropy")}
-
-
-def scores(classifier: Classifier, sweep, images, batch_size: int = 500) -> dict[str, Tensor]:
-    """For each image of a set: whether its class is found (1 or 0), the cross-entropy in nats, the predicted label."""
-
-    def of(batch) -> dict[str, Tensor]:
-        logits = classifier(batch.images).float()
-        predicted = logits.argmax(-1)
-        return {
-            "accuracy": (predicted == batch.labels).float(),
-            "cross-entropy": F.cross_entropy(logits, batch.labels, reduction="none"),
-            "predicted": predicted,
-        }
-
-    with torch.inference_mode():
-        return sweep(images, of, batch_size=batch_size)
-
-
-def by_class(values: Float[Tensor, " images"], images) -> dict[str, float]:
-    """The mean of one number an image over each class, by its name; without the classes that have no images."""
-    labels = images.labels.cpu()
-    return {
-        name: float(values[labels == label].mean())
-        for label, name in enumerate(images.class_names)
-        if bool((labels == label).any())
-    }

@@ -7,13 +7,14 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from apps.classifiers.classification import Classification, scores
+from apps.classifiers.classification import Classification
 from apps.classifiers.settings import ClassifierTraining
 from apps.command.config import Data, Optimisation, identity
 from apps.data import sources
 from apps.data.augment import augmentation_for
 from apps.data.image_set import ImageSet, balanced_subset, channel_statistics, split_validation
 from apps.data.sources.catalogue import augmenting
+from apps.models.accuracy import scores
 from apps.runs.run import Run
 from apps.seeds import derive
 from apps.training.session import start, sweeping

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from accelerate import Accelerator
 
-from apps.classifiers.classification import by_class, scores
 from apps.classifiers.settings import ClassifierTraining
 from apps.classifiers.training import train_on, training_of
 from apps.command.config import Place, identity
@@ -24,6 +23,7 @@ from apps.data.sources.catalogue import augmenting
 from apps.generators.drawn_set import drawn_set
 from apps.generators.generator import Generator
 from apps.models import named
+from apps.models.accuracy import by_class, scores
 from apps.runs.run import Run
 from apps.training.session import on_main, sweeping
 from apps.training.train import slug

@@ -305,8 +305,8 @@ def rows(scored) -> list:
 
 
 def _classifier(config: Config, run, images, accelerator) -> dict:
-    from apps.classifiers.classification import by_class, scores
     from apps.command.console import table
+    from apps.models.accuracy import by_class, scores
     from apps.models.named import check_classes, classifier
     from apps.training.session import sweeping
 
