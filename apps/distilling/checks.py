@@ -1,0 +1,75 @@
+"""What a distillation is refused for before anything is read: what is missing, and what is given for nothing."""
+
+from collections.abc import Iterator, Mapping
+
+from apps.data.shift import Shift
+from apps.distilling.settings import CONCENTRATION, PRETRAINING, Config
+from distill.term import Needs, Term
+from priors.errors import InputError
+
+
+def check(config: Config, terms: Mapping[str, Term], needs: Needs, shift: Shift | None) -> None:
+    """Refuse what is missing, and what is given for nothing.
+
+    Args:
+        config: what was asked for.
+        terms: by name.
+        needs: of all of them.
+        shift: of the student's images.
+
+    Raises:
+        InputError: the flag, what is wrong with it and what to do.
+    """
+    _check_what_is_missing(config, terms, needs)
+    for flag, value, wanted, why in _flags_that_hang_on_terms(config, needs):
+        if value and not wanted:
+            raise InputError(f"{flag} {value}: {config.terms} {why}; leave it out")
+    for wrong, why in _against_cached_logits(config, needs, shift) if config.cache_logits is not None else ():
+        if wrong:
+            raise InputError(f"--cache-logits {config.cache_logits}: {why}; leave it out")
+    if not 0 < config.pretraining < float("inf"):
+        raise InputError(f"--pretraining {config.pretraining}: expected a number of epochs above 0")
+    if config.pretraining != PRETRAINING and not any(term.pretrains for term in terms.values()):
+        raise InputError(f"--pretraining {config.pretraining}: no term of {config.terms} has a phase; leave it out")
+    if config.optimisation.patience is not None and not config.data.validation:
+        raise InputError("--patience counts validations on held-out images: hold some out by --validation N")
+
+
+def _check_what_is_missing(config: Config, terms: Mapping[str, Term], needs: Needs) -> None:
+    if all(term.needs.stages or term.needs.penultimate for term in terms.values()):
+        raise InputError(f"nothing in {config.terms} trains the student's final layer: add ce, hinton or ckd")
+    coupled = [name for name, term in terms.items() if term.couples]
+    if coupled and config.optimisation.accumulate > 1:
+        raise InputError(
+            f"--accumulate {config.optimisation.accumulate}: {coupled[0]} compares the images of a batch with one "
+            "another, and parts would be other batches; leave it out, or take a smaller --batch-size"
+        )
+    if needs.teacher and config.teacher is None:
+        raise InputError(f"{config.terms} looks at a teacher: give --teacher MODEL")
+    if needs.prior and config.teacher is None and config.prior is None:
+        raise InputError(
+            f"{config.terms} needs a prior: give --prior FILE, as penult prior MODEL --concentration "
+            f"{CONCENTRATION:g} --out FILE.safetensors writes one, or --teacher MODEL"
+        )
+
+
+def _flags_that_hang_on_terms(config: Config, needs: Needs) -> Iterator[tuple[str, object, bool, str]]:
+    """Each flag, its value, whether the terms use it, and what to say where they do not."""
+    used = needs.teacher or (needs.prior and config.prior is None)
+    yield "--teacher", config.teacher, used, "looks at no teacher"
+    yield "--prior", config.prior, needs.prior, "takes no prior"
+    yield "--concentration", " ".join(config.concentration), needs.prior, "takes no prior"
+    yield "--teacher-norms", config.teacher_norms.replace("running", ""), needs.teacher, "runs no teacher"
+    yield "--student-taps", " ".join(config.student_taps), needs.stages, "compares no feature maps"
+    yield "--teacher-taps", " ".join(config.teacher_taps), needs.stages, "compares no feature maps"
+
+
+def _against_cached_logits(config: Config, needs: Needs, shift: Shift | None) -> Iterator[tuple[bool, str]]:
+    """Each reason not to keep a teacher's logits: whether it holds, and the reason."""
+    yield not needs.teacher, f"{config.terms} looks at no teacher"
+    yield needs.penultimate or needs.stages, f"{config.terms} looks at more of the teacher, which runs anyway"
+    yield (
+        shift is not None and shift.drawn,
+        f"--shift {config.shift} gives an image more views than could be kept",
+    )
+    yield config.teacher_norms == "batch", "--teacher-norms batch makes an image's logits depend on its batch"

@@ -1,0 +1,55 @@
+"""What a distillation came to: the scores of one student, and the spread of several."""
+
+from collections.abc import Mapping
+from statistics import mean, stdev
+from typing import Any
+
+from accelerate import Accelerator
+
+from apps.command.console import say, table
+from apps.distilling.distillation import Distillation
+from apps.runs.run import Run
+from apps.training.session import sweeping
+from priors.classifier_prior import ClassifierPrior
+
+
+def scores(run: Run, task: Distillation, accelerator: Accelerator, images: int) -> dict[str, Any]:
+    """Final scores of the weights that are kept, and the best test accuracy on the way, which some papers report.
+
+    Args:
+        run: with the metrics of each validation.
+        task: trained.
+        accelerator: of this process.
+        images: how many there are to test on.
+    """
+    found = task.validate(task.networks["model"], sweeping(accelerator), 0)
+    result = {f"test/{name.removeprefix('test ')}": value for name, value in found.items() if name.startswith("test ")}
+    first = next(name for name in found if name.startswith("test ") and name.endswith("accuracy"))
+    seen = [entry[f"validation/{first}"] for entry in run.metrics() if f"validation/{first}" in entry]
+    return result | {"test/best accuracy": max([*seen, found[first]]), "test/images": images}
+
+
+def say_spread(terms: str, results: Mapping[int, Mapping[str, Any]]) -> None:
+    """The test scores of each seed, their means and standard deviations."""
+    first = next(iter(results.values()))
+    names = [name for name in ("shifted accuracy", "accuracy", "best accuracy") if f"test/{name}" in first]
+    columns = {name: [100 * result[f"test/{name}"] for result in results.values()] for name in names}
+    rows = [(seed, *(f"{values[row]:.2f}" for values in columns.values())) for row, seed in enumerate(results)]
+    rows.append(("mean", *(f"{mean(values):.2f} +- {stdev(values):.2f}" for values in columns.values())))
+    table(
+        f"{terms}: test accuracy in %",
+        ("seed", *names),
+        rows,
+        "of the last weights; best: after any validation; +-: sd",
+    )
+
+
+def say_soft_labels(task: Distillation, prior: ClassifierPrior) -> None:
+    """How sure the targets of ckd are, since that hangs on the concentration and the dimension."""
+    kappa = prior.concentration
+    many = f"{kappa.min():.4g}" if kappa.min() == kappa.max() else f"{kappa.min():.4g} to {kappa.max():.4g}"
+    own = task.soft_labels.diagonal()
+    say(
+        f"Soft labels by a concentration of {many} in {prior.dim} dimensions: {own.mean():.3f} on the class itself on "
+        f"average ({own.min():.3f} to {own.max():.3f})."
+    )

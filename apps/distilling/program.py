@@ -1,0 +1,274 @@
+"""The program of penult distill: what is read, what is built, and the training of one student or of several."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from apps.command.config import identity
+from apps.command.console import say
+from apps.data import sources
+from apps.data.augment import Augmentation, augmentation_for
+from apps.data.image_set import ImageSet, channel_statistics, split_validation
+from apps.data.shift import Shift, parse_shift, shifted_set
+from apps.data.sources.catalogue import augmenting
+from apps.distilling.checks import check
+from apps.distilling.distillation import Distillation, Followed, followed, needs_of
+from apps.distilling.outcome import say_soft_labels, say_spread, scores
+from apps.distilling.settings import CONCENTRATION, Config
+from apps.distilling.teacher_logits import TeacherLogits
+from apps.models.classifier_priors import classifier_prior, is_saved
+from apps.models.named import check_classes, classifier
+from apps.runs.run import Run
+from apps.seeds import derive, generator
+from apps.training.memory import check_memory, training_bytes
+from apps.training.session import gather_with_gradients, local_processes, on_main, start
+from apps.training.train import data_label, slug, train
+from distill.term import Needs, Setting, Term
+from distill.terms import parse
+from priors import ClassifierPrior, zoo
+from priors.errors import InputError
+from priors.storage import digest_of
+
+
+def distil(config: Config, guide: bool = True) -> None:
+    """Distil, or resume, or say that it is done; of several seeds say their spread.
+
+    Args:
+        config: what `apps.distilling.settings.configuration` makes of a command line.
+        guide: whether to say what to type next.
+
+    Raises:
+        InputError: what the terms need is missing, or what was given does not fit.
+    """
+    if config.seeds < 1:
+        raise InputError(f"--seeds {config.seeds}: expected 1 or more")
+    if config.seeds == 1:
+        _one_student(config, guide)
+        return
+    name, first, results = config.where.name, config.optimisation.seed, {}
+    for seed in range(first, first + config.seeds):
+        where = replace(config.where, name=None if name is None else f"{name}-seed{seed}")
+        optimisation = replace(config.optimisation, seed=seed)
+        results[seed] = _one_student(replace(config, optimisation=optimisation, where=where), False)
+    if os.environ.get("RANK", "0") == "0":
+        say_spread(config.terms, results)
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """The images of a distillation.
+
+    Attributes:
+        train: to train on, before they are shifted.
+        test: as they are, however the student's are shifted.
+        scored: what is scored at each validation, by what it is called (see `Distillation`).
+        shape: (channels, height, width) of what both networks are shown.
+        shift: the student's domain; None: that of `train`.
+        augmentation: of `train`; None for none.
+    """
+
+    train: ImageSet
+    test: ImageSet
+    scored: Mapping[str, ImageSet]
+    shape: tuple[int, int, int]
+    shift: Shift | None
+    augmentation: Augmentation | None
+
+
+def _one_student(config: Config, guide: bool) -> dict[str, Any]:
+    """Train one student; what it came to."""
+    terms = {name: getattr(config, name.replace("-", "_")) for name in parse(config.terms)}
+    needs = needs_of(terms)
+    shift = None if config.shift is None else parse_shift(config.shift)
+    check(config, terms, needs, shift)
+    accelerator = start(config.where, precision=config.optimisation.precision)
+    pictures = _pictures(config, shift)
+    teacher = _teacher(config, needs, pictures) if needs.teacher else None
+    prior = _prior(config, pictures, accelerator) if needs.prior else None
+    run = Run(config.where.runs / (config.where.name or _name(config)))
+    student = _student(config, needs, pictures, run, accelerator)
+    given = _digests(config, pictures, student, teacher, prior)
+    before = sum(bool(term.pretrains) for term in terms.values()) * config.pretraining
+    length = config.optimisation.epochs + before
+
+    def made() -> Distillation:
+        return Distillation(
+            student,
+            teacher,
+            terms,
+            _setting(config, pictures, student, teacher, prior, accelerator),
+            config.optimisation.seed,
+            pictures.scored,
+            pretraining=config.pretraining / length if before else 0.0,
+            teacher_norms=config.teacher_norms,
+            batch_size=config.optimisation.batch_size,
+            teacher_logits=None if config.cache_logits is None else _kept_logits(config, given, pictures, accelerator),
+        )
+
+    task = None if run.finished else made()  # shapes that do not fit are refused before there is a folder
+    if prior is not None and task is not None and accelerator.is_main_process:
+        say_soft_labels(task, prior)
+    return train(
+        verb="distill",
+        run=run,
+        identity=_identity(config, terms, given),
+        accelerator=accelerator,
+        images=pictures.train,
+        build=lambda: task,
+        score=lambda task: scores(run, task, accelerator, len(pictures.test)),
+        optimisation=replace(config.optimisation, epochs=length),
+        where=config.where,
+        following=f"penult evaluate {run.folder}" if guide else None,
+        augmentation=pictures.augmentation,
+        shift=shift,
+    )
+
+
+def _pictures(config: Config, shift: Shift | None) -> _Pictures:
+    """Read the images, hold some out where that was asked for, and say what is scored."""
+    data = config.data
+    images, test = (
+        sources.load(data.data, split, root=config.where.data_root, image_size=data.image_size)
+        for split in ("train", "test")
+    )
+    scored = {"test": test}
+    if data.validation:
+        images, scored[""] = split_validation(images, data.validation, config.optimisation.seed)
+    shape = images.image_shape
+    if shift is not None:
+        shape = shift.image_shape(shape)
+        clean = {} if shift.small else scored  # which a student of smaller images cannot take
+        scored = {f"{name} shifted".strip(): shifted_set(some, shift) for name, some in scored.items()} | clean
+    augment = augmenting(config.augment, data.data)
+    augmentation = augmentation_for(
+        images, flip="flip" in augment, padding=4 if "crop" in augment else 0, fill=config.crop_fill
+    )
+    return _Pictures(images, test, scored, shape, shift, augmentation)
+
+
+def _teacher(config: Config, needs: Needs, pictures: _Pictures) -> Followed:
+    network = classifier(config.teacher, config.foreign)
+    check_classes(network.class_names, config.teacher, pictures.train)
+    return followed(network, pictures.shape, needs, config.teacher_taps, "teacher")
+
+
+def _prior(config: Config, pictures: _Pictures, accelerator: Accelerator) -> ClassifierPrior:
+    model = config.prior or config.teacher
+    words = config.concentration or (() if is_saved(model) else (str(CONCENTRATION),))
+    prior = classifier_prior(model, words, config.foreign, root=config.where.data_root, accelerator=accelerator)
+    check_classes(prior.class_names, model, pictures.train)
+    return prior
+
+
+def _name(config: Config) -> str:
+    """The name of a run that was given none."""
+    return slug(f"{data_label(config.data.data)}-{config.student}-{config.terms}-seed{config.optimisation.seed}")
+
+
+def _student(config: Config, needs: Needs, pictures: _Pictures, run: Run, accelerator: Accelerator) -> Followed:
+    """A fresh student; a training that cannot fit into memory is refused before it is built."""
+    optimisation = config.optimisation
+    mean, std = channel_statistics(pictures.train)
+    torch.manual_seed(derive(optimisation.seed, "weights"))
+    build = partial(
+        zoo.build,
+        config.student,
+        classes=pictures.train.class_names,
+        image_shape=pictures.shape,
+        penultimate=config.penultimate,
+        mean=mean,
+        std=std,
+    )
+    if not run.finished:
+        with torch.device("meta"):
+            bare = build()
+        held = optimisation.batch_size // (optimisation.accumulate * accelerator.num_processes)
+        needed = training_bytes(bare, pictures.shape, held, optimisation.optimizer, optimisation.precision)
+        said = f"--student {config.student} with --batch-size {optimisation.batch_size}"
+        check_memory(said, needed, accelerator.device, local_processes())
+    network = build()
+    network.provenance = {
+        "data": config.data.data,
+        "made by": f"penult distill {config.terms} --student {config.student}",
+    }
+    return followed(network, pictures.shape, needs, config.student_taps, "student")
+
+
+def _setting(
+    config: Config,
+    pictures: _Pictures,
+    student: Followed,
+    teacher: Followed | None,
+    prior: ClassifierPrior | None,
+    accelerator: Accelerator,
+) -> Setting:
+    """What the terms are built for."""
+    return Setting(
+        student.shapes,
+        None if teacher is None else teacher.shapes,
+        pictures.train.labels.cpu(),
+        prior,
+        generator("cpu", config.optimisation.seed, "terms"),
+        accelerator.gather,
+        gather_with_gradients,
+    )
+
+
+def _digests(
+    config: Config,
+    pictures: _Pictures,
+    student: Followed,
+    teacher: Followed | None,
+    prior: ClassifierPrior | None,
+) -> dict[str, Any]:
+    """What the numbers hang on beside the configuration: images, teacher and prior."""
+    given: dict[str, Any] = {
+        "data_digest": pictures.train.digest,
+        "teacher_digest": None if teacher is None else digest_of(teacher.network.state_dict()),
+        "prior_digest": None if prior is None else digest_of(prior.state_dict()),
+    }
+    if config.foreign.taps or config.foreign.head:  # what else decides the taps is stored, or part of the networks
+        given["taps"] = [*_seen(student), *_seen(teacher)]
+    return given
+
+
+def _seen(network: Followed | None) -> tuple[str, ...]:
+    """The taps of a network that terms look at."""
+    return () if network is None else (*network.stages, *([network.penultimate] if network.penultimate else []))
+
+
+def _identity(config: Config, terms: Mapping[str, Term], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides a run's numbers, as its folder stores it: the options of each term are named by it."""
+    bare = Config(**{part.name: getattr(config, part.name) for part in fields(Config)})
+    return (
+        {key: value for key, value in identity(bare).items() if key != "seeds"}
+        | {f"{name}.{key}": value for name, term in terms.items() for key, value in asdict(term).items()}
+        | given
+        | {"cache_logits": config.cache_logits is not None}
+    )
+
+
+def _kept_logits(
+    config: Config, given: Mapping[str, Any], pictures: _Pictures, accelerator: Accelerator
+) -> TeacherLogits:
+    """The teacher's logits as --cache-logits keeps them, with a line on where they are."""
+    key = {"teacher": given["teacher_digest"], "data": given["data_digest"], "precision": config.optimisation.precision}
+    # A module of one's own may compute something else with the same weights.
+    key |= {"shift": config.shift, "module": config.teacher if config.teacher.startswith("import:") else None}
+    views, images = 1, pictures.train
+    if pictures.augmentation is not None:
+        key |= asdict(pictures.augmentation)
+        views = pictures.augmentation.views
+    made = partial(TeacherLogits, config.cache_logits, key, len(images), views, len(images.class_names))
+    on_main(accelerator, made)  # the file, by one process; then all open it
+    logits = made()
+    say(
+        f"The teacher's logits of {len(images):,} images in {views} views are kept in {logits.path} "
+        f"({logits.size / 1e9:.2g} GB, {logits.filled():.1%} filled in)."
+    )
+    return logits

@@ -1,0 +1,89 @@
+"""What a distillation can be told. Nothing here imports torch, so that help is instant."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, make_dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from apps.command.config import Data, Foreign, Optimisation, Where
+
+CONCENTRATION = 80.0
+"""Of each class of a teacher's prior where nothing else is said (section 4.1.1 of the paper of class-wise KD)."""
+
+
+PRETRAINING = 30.0
+"""Epochs of a term's own phase, as Tian et al. (2020) have it."""
+
+
+def _protocol() -> Optimisation:
+    return Optimisation(
+        epochs=240.0,
+        batch_size=64,
+        optimizer="momentum",
+        lr=0.05,
+        weight_decay=5e-4,
+        schedule="step",
+        milestones=(0.625, 0.75, 0.875),
+        decay=0.1,
+    )
+
+
+@dataclass(frozen=True)
+class Config:
+    """Distil."""
+
+    terms: tyro.conf.Positional[str]
+    """What is minimised: terms joined by +, such as ce+hinton."""
+    data: tyro.conf.OmitArgPrefixes[Data] = field(default_factory=Data)
+    teacher: str | None = None
+    """The teacher: a MODEL, see penult --help."""
+    prior: str | None = None
+    """Whose prior ckd takes: a file of penult prior --out, or a MODEL; unset: the teacher's."""
+    concentration: tuple[str, ...] = ()
+    """Of the prior: a number, one a class, or a strategy such as mle; unset: 80, or a saved prior's own."""
+    student: str = "wrn-16-2"
+    """Architecture of the student: a name of `penult ls classifiers`."""
+    penultimate: int | None = None
+    """Width of the student's penultimate layer; unset: the architecture's own."""
+    student_taps: tuple[str, ...] = ()
+    """Names of the student's modules whose outputs are compared; unset: its stages."""
+    teacher_taps: tuple[str, ...] = ()
+    """Names of the teacher's, one for each of the student's."""
+    teacher_norms: Literal["running", "batch"] = "running"
+    """Statistics of the teacher's batch norm: those it was trained to, or each batch's own."""
+    cache_logits: Path | None = None
+    """Folder to keep the teacher's logits of each view of each image in, as float16, for later epochs and runs."""
+    pretraining: float = PRETRAINING
+    """Epochs of each term that has a phase of its own (ab, ft), before the others."""
+    augment: Literal["auto", "none", "flip", "crop", "crop+flip"] = "auto"
+    """Random crops with 4 pixels of padding, and flips; auto: what is usual for the data set."""
+    crop_fill: Literal["black", "mean"] = "black"
+    """What a crop's padding holds."""
+    shift: str | None = None
+    """Domain of the student's images: photometric:0.4 (strength), downsample:0.5 (rate) or downsample:0.5:small."""
+    seeds: int = 1
+    """Students to train, with seeds --seed, --seed + 1, ...: each is a run, NAME-seedN, and their spread is printed."""
+    foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
+    optimisation: tyro.conf.OmitArgPrefixes[Optimisation] = field(default_factory=_protocol)
+    where: tyro.conf.OmitArgPrefixes[Where] = field(default_factory=Where)
+
+
+def configuration(words: Sequence[str]) -> type[Config]:
+    """The configuration with the options of the terms that a command line begins with.
+
+    Raises:
+        InputError: an unknown term, one given twice, or options before the terms.
+    """
+    if not words or words[0] in ("-h", "--help"):
+        return Config
+    from distill.terms import parse, terms
+    from priors.errors import InputError
+
+    if words[0].startswith("-"):
+        raise InputError(f"{words[0]} before the terms, which say what options there are: penult distill ce+hinton ...")
+
+    kinds = {name: terms()[name] for name in parse(words[0])}
+    options = [(name.replace("-", "_"), kind, field(default_factory=kind)) for name, kind in kinds.items()]
+    return make_dataclass("Config", options, bases=(Config,), frozen=True)
