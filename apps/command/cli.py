@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from apps.command.errors import Diverged, Interrupted
 from priors.errors import InputError, unknown
 
 VERBS: dict[str, tuple[str, str]] = {
@@ -52,14 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             place = f"{error.filename}: " if error.filename else ""
             return _say(f"{place}{error.strerror}; mend that and give the same command again", 1)
         raise
-    except RuntimeError as error:
-        from apps.training.loop import Diverged, Interrupted
-
-        if isinstance(error, Interrupted):
-            return _say(f"{error}; to go on: penult {shlex.join(arguments)}", 130)
-        if isinstance(error, Diverged):
-            return _say(error, 1)
-        raise
+    except Interrupted as error:
+        return _say(f"{error}; to go on: penult {shlex.join(arguments)}", 130)
+    except Diverged as error:
+        return _say(error, 1)
 
 
 def _say(message: object, status: int) -> int:

@@ -13,6 +13,7 @@ from torch import nn
 from tqdm import tqdm
 
 from apps.command.config import Optimisation, Where
+from apps.command.errors import Diverged, Interrupted
 from apps.data.augment import Augmentation
 from apps.data.batches import Batches
 from apps.data.image_set import ImageSet
@@ -30,14 +31,6 @@ from apps.training.states import Progress, Training
 from apps.training.task import Task
 from priors.errors import InputError
 from priors.storage import load_weights, write_tensors
-
-
-class Interrupted(RuntimeError):
-    """Training was asked to stop; the state is saved, and the same command goes on."""
-
-
-class Diverged(RuntimeError):
-    """A loss or the weights were not finite; the message names the step and the last good state."""
 
 
 def fit(

@@ -13,11 +13,12 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from apps.command.config import Optimisation, Where
+from apps.command.errors import Diverged
 from apps.data.batches import Batches
 from apps.runs.run import Run
 from apps.training.averaging import Average
 from apps.training.interruption import StopRequest
-from apps.training.loop import Diverged, fit
+from apps.training.loop import fit
 from apps.training.session import start
 from apps.training.task import Criterion, Phase
 from priors.errors import InputError
