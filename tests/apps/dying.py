@@ -118,7 +118,7 @@ def _serve() -> None:
 
     import apps.classifiers.training
     import apps.figures
-    import apps.generators.hvae_training
+    import apps.generators.train_hvae
     import apps.training.loop
     import apps.training.train
     import apps.verbs.train_hvae  # noqa: F401

@@ -16,9 +16,10 @@ from apps.fidelity.extractor import classifier_extractor
 from apps.fidelity.scores import scores
 from apps.generators.latents import Gaussian
 from apps.generators.sngan import SNGAN, Discriminator, architecture
+from apps.generators.sngan_settings import SNGANSettings
 from apps.generators.sngan_training import Objective, SNGANTraining, standing_statistics
+from apps.generators.train_sngan import objective, resolved
 from apps.models.named import generator_run
-from apps.verbs import train_sngan
 from priors import ClassifierPrior
 from priors.storage import read_tensors
 
@@ -172,16 +173,16 @@ def test_what_is_kept_has_standing_statistics_and_what_is_trained_has_not(tmp_pa
 
 
 def test_presets_fill_in_what_is_not_given():
-    filled = train_sngan._resolved(train_sngan.Config(preset="sngan-projection"))
+    filled = resolved(SNGANSettings(preset="sngan-projection"))
     assert (filled.steps, filled.labels, filled.fakes, filled.dequantise, filled.first_relu) == (
         *(50_000, "uniform", 2, "yes", "out-of-place"),
     )
-    own = train_sngan.Config(preset="mimicry", steps=7, labels="real", fakes=3, first_relu="out-of-place")
-    filled = train_sngan._resolved(own)
+    own = SNGANSettings(preset="mimicry", steps=7, labels="real", fakes=3, first_relu="out-of-place")
+    filled = resolved(own)
     assert (filled.steps, filled.labels, filled.fakes, filled.dequantise, filled.first_relu) == (
         *(7, "real", 3, "no", "out-of-place"),
     )
-    assert train_sngan._objective(replace(filled, betas=(0.5, 0.999))).betas == (0.5, 0.999)
+    assert objective(replace(filled, betas=(0.5, 0.999))).betas == (0.5, 0.999)
     optimizer = task_of(betas=(0.5, 0.99)).optimizer("generator", SNGANTraining.phase, Optimisation())
     assert optimizer.defaults["betas"] == (0.5, 0.99)
 

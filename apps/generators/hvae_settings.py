@@ -1,0 +1,40 @@
+"""What the training of an HVAE can be told. Nothing here imports torch, so that help is instant."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import tyro
+
+from apps.command.config import Data, Foreign, Optimisation, Where
+
+
+def _protocol() -> Optimisation:
+    return Optimisation(epochs=220.0, schedule="cosine", final_lr=0.05, patience=50)
+
+
+@dataclass(frozen=True)
+class HVAESettings:
+    """Train a hyperspherical variational autoencoder."""
+
+    data: tyro.conf.OmitArgPrefixes[Data] = field(default_factory=Data)
+    variant: Literal["hvae", "hvae-c", "hvae-l"] = "hvae-l"
+    """hvae: unconditional; hvae-c: the label beside z; hvae-l: z from the classifier's prior."""
+    latent_dim: int = 10
+    """d: the latent sphere is S^d in R^(d+1), or S^(d-1) in R^d with --convention ambient."""
+    convention: Literal["sphere", "ambient"] = "sphere"
+    """What --latent-dim counts: the dimensions of the sphere, or of the space around it."""
+    classifier: str | None = None
+    """MODEL whose final layer is the prior of hvae-l, or a prior saved by penult prior."""
+    concentration: tuple[str, ...] = ()
+    """Concentration of the prior: a number, one a class, or a strategy such as mle; unset: 20, or a saved prior's."""
+    encoder_label: bool = False
+    """Whether the encoder sees the label, q(z|x, i) instead of q(z|x)."""
+    label_term: bool = True
+    """Whether the reported bound holds log p(i), as equations 11 and 12 do; it moves no gradient."""
+    hidden: tuple[int, ...] = (256, 128)
+    """Widths of the encoder's layers; the decoder has them in reverse."""
+    kl_warmup: float = 30.0
+    """Epochs over which the weight of the divergence rises to 1."""
+    foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
+    optimisation: tyro.conf.OmitArgPrefixes[Optimisation] = field(default_factory=_protocol)
+    where: tyro.conf.OmitArgPrefixes[Where] = field(default_factory=Where)

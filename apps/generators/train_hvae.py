@@ -1,0 +1,102 @@
+"""The program of penult train hvae: from its settings to a finished run."""
+
+from typing import Any
+
+import torch
+
+from apps.command.config import identity
+from apps.data import sources
+from apps.data.image_set import ImageSet, split_validation
+from apps.generators.class_prior import class_prior
+from apps.generators.hvae import VARIANTS
+from apps.generators.hvae_settings import HVAESettings
+from apps.generators.hvae_training import HVAETraining
+from apps.generators.hyperspherical_vae import HypersphericalVAE
+from apps.models.named import check_classes
+from apps.runs.run import Run
+from apps.seeds import derive
+from apps.training.session import start
+from apps.training.train import data_label, slug, train
+from priors import ClassifierPrior
+from priors.errors import InputError
+from priors.storage import digest_of
+
+
+def train_hvae(config: HVAESettings, guide: bool = True) -> dict[str, Any]:
+    """Train, or resume, or say that it is done, and with `guide` what to type next; returns the result.
+
+    Raises:
+        InputError: settings that do not go together, a prior of other classes, or as for `apps.training.train.train`.
+    """
+    _check(config)
+    where, optimisation, name = config.where, config.optimisation, config.data.data
+    accelerator = start(where, precision=optimisation.precision, work="small")
+    images = sources.load(name, "train", root=where.data_root, image_size=config.data.image_size)
+    given = {"data_digest": images.digest}
+    prior, held_out = None, None
+    count = len(images) // 6 if config.data.validation is None else config.data.validation
+    if count:
+        images, held_out = split_validation(images, count, optimisation.seed)
+    if config.classifier is not None:
+        prior = class_prior(config.classifier, config.concentration, config.foreign, config.data, where, accelerator)
+        check_classes(prior.class_names, config.classifier, images)
+        given["prior_digest"] = digest_of(prior.state_dict())
+    model = _built(config, images, prior)
+    run = Run(where.runs / (where.name or _name(config)))
+    warmup_steps = round(config.kl_warmup * len(images) / optimisation.batch_size)
+    return train(
+        verb="train hvae",
+        run=run,
+        identity=identity(config) | given,
+        accelerator=accelerator,
+        images=images,
+        build=lambda: HVAETraining(model, optimisation.seed, held_out, warmup_steps, config.label_term),
+        score=lambda task: {},
+        optimisation=optimisation,
+        where=where,
+        following=f"penult sample {run.folder} --out grid.png, or penult evaluate {run.folder}" if guide else None,
+    )
+
+
+def _check(config: HVAESettings) -> None:
+    """Refuse settings that do not go together, and values that no training can use."""
+    if config.variant == "hvae-l" and config.classifier is None:
+        raise InputError(
+            "--variant hvae-l needs --classifier MODEL, whose final layer is its prior: train one with penult train "
+            f"classifier --data {config.data.data} --arch mlp --penultimate {_dim(config)}"
+        )
+    if config.variant != "hvae-l" and config.classifier is not None:
+        raise InputError(
+            f"--classifier {config.classifier} is for --variant hvae-l: leave it out with {config.variant}"
+        )
+    if config.variant != "hvae-l" and config.concentration:
+        raise InputError(f"--concentration is for --variant hvae-l: leave it out with {config.variant}")
+    if not 0 <= config.kl_warmup < float("inf"):
+        raise InputError(f"--kl-warmup {config.kl_warmup}: expected 0 epochs or more")
+    if not config.hidden or min(config.hidden) < 1:
+        raise InputError(f"--hidden {' '.join(map(str, config.hidden))}: expected the widths of one or more layers")
+
+
+def _dim(config: HVAESettings) -> int:
+    """Of the space around the latent sphere."""
+    return config.latent_dim + (config.convention == "sphere")
+
+
+def _name(config: HVAESettings) -> str:
+    """Of a run that is given none."""
+    label, seed = data_label(config.data.data), config.optimisation.seed
+    return slug(f"{label}-{config.variant}-d{config.latent_dim}-seed{seed}")
+
+
+def _built(config: HVAESettings, images: ImageSet, prior: ClassifierPrior | None) -> HypersphericalVAE:
+    """The model before its training: its weights hang on the seed alone."""
+    torch.manual_seed(derive(config.optimisation.seed, "weights"))
+    options = {} if prior is None else {"prior": prior}
+    return VARIANTS[config.variant](
+        images.image_shape,
+        _dim(config),
+        images.class_names,
+        config.hidden,
+        encoder_label=config.encoder_label,
+        **options,
+    )
