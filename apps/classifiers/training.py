@@ -1,7 +1,6 @@
 """Training a classifier of the zoo on a data set, or on images that are there already."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -9,7 +8,7 @@ from accelerate import Accelerator
 
 from apps.classifiers.classification import Classification
 from apps.classifiers.settings import ClassifierTraining
-from apps.command.config import Data, Optimisation, identity
+from apps.command.config import Data, Optimisation, identity, older_values, restored
 from apps.data import sources
 from apps.data.augment import augmentation_for
 from apps.data.image_set import ImageSet, balanced_subset, channel_statistics, split_validation
@@ -109,6 +108,7 @@ def train_on(
         verb=verb,
         run=run,
         identity=identity(config) | ({"data_digest": images.digest} if given is None else dict(given)),
+        older=older_values(config),
         accelerator=accelerator,
         images=images,
         build=lambda: Classification(
@@ -141,7 +141,7 @@ def _built(config: ClassifierTraining, images: ImageSet) -> Classifier:
 
 
 def training_of(run: Run) -> ClassifierTraining:
-    """What the training of a classifier's run was told; what its configuration does not hold has its default.
+    """What the training of a classifier's run was told; what is not stored is as `restored` has it.
 
     Raises:
         InputError: another verb made it, or its configuration is damaged.
@@ -149,14 +149,11 @@ def training_of(run: Run) -> ClassifierTraining:
     stored = run.config()
     if stored["verb"] != "train classifier":
         raise InputError(f"{run.folder} was made by penult {stored['verb']}, expected a run of penult train classifier")
-    # JSON has lists where a configuration has tuples.
-    flat = {name: tuple(value) if isinstance(value, list) else value for name, value in stored["config"].items()}
-
-    def section(kind, **sections):
-        return kind(**{part.name: flat[part.name] for part in fields(kind) if part.name in flat} | sections)
-
+    flat = stored["config"]
     try:
-        return section(ClassifierTraining, data=section(Data), optimisation=section(Optimisation))
+        return restored(
+            ClassifierTraining, flat, data=restored(Data, flat), optimisation=restored(Optimisation, flat)
+        )
     except (InputError, TypeError) as error:
         said = str(error).partition("\n")[0]
         raise InputError(f"{run.folder}/config.json is no configuration of a classifier ({said})") from None

@@ -4,15 +4,30 @@
 Everything else decides the numbers that come out, is stored with the run, and may not.
 """
 
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from priors.errors import InputError
 
 _TRACKERS = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",)}
 """Packages that do the work of a tracker, any of them."""
+
+Section = TypeVar("Section")
+
+
+def added(default: Any, *, before: Any) -> Any:
+    """The default of a flag that older runs do not have, and what those did: `clip: str = added("value", before="norm")`.
+
+    A section that overrides the default of another says both again.
+
+    Args:
+        default: what a new run has, as usual.
+        before: the value that does what was done before there was this flag, in the form that the run stores.
+    """
+    return field(default=default, metadata={"before": before})
 
 
 @dataclass(frozen=True)
@@ -195,6 +210,45 @@ def identity(config: Any) -> dict[str, Any]:
     return flat
 
 
+def older_values(config: Any, prefix: str = "") -> dict[str, Any]:
+    """What runs did before a flag was there, by the key it is stored under, of the flags that say so; see `added`.
+
+    Args:
+        config: all that a run is told, as for `identity`, or the options of a distillation term.
+        prefix: of the keys, such as "crd." for a term's.
+    """
+    older: dict[str, Any] = {}
+    for part in fields(config):
+        value = getattr(config, part.name)
+        if isinstance(value, Place | Foreign):
+            continue
+        if "before" in part.metadata:
+            older[prefix + part.name] = _plain(part.metadata["before"])
+        elif is_dataclass(value):
+            older |= older_values(value, prefix)
+    return older
+
+
+def restored(kind: type[Section], stored: Mapping[str, Any], **sections: Any) -> Section:
+    """A section of flags as a stored configuration has it.
+
+    What is not stored has the value of the runs before that flag (`added`), or else its default.
+
+    Args:
+        kind: of the section.
+        stored: the flat configuration.
+        sections: those within the section, restored already.
+
+    Raises:
+        InputError, TypeError: a value that the section refuses, or one that is missing.
+    """
+    values = {part.name: part.metadata["before"] for part in fields(kind) if "before" in part.metadata}
+    values |= {part.name: stored[part.name] for part in fields(kind) if part.name in stored}
+    # JSON has lists where a configuration has tuples.
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return kind(**values | sections)
+
+
 def _plain(value: Any) -> Any:
     """`value` as JSON has it."""
     if is_dataclass(value) and not isinstance(value, type):
@@ -206,8 +260,20 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """One line for each key whose value differs between two flat configurations."""
+def without_older(flat: Mapping[str, Any], older: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without the keys that have the value of before they were there, for digests that outlive them."""
+    return {key: value for key, value in flat.items() if key not in older or older[key] != value}
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], older: Mapping[str, Any] | None = None) -> list[str]:
+    """One line for each key whose value differs between two flat configurations.
+
+    Args:
+        before: the stored one.
+        now: the present one.
+        older: by key, what a stored one that lacks it stands for, see `older_values`.
+    """
+    before = {key: value for key, value in (older or {}).items() if key in now} | dict(before)
     return [
         f"{key}: {before.get(key, 'not set')} before, {now.get(key, 'not set')} now"
         for key in sorted(before.keys() | now.keys())

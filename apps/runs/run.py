@@ -7,12 +7,13 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from apps.command.config import differences
+from apps.runs.format import FORMAT, format_of
 from priors.errors import InputError
 from priors.storage import read_json, write_bytes, write_json
 
@@ -22,11 +23,26 @@ class Run:
 
     Layout: `config.json`, `metrics.jsonl`, `state/step-N/` and `snapshots/step-N/` (complete by construction: written
     under another name, then renamed), the weights, and `result.json`, which is there only when the run is finished.
+
+    Args:
+        folder: its place.
+        format: number that it gets where it is new; a run that repeats another one gets the other's.
     """
 
-    def __init__(self, folder: str | Path):
+    def __init__(self, folder: str | Path, format: int = FORMAT):
         self.folder = Path(folder)
+        self._new_format = format
         self._lock = None
+
+    @property
+    def format(self) -> int:
+        """The number of its format, which its arithmetic goes by: what it was made with, or else will be.
+
+        Raises:
+            InputError: a newer program made it, or its configuration is damaged.
+        """
+        path = self.folder / "config.json"
+        return format_of(self.config(), path) if path.exists() and self._begun() else self._new_format
 
     @property
     def finished(self) -> bool:
@@ -45,16 +61,29 @@ class Run:
         """The whole of `config.json`.
 
         Raises:
-            InputError: it is missing, damaged, or of something else.
+            InputError: it is missing, damaged, of something else, or of a newer program.
         """
         path = self.folder / "config.json"
         stored = read_json(path, "run configuration (config.json)")
         if not isinstance(stored, dict) or not stored.get("verb") or not isinstance(stored.get("config"), dict):
             raise InputError(f"{path} is not the configuration of a run: give another folder or --name")
+        format_of(stored, path)
         return stored
 
-    def open(self, verb: str, identity: dict[str, Any], environment: dict[str, Any]) -> None:
+    def open(
+        self,
+        verb: str,
+        identity: dict[str, Any],
+        environment: dict[str, Any],
+        older: Mapping[str, Any] | None = None,
+    ) -> None:
         """Make the folder, or check that it is this very run, and take its lock.
+
+        Args:
+            verb: what makes the run.
+            identity: the flat configuration that decides its numbers.
+            environment: where it is made.
+            older: by key, what a run does that was made before the key, see `apps.command.config.older_values`.
 
         Raises:
             InputError: the folder holds something else, another configuration (the differences are listed), or is being
@@ -72,13 +101,15 @@ class Run:
             raise
         self._acquire()
         try:
-            self._claim(verb, identity, environment)
+            self._claim(verb, identity, environment, older or {})
             self._tidy()
         except BaseException:
             self.close()
             raise
 
-    def _claim(self, verb: str, identity: dict[str, Any], environment: dict[str, Any]) -> None:
+    def _claim(
+        self, verb: str, identity: dict[str, Any], environment: dict[str, Any], older: Mapping[str, Any]
+    ) -> None:
         """Write the configuration into an empty folder, or check that the one there is the same."""
         path = self.folder / "config.json"
         if not path.exists():
@@ -87,26 +118,29 @@ class Run:
         else:
             stored = self.config()
             if self._begun():
-                self._compare(stored, verb, identity)
+                self._compare(stored, verb, identity, older)
                 return
         # New, or stopped before its first step was logged: nothing there to lose.
-        write_json(path, {"verb": verb, "config": identity, "environment": environment, "command": sys.argv[1:]})
+        told = {"verb": verb, "config": identity} | ({"older": dict(older)} if older else {})
+        write_json(
+            path, {"format": self._new_format, **told, "environment": environment, "command": sys.argv[1:]}
+        )
 
-    def check(self, verb: str, identity: dict[str, Any]) -> None:
+    def check(self, verb: str, identity: dict[str, Any], older: Mapping[str, Any] | None = None) -> None:
         """Whether `open` would take the run, as far as can be seen without opening it.
 
         Raises:
             InputError: the folder holds a run with another configuration (the differences are listed).
         """
         if (self.folder / "config.json").exists() and self._begun():
-            self._compare(self.config(), verb, identity)
+            self._compare(self.config(), verb, identity, older or {})
 
     def _begun(self) -> bool:
         return bool(self.finished or self.states() or self.metrics())
 
-    def _compare(self, stored: dict[str, Any], verb: str, identity: dict[str, Any]) -> None:
+    def _compare(self, stored: dict[str, Any], verb: str, identity: dict[str, Any], older: Mapping[str, Any]) -> None:
         changed = [f"verb: {stored['verb']} before, {verb} now"] if stored["verb"] != verb else []
-        changed += differences(stored["config"], identity)
+        changed += differences(stored["config"], identity, older)
         if changed:
             raise InputError(
                 f"{self.folder} holds a run with another configuration ({'; '.join(changed)}): choose another --name "

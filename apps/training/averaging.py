@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from apps.runs.format import FORMAT
+
 
 class Average:
     """A copy of a network whose parameters follow e <- decay e + (1 - decay) w at each step, from e = w at the start.
@@ -15,12 +17,15 @@ class Average:
     Args:
         source: the network to follow.
         decay: between 0 and 1.
+        format: of the run, see `apps.runs.format`.
 
     Attributes:
         network: the averaged network, in evaluation mode.
+        format: what its arithmetic goes by.
     """
 
-    def __init__(self, source: nn.Module, decay: float):
+    def __init__(self, source: nn.Module, decay: float, format: int = FORMAT):
+        self.format = format
         self.network = copy.deepcopy(source).requires_grad_(False).eval()
         self._parameters = list(self.network.parameters()), list(source.parameters())
         self._buffers = list(self.network.buffers()), list(source.buffers())

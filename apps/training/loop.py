@@ -61,6 +61,7 @@ class _Fit:
         self.task, self.run, self.config, self.where, self.accelerator = task, run, config, where, accelerator
         self.main, self.processes = accelerator.is_main_process, accelerator.num_processes
         self.device = accelerator.device
+        self.format = task.format = run.format  # arithmetic that was changed goes by it, see apps.runs.format
         self.batches = Batches(
             images,
             config.batch_size,
@@ -105,7 +106,9 @@ class _Fit:
         self.progress = self.training.progress
         if config.ema is not None:
             averaged = self.raw if task.averaged is None else task.averaged
-            self.training.averages = {name: Average(self.raw[name], config.ema) for name in averaged}
+            self.training.averages = {
+                name: Average(self.raw[name], config.ema, self.format) for name in averaged
+            }
         if task.partial:
             accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=True)
         try:

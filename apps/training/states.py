@@ -120,6 +120,7 @@ def _write(training: Training, folder: Path, run: Run) -> None:
     write_json(
         folder / "state.json",
         {
+            "format": run.format,
             "config": run.config()["config"],
             "networks": list(training.networks),
             "averages": list(training.averages),
@@ -152,6 +153,8 @@ def load_networks(training: Training, folder: Path, run: Run) -> None:
         changed = differences(state["config"], run.config()["config"])
         if changed:
             raise InputError(f"it is of a run with another configuration ({'; '.join(changed)})")
+        if state.get("format", 0) != run.format:
+            raise InputError(f"it is of a run of format {state.get('format', 0)}, this one is of {run.format}")
         if state["networks"] != list(training.networks):
             raise InputError(f"it holds the networks {state['networks']}, this run has {list(training.networks)}")
         training.progress = Progress(**state["progress"])

@@ -9,6 +9,7 @@ from torch import Tensor, nn, optim
 
 from apps.command.config import Optimisation
 from apps.data.batches import Batch
+from apps.runs.format import FORMAT
 from priors.storage import write_json, write_tensors
 
 Sweep = Callable[..., dict[str, Tensor]]
@@ -58,6 +59,7 @@ class Task(ABC):
         rank: this process's number among those training together, set by the loop.
         slice: number of the part of the global batch at hand, over processes and accumulated parts, set by the loop
             before `losses`: streams of noise name it, so that no two parts share one.
+        format: of the run (see `apps.runs.format`), which arithmetic goes by, set by the loop before `start`.
     """
 
     networks: dict[str, nn.Module]
@@ -69,6 +71,7 @@ class Task(ABC):
     partial: bool = False
     rank: int = 0
     slice: int = 0
+    format: int = FORMAT
     phases: tuple[Phase, ...] = (Phase("train"),)
     phase: Phase = phases[0]
     criterion: Criterion | None = None

@@ -2,7 +2,7 @@
 
 import platform
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,7 @@ def train(
     following: str | None = None,
     augmentation=None,
     shift=None,
+    older: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train a task in its run's folder, or resume it, and return the result; a finished run is only reported.
 
@@ -76,6 +77,8 @@ def train(
         following: the command to type next; None where another verb goes on by itself.
         augmentation: of the images.
         shift: of the images, before they are augmented.
+        older: by key of the configuration, what a run does that was made before the key, see
+            `apps.command.config.older_values`.
 
     Raises:
         InputError: the batch does not divide, the training ends before a snapshot, or the run's folder holds something
@@ -91,7 +94,7 @@ def train(
     if snapshots:  # part of what a run is: it has all of them or was never asked for any
         identity = identity | {"snapshots": list(snapshots)}
     after = f". Next: {following}" if following else ""
-    on_main(accelerator, lambda: run.open(verb, identity, environment(accelerator)))
+    on_main(accelerator, lambda: run.open(verb, identity, environment(accelerator), older))
     try:
         if run.finished:
             result = run.result()
