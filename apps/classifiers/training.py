@@ -151,9 +151,7 @@ def training_of(run: Run) -> ClassifierTraining:
         raise InputError(f"{run.folder} was made by penult {stored['verb']}, expected a run of penult train classifier")
     flat = stored["config"]
     try:
-        return restored(
-            ClassifierTraining, flat, data=restored(Data, flat), optimisation=restored(Optimisation, flat)
-        )
+        return restored(ClassifierTraining, flat, data=restored(Data, flat), optimisation=restored(Optimisation, flat))
     except (InputError, TypeError) as error:
         said = str(error).partition("\n")[0]
         raise InputError(f"{run.folder}/config.json is no configuration of a classifier ({said})") from None

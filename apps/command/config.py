@@ -19,7 +19,10 @@ Section = TypeVar("Section")
 
 
 def added(default: Any, *, before: Any) -> Any:
-    """The default of a flag that older runs do not have, and what those did: `clip: str = added("value", before="norm")`.
+    """The default of a flag that older runs do not have, and what those did.
+
+    `clip_by: Literal["norm", "value"] = added("value", before="norm")` says that new runs clip each value where nothing
+    else is said, and that runs without this flag clipped the norm; see `apps.runs.format`.
 
     A section that overrides the default of another says both again.
 
@@ -199,14 +202,14 @@ def identity(config: Any) -> dict[str, Any]:
     Nested sections lose their own name, since the command line shows none either.
     """
     flat: dict[str, Any] = {}
-    for field in fields(config):
-        value = getattr(config, field.name)
+    for part in fields(config):
+        value = getattr(config, part.name)
         if isinstance(value, Place | Foreign):
             continue
         if is_dataclass(value):
             flat.update(identity(value))
         else:
-            flat[field.name] = _plain(value)
+            flat[part.name] = _plain(value)
     return flat
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from apps.command.config import identity
+from apps.command.config import identity, older_values
 from apps.command.console import say
 from apps.data import sources
 from apps.data.augment import Augmentation, augmentation_for
@@ -117,6 +117,7 @@ def _one_student(config: Config, guide: bool) -> dict[str, Any]:
         verb="distill",
         run=run,
         identity=_identity(config, terms, given),
+        older=_older(config, terms),
         accelerator=accelerator,
         images=pictures.train,
         build=lambda: task,
@@ -244,13 +245,24 @@ def _seen(network: Followed | None) -> tuple[str, ...]:
 
 def _identity(config: Config, terms: Mapping[str, Term], given: Mapping[str, Any]) -> dict[str, Any]:
     """What decides a run's numbers, as its folder stores it: the options of each term are named by it."""
-    bare = Config(**{part.name: getattr(config, part.name) for part in fields(Config)})
     return (
-        {key: value for key, value in identity(bare).items() if key != "seeds"}
+        {key: value for key, value in identity(_without_terms(config)).items() if key != "seeds"}
         | {f"{name}.{key}": value for name, term in terms.items() for key, value in asdict(term).items()}
         | given
         | {"cache_logits": config.cache_logits is not None}
     )
+
+
+def _older(config: Config, terms: Mapping[str, Term]) -> dict[str, Any]:
+    """What runs did before there were some of the flags and of the terms' options, by their keys in `_identity`."""
+    older = older_values(_without_terms(config))
+    for name, term in terms.items():
+        older |= older_values(term, f"{name}.")
+    return older
+
+
+def _without_terms(config: Config) -> Config:
+    return Config(**{part.name: getattr(config, part.name) for part in fields(Config)})
 
 
 def _kept_logits(

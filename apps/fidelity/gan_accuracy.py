@@ -16,7 +16,7 @@ from accelerate import Accelerator
 
 from apps.classifiers.settings import ClassifierTraining
 from apps.classifiers.training import train_on, training_of
-from apps.command.config import Place, identity
+from apps.command.config import Place, identity, older_values, without_older
 from apps.command.console import table
 from apps.data.image_set import ImageSet
 from apps.data.sources.catalogue import augmenting
@@ -56,12 +56,14 @@ class Training:
         given: what its run's configuration says of the images.
         folder: its run's.
         counts: images of each class that are drawn to train on: as many as the training set has.
+        format: number that its run gets, which is the other's: see `apps.runs.format`.
     """
 
     config: ClassifierTraining
     given: dict
     folder: Path
     counts: tuple[int, ...]
+    format: int
 
 
 def check(model: Generator, run: Path, network: Classifier, by: str, test: ImageSet) -> None:
@@ -145,7 +147,8 @@ def training_like(by: str, model: Generator, run: Path, train: ImageSet, seed: i
     """
     if not named.is_run(by):
         raise InputError(f"--gan-train trains as a run of penult train classifier was trained, and {by} is none")
-    config = training_of(Run(by))
+    other = Run(by)
+    config = training_of(other)
     given = {
         "data_digest": train.digest,
         "generator_digest": digest_of(model.state_dict()),
@@ -154,11 +157,11 @@ def training_like(by: str, model: Generator, run: Path, train: ImageSet, seed: i
     }
     # What is usual is known by the name of the data set that the other one was trained on.
     config = replace(config, augment=augmenting(config.augment, config.data.data))
-    told = json.dumps(identity(config) | given, sort_keys=True)
+    told = json.dumps(without_older(identity(config), older_values(config)) | given, sort_keys=True)
     name = slug(f"{Path(by).resolve().name}-seed{seed}-{blake2b(told.encode(), digest_size=4).hexdigest()}")
     home = run / "gan-train"
     config = replace(config, where=replace(place, runs=home).where(name))
-    return Training(config, given, home / name, counts_of(train))
+    return Training(config, given, home / name, counts_of(train), other.format)
 
 
 def gan_train(
@@ -179,7 +182,7 @@ def gan_train(
         Interrupted, Diverged: as for any training.
     """
     sweep = sweeping(accelerator, progress=True)
-    run, parts = Run(training.folder), training.folder.with_name(f"{training.folder.name}.parts")
+    run, parts = Run(training.folder, training.format), training.folder.with_name(f"{training.folder.name}.parts")
     if not run.finished:
         images = drawn_set(model, training.counts, sweep, training.given["generated_seed"], name=name, store=parts)
         train_on(

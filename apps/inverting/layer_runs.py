@@ -10,7 +10,7 @@ from accelerate import Accelerator
 
 from analysis.densities.pixelcnn import PixelCNN
 from analysis.inversion.reconstruction import UpConvolution
-from apps.command.config import Foreign, Optimisation, Where, identity
+from apps.command.config import Foreign, Optimisation, Where, identity, older_values
 from apps.data.image_set import ImageSet
 from apps.inverting.inverted import decoder_description, density_description
 from apps.inverting.own_density import OwnDensity
@@ -61,7 +61,8 @@ class Inversion:
                 UpConvolution(self.images.image_shape, context, filters=self.decoder.decoder_filters)
             plans.append((f"{name}-{called}-mse", self._decoder_options(), self._of_decoders()))
         for run, options, optimisation in plans:
-            Run(self.where.runs / slug(run)).check(VERB, self._identity(own, options, optimisation))
+            told = self._identity(own, options, optimisation)
+            Run(self.where.runs / slug(run)).check(VERB, told, self._older())
 
     def invert(self, name: str, called: str, model: str, foreign: Foreign, layer: Representation | None) -> Run:
         """Train p(x | h) as the run `name`-`called`, or resume it.
@@ -124,12 +125,17 @@ class Inversion:
             **identity(optimisation),
         }
 
+    def _older(self) -> dict[str, Any]:
+        """What runs did before there were some of the flags."""
+        return older_values(self.density) | older_values(self.decoder) | older_values(self.optimisation)
+
     def _train(self, name: str, build, optimisation: Optimisation, own: dict, options: Mapping[str, Any]) -> Run:
         run = Run(self.where.runs / name)
         train(
             verb=VERB,
             run=run,
             identity=self._identity(own, options, optimisation),
+            older=self._older(),
             accelerator=self.accelerator,
             images=self.images,
             build=build,

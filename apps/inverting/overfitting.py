@@ -59,13 +59,13 @@ def overfitting(model: str, network: Classifier, count: int, where: Where) -> Cl
     )
 
 
-def overfit(config: ClassifierTraining, accelerator: Accelerator) -> Run:
-    """Train the network that `overfitting` plans, or resume it."""
+def overfit(config: ClassifierTraining, accelerator: Accelerator, model: str) -> Run:
+    """Train the network that `overfitting` plans, or resume it; its format is that of the first one's run, `model`."""
     data, where = config.data, config.where
     images, test = (
         sources.load(data.data, split, root=where.data_root, image_size=data.image_size) for split in ("train", "test")
     )
-    run = Run(where.runs / where.name)
+    run = Run(where.runs / where.name, open_run(model).format)
     told = f"penult train classifier --arch {config.arch} --train-images {config.train_images}"
     train_on(config, run, accelerator, images, test, provenance={"data": data.data, "made by": told})
     return run

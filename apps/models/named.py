@@ -5,13 +5,15 @@ It is a run's folder, `torchvision:NAME[:WEIGHTS]`, or `import:package.module:fa
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from apps.command.config import Data, Foreign
+from apps.command.config import Data, Foreign, restored
 from apps.data.image_set import ImageSet
 from apps.generators import hvae, sngan
 from apps.generators.generator import Generator
 from apps.models.imported import described, made
+from apps.runs.format import check_known
 from apps.runs.run import Run
 from priors import zoo
 from priors.errors import InputError, unknown
@@ -32,7 +34,8 @@ def open_run(folder: str | Path) -> Run:
     """The run at `folder`.
 
     Raises:
-        InputError: there is none (the nearest of its neighbours is offered), or it is not finished.
+        InputError: there is none (the nearest of its neighbours is offered), it is not finished, or a newer program
+            made it.
     """
     folder = Path(folder)
     if not (folder / "config.json").is_file():
@@ -47,6 +50,7 @@ def open_run(folder: str | Path) -> Run:
         raise InputError(
             f"{folder} is not finished: give its training command again, and it goes on from its last checkpoint"
         )
+    check_known(folder)
     return run
 
 
@@ -62,13 +66,14 @@ def trained_on(run: Run) -> Data:
     Raises:
         InputError: its configuration does not say.
     """
+    check_known(run.folder)
     stored = read_json(run.folder / "config.json", "run configuration")
     config = stored.get("config") if isinstance(stored, dict) else None
     if not isinstance(config, dict) or not isinstance(config.get("data"), str):
         raise InputError(
             f"{run.folder}/config.json does not say what the run was trained on: it is damaged, or of another program"
         )
-    return Data(config["data"], config.get("image_size"))
+    return replace(restored(Data, config), validation=None)
 
 
 def _description(run: Run) -> dict:

@@ -15,7 +15,7 @@ def comparison(runs: Sequence[Contents], names: Sequence[str]) -> Html:
     heads = [element("a", name, href=f"#run-{number}") for number, name in enumerate(names)]
     rows = [(name, *cells) for name, cells in _quantities(runs).items()]
     scores = table("Scores", ("quantity", *heads), rows, _comparability(runs)) if rows else ""
-    settings = [{"made by": run.verb, **run.config} for run in runs]
+    settings = [{"made by": run.verb, **_completed(run, runs)} for run in runs]
     keys = list(dict.fromkeys(key for config in settings for key in config))
     differing = [key for key in keys if len({_identity(config, key) for config in settings}) > 1]
     lines = [
@@ -29,6 +29,17 @@ def comparison(runs: Sequence[Contents], names: Sequence[str]) -> Html:
         apart = element("p", f"All {len(keys)} settings agree.")
     both = element("div", element("div", scores), element("div", apart, class_="differ"), class_="columns")
     return element("section", element("h2", "Side by side"), both)
+
+
+def _completed(run: Contents, runs: Sequence[Contents]) -> dict[str, Any]:
+    """The settings of a run, with what it did before there were some that newer ones of its kind have."""
+    newer = [other for other in runs if other.verb == run.verb]
+    return run.config | {
+        key: value
+        for other in newer
+        for key, value in other.older.items()
+        if key in other.config and key not in run.config
+    }
 
 
 def _identity(config: dict[str, Any], key: str) -> str:

@@ -102,6 +102,7 @@ class Contents:
         verb: that made it.
         command: words it was made by, after `penult`.
         config: what decides its numbers.
+        older: by key, what an older run that lacks it did.
         environment: where it was trained.
         result: of its training.
         evaluations: protocols with their scores.
@@ -121,6 +122,7 @@ class Contents:
     verb: str
     command: tuple[str, ...]
     config: dict[str, Any]
+    older: dict[str, Any]
     environment: dict[str, Any]
     result: dict[str, Any]
     evaluations: tuple[dict[str, Any], ...]
@@ -168,6 +170,7 @@ def contents(folder: Path, n: int = 8, seed: int = 0) -> Contents:
         verb=str(stored["verb"]),
         command=tuple(map(str, stored.get("command") or ())),
         config=config,
+        older=stored.get("older") if isinstance(stored.get("older"), dict) else {},
         environment=stored.get("environment") if isinstance(stored.get("environment"), dict) else {},
         result=result,
         evaluations=tuple(read_evaluations(folder)),

@@ -5,15 +5,15 @@ with what held then, so that nothing done since orphans a run. For whoever chang
 
 To add a flag, declare beside it what the runs before it did, in the form that `config.json` holds it:
 `clip_by: Literal["norm", "value"] = added("value", before="norm")`, see `apps.command.config.added`. An option of a
-distillation term says `field(default="value", metadata={"before": "norm"})`, which is the same. A key that a verb adds
-by hand (the digest of a file, say) is declared in what that verb hands to `train` as `older`. A run that has no such key
+distillation term says `field(default="value", metadata={"before": "norm"})`, which is the same. A key that a program
+adds by hand (the digest of a file, say) is declared in what it hands to `train` as `older`. A run that has no such key
 then resumes as one that has the value of before. A key without such a value stays one that older runs cannot have: they
-are refused, as a change of any other flag is. No new number is needed for a flag.
+are refused, as a change of any other flag is. A new flag needs no new number.
 
-To change arithmetic (an average, a stream of random draws, a precision), raise `FORMAT` by an entry in `FORMATS` and ask
-for the number where it is computed: `if run.format >= 2`. `Run.format` answers also before the run is opened, for what
-is drawn or built by then; the loop hands it to its task (`task.format`) and to its averages (`average.format`). A
-verb that trains a run like another one gives it the other's number: `Run(folder, format=other.format)`.
+To change arithmetic (an average, a stream of random draws, a precision), raise `FORMAT` by an entry in `FORMATS`, and
+ask for the number where it is computed: `if run.format >= 2`. `Run.format` answers also before the run is opened, for
+what is drawn or built by then; the loop hands it to its task (`task.format`) and to its averages (`average.format`). A
+program that trains a run like another one gives it the other's number: `Run(folder, format=other.format)`.
 
 To change how files are laid out or named, raise `FORMAT` too, and read the older layout where the number says so.
 
@@ -22,6 +22,7 @@ the parent of the commit). It writes small runs, finished and interrupted, of th
 `tests/apps/runs/test_formats.py` holds the program to them from then on.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +57,18 @@ def format_of(stored: dict[str, Any], path: Path) -> int:
             "update it, or give another run"
         )
     return number
+
+
+def check_known(folder: Path) -> None:
+    """Make sure that no newer program made a run; what else is wrong with its configuration is left to its readers.
+
+    Raises:
+        InputError: as for `format_of`.
+    """
+    path = folder / "config.json"
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    if isinstance(stored, dict):
+        format_of(stored, path)

@@ -122,9 +122,7 @@ class Run:
                 return
         # New, or stopped before its first step was logged: nothing there to lose.
         told = {"verb": verb, "config": identity} | ({"older": dict(older)} if older else {})
-        write_json(
-            path, {"format": self._new_format, **told, "environment": environment, "command": sys.argv[1:]}
-        )
+        write_json(path, {"format": self._new_format, **told, "environment": environment, "command": sys.argv[1:]})
 
     def check(self, verb: str, identity: dict[str, Any], older: Mapping[str, Any] | None = None) -> None:
         """Whether `open` would take the run, as far as can be seen without opening it.

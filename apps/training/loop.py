@@ -106,9 +106,7 @@ class _Fit:
         self.progress = self.training.progress
         if config.ema is not None:
             averaged = self.raw if task.averaged is None else task.averaged
-            self.training.averages = {
-                name: Average(self.raw[name], config.ema, self.format) for name in averaged
-            }
+            self.training.averages = {name: Average(self.raw[name], config.ema, self.format) for name in averaged}
         if task.partial:
             accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=True)
         try:

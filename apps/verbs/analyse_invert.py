@@ -172,7 +172,7 @@ def main(config: Config) -> None:
     past = []
     if second is not None:
         alone = start(second.where, precision=second.optimisation.precision)
-        folder_of_second = str(overfit(second, alone).folder)
+        folder_of_second = str(overfit(second, alone, config.model).folder)
         accelerator = start(where, precision=config.optimisation.precision)
         inversion = replace(inversion, accelerator=accelerator)
         past = through_training.states(folder_of_second, second.where.name, snapshots=config.snapshots, finished=True)

@@ -252,7 +252,7 @@ def test_the_second_network_learns_its_images_by_heart(penult):
     assert penult(*words, "--device", "cpu", "--threads", 1).status == 0
     network = zoo.load("runs/first")
     config = overfitting("runs/first", network, 10, Where(runs=Path("runs"), name="second"))
-    run = overfit(config, start(config.where))
+    run = overfit(config, start(config.where), "runs/first")
     stored, result, first = run.config()["config"], run.result(), read_json("runs/first/result.json", "result")
     assert result["steps"] == first["steps"] and "best" not in result
     assert (stored["dropout"], stored["augment"], stored["batch_size"], stored["validation"]) == (0.0, "none", 8, None)
