@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from apps.command.config import identity
+from apps.command.config import identity, older_values
 from apps.data import sources
 from apps.data.image_set import ImageSet, split_validation
 from apps.generators.class_prior import class_prior
@@ -48,6 +48,7 @@ def train_hvae(config: HVAESettings, guide: bool = True) -> dict[str, Any]:
         verb="train hvae",
         run=run,
         identity=identity(config) | given,
+        older=older_values(config),
         accelerator=accelerator,
         images=images,
         build=lambda: HVAETraining(model, optimisation.seed, held_out, warmup_steps, config.label_term),

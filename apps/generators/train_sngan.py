@@ -7,7 +7,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from apps.command.config import Optimisation, identity
+from apps.command.config import Optimisation, identity, older_values
 from apps.data import sources
 from apps.data.augment import augmentation_for
 from apps.data.image_set import ImageSet
@@ -56,6 +56,7 @@ def train_sngan(config: SNGANSettings, guide: bool = True) -> dict[str, Any]:
         verb="train sngan",
         run=run,
         identity=identity(config) | given,
+        older=older_values(config),
         accelerator=accelerator,
         images=images,
         build=lambda: SNGANTraining(
