@@ -1,18 +1,17 @@
 """What draws from each class are taken for: the expected posterior of the classes, class by class."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import linear, normalize
 
 from priors.errors import InputError, unknown
-
-if TYPE_CHECKING:
-    from priors.classifier_prior import ClassifierPrior
+from priors.vmf.distribution import VonMisesFisher, log_densities
 
 _MOST = 1 << 27
 """Draws a class at most: beyond, a standard error is not worth its time."""
@@ -35,7 +34,10 @@ class ClassPosterior:
 
 @torch.no_grad()
 def class_posterior(
-    prior: "ClassifierPrior",
+    weight: Float[Tensor, "classes m"],
+    bias: Float[Tensor, " classes"] | None,
+    concentration: Float[Tensor, " classes"],
+    class_names: Sequence[str],
     samples: int = 1000,
     generator: torch.Generator | None = None,
     *,
@@ -52,7 +54,10 @@ def class_posterior(
     z = s W a + b, for activations of a given norm s.
 
     Args:
-        prior: one vMF a class.
+        weight: the final layer's; its rows are the vMF distributions' directions.
+        bias: the final layer's, or None; looked at for `logits="head"`.
+        concentration: kappa of each class.
+        class_names: for messages.
         samples: draws a class, at least 2; with a standard error, draws at a time.
         generator: source of the draws; if left out, a fresh one with seed 0, so that the table is always the same.
         logits: whose they are.
@@ -78,20 +83,21 @@ def class_posterior(
             "norm is for logits='head': directions alone decide the prior's"
         )  # fmt: skip
     if generator is None:
-        generator = torch.Generator(prior.weight.device).manual_seed(0)
-    bias = None if prior.bias is None else prior.bias.double()
-    exact = type(prior)(prior.weight.double(), bias, prior.concentration, prior.class_names, prior.provenance)
+        generator = torch.Generator(weight.device).manual_seed(0)
+    weight, concentration = weight.double(), concentration.double()
+    bias, loc = None if bias is None else bias.double(), normalize(weight, dim=1)
 
     def posterior(draws: Tensor) -> Tensor:
-        found = exact.log_prob(draws) if norm is None else torch.nn.functional.linear(norm * draws, exact.weight)
-        if norm is not None and exact.bias is not None:
-            found = found + exact.bias
+        if norm is None:
+            found = log_densities(normalize(draws, dim=-1), loc, concentration)
+        else:
+            found = linear(norm * draws, weight) + (0 if bias is None else bias)
         return (found / temperature).softmax(-1)
 
     # A class at a time: memory stays small, and the draws do not depend on how much of it there is.
     rows = [
         _mean(lambda one=one: posterior(one.sample((samples,), generator)), samples, standard_error, name)
-        for one, name in zip(exact, prior.class_names, strict=True)
+        for one, name in zip(map(VonMisesFisher, loc, concentration), class_names, strict=True)
     ]
     return ClassPosterior(
         torch.stack([row[0] for row in rows]), torch.stack([row[1] for row in rows]), max(row[2] for row in rows)

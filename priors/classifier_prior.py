@@ -17,13 +17,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from priors import storage
 from priors.class_posterior import ClassPosterior, class_posterior
 from priors.concentration import Concentration, Evidence, resolve
 from priors.errors import InputError, unknown
-from priors.tap import find_head, find_module
+from priors.storage import read_tensors, write_tensors
+from priors.taps import find_head, find_module
 from priors.vmf import bessel
-from priors.vmf.distribution import VonMisesFisher
+from priors.vmf.distribution import VonMisesFisher, log_densities
 from priors.zoo.network import Classifier, names_of_classes
 
 _FORMAT = "penult prior 1"
@@ -285,9 +285,7 @@ class ClassifierPrior(nn.Module):
 
     def direction_log_prob(self, directions: Float[Tensor, "*batch m"]) -> Float[Tensor, "*batch classes"]:
         """The same of unit vectors, which are not checked and not normalised again."""
-        cosine = directions @ self.loc.T
-        peak = bessel.log_peak_ratio(self.dim, self.concentration) - bessel.log_sphere_area(self.dim)
-        return self.concentration * (cosine - 1) + peak
+        return log_densities(directions, self.loc, self.concentration)
 
     def posterior(self, activations: Float[Tensor, "*batch m"]) -> Float[Tensor, "*batch classes"]:
         """q(i | a), the probability of each class given activations, all classes being equally likely beforehand.
@@ -308,8 +306,9 @@ class ClassifierPrior(nn.Module):
         standard_error: float | None = None,
     ) -> ClassPosterior:
         """What draws from each class are taken for, as `priors.class_posterior.class_posterior` says."""
+        given = {"logits": logits, "norm": norm, "temperature": temperature, "standard_error": standard_error}
         return class_posterior(
-            self, samples, generator, logits=logits, norm=norm, temperature=temperature, standard_error=standard_error
+            self.weight, self.bias, self.concentration, self.class_names, samples, generator, **given
         )
 
     def class_table(self) -> tuple[ClassSummary, ...]:
@@ -342,7 +341,7 @@ class ClassifierPrior(nn.Module):
             "class_names": json.dumps(self.class_names),
             "provenance": json.dumps(asdict(self.provenance)),
         }
-        storage.write_tensors(path, tensors, metadata)
+        write_tensors(path, tensors, metadata)
 
     @classmethod
     def load(cls, path: str | Path) -> "ClassifierPrior":
@@ -351,7 +350,7 @@ class ClassifierPrior(nn.Module):
         Raises:
             InputError: there is no such file, or it is truncated, or holds something else.
         """
-        tensors, metadata = storage.read_tensors(path, "prior")
+        tensors, metadata = read_tensors(path, "prior")
         if metadata.get("format") != _FORMAT:
             raise InputError(f"{path} holds no prior: format {_FORMAT!r} was expected, not {metadata.get('format')!r}")
         try:

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from analysis.densities.pixelcnn import LEVELS, GatedLayer, PixelCNN
+from analysis.densities.streams import LEVELS, GatedLayer, Streams
 from analysis.densities.weight_norm import WeightNormConv
 
 Choose = Callable[[int, int, Tensor], Tensor]
@@ -43,7 +43,7 @@ class Incremental:
         batch: how many images.
     """
 
-    def __init__(self, model: PixelCNN, context: Tensor | None, batch: int):
+    def __init__(self, model: Streams, context: Tensor | None, batch: int):
         channels, self.height, self.width = model.image_shape
         weight = model.final.direction
         self.batch, self.contexts_of = batch, model.contexts_of

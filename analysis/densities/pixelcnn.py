@@ -15,49 +15,10 @@ from torch import Tensor, nn
 from analysis.densities.logistics import LogisticMixture
 from analysis.densities.pixel_softmax import PixelSoftmax
 from analysis.densities.pixels import PixelDistribution
+from analysis.densities.sampling import sample
+from analysis.densities.streams import LEVELS, GatedLayer, concat_elu
 from analysis.densities.weight_norm import WeightNormConv, Window, down_shift, right_shift
 from priors.errors import InputError
-
-LEVELS = 3
-"""Resolutions: the image's, its half and its quarter."""
-
-
-def concat_elu(x: Tensor) -> Tensor:
-    """elu([x, -x]) along the channels."""
-    return F.elu_(torch.cat([x, -x], 1))  # in place: its backward pass needs the result alone
-
-
-class GatedLayer(nn.Module):
-    """x + a sigmoid(b), where [a, b] are two convolutions of x, of what lies beside it, and of a context.
-
-    Args:
-        filters: channels of x.
-        window: of both convolutions.
-        beside: channels of what is added to the first one's result, before `concat_elu`; 0 for nothing.
-        context: channels of the context; 0 for none.
-        dropout: rate of elements between the convolutions.
-        context_dropout: rate of elements of the context's projection.
-    """
-
-    def __init__(self, filters: int, window: Window, beside: int, context: int, dropout: float, context_dropout: float):
-        super().__init__()
-        self.first = WeightNormConv(2 * filters, filters, window)
-        self.beside = WeightNormConv(2 * beside, filters, "pixel") if beside else None
-        self.second = WeightNormConv(2 * filters, 2 * filters, window, scale=0.1)
-        self.context = nn.Conv2d(context, 2 * filters, 1, bias=False) if context else None
-        if self.context is not None:
-            nn.init.normal_(self.context.weight, std=0.05)
-        self.dropout, self.context_dropout = nn.Dropout(dropout), nn.Dropout(context_dropout)
-
-    def forward(self, x: Tensor, active: Tensor, beside: tuple[Tensor, ...], context: Tensor | None) -> Tensor:
-        """x, concat_elu of it, concat_elu of what lies beside it, and the context at its resolution or 1 x 1."""
-        found = self.first(active)
-        if self.beside is not None:
-            found = found + self.beside(torch.cat(beside, 1) if len(beside) > 1 else beside[0])
-        found = self.second(self.dropout(concat_elu(found)))
-        if self.context is not None:
-            found = found + self.context_dropout(self.context(context))
-        return x + F.glu(found, 1)
 
 
 class PixelCNN(nn.Module):
@@ -202,8 +163,6 @@ class PixelCNN(nn.Module):
         self, context: Tensor | None = None, generator: torch.Generator | None = None, *, n: int | None = None
     ) -> Float[Tensor, "batch channels height width"]:
         """Images by `analysis.densities.sampling.sample`."""
-        from analysis.densities.sampling import sample
-
         return sample(self, context, generator, n=n)
 
     def contexts(self, images: Tensor, context: Tensor | None) -> list[Tensor | None]:

@@ -5,13 +5,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from analysis.densities.incremental import Incremental
-from analysis.densities.pixelcnn import PixelCNN
+from analysis.densities.streams import Streams
 from priors.errors import InputError
 
 
 @torch.no_grad()
 def sample(
-    model: PixelCNN, context: Tensor | None = None, generator: torch.Generator | None = None, *, n: int | None = None
+    model: Streams, context: Tensor | None = None, generator: torch.Generator | None = None, *, n: int | None = None
 ) -> Float[Tensor, "batch channels height width"]:
     """Images from a PixelCNN++, with values k / 255.
 
@@ -27,7 +27,7 @@ def sample(
     return place(model, context, uniforms(model, _batch(model, context, n), generator))
 
 
-def uniforms(model: PixelCNN, batch: int, generator: torch.Generator | None = None) -> Float[Tensor, "h w batch draws"]:
+def uniforms(model: Streams, batch: int, generator: torch.Generator | None = None) -> Float[Tensor, "h w batch draws"]:
     """The uniform numbers that a batch of images is drawn with: float64 in [0, 1), on the model's device."""
     device = model.final.direction.device
     shape = *model.image_shape[1:], batch, model.distribution.draws
@@ -36,7 +36,7 @@ def uniforms(model: PixelCNN, batch: int, generator: torch.Generator | None = No
 
 
 def place(
-    model: PixelCNN, context: Tensor | None, numbers: Float[Tensor, "h w batch draws"]
+    model: Streams, context: Tensor | None, numbers: Float[Tensor, "h w batch draws"]
 ) -> Float[Tensor, "batch channels height width"]:
     """Images by the uniform numbers that each of their pixels is drawn with: what `sample` does once it has them.
 
@@ -50,46 +50,7 @@ def place(
     return found.clone()
 
 
-@torch.no_grad()
-def evaluate(
-    model: PixelCNN, images: Float[Tensor, "batch channels height width"], context: Tensor | None = None
-) -> Float[Tensor, "batch outputs height width"]:
-    """What `model(images, context)` gives in evaluation mode, computed pixel by pixel as samples are.
-
-    Raises:
-        InputError: shapes that are not the model's.
-    """
-    model.contexts(images, context)
-    found = images.new_empty(len(images), *images.shape[2:], model.distribution.outputs)
-
-    def known(row: int, column: int, outputs: Tensor) -> Tensor:
-        found[:, row, column] = outputs
-        return images[:, :, row, column]
-
-    Incremental(model, context, len(images)).run(known)
-    return found.permute(0, 3, 1, 2)
-
-
-@torch.no_grad()
-def sample_by_full_passes(
-    model: PixelCNN, context: Tensor | None = None, generator: torch.Generator | None = None, *, n: int | None = None
-) -> Float[Tensor, "batch channels height width"]:
-    """The same draws as `sample`, by a pass of the whole network for each pixel: slow, and obviously right."""
-    batch, training = _batch(model, context, n), model.training
-    numbers, weight = uniforms(model, batch, generator), model.final.direction
-    images = torch.zeros(batch, *model.image_shape, device=weight.device, dtype=weight.dtype)
-    model.eval()
-    try:
-        for row in range(images.shape[2]):
-            for column in range(images.shape[3]):
-                outputs = model(images, context)[:, :, row, column]
-                images[:, :, row, column] = model.distribution.place(outputs, numbers[row, column])
-    finally:
-        model.train(training)
-    return images
-
-
-def _batch(model: PixelCNN, context: Tensor | None, n: int | None) -> int:
+def _batch(model: Streams, context: Tensor | None, n: int | None) -> int:
     if n is None and context is None:
         raise InputError("a model without a context: give n, the number of images")
     if n is not None and context is not None and n != len(context):

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from pixel_models import every_image, small
 
 from analysis.densities.logistics import LogisticMixture
-from analysis.densities.pixelcnn import GatedLayer, PixelCNN, concat_elu
+from analysis.densities.pixelcnn import PixelCNN
+from analysis.densities.streams import GatedLayer, concat_elu
 from analysis.densities.weight_norm import WeightNormConv
 from priors.errors import InputError
 

@@ -7,7 +7,7 @@ from scipy.stats import chisquare
 
 from analysis.densities.incremental import Incremental
 from analysis.densities.pixelcnn import PixelCNN
-from analysis.densities.sampling import evaluate, place, sample, sample_by_full_passes, uniforms
+from analysis.densities.sampling import place, sample, uniforms
 from priors.errors import InputError
 
 MODELS = {
@@ -27,6 +27,33 @@ def given(name: str, batch: int = 5):
     return small(shape, context, **options), images, contexts
 
 
+@torch.no_grad()
+def evaluate(model: PixelCNN, images, context):
+    """What `model(images, context)` gives in evaluation mode, computed pixel by pixel as samples are."""
+    found = images.new_empty(len(images), *images.shape[2:], model.distribution.outputs)
+
+    def known(row, column, outputs):
+        found[:, row, column] = outputs
+        return images[:, :, row, column]
+
+    Incremental(model, context, len(images)).run(known)
+    return found.permute(0, 3, 1, 2)
+
+
+@torch.no_grad()
+def sample_by_full_passes(model: PixelCNN, context, generator, *, n: int):
+    """The same draws as `sample`, by a pass of the whole network for each pixel: slow, and obviously right."""
+    numbers, training = uniforms(model, n, generator), model.training
+    images = torch.zeros(n, *model.image_shape, dtype=model.final.direction.dtype)
+    model.eval()
+    for row in range(images.shape[2]):
+        for column in range(images.shape[3]):
+            outputs = model(images, context)[:, :, row, column]
+            images[:, :, row, column] = model.distribution.place(outputs, numbers[row, column])
+    model.train(training)
+    return images
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_it_is_the_whole_network(name):
     model, images, context = given(name)
@@ -43,13 +70,16 @@ def test_draws_are_those_of_a_pass_for_each_pixel(name):
         draw(model, context, torch.Generator().manual_seed(2), n=3) for draw in (sample, sample_by_full_passes)
     )
     assert found.dtype == torch.float64 and torch.equal(found, expected)
+    assert torch.equal(found, model.sample(context, torch.Generator().manual_seed(2), n=3))
     assert torch.equal((found * 255).round() / 255, found) and float(found.std()) > 0.05
 
 
 def test_training_mode_is_kept_and_dropout_left_out():
     model, _, context = given("colour, vector", 2)
     model.train()
-    draws = [draw(model, context, torch.Generator().manual_seed(2)) for draw in (sample, sample, sample_by_full_passes)]
+    draws = [
+        draw(model, context, torch.Generator().manual_seed(2), n=2) for draw in (sample, sample, sample_by_full_passes)
+    ]
     assert model.training and all(torch.equal(one, draws[0]) for one in draws)
 
 
