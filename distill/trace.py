@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from priors.errors import InputError
-from priors.tap import tap
+from priors.taps import tap
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def trace(
     Args:
         network: gives logits.
         images: in [0, 1].
-        stages: names of taps (see `priors.tap`) that give feature maps.
+        stages: names of taps (see `priors.taps`) that give feature maps.
         penultimate: name of the tap that gives the head's input; None: not kept.
 
     Raises:

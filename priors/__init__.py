@@ -1,24 +1,8 @@
 """What a classifier knows before it sees an image.
 
-Names are imported when first used, so that the command line can answer without loading torch.
+One of penult's four packages. Its public names stand in `__init__.pyi`, and are imported when first used.
 """
 
-from importlib import import_module
+from priors.lazy import public_names
 
-_HOMES = {
-    "ClassPosterior": "priors.class_posterior",
-    "ClassifierPrior": "priors.classifier_prior",
-    "HypersphericalUniform": "priors.vmf.distribution",
-    "VonMisesFisher": "priors.vmf.distribution",
-    "InputError": "priors.errors",
-    "Provenance": "priors.classifier_prior",
-    "tap": "priors.tap",
-}
-
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str):
-    if name not in _HOMES:
-        raise AttributeError(f"module 'priors' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__, __dir__, __all__ = public_names(__name__)

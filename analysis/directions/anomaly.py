@@ -114,7 +114,7 @@ class Fitted:
     gaussians: TiedGaussians
 
 
-def fit(prior: ClassifierPrior, activations: Float[Tensor, "n m"], labels: Int[Tensor, " n"]) -> Fitted:
+def fit_anomaly_scores(prior: ClassifierPrior, activations: Float[Tensor, "n m"], labels: Int[Tensor, " n"]) -> Fitted:
     """Fit what scores need to the training activations; the prior is copied, in float64 and onto their device.
 
     Raises:
@@ -154,73 +154,73 @@ def given_norm_log_densities(
 
 Score = Callable[[Fitted, Tensor, Tensor], Tensor]
 
-SCORES: dict[str, Score] = {}
+ANOMALY_SCORES: dict[str, Score] = {}
 """By name: from what is fitted, activations (n, m) and logits (n, classes) to scores (n,), float64."""
 QUANTITIES: dict[str, str] = {}
 """By name: what a score is, with its unit, as an axis says it."""
 
 
-def score(name: str, quantity: str) -> Callable[[Score], Score]:
+def anomaly_score(name: str, quantity: str) -> Callable[[Score], Score]:
     """Make a function the score of that name."""
 
     def register(function: Score) -> Score:
-        SCORES[name] = function
+        ANOMALY_SCORES[name] = function
         QUANTITIES[name] = quantity
         return function
 
     return register
 
 
-@score("direction, max", "log-density of the direction (nats)")
+@anomaly_score("direction, max", "log-density of the direction (nats)")
 def direction_max(fitted: Fitted, activations: Tensor, logits: Tensor) -> Tensor:
     """max_i log q(u|i)."""
     return direction_log_densities(fitted.prior, activations).amax(1)
 
 
-@score("direction, mixture", "log-density of the direction (nats)")
+@anomaly_score("direction, mixture", "log-density of the direction (nats)")
 def direction_mixture(fitted: Fitted, activations: Tensor, logits: Tensor) -> Tensor:
     """log 1/c sum_i q(u|i)."""
     return _mixed(direction_log_densities(fitted.prior, activations))
 
 
-@score("given norm, max", "log-density of the direction given the norm (nats)")
+@anomaly_score("given norm, max", "log-density of the direction given the norm (nats)")
 def given_norm_max(fitted: Fitted, activations: Tensor, logits: Tensor) -> Tensor:
     """max_i log q(u|i, r)."""
     return given_norm_log_densities(fitted.prior.weight, activations).amax(1)
 
 
-@score("given norm, mixture", "log-density of the direction given the norm (nats)")
+@anomaly_score("given norm, mixture", "log-density of the direction given the norm (nats)")
 def given_norm_mixture(fitted: Fitted, activations: Tensor, logits: Tensor) -> Tensor:
     """log 1/c sum_i q(u|i, r)."""
     return _mixed(given_norm_log_densities(fitted.prior.weight, activations))
 
 
-@score("with norm, max", "log-density of direction and log norm (nats)")
+@anomaly_score("with norm, max", "log-density of direction and log norm (nats)")
 def with_norm_max(fitted: Fitted, activations: Tensor, logits: Tensor) -> Tensor:
     """max_i log q(u, r|i)."""
     return (direction_log_densities(fitted.prior, activations) + fitted.norms.log_density(activations)).amax(1)
 
 
-@score("with norm, mixture", "log-density of direction and log norm (nats)")
+@anomaly_score("with norm, mixture", "log-density of direction and log norm (nats)")
 def with_norm_mixture(fitted: Fitted, activations: Tensor, logits: Tensor) -> Tensor:
     """log 1/c sum_i q(u, r|i)."""
     return _mixed(direction_log_densities(fitted.prior, activations) + fitted.norms.log_density(activations))
 
 
-@score("softmax", "log-odds of the largest probability")
+@anomaly_score("softmax", "log-odds of the largest probability")
 def softmax(fitted: Fitted, activations: Tensor, logits: Tensor) -> Tensor:
     """log p / (1 - p) of the largest softmax probability p, which orders as p does, but does not end at 1."""
     ranked = logits.double().sort(1, descending=True).values
     return ranked[:, 0] - ranked[:, 1:].logsumexp(1)
 
 
-@score("energy", "log-sum-exp of the logits (nats)")
+@anomaly_score("energy", "log-sum-exp of the logits (nats)")
 def energy(fitted: Fitted, activations: Tensor, logits: Tensor) -> Tensor:
     """log sum_i exp(logit_i), minus the energy at temperature 1."""
     return logits.double().logsumexp(1)
 
 
-@score("Mahalanobis", "minus the squared distance")
+@anomaly_score("Mahalanobis", "minus the squared distance")
 def mahalanobis(fitted: Fitted, activations: Tensor, logits: Tensor) -> Tensor:
     """-min_i (a - mean_i)^T S^-1 (a - mean_i)."""
     return -fitted.gaussians.squared_distances(activations).amin(1)

@@ -57,7 +57,12 @@ class Config:
 
 def main(config: Config) -> None:
     """Score, print, draw and write."""
-    from analysis.directions.anomaly import SCORES, direction_log_densities, fit, given_norm_log_densities
+    from analysis.directions.anomaly import (
+        ANOMALY_SCORES,
+        direction_log_densities,
+        fit_anomaly_scores,
+        given_norm_log_densities,
+    )
     from analysis.directions.calibration import calibration
     from apps.classifiers.detection import detection
     from apps.command.console import say
@@ -90,7 +95,7 @@ def main(config: Config) -> None:
     reading = read_prior(
         config.model, config.concentration, config.foreign, **source, accelerator=accelerator, measure=True
     )
-    fitted = fit(reading.prior.cpu(), reading.measured.penultimate, reading.measured.labels)
+    fitted = fit_anomaly_scores(reading.prior.cpu(), reading.measured.penultimate, reading.measured.labels)
     inside = activations(network, _first(own, config), accelerator)
     seen = {
         name: activations(network, _first(images, config), accelerator, prepare=conversions[name])
@@ -99,7 +104,7 @@ def main(config: Config) -> None:
     if not accelerator.is_main_process:
         return
     values, *rest = (
-        {score: function(fitted, found.penultimate, found.logits) for score, function in SCORES.items()}
+        {score: function(fitted, found.penultimate, found.logits) for score, function in ANOMALY_SCORES.items()}
         for found in (inside, *seen.values())
     )
     compared = dict(zip(others, rest, strict=True))

@@ -1,19 +1,8 @@
 """The von Mises-Fisher distribution and what it needs: Bessel functions, samplers, divergences, in plain torch.
 
-Names are imported when first used.
+The public names stand in `__init__.pyi`, and are imported when first used.
 """
 
-from importlib import import_module
+from priors.lazy import public_names
 
-_HOMES = {
-    "HypersphericalUniform": "priors.vmf.distribution",
-    "VonMisesFisher": "priors.vmf.distribution",
-}
-
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str):
-    if name not in _HOMES:
-        raise AttributeError(f"module 'priors.vmf' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__, __dir__, __all__ = public_names(__name__)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from priors.errors import InputError
-from priors.tap import find_head, find_module, tap
+from priors.taps import find_head, find_module, tap
 from priors.zoo.network import Classifier, names_of_classes
 
 
@@ -65,7 +65,7 @@ def wrap(
 
     Args:
         module: the network; it is not copied, so training one trains the other.
-        head: the name of its final linear layer, where `priors.tap.find_head` cannot tell.
+        head: the name of its final linear layer, where `priors.taps.find_head` cannot tell.
         mean: of the pixels in [0, 1], as the network was trained with; 0 if left out.
         std: likewise; 1 if left out.
         class_names: one an output; "0", "1", ... if left out.

@@ -8,10 +8,10 @@ from scipy.stats import norm as normal
 from scipy.stats import vonmises_fisher
 
 from analysis.directions.anomaly import (
+    ANOMALY_SCORES,
     QUANTITIES,
-    SCORES,
     direction_log_densities,
-    fit,
+    fit_anomaly_scores,
     fit_gaussians,
     fit_norms,
     given_norm_log_densities,
@@ -36,7 +36,7 @@ def drawn(seed: int = 0):
 def fitted():
     activations, labels, weight, bias = drawn()
     prior = ClassifierPrior.from_weight(weight, torch.linspace(3, 30, C), bias)
-    return fit(prior, activations, labels)
+    return fit_anomaly_scores(prior, activations, labels)
 
 
 @pytest.fixture
@@ -63,9 +63,9 @@ def densities(activations, weight, concentrations) -> np.ndarray:
 def test_direction_scores_are_scipys_densities(fitted, images):
     slow = densities(images[0], fitted.prior.weight, np.tile(fitted.prior.concentration.numpy(), (40, 1)))
     np.testing.assert_allclose(direction_log_densities(fitted.prior, images[0]).numpy(), slow, atol=1e-9)
-    np.testing.assert_allclose(SCORES["direction, max"](fitted, *images).numpy(), slow.max(1), atol=1e-9)
+    np.testing.assert_allclose(ANOMALY_SCORES["direction, max"](fitted, *images).numpy(), slow.max(1), atol=1e-9)
     mixture = logsumexp(slow, axis=1) - np.log(C)
-    np.testing.assert_allclose(SCORES["direction, mixture"](fitted, *images).numpy(), mixture, atol=1e-9)
+    np.testing.assert_allclose(ANOMALY_SCORES["direction, mixture"](fitted, *images).numpy(), mixture, atol=1e-9)
     by_class = torch.stack([q.log_prob(torch.nn.functional.normalize(images[0], dim=1)) for q in fitted.prior], 1)
     torch.testing.assert_close(direction_log_densities(fitted.prior, images[0]), by_class, atol=1e-9, rtol=0)
 
@@ -73,9 +73,9 @@ def test_direction_scores_are_scipys_densities(fitted, images):
 def test_given_norm_scores_are_equation_5(fitted, images):
     norms = np.linalg.norm(images[0].numpy(), axis=1)[:, None] * np.linalg.norm(fitted.prior.weight.numpy(), axis=1)
     slow = densities(images[0], fitted.prior.weight, norms)
-    np.testing.assert_allclose(SCORES["given norm, max"](fitted, *images).numpy(), slow.max(1), atol=1e-9)
+    np.testing.assert_allclose(ANOMALY_SCORES["given norm, max"](fitted, *images).numpy(), slow.max(1), atol=1e-9)
     mixture = logsumexp(slow, axis=1) - np.log(C)
-    np.testing.assert_allclose(SCORES["given norm, mixture"](fitted, *images).numpy(), mixture, atol=1e-9)
+    np.testing.assert_allclose(ANOMALY_SCORES["given norm, mixture"](fitted, *images).numpy(), mixture, atol=1e-9)
 
 
 def test_equation_4_with_weights_of_one_norm():
@@ -99,9 +99,9 @@ def test_with_norm_scores_add_a_normal_density_of_the_log_norm(fitted, images):
         assert fitted.norms.deviation[label].item() == pytest.approx(own.std())
         other = np.log(np.linalg.norm(images[0].numpy(), axis=1))
         slow[:, label] += normal(own.mean(), own.std()).logpdf(other)
-    np.testing.assert_allclose(SCORES["with norm, max"](fitted, *images).numpy(), slow.max(1), atol=1e-9)
+    np.testing.assert_allclose(ANOMALY_SCORES["with norm, max"](fitted, *images).numpy(), slow.max(1), atol=1e-9)
     mixture = logsumexp(slow, axis=1) - np.log(C)
-    np.testing.assert_allclose(SCORES["with norm, mixture"](fitted, *images).numpy(), mixture, atol=1e-9)
+    np.testing.assert_allclose(ANOMALY_SCORES["with norm, mixture"](fitted, *images).numpy(), mixture, atol=1e-9)
 
 
 def test_mahalanobis_is_a_slow_loop(fitted, images):
@@ -112,7 +112,7 @@ def test_mahalanobis_is_a_slow_loop(fitted, images):
         covariance += np.outer(a - means[label], a - means[label]) / N
     inverse = np.linalg.inv(covariance)
     slow = [max(-(a - mean) @ inverse @ (a - mean) for mean in means) for a in images[0].numpy()]
-    np.testing.assert_allclose(SCORES["Mahalanobis"](fitted, *images).numpy(), slow, rtol=1e-9)
+    np.testing.assert_allclose(ANOMALY_SCORES["Mahalanobis"](fitted, *images).numpy(), slow, rtol=1e-9)
 
 
 def test_a_unit_that_is_always_off_is_left_out_of_mahalanobis(images):
@@ -124,25 +124,27 @@ def test_a_unit_that_is_always_off_is_left_out_of_mahalanobis(images):
 
 
 def test_softmax_orders_by_the_largest_probability_and_does_not_end(fitted, images):
-    found = SCORES["softmax"](fitted, *images)
+    found = ANOMALY_SCORES["softmax"](fitted, *images)
     torch.testing.assert_close(found.sigmoid(), images[1].softmax(1).amax(1))
     sure = torch.tensor([[100.0, 0.0], [200.0, 0.0]])
-    assert SCORES["softmax"](fitted, images[0][:2], sure).tolist() == [100, 200], "where probabilities are both 1"
+    assert ANOMALY_SCORES["softmax"](fitted, images[0][:2], sure).tolist() == [100, 200], (
+        "where probabilities are both 1"
+    )
 
 
 def test_energy_is_the_log_sum_of_exponentials(fitted, images):
     slow = logsumexp(images[1].numpy(), axis=1)
-    np.testing.assert_allclose(SCORES["energy"](fitted, *images).numpy(), slow, rtol=1e-12)
+    np.testing.assert_allclose(ANOMALY_SCORES["energy"](fitted, *images).numpy(), slow, rtol=1e-12)
 
 
 def test_what_scaling_changes(fitted, images):
     """Directions do not see it; the norm's density, refitted, shifts by nothing: its unit cancels."""
     activations, labels, *_ = drawn()
-    refitted = fit(fitted.prior, 9 * activations, labels)
-    for name in SCORES:
-        before = SCORES[name](fitted, *images)
-        scaled = SCORES[name](fitted, 9 * images[0], images[1])
-        again = SCORES[name](refitted, 9 * images[0], images[1])
+    refitted = fit_anomaly_scores(fitted.prior, 9 * activations, labels)
+    for name in ANOMALY_SCORES:
+        before = ANOMALY_SCORES[name](fitted, *images)
+        scaled = ANOMALY_SCORES[name](fitted, 9 * images[0], images[1])
+        again = ANOMALY_SCORES[name](refitted, 9 * images[0], images[1])
         direction, logits = name.startswith("direction"), name in ("softmax", "energy")
         assert torch.allclose(before, scaled, rtol=1e-9) == (direction or logits), name
         assert torch.allclose(before, again, rtol=1e-9) == (not name.startswith("given")), name
@@ -151,12 +153,12 @@ def test_what_scaling_changes(fitted, images):
 def test_a_zero_activation_is_uniform_in_direction(fitted):
     zero, logits = torch.zeros(1, M, dtype=torch.float64), torch.zeros(1, C)
     uniform = -np.log(8 * np.pi**2 / 3)  # one over the surface of the unit sphere in R^5
-    for name in SCORES:
-        value = SCORES[name](fitted, zero, logits).item()
+    for name in ANOMALY_SCORES:
+        value = ANOMALY_SCORES[name](fitted, zero, logits).item()
         assert np.isfinite(value), name
         if name.startswith(("direction", "given")):
             assert value == pytest.approx(uniform)
-    assert SCORES["with norm, max"](fitted, zero, logits).item() < -1e3
+    assert ANOMALY_SCORES["with norm, max"](fitted, zero, logits).item() < -1e3
 
 
 def test_norms_that_do_not_vary_have_a_least_deviation():
@@ -167,7 +169,7 @@ def test_norms_that_do_not_vary_have_a_least_deviation():
 
 
 def test_every_score_says_what_it_is():
-    assert SCORES.keys() == QUANTITIES.keys() and all(QUANTITIES.values())
+    assert ANOMALY_SCORES.keys() == QUANTITIES.keys() and all(QUANTITIES.values())
 
 
 @pytest.mark.parametrize("function", [fit_norms, fit_gaussians])

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from priors import ClassifierPrior
-from priors.tap import find_head, tap
+from priors.taps import find_head, tap
 from priors.vmf.transport import rsample
 from priors.zoo import build
 

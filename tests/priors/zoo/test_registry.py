@@ -11,7 +11,7 @@ from torchvision.models.resnet import BasicBlock
 
 import priors.zoo
 from priors.errors import InputError
-from priors.tap import find_head, tap
+from priors.taps import find_head, tap
 from priors.zoo import build, load, registered, save
 from priors.zoo.catalogue import catalogue
 

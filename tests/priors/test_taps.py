@@ -7,7 +7,7 @@ from torch import nn
 from torchvision import models
 
 from priors.errors import InputError
-from priors.tap import find_head, find_module, tap
+from priors.taps import find_head, find_module, tap
 
 
 class Reused(nn.Module):

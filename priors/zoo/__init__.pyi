@@ -1,0 +1,10 @@
+from priors.zoo.network import Classifier as Classifier
+from priors.zoo.registry import Parts as Parts
+from priors.zoo.registry import Wanted as Wanted
+from priors.zoo.registry import build as build
+from priors.zoo.registry import classifier as classifier
+from priors.zoo.registry import registered as registered
+from priors.zoo.saving import describe as describe
+from priors.zoo.saving import load as load
+from priors.zoo.saving import save as save
+from priors.zoo.wrapped import wrap as wrap
