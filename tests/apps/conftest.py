@@ -13,6 +13,8 @@ from apps.command.cli import main
 
 sys.path.insert(0, str(Path(__file__).parent))  # toys and the like are no package
 
+from forking import Machine
+
 LATENT = 5
 VARIANTS = ("hvae", "hvae-c", "hvae-l")
 
@@ -45,6 +47,14 @@ def penult(capsys, monkeypatch, tmp_path):
         if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
             del sys.modules[name]
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def machine():
+    """`machine(arguments, processes=2)`: a command line in processes of its own; see forking.py."""
+    machine = Machine()
+    yield machine
+    machine.close()
 
 
 @pytest.fixture(scope="session")

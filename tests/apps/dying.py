@@ -1,25 +1,16 @@
-"""Runs command lines in forked processes that die, are interrupted or fail where they are told to.
+"""Dies, is interrupted or fails where it is told to: what a job of the forking machine may ask of its process.
 
-`python dying.py` reads one JSON job a line and answers each with one: torch is imported once, and every job is a
-process of its own, so that a kill is a kill. Nothing here computes before it forks.
-
-A job: `arguments`; `at`, the number of the event to act at, counted from 1 (0: never); `act`, a signal's name, or an
-error's such as ENOSPC, raised instead of the event; `only`, the kind of event counted (all by default); `file_limit`,
-in bytes. Events are whatever changes the disk (fsync, replace, link, mkdir, rmtree, a line of metrics) and each step of
-an optimiser. The answer: `status` as the shell has it (-9 for a kill), `output`, `errors`, and the `events` that a
-finished job went through.
+Events are whatever changes the disk (fsync, replace, link, mkdir, rmtree, a line of metrics) and each step of an
+optimiser. A job says `at`, the number of the event to act at, counted from 1 (0: never); `act`, a signal's name, or an
+error's such as ENOSPC, raised instead of the event; `only`, the kind of event counted (all by default).
 """
 
 import errno
 import functools
-import gc
 import json
 import os
-import resource
 import shutil
 import signal
-import sys
-import tempfile
 from pathlib import Path
 
 
@@ -85,73 +76,3 @@ def _remove_some(folder, *_) -> None:
 def _half_a_line(run, entry) -> None:
     with open(run.folder / "metrics.jsonl", "a") as file:
         file.write(json.dumps(entry)[:20])
-
-
-def _child(job: dict, answers: int) -> None:
-    os.environ.update(job.get("environment", {}))
-    if "file_limit" in job:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (job["file_limit"], job["file_limit"]))
-    from apps.command.cli import main
-
-    script, status = Script(job), 70
-    try:
-        script.install()
-        status = main(job["arguments"])
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os.write(answers, json.dumps(script.events).encode())
-        os._exit(status)
-
-
-def _serve() -> None:
-    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-    import matplotlib.pyplot  # noqa: F401
-    import sklearn.datasets  # noqa: F401
-    import torch
-    import torchvision  # noqa: F401
-    import toys  # noqa: F401
-
-    import apps.classifiers.training
-    import apps.figures
-    import apps.generators.train_hvae
-    import apps.training.loop
-    import apps.training.train
-    import apps.verbs.train_hvae  # noqa: F401
-    from apps.command.cli import VERBS
-
-    VERBS["train toy"] = ("toys", "a small task")
-    torch.set_num_threads(1)
-    gc.freeze()
-    print("ready", flush=True)
-    for line in sys.stdin:
-        job = json.loads(line)
-        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-            reading, writing = os.pipe()
-            child = os.fork()
-            if child == 0:
-                os.close(reading)
-                os.dup2(output.fileno(), 1)
-                os.dup2(errors.fileno(), 2)
-                _child(job, writing)
-            os.close(writing)
-            with os.fdopen(reading) as pipe:
-                events = pipe.read()
-            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-            output.seek(0)
-            errors.seek(0)
-            answer = {
-                "status": status,
-                "output": output.read().decode(),
-                "errors": errors.read().decode(),
-                "events": json.loads(events or "[]"),
-            }
-        print(json.dumps(answer), flush=True)
-
-
-if __name__ == "__main__":
-    _serve()

@@ -1,8 +1,6 @@
 """One pass over a set: order, resumption, and two processes that give what one gives."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -187,15 +185,9 @@ if accelerator.process_index == 0:
 """
 
 
-def test_two_processes_give_what_one_gives(tmp_path):
+def test_two_processes_give_what_one_gives(machine, tmp_path):
     (tmp_path / "program.py").write_text(PROGRAM)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    run = subprocess.run(
-        [*launch, str(tmp_path / "program.py"), os.path.dirname(__file__), str(tmp_path / "parts")],
-        env=os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert run.returncode == 0, run.stderr
-    assert "two processes agree with one" in run.stdout
+    words = [os.path.dirname(__file__), tmp_path / "parts"]
+    run = machine(words, program=tmp_path / "program.py", processes=2)
+    assert run["status"] == 0, run["errors"]
+    assert "two processes agree with one" in run["output"]

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 
 PROGRAM = """
 import json, sys, warnings
@@ -48,18 +46,11 @@ if rank == 0:
 """
 
 
-def test_two_processes_score_as_one_does(tmp_path):
+def test_two_processes_score_as_one_does(machine, tmp_path):
     (tmp_path / "program.py").write_text(PROGRAM)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    run = subprocess.run(
-        [*launch, str(tmp_path / "program.py"), os.path.dirname(__file__), str(tmp_path)],
-        env=os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert run.returncode == 0, run.stderr
-    assert "two processes agree with one" in run.stdout
+    run = machine([os.path.dirname(__file__), tmp_path], program=tmp_path / "program.py", processes=2)
+    assert run["status"] == 0, run["errors"]
+    assert "two processes agree with one" in run["output"]
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
     drawn = [tuple(block) for found in (first, second) for block in found[0]]
     assert sorted(drawn) == [(label, number) for label in range(3) for number in range(2)], "each block once"

@@ -1,17 +1,12 @@
 """An SNGAN on two processes over gloo is the one that a single process trains in two parts."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
 
 from priors.storage import read_tensors
 
-LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-ENVIRONMENT = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
 WORDS = [
     *["train", "sngan", "--data", "digits", "--device", "cpu", "--threads", "1", "--generator-width", "4"],
     *["--discriminator-width", "4", "--batch-size", "16", "--steps", "4", "--score-every", "4", "--log-every", "1"],
@@ -58,17 +53,12 @@ found = {"status": status, "world": world, "drawn": drawn}
 """
 
 
-def test_two_processes_are_one_with_noise_of_their_own(tmp_path):
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
-    shared = {"env": ENVIRONMENT | {"PYTHONPATH": os.getcwd()}, "capture_output": True, "text": True, "timeout": 300}
-    commands = {
-        "two": [*LAUNCH, str(program), json.dumps([*WORDS, "--name", "two"]), "two"],
-        "one": [sys.executable, str(program), json.dumps([*WORDS, "--accumulate", "2", "--name", "one"]), "one"],
-    }
-    for command in commands.values():
-        finished = subprocess.run(command, cwd=tmp_path, **shared)
-        assert finished.returncode == 0, finished.stderr
+def test_two_processes_are_one_with_noise_of_their_own(machine, tmp_path):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    for name, processes, how in (("two", 2, []), ("one", 1, ["--accumulate", "2"])):
+        words = json.dumps([*WORDS, *how, "--name", name])
+        finished = machine([words, name], program=tmp_path / "program.py", processes=processes, folder=tmp_path)
+        assert finished["status"] == 0, finished["errors"]
     found = [json.loads((tmp_path / f"{name}.json").read_text()) for name in ("one-0", "two-0", "two-1")]
     assert [(process["world"], process["status"]) for process in found] == [(1, 0), (2, 0), (2, 0)]
     assert all(process["left"] for process in found)  # a backend's threads must not outlive the interpreter

@@ -26,11 +26,10 @@ TOY = ["train", "toy", "--device", "cpu", "--threads", "1", "--batch-size", "12"
 # Runs in both processes: each command in turn, and what came of it.
 PROGRAM = """
 import contextlib, io, json, os, signal, sys
-sys.path.insert(0, sys.argv[1])
 import torch, toys
 import apps.training.train, apps.training.loop, apps.training.states
 
-rank, folder = int(os.environ["RANK"]), sys.argv[2]
+rank, folder = int(os.environ["RANK"]), sys.argv[1]
 commands = json.load(open(os.path.join(folder, "commands.json")))
 fsync, written = os.fsync, []
 replace = os.replace
@@ -70,10 +69,6 @@ json.dump(found, open(os.path.join(folder, f"found-{rank}.json"), "w"))
 """
 
 
-def launch(*arguments):
-    return subprocess.run([*LAUNCH, *arguments], env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
-
-
 def weights(path):
     return read_tensors(path)[0]
 
@@ -85,8 +80,12 @@ def assert_same(ours, theirs, tolerance):
 
 
 def test_a_classifier_as_it_is_typed(tmp_path):
-    """20 steps with augmentation, clipping and an average: the weights of one process, written by the first of two."""
-    ran = launch("-m", "apps", *CLASSIFIER, "--runs", str(tmp_path / "two"))
+    """20 steps with augmentation, clipping and an average: the weights of one process, written by the first of two.
+
+    By torchrun, as no other test has it: the others fork their processes, since two that import torch take the longest.
+    """
+    command = [*LAUNCH, "-m", "apps", *CLASSIFIER, "--runs", str(tmp_path / "two")]
+    ran = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.count("is done") == 1
     two, one = tmp_path / "two/mlp", tmp_path / "one/mlp"
@@ -106,7 +105,7 @@ def test_a_classifier_as_it_is_typed(tmp_path):
     assert len(losses[0]) == 3 and losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
-def test_an_inversion_as_it_is_typed(tmp_path):
+def test_an_inversion(machine, tmp_path):
     """Two processes train one density, and score every test image once and in its place."""
     runs = ["--runs", str(tmp_path)]
     train = ["train", "classifier", "--epochs", "0.2", "--name", "first", "--device", "cpu", "--threads", "1"]
@@ -114,9 +113,9 @@ def test_an_inversion_as_it_is_typed(tmp_path):
     words = ["analyse", "invert", str(tmp_path / "first"), "--taps", "logits", "--layers", "1", "--filters", "3", *runs]
     words += ["--epochs", "0.5", "--decoder-filters", "2", "--decoder-epochs", "0.5", "--test-images", "31"]
     words += ["--shown", "2", "--name", "two", "--device", "cpu", "--threads", "1"]
-    ran = launch("-m", "apps", *words)
-    assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.count("is done") == 2 and ran.stdout.count("What ") == 1
+    ran = machine(words, processes=2)
+    assert ran["status"] == 0, ran["errors"]
+    assert ran["output"].count("is done") == 2 and ran["output"].count("What ") == 1
     assert json.loads((tmp_path / "two-logits/config.json").read_text())["environment"]["processes"] == 2
     images = sources.load("digits", "test").subset(range(31)).images.float() / 255
     density, decoder = (inverted_run(tmp_path / name) for name in ("two-logits", "two-logits-mse"))
@@ -153,7 +152,7 @@ TABLES = {
 """
 
 
-def test_a_table_whose_scores_only_the_first_process_writes(tmp_path):
+def test_a_table_whose_scores_only_the_first_process_writes(machine, tmp_path):
     """Cells that share a command are told done by both, though one is still drawing when the other has ended."""
     (tmp_path / "standin").mkdir()
     (tmp_path / "standin/__init__.py").write_text(RECIPE)
@@ -164,16 +163,16 @@ def test_a_table_whose_scores_only_the_first_process_writes(tmp_path):
         f"apps.recipes.__path__.append({str(tmp_path)!r})\n"
         "sys.exit(main(['table', 'standin', '1', '--device', 'cpu', '--threads', '1', '--runs', sys.argv[1]]))\n"
     )
-    ran = launch(str(tmp_path / "table.py"), str(tmp_path / "runs"))
-    assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.count("penult analyse invert") == 2 and ran.stdout.count(" is done (") == 5
-    rows = [line.split() for line in ran.stdout.splitlines() if line.split()[1:2] in (["penultimate"], ["logits"])]
+    ran = machine([tmp_path / "runs"], program=tmp_path / "table.py", processes=2)
+    assert ran["status"] == 0, ran["errors"]
+    assert ran["output"].count("penult analyse invert") == 2 and ran["output"].count(" is done (") == 5
+    rows = [line.split() for line in ran["output"].splitlines() if line.split()[1:2] in (["penultimate"], ["logits"])]
     assert len([row for row in rows if row[2:3] == ["1/1"]]) == 4
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    """What came of each command, in both processes; all in one launch, since starting takes longer than training."""
+def found(machine, tmp_path_factory):
+    """What came of each command, in both processes, all in one launch."""
     folder = tmp_path_factory.mktemp("two")
     runs = ["--runs", str(folder)]
     (folder / "taken").mkdir()
@@ -191,8 +190,8 @@ def found(tmp_path_factory):
     }
     (folder / "commands.json").write_text(json.dumps(commands))
     (folder / "program.py").write_text(PROGRAM)
-    ran = launch(str(folder / "program.py"), os.path.dirname(toys.__file__), str(folder))
-    assert ran.returncode == 0, ran.stderr
+    ran = machine([folder], program=folder / "program.py", processes=2)
+    assert ran["status"] == 0, ran["errors"]
     both = [json.loads((folder / f"found-{rank}.json").read_text()) for rank in range(2)]
     return folder, {name: [both[0][name], both[1][name]] for name in commands}
 

@@ -6,13 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from priors.storage import read_tensors
 
-DYING = str(Path(__file__).parents[1] / "dying.py")
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
 
 TOY = ["train", "toy", "--kind", "adversarial", "--epochs", "3", "--batch-size", "12", "--ema", ".9", "--clip", "1"]
@@ -32,33 +30,6 @@ CASES = {
         *["--checkpoint-every", "3", "--log-every", "1", "--ema", ".95"],
     ],
 }
-
-
-class Machine:
-    """Runs command lines in processes of their own that fail as told: see dying.py."""
-
-    def __init__(self):
-        self.process = subprocess.Popen(
-            [sys.executable, DYING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
-        )
-        assert self.process.stdout.readline() == "ready\n"
-
-    def __call__(self, arguments, **job):
-        self.process.stdin.write(json.dumps({"arguments": arguments, **job}) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait(timeout=60)
-        self.process.stdout.close()
-
-
-@pytest.fixture(scope="module")
-def machine():
-    machine = Machine()
-    yield machine
-    machine.close()
 
 
 @pytest.fixture(scope="module")
