@@ -44,28 +44,53 @@ def test_every_cell_is_published_and_has_a_name_of_its_own(paper, number):
     assert set(recipe.instead) <= set(recipe.metrics)
 
 
+PLACE = "--runs 'some where' --device cpu --threads 2"
+
+
+def scored(line: str) -> str:
+    """The run that a line's command leaves scores of, by its words."""
+    words = shlex.split(line)
+    if words[1] == "evaluate":
+        return words[2]
+    if "--out" in words:
+        return str(Path(words[words.index("--out") + 1]).parent)
+    return f"some where/{words[words.index('--name') + 1]}"
+
+
+def kind(line: str) -> tuple[str, ...]:
+    """The words of a line but for what tells seeds apart: lines of one kind parse alike."""
+    words = shlex.split(line)
+    for number, flag in enumerate(words[:-1], 1):
+        if flag == "--seed" and words[number].isdigit():
+            words[number] = "SEED"
+        if flag == "--name" and words[number][0].isalpha() or words[number].startswith("some where/"):
+            words[number] = "RUN"
+    return tuple(words)
+
+
 @pytest.mark.parametrize(("paper", "number"), RECIPES)
 def test_every_command_of_the_list_parses_and_ends_with_the_evaluation(penult, paper, number):
-    said = penult("table", paper, number, "--list", "--runs", "some where", "--device", "cpu", "--threads", 2)
+    said = penult("table", paper, number, "--list", *shlex.split(PLACE))
     assert said.status == 0 and not Path("some where").exists()
     recipe, lines = tables(paper)[number], said.out.splitlines()
     assert len(lines) == len(set(lines))
-    for line in lines:
+    for line in {kind(line): line for line in lines}.values():
         assert line.startswith("penult ")
         verb, config = config_of(line.removeprefix("penult "))
         place = getattr(config, "place", None) or config.where
         assert (str(place.runs), place.device, place.threads) == ("some where", "cpu", 2)
-        assert verb in ("evaluate", "analyse normalised") or getattr(config, "where", config).name
+        named = getattr(config, "where", config)
+        assert verb in ("evaluate", "analyse normalised") or named.name
+        if verb == "evaluate":
+            assert scored(line) == config.model
+        else:
+            assert scored(line) == (str(config.out.parent) if "--out" in line else f"some where/{named.name}")
     for cell in (
         (row, column, seed) for row in recipe.rows for column in recipe.columns for seed in range(recipe.seeds)
     ):
-        verb, config = config_of(recipe.commands(*cell)[-1].format(runs="runs", data="data"))
-        if verb == "evaluate":
-            scored = config.model
-        else:
-            own = getattr(config, "where", config)
-            scored = str(config.out.parent) if verb == "analyse normalised" else f"runs/{own.name}"
-        assert scored == f"runs/{recipe.run(*cell)}"
+        last = recipe.commands(*cell)[-1].format(runs="'some where'", data=Path("data/imagenet"))
+        assert f"penult {last} {PLACE}" in lines
+        assert scored(f"penult {last}") == f"some where/{recipe.run(*cell)}"
 
 
 def test_penultimate_table_2_is_the_papers():
