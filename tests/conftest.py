@@ -1,12 +1,16 @@
-"""Shared by all tests: one thread each (pytest-xdist brings the parallelism), and what the plain run skips."""
+"""Shared by all tests: one thread each (pytest-xdist brings the parallelism), what the plain run skips, `penult`."""
 
 import os
+import sys
+from dataclasses import dataclass
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
 import torch
+
+from apps.command.cli import main
 
 torch.set_num_threads(1)
 
@@ -25,3 +29,33 @@ def pytest_collection_modifyitems(config, items):
         for name, mark in skipped.items():
             if mark is not None and name in item.keywords:
                 item.add_marker(mark)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command came to."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def penult(capsys, monkeypatch, tmp_path):
+    """`penult(*words)` in an empty current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PENULT_DATA", raising=False)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr(sys, "path", list(sys.path))  # the current folder is put there for a MODEL of one's own
+
+    def call(*words: object) -> Said:
+        capsys.readouterr()
+        status = main([str(word) for word in words])
+        return Said(status, *capsys.readouterr())
+
+    known = set(sys.modules)
+    yield call
+    for name in set(sys.modules) - known:  # another test may have a module of the same name
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
+    torch.set_num_threads(1)

@@ -6,6 +6,8 @@ import shlex
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from types import ModuleType
+from typing import Any
 
 from apps.command.errors import Diverged, Interrupted
 from priors.errors import InputError, unknown
@@ -75,24 +77,45 @@ def _dispatch(arguments: list[str]) -> int:
 
         print(f"penult {version('penult')}")
         return 0
-    words = 2 if any(verb.startswith(f"{arguments[0]} ") for verb in VERBS) else 1
-    name = " ".join(arguments[:words])
+    group = [verb for verb in VERBS if verb.startswith(f"{arguments[0]} ")]
+    if group and (len(arguments) < 2 or arguments[1] in ("-h", "--help")):
+        print(overview(group))
+        return 0 if len(arguments) > 1 else 2
+    name, words = verb_of(arguments)
+    try:
+        module, config = configured(name, words)
+    except SystemExit as stop:  # after help, or a message of the parser's own
+        return int(stop.code or 0)
+    return module.main(config) or 0
+
+
+def verb_of(arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """The verb that a command line begins with, and the words after it.
+
+    Raises:
+        InputError: there is no such verb (the nearest is offered).
+    """
+    group = [verb for verb in VERBS if verb.startswith(f"{arguments[0]} ")]
+    count = 2 if group else 1
+    name = " ".join(arguments[:count])
     if name not in VERBS:
-        group = [verb for verb in VERBS if verb.startswith(f"{arguments[0]} ")]
-        if group and (len(arguments) < 2 or arguments[1] in ("-h", "--help")):
-            print(overview(group))
-            return 0 if len(arguments) > 1 else 2
         raise unknown("verb", name, group or VERBS, "see penult --help")
+    return name, list(arguments[count:])
+
+
+def configured(name: str, words: list[str]) -> tuple[ModuleType, Any]:
+    """A verb's module, and the configuration that the words after it mean.
+
+    Raises:
+        InputError: a value cannot be; one line says which.
+        SystemExit: the words ask for help, or the parser does not understand them; it has printed what there is to say.
+    """
     from apps.command.flags import parse
 
     module = import_module(VERBS[name][0])
     # A verb whose options depend on its first word says which there are.
-    kind = module.configuration(arguments[words:]) if hasattr(module, "configuration") else module.Config
-    try:
-        config = parse(kind, name, module.__doc__, arguments[words:])
-    except SystemExit as stop:  # after help, or a message of the parser's own
-        return int(stop.code or 0)
-    return module.main(config) or 0
+    kind = module.configuration(words) if hasattr(module, "configuration") else module.Config
+    return module, parse(kind, name, module.__doc__, words)
 
 
 def overview(verbs: Sequence[str] = tuple(VERBS)) -> str:

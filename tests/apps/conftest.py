@@ -1,9 +1,8 @@
-"""A command line that is called in this process, and runs on digits that are trained once a session."""
+"""Runs on digits that are trained once a session."""
 
 import os
 import shutil
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -22,42 +21,12 @@ LATENT = 5
 VARIANTS = ("hvae", "hvae-c", "hvae-l")
 
 
-@dataclass(frozen=True)
-class Said:
-    """What a command came to."""
-
-    status: int
-    out: str
-    err: str
-
-
 @pytest.fixture(scope="session", autouse=True)
 def blank_curves():
     """No test but test_curves.py looks at a training's curves."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(figures, "save", unseen.leave_blank)
         yield
-
-
-@pytest.fixture
-def penult(capsys, monkeypatch, tmp_path):
-    """`penult(*words)` in an empty current folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("PENULT_DATA", raising=False)
-    monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setattr(sys, "path", list(sys.path))  # the current folder is put there for a MODEL of one's own
-
-    def call(*words: object) -> Said:
-        capsys.readouterr()
-        status = main([str(word) for word in words])
-        return Said(status, *capsys.readouterr())
-
-    known = set(sys.modules)
-    yield call
-    for name in set(sys.modules) - known:  # another test may have a module of the same name
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
-            del sys.modules[name]
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

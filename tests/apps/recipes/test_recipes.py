@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 
 import apps.recipes
-from apps.command.cli import VERBS
-from apps.command.flags import parse
+from apps.command.cli import configured, verb_of
 from apps.recipes.table import papers, tables
 
 RECIPES = [(paper, number) for paper in papers() for number in tables(paper)]
@@ -20,12 +19,8 @@ RECIPES = [(paper, number) for paper in papers() for number in tables(paper)]
 
 def config_of(line: str):
     """What a plain command means, by its own verb's parser."""
-    words = shlex.split(line)
-    count = 2 if " ".join(words[:2]) in VERBS else 1
-    verb = " ".join(words[:count])
-    module = importlib.import_module(VERBS[verb][0])
-    kind = module.configuration(words[count:]) if hasattr(module, "configuration") else module.Config
-    return verb, parse(kind, verb, module.__doc__, words[count:])
+    verb, words = verb_of(shlex.split(line))
+    return verb, configured(verb, words)[1]
 
 
 @pytest.mark.parametrize(("paper", "number"), RECIPES)

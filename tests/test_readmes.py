@@ -1,0 +1,115 @@
+"""What the READMEs show can be typed: their examples run, their other commands parse, what they name is there.
+
+`sh` blocks run, the blocks of a file from top to bottom in one empty folder; of their lines those count that begin with
+`penult`. `console` blocks, for what is bigger or elsewhere, are parsed. `python` blocks run in one namespace; one that
+begins with `# NAME.py` is written to that file instead. Each line of a `text` block is printed by the `sh` block above,
+numbers aside. A block without a kind is a drawing.
+"""
+
+import pkgutil
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from apps.command.cli import configured, verb_of
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("priors", "analysis", "distill", "apps")
+FILES = [
+    path for path in (ROOT / "README.md", *(ROOT / package / "README.md" for package in PACKAGES)) if path.exists()
+] + sorted(path for folder in ("apps/recipes", "tests/bench") for path in (ROOT / folder).rglob("*.md"))
+KINDS = {"sh", "console", "python", "text", ""}
+PATH = re.compile(r"`((?:priors|analysis|distill|apps|tests|\.assets|\.ci)/[\w./-]*)`")
+NAME = re.compile(r"`((?:priors|analysis|distill|apps)(?:\.\w+)+)(?:\(.*?\))?`")
+LINK = re.compile(r"\]\(([^)\s]+)\)|src=\"([^\"]+)\"")
+
+every = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block."""
+
+    line: int
+    kind: str
+    text: str
+
+
+def blocks(path: Path) -> list[Block]:
+    text = path.read_text(encoding="utf-8")
+    found = re.finditer(r"^```(.*)\n((?s:.*?))^```$", text, re.MULTILINE)
+    return [Block(text.count("\n", 0, one.start()) + 1, one[1], one[2]) for one in found]
+
+
+def commands(block: Block) -> list[list[str]]:
+    """The words of each line of a block that calls penult, without the name."""
+    lines = block.text.replace("\\\n", " ").splitlines()
+    words = [shlex.split(line.removeprefix("$ "), comments=True) for line in lines]
+    return [line[1:] for line in words if line[:1] == ["penult"]]
+
+
+def parsed(words: list[str]):
+    """What a command line means, by its own verb's parser."""
+    verb, rest = verb_of(words)
+    return configured(verb, rest)[1]
+
+
+def without_numbers(text: str) -> list[str]:
+    return [" ".join(re.sub(r"[-+]?\d[\d.,]*%?", "#", line).split()) for line in text.splitlines()]
+
+
+@every
+def test_every_other_command_parses(path):
+    for block in blocks(path):
+        assert block.kind in KINDS, f"{path.name}:{block.line}: a block of no known kind"
+        if block.kind == "console":
+            for words in commands(block):
+                parsed(words)
+
+
+@every
+def test_every_example_runs(path, penult, monkeypatch, tmp_path):
+    namespace, said = {"__name__": "readme"}, ""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for block in blocks(path):
+        if block.kind == "python" and (file := re.match(r"# (\w+\.py)\n", block.text)):
+            (tmp_path / file[1]).write_text(block.text)
+        elif block.kind == "python":
+            lines = "\n" * block.line + block.text  # so that an error names the line of the file
+            exec(compile(lines, str(path), "exec"), namespace)
+        elif block.kind == "sh":
+            said = ""
+            for words in commands(block):
+                config = parsed(words)
+                place = getattr(config, "place", None) or getattr(config, "where", None)
+                came_to = penult(*words, *(["--device", "cpu", "--threads", "1"] if place else []))
+                assert came_to.status == 0, f"{path.name}:{block.line}: penult {shlex.join(words)}: {came_to.err}"
+                said += came_to.out
+        elif block.kind == "text":
+            missing = set(without_numbers(block.text)) - set(without_numbers(said))
+            assert not missing, f"{path.name}:{block.line}: not printed: {missing}"
+
+
+@every
+def test_everything_named_is_there(path):
+    text = re.sub(r"^```(?s:.*?)^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    for name in PATH.findall(text):
+        assert (ROOT / name).exists(), f"{path.name} names {name}"
+    for name in NAME.findall(text):
+        pkgutil.resolve_name(name)
+    for target in ("".join(one) for one in LINK.findall(text)):
+        file, _, heading = target.partition("#")
+        if "://" in target:
+            continue
+        there = path.parent / file if file else path
+        assert there.exists(), f"{path.name} links to {file}"
+        if heading:
+            headings = re.findall(r"^#+ (.*)$", there.read_text(encoding="utf-8"), re.MULTILINE)
+            assert heading in {re.sub(r"[^\w -]", "", one).lower().replace(" ", "-") for one in headings}
+
+
+def test_the_front_page_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
