@@ -5,9 +5,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from apps.models.named import generator_run, kind_of, open_run
+from apps.models.named import model_run
 from apps.sharing import hub
-from priors import zoo
 from priors.errors import InputError
 
 
@@ -32,9 +31,8 @@ def from_pretrained(path_or_repository: str | Path, device: str | torch.device =
     folder = Path(path_or_repository)
     if not folder.exists() and isinstance(path_or_repository, str) and hub.is_repository(path_or_repository):
         folder = hub.fetch(path_or_repository)
-    run = open_run(folder)
-    model = zoo.load(folder) if kind_of(run) == "classifier" else generator_run(folder)
+    model = model_run(folder)
     try:
-        return model.to(device).eval()
+        return model.to(device)
     except (RuntimeError, AssertionError) as error:  # torch has both for a device that is not there
         raise InputError(f"device {str(device)!r}: {str(error).partition(chr(10))[0]}") from None

@@ -8,10 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from apps.data.image_set import ImageSet
+from apps.fidelity.drawn_set import drawn_rows
 from apps.fidelity.extractor import Extractor, run_extractor
 from apps.figures import to_levels
-from apps.generators.drawn_set import drawn_rows
-from apps.generators.generator import Generator
+from apps.models.generator import Generator
 from priors.errors import InputError
 from priors.storage import digest_of
 

@@ -20,10 +20,10 @@ from apps.command.config import Place, identity, older_values, without_older
 from apps.command.console import table
 from apps.data.image_set import ImageSet
 from apps.data.sources.catalogue import augmenting
-from apps.generators.drawn_set import drawn_set
-from apps.generators.generator import Generator
+from apps.fidelity.drawn_set import drawn_set
 from apps.models import named
 from apps.models.accuracy import by_class, scores
+from apps.models.generator import Generator
 from apps.runs.run import Run
 from apps.training.session import on_main, sweeping
 from apps.training.train import slug

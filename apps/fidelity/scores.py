@@ -21,7 +21,7 @@ from apps.fidelity.extractor import Extractor
 from apps.fidelity.features import Features, drawn_features, features_of
 from apps.fidelity.processes import everywhere, place
 from apps.fidelity.protocols import Layout, Protocol, layout
-from apps.generators.generator import Generator
+from apps.models.generator import Generator
 from apps.seeds import generator
 from priors.errors import InputError
 

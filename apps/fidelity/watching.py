@@ -11,8 +11,8 @@ from apps.fidelity.cache import cached_features
 from apps.fidelity.extractor import Extractor
 from apps.fidelity.scores import fitting, scores
 from apps.figures import grid
-from apps.generators.generator import Generator
-from apps.generators.sampling import draw_all
+from apps.models.drawing import draw_all
+from apps.models.generator import Generator
 from apps.training.session import on_main
 from apps.training.task import Criterion
 

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from apps.generators import bernoulli
-from apps.generators.generator import Generator
+from apps.models.generator import Generator
 from priors import VonMisesFisher
 from priors.errors import InputError
 from priors.vmf.bessel import log_sphere_area

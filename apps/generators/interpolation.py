@@ -12,7 +12,8 @@ from torch import Tensor
 from apps.figures import PICTURE_SUFFIXES, grid
 from apps.generators.hvae import HVAEC, HVAEL
 from apps.generators.hyperspherical_vae import HypersphericalVAE
-from apps.generators.sampling import BLOCK, MOST_IN_A_PICTURE
+from apps.generators.sampling import MOST_IN_A_PICTURE
+from apps.models.drawing import BLOCK
 from apps.runs.outputs import check_file
 from apps.seeds import generator
 from priors.errors import InputError, unknown
@@ -53,7 +54,7 @@ def parse_chain(text: str, class_names: Sequence[str]) -> tuple[int, ...]:
 def latents(
     model: HypersphericalVAE, label: int | None, count: int, seed: int, concentration: float | None = None
 ) -> Float[Tensor, "count dim"]:
-    """The z of the first `count` images that `sampling.draw` gives of a class, or of an unconditional model."""
+    """The z of the first `count` images that `drawing.draw` gives of a class, or of an unconditional model."""
     weight = model.to_logits.weight
     drawn = []
     for block in range(-(-count // BLOCK)):
@@ -108,7 +109,7 @@ def draw(
     """The rows of a picture (rows, columns, C, H, W) and their names; rows that end sooner are white from there.
 
     HVAE-L passes from class to class between their centres (a row a chain) or between draws, HVAE-C at one drawn z by
-    its class code, HVAE between draws without classes. Row r starts and ends at what `sampling.draw` gives as the
+    its class code, HVAE between draws without classes. Row r starts and ends at what `drawing.draw` gives as the
     r-th image of those classes: it does not depend on how many rows there are.
 
     Args:

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from apps.generators import latents
-from apps.generators.generator import Generator
 from apps.generators.latents import Latent
 from apps.generators.residual import ConditionalBatchNorm, DownBlock, PlainBatchNorm, UpBlock
+from apps.models.generator import Generator
 from priors.errors import InputError, unknown
 
 

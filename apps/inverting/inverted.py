@@ -16,12 +16,16 @@ from apps.command.config import Foreign
 from apps.inverting.own_density import OwnDensity
 from apps.inverting.representation import Representation, representation
 from apps.models import imported, named
+from apps.models.registry import description_of
 from apps.runs.run import Run
 from apps.seeds import generator
 from apps.training.memory import available_bytes
 from priors import zoo
 from priors.errors import InputError
-from priors.storage import digest_of, load_weights, read_json, read_tensors
+from priors.storage import digest_of, load_weights, read_tensors
+
+DENSITY, DECODER = "inversion", "reconstruction"
+"""Kinds of model, as `model.json` has them: p(x | h), and f(h) by least squares."""
 
 
 def at_once(model: PixelCNN | OwnDensity, device: torch.device) -> int:
@@ -141,7 +145,7 @@ def density_description(model: PixelCNN | OwnDensity, own: dict, density: str = 
     """How to build a density again, and whose layer it inverts."""
     ours = isinstance(model, PixelCNN)
     return {
-        "model": "inversion",
+        "model": DENSITY,
         "image_shape": list(model.image_shape),
         "context": list(model.context_shape),
         **({"layers": model.layers, "filters": model.filters} if ours else {"density": density}),
@@ -151,7 +155,7 @@ def density_description(model: PixelCNN | OwnDensity, own: dict, density: str = 
 def decoder_description(model: UpConvolution, filters: int, own: dict) -> dict:
     """How to build a decoder again, and whose layer it inverts."""
     return {
-        "model": "reconstruction",
+        "model": DECODER,
         "image_shape": list(model.image_shape),
         "context": list(model.context_shape),
         "filters": filters,
@@ -165,12 +169,12 @@ def inverted_run(folder: str | Path) -> Inverted:
         InputError: no such run, not finished, of another kind, damaged, or of a network that is not there any more.
     """
     run = named.open_run(folder)
-    description = read_json(run.folder / "model.json", "model description")
-    if not isinstance(description, dict) or description.get("model") not in named.INVERSIONS:
+    description = description_of(run)
+    if description.get("model") not in (DENSITY, DECODER):
         raise InputError(f"{folder} inverts no network: give a run of penult analyse invert")
     try:
         shape, context = tuple(description["image_shape"]), tuple(description["context"])
-        if description["model"] == "inversion":
+        if description["model"] == DENSITY:
             model = _density(run, description, shape, context)
         else:
             model = UpConvolution(shape, context, filters=description["filters"])

@@ -7,22 +7,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from apps.command.config import Data, Foreign, restored
 from apps.data.image_set import ImageSet
-from apps.generators import hvae, sngan
-from apps.generators.generator import Generator
-from apps.models.imported import described, made
+from apps.models.generator import GENERATOR, Generator
+from apps.models.imported import made
+from apps.models.registry import CLASSIFIER, kind_of, refused
 from apps.runs.format import check_known
 from apps.runs.run import Run
 from priors import zoo
 from priors.errors import InputError, unknown
 from priors.storage import load_weights, read_json, read_tensors
-
-GENERATORS = {"hvae": hvae.rebuild, "sngan": sngan.rebuild}
-"""How each kind of generator is built again from its description and its weights."""
-INVERSIONS = ("inversion", "reconstruction")
-"""Kinds of what penult analyse invert trains: a density and a least-squares decoder, see `apps.inverting`."""
 
 
 def is_run(model: str) -> bool:
@@ -54,12 +50,6 @@ def open_run(folder: str | Path) -> Run:
     return run
 
 
-def kind_of(run: Run) -> str:
-    """What a finished run holds: "hvae", "sngan", "inversion", "reconstruction" or "classifier"."""
-    kind = _description(run).get("model")
-    return kind if isinstance(kind, str) and kind in (*GENERATORS, *INVERSIONS) else "classifier"
-
-
 def trained_on(run: Run) -> Data:
     """Which images a run was trained on.
 
@@ -76,36 +66,31 @@ def trained_on(run: Run) -> Data:
     return replace(restored(Data, config), validation=None)
 
 
-def _description(run: Run) -> dict:
-    description = read_json(run.folder / "model.json", "model description")
-    if not isinstance(description, dict):
-        raise InputError(f"{run.folder}/model.json does not describe a model")
-    return description
-
-
 def generator_run(folder: str | Path) -> Generator:
     """The generator of a finished run, on the CPU, in evaluation mode.
 
     Raises:
         InputError: no such run, not finished, not a generator, or weights that do not fit.
     """
+    return _read(folder, GENERATOR)
+
+
+def model_run(folder: str | Path) -> zoo.Classifier | Generator:
+    """The classifier or the generator of a finished run, on the CPU, in evaluation mode.
+
+    Raises:
+        InputError: no such run, not finished, neither of the two, or weights that do not fit.
+    """
     run = open_run(folder)
-    kind = kind_of(run)
-    if kind not in GENERATORS:
-        what = "an inversion of a network" if kind in INVERSIONS else "a classifier"
-        raise InputError(f"{folder} is {what}, not a generator: give a run of penult train hvae or train sngan")
-    weights, _ = read_tensors(run.folder / "model.safetensors", "the weights of a generator")
-    try:
-        model = GENERATORS[kind](_description(run), weights)
-    except InputError as error:
-        raise InputError(f"{run.folder}: {error}") from None
-    except (AttributeError, RuntimeError, TypeError) as error:
-        path = run.folder / "model.json"
-        raise InputError(
-            f"{path} describes no generator that can be built: it is damaged ({described(error)})"
-        ) from None
-    load_weights(model, weights, run.folder / "model.safetensors")
-    return model.eval()
+    return CLASSIFIER.read(run) if kind_of(run) is CLASSIFIER else generator_run(folder)
+
+
+def _read(folder: str | Path, family: str) -> Any:
+    """What a finished run holds, where it is of that family."""
+    run = open_run(folder)
+    if (kind := kind_of(run)).family != family:
+        raise refused(folder, kind, family)
+    return kind.read(run)
 
 
 def classifier(model: str, foreign: Foreign | None = None) -> zoo.Classifier:
@@ -120,11 +105,7 @@ def classifier(model: str, foreign: Foreign | None = None) -> zoo.Classifier:
         given = [f"--{name}" for name, value in options.items() if value]
         if given:
             raise InputError(f"{', '.join(given)} with the run {model}: a run knows its own; leave them out")
-        run = open_run(model)
-        if (kind := kind_of(run)) != "classifier":
-            what = "an inversion of a network" if kind in INVERSIONS else "a generator"
-            raise InputError(f"{model} is {what}, not a classifier: give a run of penult train classifier")
-        return zoo.load(run.folder).eval()
+        return _read(model, CLASSIFIER.family)
     if model.startswith("torchvision:"):
         return _torchvision(model, options)
     return _imported(model, options)

@@ -13,11 +13,13 @@ from torch import Tensor
 
 from apps.figures import mosaic
 from apps.generators import interpolation
-from apps.generators.generator import Generator
 from apps.generators.hvae import HVAEL
 from apps.generators.hyperspherical_vae import HypersphericalVAE
-from apps.generators.sampling import draw_all
-from apps.models.named import GENERATORS, INVERSIONS, classifier, generator_run, kind_of, open_run
+from apps.inverting.kinds import INVERSION
+from apps.models.drawing import draw_all
+from apps.models.generator import GENERATOR, Generator
+from apps.models.named import classifier, open_run
+from apps.models.registry import kind_of
 from apps.report.curves import Panel, panels
 from apps.report.published import Published, published
 from apps.runs.evaluations import read_evaluations
@@ -152,10 +154,10 @@ def contents(folder: Path, n: int = 8, seed: int = 0) -> Contents:
     stored, result = run.config(), run.result()
     config = stored["config"]
     kind = kind_of(run)
-    model = generator_run(folder) if kind in GENERATORS else None
-    if kind in INVERSIONS:
+    model = kind.read(run) if kind.family == GENERATOR else None
+    if kind.family == INVERSION:
         given = config.get("site") or "no context"
-        title, protocol, samples, classes, note = f"{kind} of {config.get('data')} given {given}", "", None, (), ""
+        title, protocol, samples, classes, note = f"{kind.name} of {config.get('data')} given {given}", "", None, (), ""
     elif model is None:
         title, protocol, samples = _classifier_title(run, config), "", None
         classes, note = _directions(run)

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.generators import sampling
-from apps.models.named import open_run
-from apps.pretrained import from_pretrained
+from apps.models.named import model_run, open_run
 from apps.runs.evaluations import protocol_of, read_evaluations
 from apps.runs.outputs import check_writable
 from apps.runs.run import Run
@@ -103,7 +102,7 @@ def export(
         InputError: a file of the run that is damaged.
         OSError: the disk is full or the place cannot be written; what was at `folder` is untouched.
     """
-    from_pretrained(run)  # what is damaged is found before anything is written, and named by its own place
+    model_run(run)  # what is damaged is found before anything is written, and named by its own place
     opened = Run(run)
     stored = public(opened.config()) | {"export": {"format": FORMAT, "penult": version("penult")}}
     described = public(read_json(run / "model.json", "model description"))
@@ -118,7 +117,7 @@ def export(
         write_json(beside / "result.json", result)
         if evaluations:
             write_json(beside / "evaluation.json", evaluations)
-        model = from_pretrained(beside)  # so the samples show that the copy is a model
+        model = model_run(beside)  # so the samples show that the copy is a model
         grid = _draw(model, beside / "samples.png") if hasattr(model, "generate") else None
         said = Card(name, repository, licence, model, described, stored, result, tuple(evaluations), grid)
         write_bytes(beside / "README.md", card(said).encode(errors="replace"))

@@ -107,7 +107,7 @@ def _show(config: Config, base: str) -> None:
     from apps.data import sources
     from apps.figures import grid
     from apps.generators.likelihood import likelihood
-    from apps.generators.sampling import draw_all
+    from apps.models.drawing import draw_all
     from apps.models.named import generator_run
     from apps.training.session import start, sweeping
 

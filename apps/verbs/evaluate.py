@@ -63,7 +63,9 @@ def main(config: Config) -> None:
     """Score and write."""
     from apps.command.console import say
     from apps.data import sources
+    from apps.inverting.kinds import INVERSION
     from apps.models import named
+    from apps.models.registry import CLASSIFIER, kind_of
     from apps.runs.evaluations import keep_evaluation, read_evaluations
     from apps.training.session import start
     from priors.errors import InputError
@@ -92,8 +94,9 @@ def main(config: Config) -> None:
     if config.classify_by is not None:
         return _gan_accuracy(config)
     run = named.open_run(config.model) if named.is_run(config.model) else None
-    kind = named.kind_of(run) if run else "classifier"
-    if kind in named.INVERSIONS:
+    found = kind_of(run) if run else CLASSIFIER
+    kind = found.name
+    if found.family == INVERSION:
         raise InputError(f"{config.model} inverts a network: penult analyse invert scores it")
     trained = named.trained_on(run) if run else Data("")
     data = config.data or trained.data

@@ -277,6 +277,7 @@ def test_a_folder_is_never_overwritten(penult, trained):
 def test_memory_is_one_block_however_many_are_drawn(penult, trained, monkeypatch):
     """`--n 50000` streams: at no time are there more images than one block."""
     from apps.generators import sampling
+    from apps.models.drawing import BLOCK
 
     largest = 0
 
@@ -287,7 +288,7 @@ def test_memory_is_one_block_however_many_are_drawn(penult, trained, monkeypatch
 
     monkeypatch.setattr(sampling, "to_bytes", watched)
     assert penult("sample", trained / "hvae", "--n", 1000, "--out", "a.npz").status == 0
-    assert archive("a.npz")["x"].shape == (1000, 8, 8) and 0 < largest <= sampling.BLOCK
+    assert archive("a.npz")["x"].shape == (1000, 8, 8) and 0 < largest <= BLOCK
 
 
 # Evaluating.

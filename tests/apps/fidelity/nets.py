@@ -5,7 +5,7 @@ from torch import nn
 
 from apps.data.image_set import ImageSet
 from apps.fidelity.extractor import Extractor, classifier_extractor
-from apps.generators.generator import Generator
+from apps.models.generator import Generator
 from priors import zoo
 from priors.storage import write_json
 

@@ -12,9 +12,9 @@ from apps.command.flags import parse
 from apps.data import sources
 from apps.data.image_set import ImageSet
 from apps.data.sweep import sweep
+from apps.fidelity.drawn_set import drawn_set
 from apps.fidelity.gan_accuracy import counts_of, gan_test
-from apps.generators.drawn_set import drawn_set
-from apps.generators.generator import Generator
+from apps.models.generator import Generator
 from apps.report.contents import contents
 from apps.report.scores import headline, protocol
 from apps.verbs import evaluate

@@ -12,7 +12,7 @@ torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[1])
 import nets
 from accelerate import Accelerator
-from apps.generators import drawn_set
+from apps.fidelity import drawn_set
 from apps.fidelity import scores as module
 from apps.fidelity.protocols import Protocol
 from apps.training.session import sweeping

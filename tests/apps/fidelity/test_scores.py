@@ -24,7 +24,7 @@ from apps.fidelity.features import drawn_features, features_of
 from apps.fidelity.protocols import Protocol, named, single
 from apps.fidelity.scores import KID_SUBSET, Spread, scores
 from apps.figures import to_bytes
-from apps.generators.sampling import draw
+from apps.models.drawing import draw
 from priors.errors import InputError
 
 NUMBERS = itertools.count()

@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from apps.generators import sampling
 from apps.generators.interpolation import between_codes, between_points, draw, latents, parse_chain
+from apps.models import drawing
 from apps.models.named import generator_run
 from priors.errors import InputError
 
@@ -17,7 +17,7 @@ def models(trained):
 
 
 def images_of(model, label, count, seed=0, concentration=None):
-    return torch.cat(list(sampling.draw(model, label, count, seed, concentration)))
+    return torch.cat(list(drawing.draw(model, label, count, seed, concentration)))
 
 
 def close(found, expected) -> bool:

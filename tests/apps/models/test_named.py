@@ -19,10 +19,10 @@ from apps.models.named import (
     classifier,
     generator_run,
     is_run,
-    kind_of,
     open_run,
     trained_on,
 )
+from apps.models.registry import CLASSIFIER, kind_of
 from priors import zoo
 from priors.errors import InputError
 
@@ -102,7 +102,7 @@ def test_a_run_is_read_as_it_was_saved(trained):
     weights = load_file(trained / "classifier" / "model.safetensors")
     assert not network.training and network.class_names == tuple("0123456789")
     assert all((weights[name] == tensor).all() for name, tensor in network.state_dict().items())
-    assert kind_of(open_run(trained / "classifier")) == "classifier"
+    assert kind_of(open_run(trained / "classifier")) is CLASSIFIER
     assert trained_on(open_run(trained / "hvae")).data == "digits"
 
 
@@ -113,7 +113,7 @@ def test_a_generator_needs_its_folder_alone(copied, variant):
         if path.name not in ("config.json", "result.json", "model.json", "model.safetensors"):
             path.unlink()
     model = generator_run(run)
-    assert kind_of(open_run(run)) == "hvae" and not model.training
+    assert kind_of(open_run(run)).name == "hvae" and not model.training
     images = model.generate(torch.tensor([1, 2]), torch.Generator().manual_seed(0))
     assert images.shape == (2, 1, 8, 8) and images.isfinite().all()
 

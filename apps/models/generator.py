@@ -6,6 +6,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+GENERATOR = "a generator"
+"""What kinds of model are called that are one; see `apps.models.registry`."""
+
 
 class Generator(nn.Module, ABC):
     """A model that draws images, of a class where it is conditional.

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from apps.data.image_set import ImageSet
 from apps.figures import to_levels
-from apps.generators.generator import Generator
-from apps.generators.sampling import BLOCK, draw_block
+from apps.models.drawing import BLOCK, draw_block
+from apps.models.generator import Generator
 from priors.errors import InputError
 from priors.storage import digest_of
 

@@ -1,0 +1,50 @@
+"""The generators that runs hold, and how they are read again; see `apps.models.registry`."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from apps.generators import hvae, sngan
+from apps.models.generator import GENERATOR, Generator
+from apps.models.imported import described
+from apps.models.registry import Kind, description_of
+from apps.models.sample_settings import SampleSettings
+from apps.runs.run import Run
+from priors.errors import InputError
+from priors.storage import load_weights, read_tensors
+
+
+def _read(rebuild: Callable[[dict, dict[str, Tensor]], Generator], run: Run) -> Generator:
+    """The generator of a finished run.
+
+    Raises:
+        InputError: a description that none can be built from, or weights that do not fit.
+    """
+    place = run.folder / "model.safetensors"
+    weights, _ = read_tensors(place, "the weights of a generator")
+    try:
+        model = rebuild(description_of(run), weights)
+    except InputError as error:
+        raise InputError(f"{run.folder}: {error}") from None
+    except (AttributeError, RuntimeError, TypeError) as error:
+        path = run.folder / "model.json"
+        raise InputError(
+            f"{path} describes no generator that can be built: it is damaged ({described(error)})"
+        ) from None
+    load_weights(model, weights, place)
+    return model.eval()
+
+
+def _sample(config: SampleSettings, device: torch.device) -> int:
+    """Draw and write; see `sample`."""
+    from apps.generators.sample import sample  # the plotting library is slow to load: only where it is asked for
+
+    return sample(config, device)
+
+
+KINDS = (
+    Kind("hvae", GENERATOR, "train hvae", partial(_read, hvae.rebuild), _sample),
+    Kind("sngan", GENERATOR, "train sngan", partial(_read, sngan.rebuild), _sample),
+)

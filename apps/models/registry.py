@@ -1,0 +1,85 @@
+"""The kinds of model that runs hold, and how each is read again. Methods fill it: nothing here knows any of them.
+
+A method that trains a kind of its own has a module `kinds.py` in its room, with a tuple `KINDS` of what is described
+here. Classifiers are of no method alone: every method starts from one.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from apps.models.rooms import offered
+from apps.models.sample_settings import SampleSettings
+from apps.runs.run import Run
+from priors import zoo
+from priors.errors import InputError
+from priors.storage import read_json
+
+Sample = Callable[[SampleSettings, torch.device], int]
+"""Draws images of a run and writes them; gives how many."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of model.
+
+    Attributes:
+        name: as a run's `model.json` has it under "model".
+        family: what models of this kind and of others like it are called in words, with the article.
+        trained_by: the verb whose runs hold it.
+        read: what a finished run holds, on the CPU, in evaluation mode.
+        sample: draws images of it; None where it has none.
+    """
+
+    name: str
+    family: str
+    trained_by: str
+    read: Callable[[Run], Any]
+    sample: Sample | None = None
+
+
+CLASSIFIER = Kind("classifier", "a classifier", "train classifier", lambda run: zoo.load(run.folder).eval())
+"""What a run holds whose description names no other kind."""
+
+
+def kinds() -> tuple[Kind, ...]:
+    """All kinds that methods offer."""
+    return tuple(kind for module in offered("kinds") for kind in module.KINDS)
+
+
+def kind_of(run: Run) -> Kind:
+    """What a finished run holds.
+
+    Raises:
+        InputError: its description is damaged.
+    """
+    name = description_of(run).get("model")
+    return next((kind for kind in kinds() if kind.name == name), CLASSIFIER)
+
+
+def description_of(run: Run) -> dict[str, Any]:
+    """How the model of a finished run is built again, as its `model.json` has it.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    description = read_json(run.folder / "model.json", "model description")
+    if not isinstance(description, dict):
+        raise InputError(f"{run.folder}/model.json does not describe a model")
+    return description
+
+
+def refused(folder: str | Path, kind: Kind, family: str) -> InputError:
+    """The error where a run holds one kind, and a model of another family was expected.
+
+    Args:
+        folder: the run's.
+        kind: what it holds.
+        family: what was expected, as kinds are called.
+    """
+    verbs = " or ".join(dict.fromkeys(one.trained_by for one in (CLASSIFIER, *kinds()) if one.family == family))
+    expected = family.partition(" ")[2]
+    return InputError(f"{folder} is {kind.family}, not a {expected}: give a run of penult {verbs}")

@@ -1,0 +1,33 @@
+"""The program of penult sample: whatever kind of model a run holds, its kind says how images are drawn."""
+
+import torch
+
+from apps.command.console import say
+from apps.models.generator import GENERATOR
+from apps.models.imported import allow
+from apps.models.named import open_run
+from apps.models.registry import kind_of, refused
+from apps.models.sample_settings import SampleSettings
+from priors.errors import InputError
+
+
+def sample(config: SampleSettings) -> None:
+    """Draw and write.
+
+    Raises:
+        InputError: settings that do not go together, no finished run, or one that has no images to draw.
+    """
+    if config.n is not None and config.n < 1:
+        raise InputError(f"--n {config.n}: expected 1 or more")
+    kappa = config.concentration
+    if kappa is not None and not 0 <= kappa < float("inf"):
+        raise InputError(f"--concentration {kappa}: expected a finite number of 0 or more")
+    torch.set_num_threads(1)  # blocks of small networks: a second thread costs more than it brings
+    device = torch.device("cuda" if config.device == "auto" and torch.cuda.is_available() else "cpu")
+    for code in config.allow:
+        allow(code)
+    kind = kind_of(open_run(config.run))
+    if kind.sample is None:
+        raise refused(config.run, kind, GENERATOR)
+    count = kind.sample(config, device)
+    say(f"{count:,} {'image' if count == 1 else 'images'} in {config.out}")
