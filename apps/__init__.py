@@ -1,1 +1,1 @@
-"""The programs: data sets, training, sampling, evaluation and the command line."""
+"""The programs: data sets, training, sampling, evaluation and the command line. One of penult's four packages."""

@@ -1,1 +1,1 @@
-"""Terms of a distillation objective."""
+"""Terms of a distillation objective. One of penult's four packages."""
