@@ -1,17 +1,73 @@
 """What a term of a distillation objective is: a frozen configuration that builds a loss for two networks."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from distill.processes import gather, gather_with_gradients
 from distill.trace import Shapes, Trace
 from priors.classifier_prior import ClassifierPrior
 from priors.errors import InputError
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a term is built for.
+
+    Attributes:
+        student: shapes of the student's trace.
+        teacher: shapes of the teacher's; None where no term needs it.
+        labels: of all training images, in their order, for memories.
+        prior: of a classifier's penultimate activations, with the same classes; None where no term needs it.
+        generator: of what is initialised at random; None: torch's own.
+        gather: the rows of all processes under one another, for memories that all of them share.
+        gather_with_gradients: the same on the graph, for terms that compare the images of a batch with one another: a
+            loss of all rows, on every process, then has the gradient that one process would have.
+        student_network: the student itself, to read facts of its modules; not to be kept.
+        teacher_network: likewise, such as the statistics of its batch norms; None where no term needs the teacher.
+    """
+
+    student: Shapes
+    teacher: Shapes | None = None
+    labels: Int64[Tensor, " images"] | None = None
+    prior: ClassifierPrior | None = None
+    generator: torch.Generator | None = None
+    gather: Callable[[Tensor], Tensor] = gather
+    gather_with_gradients: Callable[[Tensor], Tensor] = gather_with_gradients
+    student_network: nn.Module | None = None
+    teacher_network: nn.Module | None = None
+
+
+class Shared(ABC):
+    """Something that is made once a step and read by every term that asks for it: a request that a term's file defines.
+
+    Subclasses are frozen dataclasses: requests that are equal are one. What `build` gives may be a map with parameters,
+    which is trained and saved as one network however many terms read it; or hold facts of the teacher as buffers; or
+    take derivatives and hold nothing.
+
+    Attributes:
+        needs: what it is computed from; its own `shared` is not looked at.
+    """
+
+    needs: ClassVar["Needs"]
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What its weights are saved as; requests that differ differ in it. Letters, digits, dashes, underscores."""
+
+    @abstractmethod
+    def build(self, setting: Setting) -> nn.Module:
+        """A module whose `forward(student, teacher)` gives tensors (one, or some in a tuple, dict or dataclass).
+
+        It is called with the traces of a step; the student's is None in a phase that trains a term alone. The teacher's
+        is off the graph unless `needs.derivatives`: then a derivative of it is taken, without a graph of its own.
+        """
 
 
 @dataclass(frozen=True)
@@ -23,40 +79,39 @@ class Needs:
         penultimate: the heads' inputs, of the student and of the teacher where that runs.
         stages: feature maps, likewise.
         prior: a class prior, which stands for a teacher.
+        index: each image's position in the training set.
+        modules: the teacher's modules, whose facts are read when a term is built; the teacher need not run for that.
+        derivatives: traces on the graph of their images, so that outputs can be derived in images and layers.
+        student_layers: names of the student's modules (see `priors.tap`) whose outputs are kept, of any shape.
+        teacher_layers: likewise, of the teacher.
+        shared: what other terms may ask for as well, and is made once.
     """
 
     teacher: bool = False
     penultimate: bool = False
     stages: bool = False
     prior: bool = False
+    index: bool = False
+    modules: bool = False
+    derivatives: bool = False
+    student_layers: tuple[str, ...] = ()
+    teacher_layers: tuple[str, ...] = ()
+    shared: tuple[Shared, ...] = ()
 
+    @property
+    def teacher_at_all(self) -> bool:
+        """Whether there must be a teacher, though it may never run."""
+        return self.teacher or self.modules
 
-def _same(values: Tensor) -> Tensor:
-    return values
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a term is built for.
-
-    Attributes:
-        student: shapes of the student's trace.
-        teacher: shapes of the teacher's; None where it never runs.
-        labels: of all training images, in their order, for memories.
-        prior: of a classifier's penultimate activations, with the same classes; None where no term needs it.
-        generator: of what is initialised at random; None: torch's own.
-        gather: the rows of all processes under one another, for memories that all of them share.
-        gather_with_gradients: the same on the graph, for terms that compare the images of a batch with one another: a
-            loss of all rows, on every process, then has the gradient that one process would have.
-    """
-
-    student: Shapes
-    teacher: Shapes | None = None
-    labels: Int64[Tensor, " images"] | None = None
-    prior: ClassifierPrior | None = None
-    generator: torch.Generator | None = None
-    gather: Callable[[Tensor], Tensor] = _same
-    gather_with_gradients: Callable[[Tensor], Tensor] = _same
+    def __or__(self, other: "Needs") -> "Needs":
+        """What both ask for."""
+        pairs = ((part.name, getattr(self, part.name), getattr(other, part.name)) for part in fields(Needs))
+        return Needs(
+            **{
+                name: tuple(dict.fromkeys((*one, *two))) if isinstance(one, tuple) else one or two
+                for name, one, two in pairs
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -65,20 +120,22 @@ class Given:
 
     Attributes:
         labels: (batch,).
-        index: (batch,), each image's position in the training set.
+        index: (batch,), each image's position in the training set; None where no term needs it.
         generator: of what is drawn in this step, the same for all parts of a batch, each of which draws for the whole
             and takes its own; None: torch's own.
         part: which part of the batch this is, over processes and accumulated parts, all of one size.
         parts: how many there are.
         pretraining: whether this is the term's own phase, before the student is trained as a whole.
+        shared: what was made for each request of `Needs.shared`.
     """
 
     labels: Int64[Tensor, " batch"]
-    index: Int64[Tensor, " batch"]
+    index: Int64[Tensor, " batch"] | None = None
     generator: torch.Generator | None = None
     pretraining: bool = False
     part: int = 0
     parts: int = 1
+    shared: Mapping[Shared, Any] = field(default_factory=dict)
 
 
 class Loss(nn.Module, ABC):
@@ -99,7 +156,8 @@ class Loss(nn.Module, ABC):
     def forward(self, student: Trace | None, teacher: Trace | None, given: Given) -> Float[Tensor, ""]:
         """The unweighted loss, a mean over the batch; no gradient reaches the teacher.
 
-        The student's trace is None in a phase that trains the term alone.
+        The student's trace is None in a phase that trains the term alone. Derivatives of the student may be taken here
+        (see `distill.derivatives`), those of the teacher in what is `Shared`.
         """
         return self.loss(student, None if teacher is None else teacher.detach(), given)
 
@@ -120,7 +178,7 @@ class Term(ABC):
 
     Attributes:
         weight: of the loss in the objective.
-        needs: what it is computed from.
+        needs: what it is computed from; a property where that hangs on the options.
         paper: where it comes from.
         beside: the published weight of cross-entropy beside it.
         pretrains: what its own phase before the others trains: "" where it has none, "student" or "term".

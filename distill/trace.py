@@ -1,7 +1,8 @@
 """One forward pass of a teacher or a student: what the terms of an objective are made of."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -19,16 +20,26 @@ class Trace:
         logits: (batch, classes).
         penultimate: (batch, m), the head's input; None where it was not asked for.
         stages: feature maps (batch, channels, height, width), first to last; empty where they were not asked for.
+        layers: by name, outputs of other modules, of any shape.
+        images: (batch, channels, height, width), what the network was shown, for derivatives in it; None where none is
+            asked for.
     """
 
     logits: Float[Tensor, "batch classes"]
     penultimate: Float[Tensor, "batch m"] | None = None
     stages: tuple[Float[Tensor, "batch _ _ _"], ...] = ()
+    layers: Mapping[str, Float[Tensor, "batch *_"]] = field(default_factory=dict)
+    images: Float[Tensor, "batch channels height width"] | None = None
 
     def detach(self) -> "Trace":
         """The same numbers, off the graph."""
-        penultimate = None if self.penultimate is None else self.penultimate.detach()
-        return Trace(self.logits.detach(), penultimate, tuple(stage.detach() for stage in self.stages))
+        return Trace(
+            self.logits.detach(),
+            None if self.penultimate is None else self.penultimate.detach(),
+            tuple(stage.detach() for stage in self.stages),
+            {name: layer.detach() for name, layer in self.layers.items()},
+            None if self.images is None else self.images.detach(),
+        )
 
 
 @dataclass(frozen=True)
@@ -39,11 +50,13 @@ class Shapes:
         classes: of the logits.
         penultimate: width m; None where the trace has none.
         stages: (channels, height, width) of each.
+        layers: by name.
     """
 
     classes: int
     penultimate: int | None
     stages: tuple[tuple[int, int, int], ...]
+    layers: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def trace(
@@ -51,6 +64,8 @@ def trace(
     images: Float[Tensor, "batch channels height width"],
     stages: Sequence[str] = (),
     penultimate: str | None = None,
+    layers: Sequence[str] = (),
+    derivatives: bool = False,
 ) -> Trace:
     """Run a network once and keep what it computed on the way.
 
@@ -59,26 +74,40 @@ def trace(
         images: in [0, 1].
         stages: names of taps (see `priors.taps`) that give feature maps.
         penultimate: name of the tap that gives the head's input; None: not kept.
+        layers: names of further taps, of any shape.
+        derivatives: keep the images as well, on the graph of all the rest, also where gradients are switched off.
 
     Raises:
         InputError: a tap does not exist (the nearest is offered), or gives no tensor of the right number of dimensions.
     """
-    if not stages and penultimate is None:  # nothing to listen for: a compiled network stays compiled
+    names = (*stages, *(() if penultimate is None else (penultimate,)), *layers)
+    if not names and not derivatives:  # nothing to listen for: a compiled network stays compiled
         return Trace(network(images))
-    names = (*stages, *(() if penultimate is None else (penultimate,)))
-    with tap(network, names) as found:
-        logits = network(images)
+    shown = images.detach().requires_grad_() if derivatives else images
+    # A tapped network runs eagerly: compiled ones have no second derivative.
+    with tap(network, names) as found, torch.enable_grad() if derivatives else nullcontext():
+        logits = network(shown)
         kept = {name: found[name] for name in names}
     for name, dimensions in ((penultimate, 2), *((stage, 4) for stage in stages)):
         if name is not None and kept[name].ndim != dimensions:
             what = "one vector an image" if dimensions == 2 else "feature maps (batch, channels, height, width)"
             raise InputError(f"the tap {name!r} gives {tuple(kept[name].shape)}: {what} were expected")
-    return Trace(logits, None if penultimate is None else kept[penultimate], tuple(kept[name] for name in stages))
+    return Trace(
+        logits,
+        None if penultimate is None else kept[penultimate],
+        tuple(kept[name] for name in stages),
+        {name: kept[name] for name in layers},
+        shown if derivatives else None,
+    )
 
 
 @torch.no_grad()
 def shapes(
-    network: nn.Module, image_shape: Sequence[int], stages: Sequence[str] = (), penultimate: str | None = None
+    network: nn.Module,
+    image_shape: Sequence[int],
+    stages: Sequence[str] = (),
+    penultimate: str | None = None,
+    layers: Sequence[str] = (),
 ) -> Shapes:
     """The shapes that `trace` gives, by one pass over an image of zeros in evaluation mode, which changes nothing.
 
@@ -87,6 +116,7 @@ def shapes(
         image_shape: (channels, height, width).
         stages: names of taps that give feature maps.
         penultimate: name of the tap that gives the head's input; None: not asked for.
+        layers: names of further taps.
 
     Raises:
         InputError: as for `trace`.
@@ -95,9 +125,10 @@ def shapes(
     modes = {module: module.training for module in network.modules()}
     network.eval()
     try:
-        dry = trace(network, parameter.new_zeros((1, *image_shape)), stages, penultimate)
+        dry = trace(network, parameter.new_zeros((1, *image_shape)), stages, penultimate, layers)
     finally:
         for module, mode in modes.items():
             module.training = mode
     width = None if dry.penultimate is None else dry.penultimate.shape[1]
-    return Shapes(dry.logits.shape[1], width, tuple(tuple(stage.shape[1:]) for stage in dry.stages))
+    maps = tuple(tuple(stage.shape[1:]) for stage in dry.stages)
+    return Shapes(dry.logits.shape[1], width, maps, {name: tuple(kept.shape[1:]) for name, kept in dry.layers.items()})

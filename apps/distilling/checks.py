@@ -44,7 +44,7 @@ def _check_what_is_missing(config: Config, terms: Mapping[str, Term], needs: Nee
             f"--accumulate {config.optimisation.accumulate}: {coupled[0]} compares the images of a batch with one "
             "another, and parts would be other batches; leave it out, or take a smaller --batch-size"
         )
-    if needs.teacher and config.teacher is None:
+    if needs.teacher_at_all and config.teacher is None:
         raise InputError(f"{config.terms} looks at a teacher: give --teacher MODEL")
     if needs.prior and config.teacher is None and config.prior is None:
         raise InputError(
@@ -55,7 +55,7 @@ def _check_what_is_missing(config: Config, terms: Mapping[str, Term], needs: Nee
 
 def _flags_that_hang_on_terms(config: Config, needs: Needs) -> Iterator[tuple[str, object, bool, str]]:
     """Each flag, its value, whether the terms use it, and what to say where they do not."""
-    used = needs.teacher or (needs.prior and config.prior is None)
+    used = needs.teacher_at_all or (needs.prior and config.prior is None)
     yield "--teacher", config.teacher, used, "looks at no teacher"
     yield "--prior", config.prior, needs.prior, "takes no prior"
     yield "--concentration", " ".join(config.concentration), needs.prior, "takes no prior"
@@ -67,7 +67,8 @@ def _flags_that_hang_on_terms(config: Config, needs: Needs) -> Iterator[tuple[st
 def _against_cached_logits(config: Config, needs: Needs, shift: Shift | None) -> Iterator[tuple[bool, str]]:
     """Each reason not to keep a teacher's logits: whether it holds, and the reason."""
     yield not needs.teacher, f"{config.terms} looks at no teacher"
-    yield needs.penultimate or needs.stages, f"{config.terms} looks at more of the teacher, which runs anyway"
+    more = needs.penultimate or needs.stages or bool(needs.teacher_layers) or needs.derivatives or bool(needs.shared)
+    yield more, f"{config.terms} looks at more of the teacher, which runs anyway"
     yield (
         shift is not None and shift.drawn,
         f"--shift {config.shift} gives an image more views than could be kept",

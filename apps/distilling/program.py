@@ -17,7 +17,7 @@ from apps.data.image_set import ImageSet, channel_statistics, split_validation
 from apps.data.shift import Shift, parse_shift, shifted_set
 from apps.data.sources.catalogue import augmenting
 from apps.distilling.checks import check
-from apps.distilling.distillation import Distillation, Followed, followed, needs_of
+from apps.distilling.distillation import Distillation
 from apps.distilling.outcome import say_soft_labels, say_spread, scores
 from apps.distilling.settings import CONCENTRATION, Config
 from apps.distilling.teacher_logits import TeacherLogits
@@ -26,10 +26,14 @@ from apps.models.named import check_classes, classifier
 from apps.runs.run import Run
 from apps.seeds import derive, generator
 from apps.training.memory import check_memory, training_bytes
-from apps.training.session import gather_with_gradients, local_processes, on_main, start
+from apps.training.session import local_processes, on_main, start
 from apps.training.train import data_label, slug, train
-from distill.term import Needs, Setting, Term
+from distill.combination import needs_of
+from distill.followed import Followed, followed
+from distill.objectives import setting_for
+from distill.term import Needs, Term
 from distill.terms import parse
+from distill.weighted_sum import Objective
 from priors import ClassifierPrior, zoo
 from priors.errors import InputError
 from priors.storage import digest_of
@@ -88,7 +92,7 @@ def _one_student(config: Config, guide: bool) -> dict[str, Any]:
     check(config, terms, needs, shift)
     accelerator = start(config.where, precision=config.optimisation.precision)
     pictures = _pictures(config, shift)
-    teacher = _teacher(config, needs, pictures) if needs.teacher else None
+    teacher = _teacher(config, needs, pictures) if needs.teacher_at_all else None
     prior = _prior(config, pictures, accelerator) if needs.prior else None
     run = Run(config.where.runs / (config.where.name or _name(config)))
     student = _student(config, needs, pictures, run, accelerator)
@@ -97,15 +101,14 @@ def _one_student(config: Config, guide: bool) -> dict[str, Any]:
     length = config.optimisation.epochs + before
 
     def made() -> Distillation:
+        setting = setting_for(
+            student, teacher, pictures.train.labels, prior, generator("cpu", config.optimisation.seed, "terms")
+        )
         return Distillation(
-            student,
-            teacher,
-            terms,
-            _setting(config, pictures, student, teacher, prior, accelerator),
+            Objective(terms, student, teacher, setting, config.teacher_norms),
             config.optimisation.seed,
             pictures.scored,
             pretraining=config.pretraining / length if before else 0.0,
-            teacher_norms=config.teacher_norms,
             batch_size=config.optimisation.batch_size,
             teacher_logits=None if config.cache_logits is None else _kept_logits(config, given, pictures, accelerator),
         )
@@ -155,7 +158,7 @@ def _pictures(config: Config, shift: Shift | None) -> _Pictures:
 def _teacher(config: Config, needs: Needs, pictures: _Pictures) -> Followed:
     network = classifier(config.teacher, config.foreign)
     check_classes(network.class_names, config.teacher, pictures.train)
-    return followed(network, pictures.shape, needs, config.teacher_taps, "teacher")
+    return followed(network, pictures.shape, needs, "teacher", config.teacher_taps)
 
 
 def _prior(config: Config, pictures: _Pictures, accelerator: Accelerator) -> ClassifierPrior:
@@ -197,27 +200,7 @@ def _student(config: Config, needs: Needs, pictures: _Pictures, run: Run, accele
         "data": config.data.data,
         "made by": f"penult distill {config.terms} --student {config.student}",
     }
-    return followed(network, pictures.shape, needs, config.student_taps, "student")
-
-
-def _setting(
-    config: Config,
-    pictures: _Pictures,
-    student: Followed,
-    teacher: Followed | None,
-    prior: ClassifierPrior | None,
-    accelerator: Accelerator,
-) -> Setting:
-    """What the terms are built for."""
-    return Setting(
-        student.shapes,
-        None if teacher is None else teacher.shapes,
-        pictures.train.labels.cpu(),
-        prior,
-        generator("cpu", config.optimisation.seed, "terms"),
-        accelerator.gather,
-        gather_with_gradients,
-    )
+    return followed(network, pictures.shape, needs, "student", config.student_taps)
 
 
 def _digests(

@@ -142,33 +142,6 @@ def tracking(accelerator: Accelerator, where: Where, folder: Path):
         accelerator.trackers = []
 
 
-class _Gather(torch.autograd.Function):
-    """The rows of all processes; backward, the gradients that all processes have of this one's rows are summed."""
-
-    @staticmethod
-    def forward(ctx, rows: torch.Tensor) -> torch.Tensor:
-        parts = [torch.empty_like(rows) for _ in range(torch.distributed.get_world_size())]
-        torch.distributed.all_gather(parts, rows.contiguous())
-        ctx.count = len(rows)
-        return torch.cat(parts)
-
-    @staticmethod
-    def backward(ctx, gradient: torch.Tensor) -> torch.Tensor:
-        summed = gradient.contiguous().clone()
-        torch.distributed.all_reduce(summed)
-        return summed[torch.distributed.get_rank() * ctx.count :][: ctx.count]
-
-
-def gather_with_gradients(rows: torch.Tensor) -> torch.Tensor:
-    """The rows of all processes under one another, as many of each, on the graph.
-
-    Where every process has the same loss of them, the mean over processes of the gradients that it gives to shared
-    weights is that of one process with all rows.
-    """
-    many = torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1
-    return _Gather.apply(rows) if many else rows
-
-
 def sweeping(accelerator: Accelerator, progress: bool = False):
     """`sweep` over a set by the processes of `accelerator`."""
     return partial(sweep, accelerator=accelerator, progress=progress)

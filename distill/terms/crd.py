@@ -110,7 +110,7 @@ class CRD(Term):
     with it.
     """
 
-    needs = Needs(teacher=True, penultimate=True)
+    needs = Needs(teacher=True, penultimate=True, index=True)
     paper = "Tian, Krishnan and Isola, Contrastive representation distillation, 2020 (arXiv 1910.10699)"
 
     weight: float = 0.8

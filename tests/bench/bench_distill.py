@@ -27,10 +27,9 @@ from apps.command.config import Optimisation
 from apps.data.augment import Augmentation
 from apps.data.batches import Batches
 from apps.data.image_set import ImageSet
-from apps.distilling.distillation import Distillation, followed, needs_of
+from apps.distilling.distillation import Distillation
 from apps.distilling.teacher_logits import TeacherLogits
-from distill.term import Setting
-from distill.terms import parse, terms
+from distill import objective
 from priors import ClassifierPrior, zoo
 
 MEAN, DEVIATION = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
@@ -94,19 +93,14 @@ def plainly(arguments, images, device, teach=True):
 
 def ours(arguments, images, device, words, cache=None):
     """A step of `penult distill` with these terms."""
-    chosen = {name: terms()[name]() for name in parse(words)}
-    needs = needs_of(chosen)
-    student = followed(network(arguments.student, device).train(), (3, 32, 32), needs, (), "student")
-    teacher = None
-    if needs.teacher:
-        frozen = network(arguments.teacher, device).eval().requires_grad_(False).to(memory_format=torch.channels_last)
-        teacher = followed(frozen, (3, 32, 32), needs, (), "teacher")
-    prior = ClassifierPrior.from_weight(torch.randn(CLASSES, 128), 80) if needs.prior else None
-    setting = Setting(student.shapes, None if teacher is None else teacher.shapes, images.labels.cpu(), prior)
-    task = Distillation(student, teacher, chosen, setting, 0, {}, teacher_logits=cache, batch_size=arguments.batch_size)
+    prior = ClassifierPrior.from_weight(torch.randn(CLASSES, 128), 80)
+    teacher = network(arguments.teacher, device).to(memory_format=torch.channels_last)
+    student = network(arguments.student, device).train()
+    total = objective(words, student=student, teacher=teacher, prior=prior, labels=images.labels)
+    task = Distillation(total, 0, {}, teacher_logits=cache, batch_size=arguments.batch_size)
     for module in (*task.networks.values(), *task.frozen.values()):
         module.to(device)
-    student.network.to(memory_format=torch.channels_last)
+    student.to(memory_format=torch.channels_last)
     optimizer = task.optimizer("train", task.phase, Optimisation(optimizer="momentum", lr=0.05, weight_decay=5e-4))
     batches, number = (
         Batches(images, arguments.batch_size, 0, augmentation=AUGMENTATION, device=device, channels_last=True),

@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from apps.data import sources
 from apps.data.batches import Batches
 from apps.data.shift import parse_shift
-from apps.distilling.distillation import Distillation, batch_statistics, weights_of
+from apps.distilling.distillation import Distillation
 from apps.seeds import derive
-from distill.terms import terms
 from priors import ClassifierPrior, zoo
 from priors.storage import digest_of, read_tensors
 
@@ -302,27 +300,6 @@ def test_a_run_that_dies_goes_on_to_the_same_weights(penult, tmp_path, monkeypat
                 for run in ("whole", f"died-at-{dies}")
             )
             assert all(torch.equal(first[key], second[key]) for key in first), (name, dies)
-
-
-def test_batch_statistics_leave_the_network_as_it_is():
-    network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.Dropout(0.5)).eval()
-    images = torch.rand(4, 1, 6, 6) * 5 + 2
-    before = {name: values.clone() for name, values in network.state_dict().items()}
-    running = network(images)
-    with batch_statistics(network):
-        found = network(images)
-    hidden = network[0](images)
-    mean, variance = hidden.mean((0, 2, 3), keepdim=True), hidden.var((0, 2, 3), correction=0, keepdim=True)
-    torch.testing.assert_close(found, (hidden - mean) / (variance + 1e-5).sqrt())
-    assert torch.equal(network(images), running) and not network[1].training
-    assert all(torch.equal(values, before[name]) for name, values in network.state_dict().items())
-
-
-def test_weights_of_the_labels_are_the_published_ones():
-    built = {name: terms()[name]() for name in terms()}
-    assert weights_of({"ce": built["ce"]}) == {"ce": 1.0}
-    assert weights_of({name: built[name] for name in ("ce", "ckd", "hinton")})["ce"] == 0.1
-    assert weights_of({"ce": terms()["ce"](weight=0.5), "ckd": built["ckd"]}) == {"ce": 0.5, "ckd": 0.9}
 
 
 @pytest.mark.parametrize(

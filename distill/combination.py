@@ -1,0 +1,43 @@
+"""A sum of terms: what all of them need together, and how much each counts."""
+
+from collections.abc import Mapping
+from functools import reduce
+from operator import or_
+
+from distill.term import Needs, Shared, Term
+from priors.errors import InputError
+
+
+def needs_of(terms: Mapping[str, Term]) -> Needs:
+    """What any of the terms is computed from, and what is computed for them.
+
+    Raises:
+        InputError: two different requests have the same name.
+
+    Example:
+        >>> from distill.terms import terms
+        >>> needs = needs_of({name: terms()[name]() for name in ("ce", "rkd")})
+        >>> needs.teacher, needs.penultimate, needs.stages
+        (True, True, False)
+    """
+    found = reduce(or_, (term.needs for term in terms.values()), Needs())
+    names: dict[str, Shared] = {}
+    for request in found.shared:
+        if names.setdefault(request.name, request) != request:
+            raise InputError(f"two different things that terms share are both called {request.name!r}")
+    return reduce(or_, (request.needs for request in names.values()), found)
+
+
+def weights_of(terms: Mapping[str, Term]) -> dict[str, float]:
+    """The weight of each term; unset, it is what the term's variant was published with.
+
+    For the labels it is the largest that the others were published with.
+
+    Example:
+        >>> from distill.terms import terms
+        >>> weights_of({name: terms()[name]() for name in ("ce", "hinton")})
+        {'ce': 0.1, 'hinton': 0.9}
+    """
+    beside = max((term.beside for name, term in terms.items() if name != "ce"), default=1.0)
+    unset = {name: beside if name == "ce" else term.published_weight for name, term in terms.items()}
+    return {name: unset[name] if term.weight is None else term.weight for name, term in terms.items()}

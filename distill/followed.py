@@ -1,0 +1,109 @@
+"""A student or a teacher, and which of its activations are kept when it runs."""
+
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from distill.term import Needs
+from distill.trace import Shapes, Trace, shapes, trace
+from priors.errors import InputError
+from priors.tap import find_head
+from priors.zoo.network import Classifier
+
+_NORMS = (nn.modules.batchnorm._BatchNorm,)
+
+
+@dataclass(frozen=True)
+class Followed:
+    """A network and what is kept of its forward pass.
+
+    Attributes:
+        network: student or teacher.
+        stages: names of the taps that give its feature maps.
+        penultimate: name of the tap that gives its head's input; None: not kept.
+        shapes: of all that.
+        layers: names of further taps.
+    """
+
+    network: nn.Module
+    stages: tuple[str, ...]
+    penultimate: str | None
+    shapes: Shapes
+    layers: tuple[str, ...] = ()
+
+    def run(
+        self, prepared: nn.Module, images: Float[Tensor, "batch channels height width"], derivatives: bool = False
+    ) -> Trace:
+        """A trace by the network as it is prepared for training, on the graph of the images for `derivatives`."""
+        return trace(prepared, images, self.stages, self.penultimate, self.layers, derivatives)
+
+    @property
+    def head(self) -> nn.Linear:
+        """The linear layer that gives the logits.
+
+        Raises:
+            InputError: it is not plain which one that is.
+        """
+        name = self.network.head_name if isinstance(self.network, Classifier) else None
+        return find_head(self.network, name)[1]
+
+
+def followed(
+    network: nn.Module,
+    image_shape: tuple[int, int, int],
+    needs: Needs,
+    who: Literal["student", "teacher"],
+    taps: Sequence[str] = (),
+    penultimate: str | None = None,
+) -> Followed:
+    """What of a network's forward pass the terms need, and its shapes, by one dry pass.
+
+    Args:
+        network: gives logits.
+        image_shape: (channels, height, width) of what it is given.
+        needs: of all terms.
+        who: which of both it is.
+        taps: names of the stages; empty: the network's own, which those of the zoo have.
+        penultimate: name of the tap that gives the head's input; None: the input of its final linear layer.
+
+    Raises:
+        InputError: a tap that does not exist (the nearest is offered) or gives no feature maps, no stages at all, no
+            plain final layer, or a network that cannot take such images.
+    """
+    stages = tuple(taps or getattr(network, "stages", ())) if needs.stages else ()
+    if needs.stages and not stages:
+        raise InputError(
+            f"the {who} has no stages of its own to compare: name modules that give feature maps by --{who}-taps"
+        )
+    layers = needs.student_layers if who == "student" else needs.teacher_layers
+    try:
+        head = (penultimate or _input_of_head(network)) if needs.penultimate else None
+        found = shapes(network, image_shape, stages, head, layers)
+    except InputError as error:
+        raise InputError(f"the {who}: {error}") from None
+    except (RuntimeError, TypeError, ValueError) as error:  # a module of the user's own
+        shown, said = "x".join(map(str, image_shape)), str(error).partition("\n")[0]
+        raise InputError(f"the {who} cannot take images of {shown} (channels x height x width): {said}") from None
+    return Followed(network, stages, head, found, layers)
+
+
+def _input_of_head(network: nn.Module) -> str:
+    return network.penultimate_tap if isinstance(network, Classifier) else f"{find_head(network)[0]}:input"
+
+
+@contextmanager
+def batch_statistics(network: nn.Module):
+    """Batch norm by the batch's own statistics while the context is open; the running ones stay as they are."""
+    norms = [module for module in network.modules() if isinstance(module, _NORMS)]
+    kept = [(module, module.training, module.track_running_stats) for module in norms]
+    try:
+        for module in norms:
+            module.training, module.track_running_stats = True, False
+        yield
+    finally:
+        for module, training, tracking in kept:
+            module.training, module.track_running_stats = training, tracking
