@@ -1,27 +1,8 @@
-"""Terms of a distillation objective, and their sum as one module.
+"""Terms of a distillation objective, and their sum as one module for any training loop.
 
-Names are imported when first used, so that the command line can answer without loading torch.
+One of penult's four packages. Its public names stand in `__init__.pyi`, and are imported when first used.
 """
 
-from importlib import import_module
+from priors.lazy import public_names
 
-_HOMES = {
-    "Given": "distill.term",
-    "Loss": "distill.term",
-    "Needs": "distill.term",
-    "Objective": "distill.weighted_sum",
-    "Setting": "distill.term",
-    "Shared": "distill.term",
-    "Term": "distill.term",
-    "Trace": "distill.trace",
-    "WeightedSum": "distill.weighted_sum",
-    "objective": "distill.objectives",
-}
-
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str):
-    if name not in _HOMES:
-        raise AttributeError(f"module 'distill' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__, __dir__, __all__ = public_names(__name__)

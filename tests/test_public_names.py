@@ -53,7 +53,7 @@ print(len(failed), "tried,", sum(map(bool, failed)), "failed")
 
 
 def test_packages_have_public_names():
-    assert {"priors", "priors.vmf", "priors.zoo", "analysis"} <= HOMES.keys()
+    assert {"priors", "priors.vmf", "priors.zoo", "analysis", "distill"} <= HOMES.keys()
     for package, homes in HOMES.items():
         module = importlib.import_module(package)
         names = [name for name, _ in homes]

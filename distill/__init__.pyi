@@ -1,0 +1,15 @@
+from distill.combination import needs_of as needs_of
+from distill.combination import weights_of as weights_of
+from distill.derivatives import derivative as derivative
+from distill.followed import batch_statistics as batch_statistics
+from distill.objectives import objective as objective
+from distill.processes import gather_with_gradients as gather_with_gradients
+from distill.term import Given as Given
+from distill.term import Loss as Loss
+from distill.term import Needs as Needs
+from distill.term import Setting as Setting
+from distill.term import Shared as Shared
+from distill.term import Term as Term
+from distill.trace import Trace as Trace
+from distill.weighted_sum import Objective as Objective
+from distill.weighted_sum import WeightedSum as WeightedSum
