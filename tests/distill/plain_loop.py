@@ -1,8 +1,12 @@
 """A training loop with plain PyTorch, on one process or on several: python plain_loop.py OUT."""
 
 import sys
+from pathlib import Path
 
 import torch
+
+sys.path.insert(0, str(Path(__file__).parent))  # where it is run as a program
+
 from grown_terms import grown_terms
 from safetensors.torch import save_file
 from torch import nn

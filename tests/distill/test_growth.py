@@ -1,14 +1,11 @@
 """A new kind of term is a file and nothing else: shared maps, facts of the teacher and derivatives, in a plain loop."""
 
 import copy
-from pathlib import Path
 
 import pytest
 import torch
 from grown_terms import grown_terms
 from plain_loop import STEPS, networks, state, terms, training
-from safetensors.torch import load_file
-from two_processes import on_two_processes
 
 import distill.terms as package
 from distill.term import Needs
@@ -83,16 +80,6 @@ def test_it_is_saved_and_goes_on_to_the_bit():
     whole, parts = state(student, objective), state(again, other)
     assert any(key.startswith("objective.memories.crd") for key in whole) and whole.keys() == parts.keys()
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
-
-
-def test_two_processes_are_one(tmp_path):
-    on_two_processes(Path(__file__).parent / "plain_loop.py", tmp_path / "two.safetensors", folder=tmp_path)
-    student, objective, _, step = training(terms())
-    for number in range(STEPS):
-        step(number)
-    one, two = state(student, objective), load_file(tmp_path / "two.safetensors")
-    for key in one:
-        torch.testing.assert_close(two[key], one[key], rtol=1e-4, atol=1e-6, msg=lambda said, key=key: f"{key}: {said}")
 
 
 def test_different_requests_of_one_name_are_refused(monkeypatch):

@@ -6,10 +6,11 @@ The student has no batch norm, so that two processes can be one; the teacher has
 from pathlib import Path
 
 import grown_terms
+import plain_loop
 import pytest
 import torch
 from grown_terms import grown_terms as grown
-from two_processes import on_two_processes
+from safetensors.torch import load_file
 
 from apps.distilling.distillation import Distillation
 from priors.storage import read_tensors
@@ -53,9 +54,23 @@ def test_they_are_trained_and_saved_and_go_on_to_the_bit(distilled, tmp_path, mo
     assert all(torch.equal(whole[name][key], resumed[name][key]) for name in NETWORKS for key in whole[name])
 
 
-def test_two_processes_are_one(distilled, tmp_path):
-    on_two_processes(Path(grown_terms.__file__), *WORDS, "--name", "two", folder=tmp_path)
+def test_two_processes_are_one(distilled, machine, tmp_path):
+    words = [*WORDS, "--name", "two"]
+    finished = machine(words, program=grown_terms.__file__, processes=2, folder=tmp_path)
+    assert finished["status"] == 0, finished["errors"]
     one, two = (weights(tmp_path / f"runs/{name}") for name in ("one", "two"))
     for name in NETWORKS:
         for key in one[name]:
             torch.testing.assert_close(two[name][key], one[name][key], rtol=1e-3, atol=1e-5)
+
+
+def test_two_processes_are_one_in_a_loop_of_ones_own_too(machine, tmp_path):
+    finished = machine([tmp_path / "two.safetensors"], program=plain_loop.__file__, processes=2)
+    assert finished["status"] == 0, finished["errors"]
+    with grown():
+        student, objective, _, step = plain_loop.training(plain_loop.terms())
+    for number in range(plain_loop.STEPS):
+        step(number)
+    one, two = plain_loop.state(student, objective), load_file(tmp_path / "two.safetensors")
+    for key in one:
+        torch.testing.assert_close(two[key], one[key], rtol=1e-4, atol=1e-6, msg=lambda said, key=key: f"{key}: {said}")
