@@ -1,11 +1,13 @@
-"""What the training of a classifier can be told. Nothing here imports torch, so that help is instant."""
+"""What the programs on classifiers can be told. Nothing here imports torch, so that help is instant."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
 import tyro
 
-from apps.command.config import Data, Optimisation, Where
+from apps.command.config import Data, Foreign, Optimisation, Place, Where
+from priors.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -33,3 +35,112 @@ class ClassifierTraining:
         default_factory=lambda: Optimisation(schedule="cosine")
     )
     where: tyro.conf.OmitArgPrefixes[Where] = field(default_factory=Where)
+
+
+@dataclass(frozen=True)
+class PriorReading:
+    """Read off a prior."""
+
+    model: tyro.conf.Positional[str]
+    """The classifier: a MODEL, see penult --help."""
+    concentration: tuple[str, ...] = ()
+    """A number, one a class, norms, mle, mle-pooled, or sweep:5,20,80 (see above); unset: 20, or as saved."""
+    task: Annotated[str | None, tyro.conf.arg(name="for")] = None
+    """What a sweep chooses for: hvae-l, by the bound on held-out images; sngan, by FID (--train extractor=MODEL); ckd,
+    by the student's accuracy (--train validation=N)."""
+    train: tuple[str, ...] = ()
+    """Options of a sweep's trainings, as in epochs=40 hidden=256,128 encoder-label; name=... begins their names."""
+    data: str | None = None
+    """Data set that activations are measured on, and a sweep trains on; unset: the one the run was trained on."""
+    image_size: int | None = None
+    """Height and width to resize an image folder's pictures to, in pixels; unset: as the run was trained."""
+    measure: bool = True
+    """Whether to run the training images through the network for the second table."""
+    out: Path | None = None
+    """File to write the prior to, ending in .safetensors; --classifier of penult train hvae takes it."""
+    overwrite: bool = False
+    """Whether --out may replace a file."""
+    foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
+    place: tyro.conf.OmitArgPrefixes[Place] = field(default_factory=Place)
+
+
+@dataclass(frozen=True)
+class NormalisedScoring:
+    """Normalise and score."""
+
+    model: tyro.conf.Positional[str]
+    """The classifier: a MODEL, see penult --help."""
+    data: str | None = None
+    """Data set whose test images are classified; unset: the one the run was trained on."""
+    image_size: int | None = None
+    """Height and width to bring an image folder's pictures to, in pixels; unset: as trained, or the network's own."""
+    resize: int | None = None
+    """Shorter side of a folder's pictures before the centre is cut out, 256 on ImageNet; unset: the image size."""
+    images: int | None = None
+    """Classify the first this many test images only; unset: all."""
+    out: Path | None = None
+    """File to add the scores to, ending in .json; unset: the run's normalised.json, or none where there is no run."""
+    foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
+    place: tyro.conf.OmitArgPrefixes[Place] = field(default_factory=Place)
+
+    def __post_init__(self):
+        """Refuse what no image has."""
+        for flag, value in (("--image-size", self.image_size), ("--resize", self.resize), ("--images", self.images)):
+            if value is not None and value < 1:
+                raise InputError(f"{flag} {value}: expected 1 or more")
+
+
+@dataclass(frozen=True)
+class AnomalyScoring:
+    """Score what a classifier has not seen."""
+
+    model: tyro.conf.Positional[str]
+    """The classifier: a MODEL, see penult --help."""
+    against: tuple[str, ...] = ()
+    """Other images: data sets, .npz files, folders of pictures, or noise (uniform); brought to the network's shape."""
+    data: str | None = None
+    """The classifier's own data set; unset: the one the run was trained on."""
+    image_size: int | None = None
+    """Height and width to bring its image folder's pictures to, in pixels; unset: as the run was trained."""
+    concentration: tuple[str, ...] = ("mle",)
+    """Of q(a|i): a number, one a class, or a strategy that measures training activations, as in penult prior."""
+    images: int | None = None
+    """Take the first this many test images of each set only; unset: all."""
+    seed: int = 0
+    """Seed of the noise."""
+    out: Path | None = None
+    """New folder for pictures and numbers; unset: the run's, and nothing is written where there is no run."""
+    foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
+    place: tyro.conf.OmitArgPrefixes[Place] = field(default_factory=Place)
+
+    def __post_init__(self):
+        """Refuse what compares nothing."""
+        if not self.against:
+            raise InputError("--against is missing: give one or more data sets or folders of other images, or noise")
+        for flag, value in (("--images", self.images), ("--image-size", self.image_size)):
+            if value is not None and value < 1:
+                raise InputError(f"{flag} {value}: expected 1 or more")
+
+
+@dataclass(frozen=True)
+class CircleDrawing:
+    """Draw circles."""
+
+    models: tyro.conf.Positional[tuple[str, ...]]
+    """The classifiers: MODELs, see penult --help."""
+    concentration: tuple[str, ...] = ("norms",)
+    """A number, one a class, or a strategy of penult prior, by each panel's own activations; norms is the paper's."""
+    data: str | None = None
+    """Data set whose test images are run through the networks; unset: the one the run was trained on."""
+    image_size: int | None = None
+    """Height and width to resize an image folder's pictures to, in pixels; unset: as the run was trained."""
+    dots: int = 1500
+    """Images shown in a panel; accuracies and concentrations are of all."""
+    seed: int = 0
+    """Seed of the choice of those, and of their scatter."""
+    out: Path | None = None
+    """Picture to write; unset: circle.png in the run's folder."""
+    overwrite: bool = False
+    """Whether a picture may be replaced."""
+    foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
+    place: tyro.conf.OmitArgPrefixes[Place] = field(default_factory=Place)

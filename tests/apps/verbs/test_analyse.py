@@ -122,7 +122,7 @@ def test_scores_of_other_images_are_compared_and_drawn(penult, copied, tmp_path,
 @pytest.fixture
 def undrawn(monkeypatch):
     """Without pictures, which take most of the time."""
-    monkeypatch.setattr("apps.verbs.analyse_anomaly._draw", lambda *arguments: None)
+    monkeypatch.setattr("apps.classifiers.anomaly._draw", lambda *arguments: None)
 
 
 def test_other_sets_are_added_to_the_same_protocol(penult, copied, tmp_path, undrawn):

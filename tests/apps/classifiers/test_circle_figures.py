@@ -9,7 +9,7 @@ import scipy.stats
 import torch
 from PIL import Image
 
-from apps.classifiers.circle import PALETTE, Panel, _layout, _spread, cyclic_order, densities, draw, panel
+from apps.classifiers.circle_figures import PALETTE, Panel, _layout, _spread, cyclic_order, densities, draw, panel
 from apps.models.activations import Activations
 from priors import ClassifierPrior
 from priors.errors import InputError

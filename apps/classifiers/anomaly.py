@@ -1,0 +1,196 @@
+"""Telling a classifier's own images from others by the prior in its final layer, and how far its probabilities hold."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from jaxtyping import Float
+from torch import Tensor
+
+from analysis.directions.anomaly import (
+    ANOMALY_SCORES,
+    QUANTITIES,
+    Fitted,
+    direction_log_densities,
+    fit_anomaly_scores,
+    given_norm_log_densities,
+)
+from analysis.directions.calibration import Calibration, calibration
+from apps.classifiers.anomaly_results import FILE, Against, Anomaly, keep
+from apps.classifiers.anomaly_tables import print_calibration, print_detection
+from apps.classifiers.detection import detection
+from apps.classifiers.settings import AnomalyScoring
+from apps.command.console import say
+from apps.data.image_set import ImageSet
+from apps.data.outliers import Conversion, are_pictures, outliers
+from apps.models import named
+from apps.models.activations import Activations, activations, images_for
+from apps.models.classifier_priors import read_prior
+from apps.runs.evaluations import read_evaluations
+from apps.runs.outputs import check_folder
+from apps.training.session import start
+from priors.errors import InputError
+from priors.zoo import Classifier
+
+
+@dataclass(frozen=True)
+class _Other:
+    """Another set of images, before it is looked at."""
+
+    name: str
+    """As on the command line."""
+    images: ImageSet
+    conversion: Conversion
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What the network makes of the images."""
+
+    fitted: Fitted
+    """What scores are computed with."""
+    concentration: str
+    """How the prior's concentrations came about, in words."""
+    inside: Activations
+    """Of the classifier's own test images."""
+    seen: tuple[Activations, ...]
+    """Of each other set."""
+
+
+def score_anomaly(config: AnomalyScoring) -> None:
+    """Score, print, draw and write.
+
+    Raises:
+        InputError: no such model or images, images that are the classifier's own, a concentration that cannot be, or a
+            place that cannot be written.
+    """
+    folder = config.out or (Path(config.model) if named.is_run(config.model) else None)
+    if config.out is not None:
+        check_folder(config.out)
+    network = named.classifier(config.model, config.foreign)
+    own = images_for(config.model, network, "test", **_source(config))
+    others = _others(config, own)
+    earlier = read_evaluations(folder, FILE) if folder else []
+    accelerator = start(config.place.where())
+    measured = _measured(config, network, own, others, accelerator)
+    if not accelerator.is_main_process:
+        return
+    found = _compared(own, others, measured)
+    for number, other in enumerate(found.against):
+        print_detection(config.model, found, other, last=number == len(found.against) - 1)
+    print_calibration(config.model, found)
+    if folder is None:
+        return
+    _draw(folder, found)
+    keep(folder / FILE, config, found, earlier)
+    say(f"Written to {folder}: anomaly.png, reliability.png and {FILE}.")
+
+
+def _source(config: AnomalyScoring) -> dict[str, Any]:
+    """Where the classifier's own images are."""
+    return {"data": config.data, "image_size": config.image_size, "root": config.place.data_root}
+
+
+def _others(config: AnomalyScoring, own: ImageSet) -> list[_Other]:
+    """The other sets, and how each is brought to the network's shape.
+
+    Raises:
+        InputError: there is no such set, it is the classifier's own, or it cannot be brought to that shape.
+    """
+    root, shape, found = config.place.data_root, own.image_shape, {}
+    for name in config.against:
+        found[name] = outliers(name, shape, len(own), root=root, seed=config.seed)
+    for name, images in found.items():
+        if images.digest == own.digest:
+            raise InputError(f"--against {name}: these are the classifier's own test images; give others")
+    return [
+        _Other(name, images, Conversion(images.image_shape, shape, are_pictures(name)))
+        for name, images in found.items()
+    ]
+
+
+def _measured(
+    config: AnomalyScoring, network: Classifier, own: ImageSet, others: list[_Other], accelerator: Accelerator
+) -> _Measured:
+    """Run all images through the network, on every process."""
+    reading = read_prior(
+        config.model, config.concentration, config.foreign, **_source(config), accelerator=accelerator, measure=True
+    )
+    fitted = fit_anomaly_scores(reading.prior.cpu(), reading.measured.penultimate, reading.measured.labels)
+    inside = activations(network, _first(own, config), accelerator)
+    seen = [
+        activations(network, _first(other.images, config), accelerator, prepare=other.conversion) for other in others
+    ]
+    return _Measured(fitted, reading.prior.provenance.concentration, inside, tuple(seen))
+
+
+def _first(images: ImageSet, config: AnomalyScoring) -> ImageSet:
+    """The images of a set that are scored."""
+    count = config.images
+    return images if count is None or count >= len(images) else images.subset(range(count))
+
+
+def _compared(own: ImageSet, others: list[_Other], measured: _Measured) -> Anomaly:
+    """All scores of all sets, and the calibration on the classifier's own."""
+    inside, against = _scores(measured.fitted, measured.inside), []
+    for other, seen in zip(others, measured.seen, strict=True):
+        scores = _scores(measured.fitted, seen)
+        against.append(
+            Against(
+                name=other.name,
+                digest=other.images.digest,
+                converted=str(other.conversion),
+                images=len(seen.labels),
+                zero=int((seen.penultimate.norm(dim=1) == 0).sum()),
+                values=scores,
+                detected={score: detection(inside[score], outside) for score, outside in scores.items()},
+            )
+        )
+    return Anomaly(
+        data=own.name,
+        digest=own.digest,
+        images=len(measured.inside.labels),
+        values=inside,
+        against=tuple(against),
+        calibrations=_calibrations(measured.fitted, measured.inside),
+        concentration=measured.concentration,
+    )
+
+
+def _scores(fitted: Fitted, found: Activations) -> dict[str, Float[Tensor, " n"]]:
+    """Each score of each image, by the score's name."""
+    return {score: function(fitted, found.penultimate, found.logits) for score, function in ANOMALY_SCORES.items()}
+
+
+def _calibrations(fitted: Fitted, inside: Activations) -> dict[str, Calibration]:
+    """How far probabilities hold: the softmax's, and those by the prior."""
+    by_norm = given_norm_log_densities(fitted.prior.weight, inside.penultimate)
+    return {
+        name: calibration(logits.double().log_softmax(1), inside.labels)
+        for name, logits in (
+            ("softmax", inside.logits),
+            ("q(i|a)", direction_log_densities(fitted.prior, inside.penultimate)),
+            ("q(i|a) given |a|", by_norm),
+        )
+    }
+
+
+def _draw(folder: Path, found: Anomaly) -> None:
+    """The pictures of the scores and of the calibration."""
+    from apps.classifiers.anomaly_figures import histograms, reliability  # the plotting library is slow to load
+
+    # The best class and the mixture look alike: one of them is drawn.
+    shown = [score for score in found.values if not score.endswith(", max")]
+    histograms(
+        folder / "anomaly.png",
+        (found.data, {score: found.values[score] for score in shown}),
+        {other.name: other.values for other in found.against},
+        {
+            other.name: {score: f"(AUROC {100 * value.auroc:.1f} %)" for score, value in other.detected.items()}
+            for other in found.against
+        },
+        QUANTITIES,
+        f"Scores of test images of {found.data} and of others: higher is more like {found.data}",
+    )
+    reliability(folder / "reliability.png", found.calibrations, f"Reliability on the test images of {found.data}")

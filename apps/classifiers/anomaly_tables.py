@@ -1,0 +1,43 @@
+"""What is printed of out-of-distribution scores and of calibration."""
+
+from apps.classifiers.anomaly_results import Against, Anomaly
+from apps.command.console import say, table
+
+_LEGEND = (
+    "direction: log q(a|i) of the direction; given norm: the same with kappa_i = |w_i| |a| (equation 5); with norm: "
+    "direction plus a log-normal density of |a| by class; max over the classes i, or their mixture. FPR95: the others "
+    "that pass where 95 % of the classifier's own images do."
+)
+
+
+def print_detection(model: str, found: Anomaly, other: Against, last: bool) -> None:
+    """How well each score tells another set's images from the classifier's own.
+
+    Args:
+        model: as on the command line.
+        found: the classifier's own.
+        other: the other set.
+        last: whether this is the last set, below which stands what the scores are.
+    """
+    notes = [
+        f"{other.name}: {other.converted}" if other.converted else "",
+        f"{other.zero:,} activations are zero" if other.zero else "",
+    ]
+    table(
+        f"{model}: test images of {found.data} against {other.images:,} of {other.name}",
+        ("score", "AUROC", "FPR95"),
+        [(score, f"{value.auroc:.2%}", f"{value.fpr95:.2%}") for score, value in other.detected.items()],
+        ". ".join([*filter(None, notes), _LEGEND]) if last else "; ".join(filter(None, notes)),
+    )
+    say()
+
+
+def print_calibration(model: str, found: Anomaly) -> None:
+    """How far the probabilities of the softmax and of the prior hold."""
+    table(
+        f"{model}: calibration on the test images of {found.data}",
+        ("probabilities", "accuracy", "NLL", "ECE"),
+        [(name, f"{one.accuracy:.2%}", f"{one.nll:.4f}", f"{one.ece:.2%}") for name, one in found.calibrations.items()],
+        f"q(i|a): of the direction, kappa_i by {found.concentration}; given |a|: kappa_i = |w_i| |a|. NLL in nats; ECE "
+        "over 15 bins of equal width.",
+    )

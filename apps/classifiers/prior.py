@@ -1,0 +1,82 @@
+"""Reading the prior off a classifier's final layer: its tables, the file it is kept in, and a concentration's choice."""
+
+from dataclasses import replace
+
+from accelerate import Accelerator
+
+from apps.classifiers.concentration_sweep import Choice, choose, is_sweep
+from apps.classifiers.prior_tables import print_choice, print_classes, print_fits
+from apps.classifiers.settings import PriorReading
+from apps.command.console import say
+from apps.models.classifier_priors import Reading, is_saved, read_prior
+from apps.runs.outputs import check_file
+from apps.training.session import start
+from priors.errors import InputError
+
+
+def read_off(config: PriorReading) -> None:
+    """Print the tables, and write the file where one is asked for; a sweep trains its models first.
+
+    Raises:
+        InputError: no such model or images, a concentration, sweep or option that cannot be, or a place that cannot be
+            written.
+    """
+    _check(config)
+    choice = _choice(config) if is_sweep(config.concentration) else None
+    accelerator = start(config.place.where())
+    reading = _reading(config, choice, accelerator)
+    if not accelerator.is_main_process:
+        return
+    if choice is not None:
+        print_choice(config.model, choice)
+    print_classes(config.model, reading.prior)
+    if reading.measured is not None:
+        print_fits(reading)
+    if config.out is not None:
+        reading.prior.save(config.out)
+        say(f"The prior is in {config.out}. Next: penult train hvae --variant hvae-l --classifier {config.out} --help")
+
+
+def _check(config: PriorReading) -> None:
+    """Refuse what does not go together, before anything is trained or measured."""
+    sweeping = is_sweep(config.concentration)
+    for flag, value in (("--for", config.task), ("--train", " ".join(config.train))):
+        if value and not sweeping:
+            raise InputError(f"{flag} {value} without a sweep: give --concentration sweep:5,20,80 with it")
+    if sweeping and config.task is None:
+        given = " ".join(config.concentration)
+        raise InputError(f"--concentration {given} without a task: give --for hvae-l with it")
+    if config.out is not None:
+        check_file(config.out, (".safetensors",), config.overwrite)
+
+
+def _choice(config: PriorReading) -> Choice:
+    """What validation says of a sweep's concentrations."""
+    return choose(
+        config.task,
+        config.concentration,
+        config.train,
+        config.model,
+        config.foreign,
+        config.place,
+        config.data,
+        config.image_size,
+    )
+
+
+def _reading(config: PriorReading, choice: Choice | None, accelerator: Accelerator) -> Reading:
+    """The prior with the chosen concentration, or the one asked for, and the activations measured with it."""
+    reading = read_prior(
+        config.model,
+        config.concentration if choice is None else (str(choice.best.concentration),),
+        config.foreign,
+        # A sweep on a saved prior trains on --data, but there is no network to measure on it.
+        data=None if choice is not None and is_saved(config.model) else config.data,
+        image_size=config.image_size,
+        root=config.place.data_root,
+        accelerator=accelerator,
+        measure=config.measure,
+    )
+    if choice is not None:
+        reading.prior.provenance = replace(reading.prior.provenance, concentration=choice.how)
+    return reading

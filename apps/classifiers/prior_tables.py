@@ -1,0 +1,99 @@
+"""What is printed of a classifier's prior: its classes, how vMF-like the activations are, and how a value was chosen."""
+
+from apps.classifiers.concentration_sweep import Choice
+from apps.command.console import say, table
+from apps.models.classifier_priors import Reading
+from priors.classifier_prior import ClassifierPrior
+from priors.goodness_of_fit import CosineFit, cosine_fits
+
+
+def print_choice(model: str, choice: Choice) -> None:
+    """What each concentration of a sweep came to.
+
+    Args:
+        model: as on the command line.
+        choice: among its concentrations.
+    """
+    table(
+        f"{model}: the concentration for {choice.name}",
+        ("concentration", choice.task.title, "best at epoch", "run", ""),
+        [
+            (
+                f"{trial.concentration:.6g}",
+                f"{trial.score:.3f}",
+                f"{trial.epochs:.3g}",
+                trial.run,
+                "chosen" if trial is choice.best else "",
+            )
+            for trial in choice.trials
+        ],
+        choice.advice,
+    )
+
+
+def print_classes(model: str, prior: ClassifierPrior) -> None:
+    """What the weights tell of each class.
+
+    Args:
+        model: as on the command line.
+        prior: of its final layer.
+    """
+    table(
+        f"{model}: {prior.classes} classes on the unit sphere of R^{prior.dim}",
+        ("class", "|w|", "concentration", "mean resultant length", "nearest class", "cosine"),
+        [
+            (
+                row.name,
+                f"{row.norm:.3f}",
+                f"{row.concentration:.4g}",
+                f"{row.mean_resultant_length:.3f}",
+                row.nearest,
+                f"{row.cosine:.3f}",
+            )
+            for row in prior.class_table()
+        ],
+        f"concentration: {prior.provenance.concentration}; |w|: norm of the final layer's weight; mean resultant "
+        "length: expected cosine with the mean direction; cosine: between the mean directions",
+    )
+
+
+def print_fits(reading: Reading) -> None:
+    """How the directions of the measured activations compare with the prior."""
+    prior, found = reading.prior, reading.measured
+    fits, pooled = cosine_fits(prior, found.penultimate, found.labels)
+    by_norms = ["-"] * prior.classes
+    if pooled.samples:
+        values = prior.with_concentration("norms", activations=found.penultimate).concentration.tolist()
+        by_norms = [f"{value:.4g}" for value in values]
+    rows = [_row(name, fit, kappa) for name, fit, kappa in zip(prior.class_names, fits, by_norms, strict=True)]
+    zero = len(found.labels) - pooled.samples
+    say()
+    table(
+        f"directions of the activations of {reading.images}",
+        ("class", "images", "R", "cosine", "expected", "KS", "norms", "mle", "KS of mle"),
+        [*rows, _row("all, pooled", pooled, "-")],
+        "R: length of the mean direction; cosine: mean, with the class's weight; expected: that cosine under the "
+        "prior; norms, mle: concentrations chosen in these ways (mle-pooled last); KS: largest gap, 0 to 1, between "
+        "the distribution functions of the cosines and of the vMF's, by the prior and by mle; n draws from the vMF "
+        "itself stay below 1.36 / sqrt(n) in 95 % of cases"
+        + (f"; {zero:,} images with zero activations are left out" if zero else ""),
+    )
+
+
+def _row(name: str, fit: CosineFit, by_norms: str) -> tuple[str, ...]:
+    """One class's fit, or that of all; a dash where there is nothing to fit."""
+
+    def shown(value: float | None, form: str) -> str:
+        return "-" if value is None else format(value, form)
+
+    return (
+        name,
+        f"{fit.samples:,}",
+        shown(fit.resultant, ".3f"),
+        shown(fit.mean_cosine, ".3f"),
+        shown(fit.expected_cosine, ".3f"),
+        shown(fit.distance, ".3f"),
+        by_norms,
+        shown(fit.likeliest, ".4g"),
+        shown(fit.likeliest_distance, ".3f"),
+    )
