@@ -1,17 +1,16 @@
 """Choosing a concentration by validation on the task that it is for, as section 2.1 of Seo, Lee and Kwak (2021) does.
 
 A model is trained for each value, as an ordinary run, and the values are compared by what each run reached on the
-images held out from it. A task that this can be done for is one entry of `DOWNSTREAM`.
+images held out from it. A task that this can be done for is one entry of `TASKS` in a room's `downstream`.
 """
 
 import io
 import math
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass, fields, replace
-from importlib import import_module
 from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Any
@@ -20,102 +19,11 @@ from apps.command.config import Foreign, Place, identity
 from apps.command.console import say
 from apps.command.flags import parse
 from apps.models.classifier_priors import SWEEP, classifier_prior, is_saved
+from apps.models.downstream_task import DownstreamTask, Request, downstream_task
 from apps.models.named import is_run, trained_on
 from apps.runs.run import Run
 from apps.training.train import slug
 from priors.errors import InputError, unknown
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a concentration is to be chosen for."""
-
-    model: str
-    """The classifier or saved prior, as on the command line."""
-    dim: int
-    """m, the dimension of its activations."""
-    data: str
-    """Images to train on."""
-    image_size: int | None
-    """What an image folder's pictures are brought to."""
-    foreign: Foreign
-    place: Place
-
-
-@dataclass(frozen=True)
-class Downstream:
-    """A kind of model that a concentration can be chosen for."""
-
-    verb: str
-    """What trains it; each option of it that does not go by the concentration may be given to the sweep."""
-    module: str
-    """Where that verb's `Config` and `main` are."""
-    own: Callable[[Request], dict[str, str]]
-    """Options of the verb that the request decides, beside its data, its name and the concentration."""
-    metric: str
-    """What validation says of a run, by its name in the run's result, or the part of it before a bracket."""
-    title: str
-    """What that is, with its unit."""
-    lacks: Callable[[Any], str | None]
-    """What a training's configuration lacks for values to be compared, in words; None for nothing."""
-    larger: bool = True
-    """Whether more of it is better."""
-    begins: tuple[str, ...] = ()
-    """Words that the verb's command line begins with."""
-
-    def configuration(self) -> type:
-        """What its command line is read into."""
-        verb = import_module(self.module)
-        return verb.configuration(self.begins) if self.begins else verb.Config
-
-
-DOWNSTREAM: dict[str, Downstream] = {
-    "hvae-l": Downstream(
-        verb="train hvae",
-        module="apps.verbs.train_hvae",
-        own=lambda request: {
-            "variant": "hvae-l",
-            "classifier": request.model,
-            "convention": "sphere",
-            "latent-dim": str(request.dim - 1),
-        },
-        metric="elbo",
-        title="validation ELBO (nats)",
-        lacks=lambda config: (
-            "validation=0: the values are compared on held-out images; hold some out"
-            if config.data.validation == 0
-            else None
-        ),
-    ),
-    "sngan": Downstream(
-        verb="train sngan",
-        module="apps.verbs.train_sngan",
-        own=lambda request: {"latent": "vmf", "classifier": request.model},
-        metric="FID",
-        title="FID during training",
-        lacks=lambda config: (
-            "extractor=MODEL is missing: the values are compared by a classifier's FID, or by inception's"
-            if config.extractor is None
-            else None
-        ),
-        larger=False,
-    ),
-    "ckd": Downstream(
-        verb="distill",
-        module="apps.verbs.distill",
-        own=lambda request: {"prior": request.model},
-        metric="accuracy",
-        title="accuracy on held-out images",
-        lacks=lambda config: (
-            "seeds: a value is one training; leave it out"
-            if config.seeds != 1
-            else None
-            if config.data.validation
-            else "validation=N is missing: the values are compared on images held out"
-        ),
-        begins=("ce+ckd",),
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -135,8 +43,8 @@ class Choice:
     """What validation says of several concentrations."""
 
     name: str
-    """What for, as in `DOWNSTREAM`."""
-    task: Downstream
+    """What for, as --for has it."""
+    task: DownstreamTask
     trials: tuple[Trial, ...]
     best: Trial
 
@@ -185,15 +93,17 @@ def sweep_values(concentration: Sequence[str]) -> tuple[float, ...]:
     return tuple(values)
 
 
-def downstream(name: str) -> Downstream:
-    """The task of that name.
+@dataclass(frozen=True)
+class _Training:
+    """One value's training, before it is begun."""
 
-    Raises:
-        InputError: there is none (the nearest is offered).
-    """
-    if name not in DOWNSTREAM:
-        raise unknown("task to choose a concentration for (--for)", name, DOWNSTREAM)
-    return DOWNSTREAM[name]
+    concentration: float
+    name: str
+    """Of the run."""
+    words: list[str]
+    """Of its command line, without its place."""
+    settings: Any
+    """What the words mean."""
 
 
 def choose(
@@ -209,7 +119,7 @@ def choose(
     """Train a model for each value, or resume, or take those that are finished, and compare them.
 
     Args:
-        task: a name in `DOWNSTREAM`.
+        task: a name of `downstream_tasks`.
         concentration: the words of --concentration, as for `sweep_values`.
         options: of the trainings, each as NAME=VALUE, several values with commas, a switch as NAME or no-NAME;
             "name" is what the runs' names begin with.
@@ -222,41 +132,57 @@ def choose(
     Raises:
         InputError: a sweep, task, model or option that cannot be: before anything is trained.
     """
-    kind, values = downstream(task), sweep_values(concentration)
+    kind, values = downstream_task(task), sweep_values(concentration)
     prior = classifier_prior(model, (str(values[0]),), foreign)
-    if data is None:
-        if is_saved(model) or not is_run(model):
-            raise InputError(f"which images to train on with the prior of {model}: give --data")
-        trained = trained_on(Run(model))
-        data, image_size = trained.data, trained.image_size if image_size is None else image_size
-    request = Request(model, prior.dim, data, image_size, foreign, place)
-    verb, parsed = import_module(kind.module), kind.configuration()
-    asked = _asked(kind, verb.Config(*kind.begins), options)
-    source = Path(model).name.removesuffix(".safetensors") if is_run(model) else model
-    (begin,) = asked.pop("name", [slug(f"{source}-{task}")])
-    trainings = []
-    for value in values:
-        words = _words(kind, request, asked, value)
-        config = _parsed(kind, parsed, words, options)
-        name = f"{begin}-kappa{_plain(value)}"
-        trainings.append((replace(config, foreign=foreign, where=place.where(name)), words, name))
-    lack = kind.lacks(trainings[0][0])
-    if lack:
-        raise InputError(f"--train {lack}")
+    request = Request(model, prior.dim, *_images(model, data, image_size), foreign, place)
+    trainings = _trainings(task, kind, request, values, options)
     trials = []
-    for number, (value, (config, words, name)) in enumerate(zip(values, trainings, strict=True)):
-        command = shlex.join([*words, "--name", name, *_changed(foreign), *_changed(place)])
+    for number, training in enumerate(trainings):
+        command = shlex.join([*training.words, "--name", training.name, *_changed(foreign), *_changed(place)])
         say(f"[{number + 1}/{len(values)}] penult {kind.verb} {command}")
-        verb.main(config, guide=False)
-        trials.append(_trial(kind, value, place.runs / name))
+        kind.train(training.settings)
+        trials.append(_trial(kind, training.concentration, place.runs / training.name))
     best = (max if kind.larger else min)(trials, key=lambda trial: trial.score)
     return Choice(task, kind, tuple(trials), best)
 
 
-def _asked(kind: Downstream, default: Any, options: Sequence[str]) -> dict[str, list[str]]:
+def _images(model: str, data: str | None, image_size: int | None) -> tuple[str, int | None]:
+    """Which images to train on, and what a folder's pictures are brought to."""
+    if data is not None:
+        return data, image_size
+    if is_saved(model) or not is_run(model):
+        raise InputError(f"which images to train on with the prior of {model}: give --data")
+    trained = trained_on(Run(model))
+    return trained.data, trained.image_size if image_size is None else image_size
+
+
+def _trainings(
+    task: str, kind: DownstreamTask, request: Request, values: Sequence[float], options: Sequence[str]
+) -> list[_Training]:
+    """The training of each value.
+
+    Raises:
+        InputError: options that the task's verb does not take, or that leave nothing to compare the values by.
+    """
+    parsed, asked = kind.parsed() if kind.parsed else kind.settings, _asked(kind, options)
+    model = request.model
+    source = Path(model).name.removesuffix(".safetensors") if is_run(model) else model
+    (begin,) = asked.pop("name", [slug(f"{source}-{task}")])
+    trainings = []
+    for value in values:
+        name, words = f"{begin}-kappa{_plain(value)}", _words(kind, request, asked, value)
+        settings = _parsed(kind, parsed, words, options)
+        settings = replace(settings, foreign=request.foreign, where=request.place.where(name))
+        trainings.append(_Training(value, name, words, settings))
+    if lack := kind.lacks(trainings[0].settings):
+        raise InputError(f"--train {lack}")
+    return trainings
+
+
+def _asked(kind: DownstreamTask, options: Sequence[str]) -> dict[str, list[str]]:
     """The user's options by name, a name without value for a switch."""
     given = ("data", "image-size", "concentration", *kind.own(Request("", 2, "", None, Foreign(), Place())))
-    known = {name.replace("_", "-"): value for name, value in identity(default).items()}
+    known = {name.replace("_", "-"): value for name, value in identity(kind.settings(*kind.begins)).items()}
     known = {"name": ""} | {name: value for name, value in known.items() if name not in given}
     switches = {name for name, value in known.items() if isinstance(value, bool)}
     switches |= {f"no-{name}" for name in switches}
@@ -276,7 +202,7 @@ def _asked(kind: Downstream, default: Any, options: Sequence[str]) -> dict[str, 
     return asked
 
 
-def _words(kind: Downstream, request: Request, asked: dict[str, list[str]], value: float) -> list[str]:
+def _words(kind: DownstreamTask, request: Request, asked: dict[str, list[str]], value: float) -> list[str]:
     """The command line of one training, without its place."""
     words = [*kind.begins, "--data", request.data]
     if request.image_size is not None:
@@ -300,8 +226,8 @@ def _changed(section: Foreign | Place) -> list[str]:
     return words
 
 
-def _parsed(kind: Downstream, config: type, words: list[str], options: Sequence[str]):
-    """The configuration that the words mean; what the parser would explain at length is one line here."""
+def _parsed(kind: DownstreamTask, config: type, words: list[str], options: Sequence[str]):
+    """The settings that the words mean; what the parser would explain at length is one line here."""
     written = io.StringIO()
     try:
         with redirect_stderr(written):
@@ -322,7 +248,7 @@ def _plain(value: float) -> str:
     return repr(value).removesuffix(".0")
 
 
-def _trial(kind: Downstream, value: float, folder: Path) -> Trial:
+def _trial(kind: DownstreamTask, value: float, folder: Path) -> Trial:
     run = Run(folder)
     result = run.result()
     best = result.get("best")

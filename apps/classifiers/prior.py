@@ -1,4 +1,4 @@
-"""Reading the prior off a classifier's final layer: its tables, the file it is kept in, and a concentration's choice."""
+"""Reading the prior off a classifier's final layer: tables, the file it is kept in, the choice of a concentration."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What is printed of a classifier's prior: its classes, how vMF-like the activations are, and how a value was chosen."""
+"""What is printed of a prior: its classes, how vMF-like the activations are, and how a concentration was chosen."""
 
 from apps.classifiers.concentration_sweep import Choice
 from apps.command.console import say, table

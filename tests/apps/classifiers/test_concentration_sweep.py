@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from apps.classifiers import concentration_sweep
-from apps.classifiers.concentration_sweep import DOWNSTREAM, Choice, Trial, sweep_values
+from apps.classifiers.concentration_sweep import Choice, Trial, sweep_values
+from apps.models.downstream_task import downstream_task
 from priors import ClassifierPrior
 from priors.errors import InputError
 
@@ -146,15 +146,7 @@ def test_a_concentration_is_chosen_for_ckd_by_the_students_accuracy(penult, trai
 
 def test_an_end_of_the_range_is_said():
     trials = tuple(Trial(kappa, score, 1.0, Path("run")) for kappa, score in ((5.0, -3.0), (20.0, -1.0), (80.0, -2.0)))
-    task = DOWNSTREAM["hvae-l"]
+    task = downstream_task("hvae-l")
     assert Choice("hvae-l", task, trials, trials[1]).advice == ""
     assert "larger" in Choice("hvae-l", task, trials, trials[2]).advice
     assert "smaller" in Choice("hvae-l", task, trials, trials[0]).advice
-
-
-def test_each_task_trains_by_a_verb_of_the_command_line():
-    from apps.command.cli import VERBS
-
-    for task in DOWNSTREAM.values():
-        assert VERBS[task.verb][0] == task.module
-    assert concentration_sweep.downstream("hvae-l") is DOWNSTREAM["hvae-l"]
