@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, replace
 
 import tyro
 
+from apps.classifiers.settings import ClassifierTraining, PriorReading
 from apps.command.config import Data, Optimisation, Place
+from apps.generators.hvae_settings import HVAESettings
 from priors.errors import InputError
 
 VARIANTS = ("hvae", "hvae-c", "hvae-l")
 _COLUMNS = 8
 """Samples of a class in the picture."""
-_SCORED = 1000
-"""Test images scored at the most: ten decodings for each of 500 draws of each take their time."""
 
 
 @dataclass(frozen=True)
@@ -49,98 +49,66 @@ class Config:
 
 def main(config: Config) -> None:
     """Train what is not trained yet, then draw, score and print."""
-    from apps.data import sources
-    from apps.training.train import data_label, slug
-
-    base = slug(f"demo-{data_label(config.data)}")
-    _train(config, base, len(sources.load(config.data, "train", root=config.place.data_root)))
-    _show(config, base)
-
-
-def _train(config: Config, base: str, count: int) -> None:
-    """A classifier, its prior, and the three generators, from `count` images."""
-    from apps.classifiers.settings import ClassifierTraining
+    from apps.classifiers.prior import read_off
     from apps.classifiers.training import train_classifier
     from apps.command.console import say
-    from apps.verbs import prior, train_hvae
+    from apps.data import sources
+    from apps.generators.side_by_side import show_side_by_side
+    from apps.generators.train_hvae import train_hvae
+    from apps.training.train import data_label, slug
 
-    # Enough steps for pictures worth looking at, in a time worth waiting for.
-    epochs = max(10.0, min(150.0, 215_000 / count)) if config.epochs is None else config.epochs
-    steps = Optimisation(
-        epochs=epochs, schedule="cosine", final_lr=0.05, seed=config.seed, validate_every=max(1.0, epochs / 15)
-    )
-    data = Data(config.data)
+    place, base = config.place, slug(f"demo-{data_label(config.data)}")
+    steps = _steps(config, len(sources.load(config.data, "train", root=place.data_root)))
     say(f"1/4  a classifier of {config.data} with {config.latent_dim + 1} penultimate units")
-    train_classifier(
-        ClassifierTraining(
-            data=data,
-            arch="mlp",
-            penultimate=config.latent_dim + 1,
-            optimisation=replace(steps, epochs=max(3.0, epochs / 5)),
-            where=config.place.where(f"{base}-classifier"),
-        ),
-        guide=False,
-    )
+    train_classifier(_classifier(config, base, steps), guide=False)
     say("2/4  the von Mises-Fisher prior in its final layer")
-    classifier, concentration = str(config.place.runs / f"{base}-classifier"), (str(config.concentration),)
-    prior.main(prior.Config(model=classifier, concentration=concentration, place=config.place))
+    read_off(PriorReading(model=_trained(config, base), concentration=(str(config.concentration),), place=place))
     say("3/4  the generators: unconditional, conditioned by the label, conditioned by the prior")
     for variant in VARIANTS:
-        own = {"classifier": classifier, "concentration": concentration} if variant == "hvae-l" else {}
-        train_hvae.main(
-            train_hvae.Config(
-                data=data,
-                variant=variant,
-                latent_dim=config.latent_dim,
-                kl_warmup=epochs / 8,
-                optimisation=steps,
-                where=config.place.where(f"{base}-{variant}"),
-                **own,
-            ),
-            guide=False,
-        )
-
-
-def _show(config: Config, base: str) -> None:
-    """The generators' samples in one picture, and their likelihoods in one table."""
-    from apps.command.console import say, table
-    from apps.data import sources
-    from apps.figures import grid
-    from apps.generators.likelihood import likelihood
-    from apps.models.drawing import draw_all
-    from apps.models.named import generator_run
-    from apps.training.session import start, sweeping
-
+        train_hvae(_generator(config, base, steps, variant), guide=False)
     say("4/4  pictures and likelihoods")
-    runs = config.place.runs
-    accelerator = start(config.place.where(), work="small")
-    test = sources.load(config.data, "test", root=config.place.data_root)
-    scope = f"{len(test):,} test images of {config.data}"
-    if len(test) > _SCORED:
-        test, scope = test.subset(range(_SCORED)), f"the first {_SCORED:,} of {scope}"
-    shown = min(10, test.classes)
-    rows, panels, titles = [], [], []
-    for variant in VARIANTS:
-        model = generator_run(runs / f"{base}-{variant}").to(accelerator.device)
-        scored = likelihood(model, test, sweeping(accelerator, progress=True), samples=config.samples, seed=0)
-        labelled = [f"{mean.value:.2f}" if mean else "-" for mean in (scored.given_label, scored.joint)]
-        rows.append((model.title, f"{scored.elbo.value:.2f}", *labelled, str(scored.marginal)))
-        if model.conditional:
-            panels.append(draw_all(model, range(shown), _COLUMNS, config.seed))
-            titles.append(model.title)
-        else:
-            images = draw_all(model, None, _COLUMNS * shown, config.seed).flatten(0, 1)
-            panels.append(images[: _COLUMNS * shown].unflatten(0, (shown, _COLUMNS)))
-            titles.append(f"{model.title}: any class")
-    if not accelerator.is_main_process:
-        return
-    grid(runs / f"{base}.png", panels[::-1], titles[::-1], test.class_names[:shown])
-    table(
-        f"{scope}, in nats; K = {config.samples} importance samples",
-        ("model", "ELBO", "log p(x|i)", "log p(x,i)", "log p(x)"),
-        rows,
-        "ELBO bounds log p(x) of HVAE and log p(x|i) of the others; log p(x) compares all (mean +- standard error)",
+    runs, picture = place.runs, place.runs / f"{base}.png"
+    models = [runs / f"{base}-{variant}" for variant in VARIANTS]
+    classes = show_side_by_side(
+        models, picture, config.data, place, columns=_COLUMNS, samples=config.samples, seed=config.seed
     )
-    say(f"Pictures: {runs}/{base}.png. Runs: {runs}/{base}-*.")
-    labels = f"--labels 0-{shown - 1} --n {_COLUMNS}"
+    say(f"Pictures: {picture}. Runs: {runs}/{base}-*.")
+    labels = f"--labels 0-{classes - 1} --n {_COLUMNS}"
     say(f"Next: penult sample {runs}/{base}-hvae-l {labels} --out grid.png, or penult train hvae --help")
+
+
+def _steps(config: Config, count: int) -> Optimisation:
+    """Enough of them on `count` images for pictures worth looking at, in a time worth waiting for."""
+    epochs = max(10.0, min(150.0, 215_000 / count)) if config.epochs is None else config.epochs
+    every = max(1.0, epochs / 15)
+    return Optimisation(epochs=epochs, schedule="cosine", final_lr=0.05, seed=config.seed, validate_every=every)
+
+
+def _classifier(config: Config, base: str, steps: Optimisation) -> ClassifierTraining:
+    """A classifier whose penultimate units are the coordinates of the generators' latents."""
+    return ClassifierTraining(
+        data=Data(config.data),
+        arch="mlp",
+        penultimate=config.latent_dim + 1,
+        optimisation=replace(steps, epochs=max(3.0, steps.epochs / 5)),
+        where=config.place.where(f"{base}-classifier"),
+    )
+
+
+def _trained(config: Config, base: str) -> str:
+    """The classifier as a MODEL."""
+    return str(config.place.runs / f"{base}-classifier")
+
+
+def _generator(config: Config, base: str, steps: Optimisation, variant: str) -> HVAESettings:
+    """A generator, on the classifier's prior where it is of that kind."""
+    own = {"classifier": _trained(config, base), "concentration": (str(config.concentration),)}
+    return HVAESettings(
+        data=Data(config.data),
+        variant=variant,
+        latent_dim=config.latent_dim,
+        kl_warmup=steps.epochs / 8,
+        optimisation=steps,
+        where=config.place.where(f"{base}-{variant}"),
+        **(own if variant == "hvae-l" else {}),
+    )

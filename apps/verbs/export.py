@@ -31,26 +31,13 @@ class Config:
 
 def main(config: Config) -> None:
     """Write, and push where that was asked for."""
-    import re
+    from apps.sharing.handing_on import hand_on
 
-    import torch
-
-    from apps.command.console import say
-    from apps.sharing import hub
-    from apps.sharing.export import check, export
-    from priors.errors import InputError
-
-    if config.private and config.push is None:
-        raise InputError("--private without --push: it is for a repository on the Hub")
-    if config.licence is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", config.licence):
-        raise InputError(f"--licence {config.licence}: expected an identifier of the Hub's, such as mit or cc-by-4.0")
-    if config.push is not None:
-        hub.check_repository(config.push)
-    folder = check(config.run, config.dir, config.overwrite)
-    torch.set_num_threads(1)  # a grid of samples: a second thread costs more than it brings
-    name = config.push.partition("/")[2] if config.push else folder.name
-    files = export(config.run, folder, name, config.push, config.licence)
-    say(f"{config.run} is in {config.dir}: {', '.join(files)}")
-    if config.push is not None:
-        address = hub.push(config.dir, config.push, files, config.private, config.overwrite)
-        say(f"Pushed to {address}")
+    hand_on(
+        config.run,
+        config.dir,
+        push=config.push,
+        private=config.private,
+        licence=config.licence,
+        overwrite=config.overwrite,
+    )

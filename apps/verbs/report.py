@@ -28,28 +28,6 @@ class Config:
 
 def main(config: Config) -> None:
     """Read, draw and write."""
-    import torch
+    from apps.report.writing import write_page
 
-    from apps.command.console import say
-    from apps.models.named import open_run
-    from apps.report.contents import contents
-    from apps.report.page import is_page, page
-    from apps.runs.outputs import check_file
-    from priors.errors import InputError
-    from priors.storage import write_bytes
-
-    if not config.runs:
-        raise InputError("no run was given: name the folders of one or more finished runs (see penult ls runs)")
-    if not 0 <= config.n <= 100:
-        raise InputError(f"--n {config.n}: expected 0 to 100; penult sample draws more")
-    places = [folder.resolve() for folder in config.runs]
-    for number, folder in enumerate(config.runs):
-        open_run(folder)
-        if places[number] in places[:number]:
-            raise InputError(f"{folder} was given twice: name each run once")
-    out = config.out or (config.runs[0] if len(config.runs) == 1 else Path()) / "report.html"
-    check_file(out, (".html", ".htm"), config.overwrite or is_page(out))
-    torch.set_num_threads(1)  # a few small blocks: a second thread costs more than it brings
-    text = page([contents(folder, config.n, config.seed) for folder in config.runs])
-    write_bytes(out, text.encode(errors="replace"))
-    say(f"{len(config.runs)} {'run' if len(config.runs) == 1 else 'runs'} in {out}: open it in a browser")
+    write_page(config.runs, config.out, config.n, config.seed, config.overwrite)

@@ -1,0 +1,50 @@
+"""Writing the page of one run or of several: what can be refused before the work is, then the file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from apps.command.console import say
+from apps.models.named import open_run
+from apps.report.contents import contents
+from apps.report.page import is_page, page
+from apps.runs.outputs import check_file
+from priors.errors import InputError
+from priors.storage import write_bytes
+
+
+def write_page(runs: Sequence[Path], out: Path | None, samples: int, seed: int, overwrite: bool) -> None:
+    """Read the runs, draw samples of the generators among them, and write the page.
+
+    Args:
+        runs: folders of finished runs.
+        out: the page; None for report.html in the run's folder, or here for several.
+        samples: a class to draw of a generator, as --n says.
+        seed: of the samples.
+        overwrite: whether a file that is no page of this kind may be replaced.
+
+    Raises:
+        InputError: no runs, one that is not finished or given twice, too many samples, or a place that cannot be
+            written.
+    """
+    _check(runs, samples)
+    out = out or (runs[0] if len(runs) == 1 else Path()) / "report.html"
+    check_file(out, (".html", ".htm"), overwrite or is_page(out))
+    torch.set_num_threads(1)  # a few small blocks: a second thread costs more than it brings
+    text = page([contents(folder, samples, seed) for folder in runs])
+    write_bytes(out, text.encode(errors="replace"))
+    say(f"{len(runs)} {'run' if len(runs) == 1 else 'runs'} in {out}: open it in a browser")
+
+
+def _check(runs: Sequence[Path], samples: int) -> None:
+    """Refuse what makes no page."""
+    if not runs:
+        raise InputError("no run was given: name the folders of one or more finished runs (see penult ls runs)")
+    if not 0 <= samples <= 100:
+        raise InputError(f"--n {samples}: expected 0 to 100; penult sample draws more")
+    places = [folder.resolve() for folder in runs]
+    for number, folder in enumerate(runs):
+        open_run(folder)
+        if places[number] in places[:number]:
+            raise InputError(f"{folder} was given twice: name each run once")

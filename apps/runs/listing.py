@@ -1,0 +1,53 @@
+"""The runs in a folder as a table. No torch is imported: listing them is instant."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from apps.command.console import say, table
+from priors.errors import InputError
+
+
+def list_runs(runs: Path) -> None:
+    """Print a row a run: what made it, on which images, how far it is and its score."""
+    rows = [_row(path.parent) for path in sorted(runs.glob("*/config.json"))]
+    if rows:
+        table(f"runs in {runs}", ("run", "made by", "data", "state", "score"), rows)
+    else:
+        say(f"no runs in {runs}: penult demo makes some")
+
+
+def _row(folder: Path) -> tuple[str, ...]:
+    """A row of the list; a run that cannot be read is listed as such."""
+    try:
+        stored = _json_object(folder / "config.json")
+        result = _json_object(folder / "result.json") if (folder / "result.json").is_file() else None
+        states = [int(path.name[5:]) for path in (folder / "state").glob("step-*") if path.name[5:].isdigit()]
+        state = "finished" if result is not None else f"at step {max(states)}" if states else "no state yet"
+        made_by, data = stored.get("verb", "?"), (stored.get("config") or {}).get("data", "?")
+        return folder.name, str(made_by), str(data), state, _score(result or {})
+    except (InputError, AttributeError):
+        return folder.name, "?", "?", "damaged", ""
+
+
+def _score(result: dict[str, Any]) -> str:
+    """The first test score of a result, or else its validation's."""
+    tested = {name.replace("/", " "): value for name, value in result.items() if name.startswith("test/")}
+    validated = result.get("best") or result.get("last") or {}
+    chosen = tested or {f"validation {name}": value for name, value in validated.items()}
+    return next((f"{name} {value:.4g}" for name, value in chosen.items() if isinstance(value, float)), "")
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    """A JSON object, read without torch, which the library's own reader would load.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not readable: {error}") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path} holds no object")
+    return found
