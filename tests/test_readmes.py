@@ -24,6 +24,7 @@ FILES = [
 KINDS = {"sh", "console", "python", "text", ""}
 PATH = re.compile(r"`((?:priors|analysis|distill|apps|tests|\.assets|\.ci)/[\w./-]*)`")
 NAME = re.compile(r"`((?:priors|analysis|distill|apps)(?:\.\w+)+)(?:\(.*?\))?`")
+WITHIN = re.compile(r"`(\w+)` in `([\w/]+\.py)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)|src=\"([^\"]+)\"")
 
 every = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -100,6 +101,8 @@ def test_everything_named_is_there(path):
         assert (ROOT / name).exists(), f"{path.name} names {name}"
     for name in NAME.findall(text):
         pkgutil.resolve_name(name)
+    for name, file in WITHIN.findall(text):
+        assert re.search(rf"^{name}\b", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE), f"{name} in {file}"
     for target in ("".join(one) for one in LINK.findall(text)):
         file, _, heading = target.partition("#")
         if "://" in target:
