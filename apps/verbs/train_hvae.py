@@ -7,8 +7,8 @@ held-out images) and a cosine decay of the learning rate.
 from apps.generators.hvae_settings import HVAESettings as Config
 
 
-def main(config: Config, guide: bool = True) -> None:
-    """Train, or resume, or say that it is done, and with `guide` what to type next."""
+def main(config: Config) -> None:
+    """Train, or resume, or say that it is done and what to type next."""
     from apps.generators.train_hvae import train_hvae
 
-    train_hvae(config, guide)
+    train_hvae(config)

@@ -7,8 +7,8 @@ resumes it. The defaults are those of --preset gan-evaluation, which the paper f
 from apps.generators.sngan_settings import SNGANSettings as Config
 
 
-def main(config: Config, guide: bool = True) -> None:
-    """Train, or resume, or say that it is done, and with `guide` what to type next."""
+def main(config: Config) -> None:
+    """Train, or resume, or say that it is done and what to type next."""
     from apps.generators.train_sngan import train_sngan
 
-    train_sngan(config, guide)
+    train_sngan(config)
