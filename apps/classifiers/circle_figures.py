@@ -171,6 +171,7 @@ def _colour(label: int) -> str:
 
 
 def _panel(axes: Axes, one: Panel, shown: int, seed: int) -> None:
+    """One network's circle."""
     axes.set_aspect("equal")
     axes.set_axis_off()
     edge = 1 + _TALLEST + 1.75 * _MARGIN
@@ -178,10 +179,16 @@ def _panel(axes: Axes, one: Panel, shown: int, seed: int) -> None:
     axes.set_ylim(-edge, edge)
     axes.add_patch(Circle((0, 0), 1, fill=False, color="0.6", linewidth=0.8))
     _dots(axes, one, shown, seed)
+    towards, peaks = _curves(axes, one)
+    _weights(axes, one.prior.class_names, towards, peaks)
+    _heading(axes, one)
+
+
+def _curves(axes: Axes, one: Panel) -> tuple[np.ndarray, np.ndarray]:
+    """The densities, on the circle as their ground; returns the angle and the radius of each one's peak."""
     angles, values = (tensor.numpy() for tensor in densities(one.prior))
     top = max(1.0, float(values.max()))
     peaks = 1 + _TALLEST * values.max(1) / top
-    towards = angles[:, angles.shape[1] // 2]
     for label in np.argsort(-peaks).tolist():  # the highest at the back
         radius = 1 + _TALLEST * values[label] / top
         outline = radius * np.cos(angles[label]), radius * np.sin(angles[label])
@@ -191,8 +198,13 @@ def _panel(axes: Axes, one: Panel, shown: int, seed: int) -> None:
             color=_colour(label), alpha=0.1, linewidth=0,
         )  # fmt: skip
         axes.plot(*outline, color=_colour(label), linewidth=1.1)
+    return angles[:, angles.shape[1] // 2], peaks
+
+
+def _weights(axes: Axes, names: Sequence[str], towards: np.ndarray, peaks: np.ndarray) -> None:
+    """An arrow a class within the circle, and outside its name, which a line joins to the class's peak."""
     out = peaks.max() + _MARGIN
-    small = len(towards) > 2 * len(PALETTE)
+    small = len(names) > 2 * len(PALETTE)
     for label, (mu, at, peak) in enumerate(zip(towards, _spread(towards), peaks, strict=True)):
         tip = 0.72 * np.array([np.cos(mu), np.sin(mu)])
         arrow = {"arrowstyle": "-|>", "color": _colour(label), "linewidth": 1.1, "mutation_scale": 7, "shrinkA": 0}
@@ -201,11 +213,15 @@ def _panel(axes: Axes, one: Panel, shown: int, seed: int) -> None:
         leader = np.stack([(peak + 0.02) * np.array([np.cos(mu), np.sin(mu)]), place * (1 - 0.09 / out)])
         axes.plot(*leader.T, color=_colour(label), linewidth=0.6, alpha=0.8)
         axes.text(
-            *place, one.prior.class_names[label], fontsize=5 if small else 8.5, fontweight="bold", color="0.15",
+            *place, names[label], fontsize=5 if small else 8.5, fontweight="bold", color="0.15",
             ha=("left" if np.cos(at) > 0.3 else "right" if np.cos(at) < -0.3 else "center")
-            if len(one.prior.class_names[label]) > 2 else "center",
+            if len(names[label]) > 2 else "center",
             va="center", parse_math=False,
         )  # fmt: skip
+
+
+def _heading(axes: Axes, one: Panel) -> None:
+    """The title, and below it accuracy and concentrations."""
     axes.set_title(one.title, fontsize=10, pad=11, parse_math=False)
     low, high = one.prior.concentration.min().item(), one.prior.concentration.max().item()
     kappa = _number(low) if _number(low) == _number(high) else f"{_number(low)} to {_number(high)}"
