@@ -7,17 +7,31 @@ compiler takes seconds.
 import subprocess
 import sys
 
+import pytest
 import torch
 from torch import nn
+from torch.distributions import kl_divergence
+from torch.nn.functional import normalize
 
 from priors import ClassifierPrior
 from priors.taps import find_head, tap
+from priors.vmf.distribution import HypersphericalUniform, VonMisesFisher
 from priors.vmf.transport import rsample
 from priors.zoo import build
 
 
 def test_under_torch_compile():
-    subprocess.run([sys.executable, __file__], check=True, timeout=300)
+    _run("aot_eager")
+
+
+@pytest.mark.slow
+def test_under_inductor():
+    _run("inductor")
+
+
+def _run(backend: str) -> None:
+    done = subprocess.run([sys.executable, __file__, backend], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def tapped_modules_run_eagerly_and_compiled_afterwards():
@@ -97,9 +111,53 @@ def samples_compiled_are_those_of_the_same_seed():
         torch.testing.assert_close(compiled, eager)
 
 
+def draws_and_their_gradients_compile_as_one_graph():
+    for m in (2, 3, 5, 20):
+        loc = normalize(torch.randn(16, m), dim=-1).requires_grad_()
+        kappa = torch.rand(16).mul(50).requires_grad_()
+        found = []
+        for function in (
+            rsample,
+            torch.compile(lambda loc, kappa: rsample(loc, kappa), fullgraph=True, backend="aot_eager"),
+        ):
+            torch.manual_seed(0)
+            z = function(loc, kappa)
+            found.append((z, *torch.autograd.grad(z.square().mul(torch.arange(m)).sum(), (loc, kappa))))
+        for eager, compiled in zip(*found, strict=True):
+            assert torch.allclose(eager, compiled, atol=1e-5), m
+
+
+def _loss(loc, concentration, prior_loc, prior_concentration):
+    posterior, prior = VonMisesFisher(loc, concentration), VonMisesFisher(prior_loc, prior_concentration)
+    uniform = HypersphericalUniform(loc.shape[-1], dtype=loc.dtype, device=loc.device)
+    total = kl_divergence(posterior, uniform) + kl_divergence(posterior, prior) + posterior.log_prob(prior_loc)
+    return total.sum() + (posterior.mean + posterior.variance).square().sum() + posterior.entropy().sum()
+
+
+def _divergence(loc, concentration):  # at a second dimension the compiler tries a symbolic one
+    return kl_divergence(VonMisesFisher(loc, concentration), HypersphericalUniform(loc.shape[-1])).sum()
+
+
+def distributions_compile_without_graph_breaks(backend: str):
+    compiled = {f: torch.compile(f, fullgraph=True, backend=backend) for f in (_loss, _divergence)}
+    for function, m in ((_loss, 20), (_divergence, 20), (_divergence, 5)):
+        torch.manual_seed(0)
+        loc, other = normalize(torch.randn(2, 16, m), dim=-1)
+        k, r = 30 * torch.rand(2, 16)
+        inputs = [loc.requires_grad_(), k.requires_grad_(), other, r.requires_grad_()][: 4 if function is _loss else 2]
+        live = [x for x in inputs if x.requires_grad and not (function is _divergence and x is loc)]
+        expected, found = function(*inputs), compiled[function](*inputs)
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+        for a, b in zip(torch.autograd.grad(found, live), torch.autograd.grad(expected, live), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    tapped_modules_run_eagerly_and_compiled_afterwards()
-    networks_compile_as_one_graph()
-    the_prior_compiles_as_one_graph()
-    samples_compiled_are_those_of_the_same_seed()
+    distributions_compile_without_graph_breaks(sys.argv[1])
+    if sys.argv[1] == "aot_eager":
+        tapped_modules_run_eagerly_and_compiled_afterwards()
+        networks_compile_as_one_graph()
+        the_prior_compiles_as_one_graph()
+        samples_compiled_are_those_of_the_same_seed()
+        draws_and_their_gradients_compile_as_one_graph()

@@ -4,9 +4,6 @@ Every statistical comparison has a fixed seed. At random seeds a Kolmogorov-Smir
 four-sigma one at 6e-5; the plain run makes some 30 of the former and 80 of the latter.
 """
 
-import subprocess
-import sys
-
 import mpmath
 import numpy as np
 import pytest
@@ -104,7 +101,8 @@ def check_marginal(m: int, k: float, dtype: torch.dtype, count: int = 1_000_000)
     + [(20, 20.0), (21, 1e6), (64, 1000.0)],
 )
 def test_marginal(m, k):
-    check_marginal(m, k, torch.float32)
+    """Of fewer samples than of each cell in the slow test below: it fails as rarely, and sees what is twice as far off."""
+    check_marginal(m, k, torch.float32, 250_000)
 
 
 @pytest.mark.parametrize(("m", "k"), [(2, 20.0), (4, 5.0), (10, 2.0), (128, 100.0)])
@@ -359,28 +357,6 @@ def test_table_is_bounded():
     for m, tolerance in ((8192, 3e-8), (4, 1e-11)):
         shape = tabulate(m, tolerance).coefficients.shape
         assert shape[1] <= 128 and shape[2] <= 256
-
-
-COMPILED = """
-import torch
-from priors.vmf.transport import rsample
-for m in (2, 3, 5, 20):
-    loc = torch.nn.functional.normalize(torch.randn(16, m), dim=-1).requires_grad_()
-    k = torch.rand(16).mul(50).requires_grad_()
-    outcome = []
-    for f in (rsample, torch.compile(lambda loc, k: rsample(loc, k), fullgraph=True, backend="aot_eager")):
-        torch.manual_seed(0)
-        z = f(loc, k)
-        outcome.append((z, *torch.autograd.grad(z.square().mul(torch.arange(m)).sum(), (loc, k))))
-    for eager, compiled in zip(*outcome, strict=True):
-        assert torch.allclose(eager, compiled, atol=1e-5), m
-print("same")
-"""
-
-
-def test_compiles_in_one_graph():
-    found = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, timeout=300)
-    assert found.stdout.strip() == "same", found.stderr[-2000:]
 
 
 @pytest.mark.gpu
