@@ -101,7 +101,7 @@ def check_marginal(m: int, k: float, dtype: torch.dtype, count: int = 1_000_000)
     + [(20, 20.0), (21, 1e6), (64, 1000.0)],
 )
 def test_marginal(m, k):
-    """Of fewer samples than of each cell in the slow test below: it fails as rarely, and sees what is twice as far off."""
+    """Of fewer samples than in the slow test below: it fails as rarely, and sees what is twice as far off."""
     check_marginal(m, k, torch.float32, 250_000)
 
 
