@@ -1,11 +1,18 @@
 """A new kind of term is a file and nothing else: shared maps, facts of the teacher and derivatives, in a plain loop."""
 
 import copy
+import sys
+from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 from grown_terms import grown_terms
 from plain_loop import STEPS, networks, state, terms, training
+
+sys.path.insert(0, str(Path(__file__).parent / "terms"))
+
+import test_contract
 
 import distill.terms as package
 from distill.term import Needs
@@ -89,3 +96,20 @@ def test_different_requests_of_one_name_are_refused(monkeypatch):
     with pytest.raises(InputError, match="two different things that terms share are both called 'reduced'"):
         training(chosen)
     assert (Needs(shared=(reduced(2),)) | Needs(shared=(reduced(2),))).shared == (reduced(2),)
+
+
+@pytest.mark.parametrize(
+    "promise",
+    [
+        test_contract.test_weights_out_of_range_are_refused,
+        partial(test_contract.test_it_is_a_finite_number_of_float32, dtype=torch.bfloat16),
+        partial(test_contract.test_gradient_reaches_the_student_and_never_the_teacher, pretraining=False),
+        test_contract.test_all_its_parameters_learn,
+        test_contract.test_only_what_it_needs_is_looked_at,
+        test_contract.test_its_state_survives,
+    ],
+    ids=lambda promise: getattr(promise, "func", promise).__name__,
+)
+@pytest.mark.parametrize("name", ["directions", "means", "slopes"])
+def test_they_are_held_to_what_all_terms_promise(name, promise):
+    promise(name)

@@ -31,8 +31,8 @@ class _Reduction(nn.Module):
         self.student, self.teacher = (convolution(nn.Conv2d, width, dim, 1, setting.generator) for width in widths)
 
     def forward(self, student, teacher):
-        pairs = (self.student, student), (self.teacher, teacher)
-        return tuple(reduce(trace.penultimate[:, :, None, None]).flatten(1) for reduce, trace in pairs)
+        pairs = (self.student, student.penultimate), (self.teacher, teacher.penultimate)
+        return tuple(reduce(seen.to(reduce.weight.dtype)[:, :, None, None]).flatten(1) for reduce, seen in pairs)
 
 
 @dataclass(frozen=True)

@@ -7,20 +7,29 @@ from pathlib import Path
 
 import pytest
 import torch
-from traces import CLASSES, STUDENT, TEACHER, given_of, setting_of, trace_of
+from traces import CLASSES, STUDENT, TEACHER, Built, chained_trace_of, given_of, setting_of, shapes_for
 
 import distill.terms
+from distill.combination import needs_of
 from distill.terms import parse, terms
 from distill.trace import Shapes
 from priors.errors import InputError
 
 NAMES = tuple(terms())
-COMPARED = [name for name in NAMES if terms()[name].needs.teacher]
+COMPARED = [name for name in NAMES if terms()[name]().needs.teacher]
 
 
 def built(name: str, **changes):
     torch.manual_seed(0)
-    return terms()[name]().build(replace(setting_of(), **changes))
+    term = terms()[name]()
+    student, teacher = shapes_for(term)
+    return Built(term, setting_of(changes.get("student", student), changes.get("teacher", teacher)))
+
+
+def traced(name: str, batch: int, student: int, teacher: int, dtype=torch.float32) -> tuple:
+    """The traces of both networks, as the term sees them; the numbers are seeds."""
+    shapes = shapes_for(terms()[name]())
+    return tuple(chained_trace_of(of, batch, seed, dtype) for of, seed in zip(shapes, (student, teacher), strict=True))
 
 
 def tensors(trace) -> list:
@@ -64,7 +73,7 @@ def test_weights_out_of_range_are_refused(name):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_it_is_a_finite_number_of_float32(name, dtype):
-    student, teacher = trace_of(STUDENT, 7, 2, dtype), trace_of(TEACHER, 7, 3, dtype).detach()
+    student, teacher = traced(name, 7, 2, 3, dtype)
     loss = built(name)(student, teacher, given_of(7))
     assert loss.shape == () and loss.dtype == torch.float32 and bool(loss.isfinite())
 
@@ -75,9 +84,12 @@ def test_gradient_reaches_the_student_and_never_the_teacher(name, pretraining):
     """Of all that the student computed, something moves the loss; the teacher's is not even asked."""
     if pretraining and not terms()[name].pretrains:
         pytest.skip("it has no phase of its own")
-    student, teacher = trace_of(STUDENT, 7, 2), trace_of(TEACHER, 7, 3)
+    student, teacher = traced(name, 7, 2, 3)
     loss = built(name)
-    loss(student, teacher, given_of(7, pretraining=pretraining)).backward()
+    value = loss(student, teacher, given_of(7, pretraining=pretraining))
+    for tensor in (*tensors(student), *tensors(teacher)):  # what a derivative left there is not the loss's
+        tensor.grad = None
+    value.backward()
     assert all(tensor.grad is None for tensor in tensors(teacher))
     gradients = [tensor.grad for tensor in tensors(student) if tensor.grad is not None]
     if pretraining and terms()[name].pretrains == "term":
@@ -97,31 +109,36 @@ def test_all_its_parameters_learn(name):
     trained = set()
     for pretraining in {False, bool(terms()[name].pretrains)}:
         loss.zero_grad(set_to_none=True)
-        loss(trace_of(STUDENT, 7, 2), trace_of(TEACHER, 7, 3), given_of(7, pretraining=pretraining)).backward()
+        loss(*traced(name, 7, 2, 3), given_of(7, pretraining=pretraining)).backward()
         trained |= {key for key, one in loss.named_parameters() if one.grad is not None and one.grad.any()}
     assert trained == {key for key, _ in loss.named_parameters()}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_only_what_it_needs_is_looked_at(name):
-    needs = terms()[name].needs
-    bare = replace(STUDENT, penultimate=STUDENT.penultimate if needs.penultimate else None)
-    bare = replace(bare, stages=STUDENT.stages if needs.stages else ())
-    small = replace(TEACHER, penultimate=TEACHER.penultimate if needs.penultimate else None)
-    small = (replace(small, stages=TEACHER.stages if needs.stages else ())) if needs.teacher else None
-    setting = setting_of(bare, small)
-    loss = terms()[name]().build(setting if needs.prior else replace(setting, prior=None))
-    teacher = None if small is None else trace_of(small, 7, 3).detach()
-    assert bool(loss(trace_of(bare, 7, 2), teacher, given_of(7)).isfinite())
+    term = terms()[name]()
+    needs = needs_of({name: term})
+    bare, small = (
+        replace(
+            of,
+            penultimate=of.penultimate if needs.penultimate else None,
+            stages=of.stages if needs.stages or needs.modules else (),
+        )
+        for of in shapes_for(term)
+    )
+    setting = setting_of(bare, small if needs.teacher_at_all else None)
+    loss = Built(term, setting if needs.prior else replace(setting, prior=None))
+    teacher = chained_trace_of(small, 7, 3) if needs.teacher else None
+    assert bool(loss(chained_trace_of(bare, 7, 2), teacher, given_of(7)).isfinite())
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if terms()[name].zero])
 def test_it_is_zero_and_least_where_the_student_is_the_teacher(name):
     loss = built(name, student=TEACHER, teacher=TEACHER)
-    student, teacher = trace_of(TEACHER, 7, 3), trace_of(TEACHER, 7, 3).detach()
+    student, teacher = chained_trace_of(TEACHER, 7, 3), chained_trace_of(TEACHER, 7, 3)
     equal = loss(student, teacher, given_of(7))
     equal.backward()
-    other = loss(trace_of(TEACHER, 7, 4), teacher, given_of(7))
+    other = loss(chained_trace_of(TEACHER, 7, 4), teacher, given_of(7))
     assert abs(equal.item()) < 1e-6 * max(1.0, other.item()) and other.item() > 1e-4
     for tensor in tensors(student):
         if tensor.grad is not None:
@@ -131,7 +148,7 @@ def test_it_is_zero_and_least_where_the_student_is_the_teacher(name):
 @pytest.mark.parametrize("name", COMPARED)
 def test_shapes_that_do_not_fit_are_refused_with_both_named(name):
     """Where only some shapes can be compared. Regressions and distances compare any."""
-    needs = terms()[name].needs
+    needs = terms()[name]().needs
     if needs.stages:
         wrong = setting_of(replace(STUDENT, stages=STUDENT.stages[:2]), replace(TEACHER, stages=TEACHER.stages[:0]))
         expected = "the student has 2, the teacher 0"
@@ -147,13 +164,13 @@ def test_shapes_that_do_not_fit_are_refused_with_both_named(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_its_state_survives(name):
     """A loss with the parameters and the memory of another goes on as that one does."""
-    first = built(name)
-    batches = [(trace_of(STUDENT, 7, 10 + n), trace_of(TEACHER, 7, 20 + n).detach()) for n in range(3)]
+    first, term = built(name), terms()[name]()
+    batches = [traced(name, 7, 10 + n, 20 + n) for n in range(3)]
     with torch.no_grad():
         for number, (student, teacher) in enumerate(batches[:2]):
             first(student, teacher, given_of(7, number))
     torch.manual_seed(5)
-    second = terms()[name]().build(replace(setting_of(), generator=torch.Generator().manual_seed(9)))
+    second = Built(term, replace(setting_of(*shapes_for(term)), generator=torch.Generator().manual_seed(9)))
     second.load_state_dict(copy.deepcopy(first.state_dict()))
     assert (first.memory is None) == (second.memory is None)
     if first.memory is not None:

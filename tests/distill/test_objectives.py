@@ -1,0 +1,113 @@
+"""A sum of terms as one module: against the sum written out, its phases, and what it refuses."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from plain_loop import images, networks
+from torch import nn
+
+from distill import objective
+from distill.terms.ab import AB
+from distill.terms.ce import CE
+from priors import ClassifierPrior, zoo
+from priors.errors import InputError
+
+PICTURES, LABELS = images()
+
+
+def convolutions(width: int) -> nn.Sequential:
+    """Its parts are numbered: maps of width channels at 0 and 1, the head at 4."""
+    parts = nn.Conv2d(1, width, 3), nn.Sequential(nn.ReLU(), nn.Conv2d(width, width, 3), nn.BatchNorm2d(width))
+    return nn.Sequential(*parts, nn.ReLU(), nn.Flatten(), nn.Linear(4 * width, 4))
+
+
+def compared(words, **options):
+    torch.manual_seed(0)
+    given = {"image_shape": (1, 6, 6), "student_taps": ("1",), "teacher_taps": ("1",)} | options
+    return objective(words, student=convolutions(3), teacher=convolutions(5), **given)
+
+
+def test_it_is_the_sum_written_out():
+    student, teacher = networks()
+    found = objective("ce+hinton", student=student, teacher=teacher, image_shape=(1, 6, 6))(PICTURES, LABELS)
+    logits, target = student(PICTURES), (teacher.eval()(PICTURES) / 4).softmax(1).detach()
+    expected = {
+        "ce": 0.1 * F.cross_entropy(logits, LABELS),
+        "hinton": 0.9 * 16 * (target * (target.log() - (logits / 4).log_softmax(1))).sum(1).mean(),
+    }
+    assert found.parts.keys() == expected.keys()
+    for name, part in expected.items():
+        torch.testing.assert_close(found.parts[name], part)
+    torch.testing.assert_close(found.total, sum(expected.values()))
+
+
+@pytest.mark.parametrize("norms", ["running", "batch"])
+def test_the_teacher_is_asked_as_said_and_left_as_it_is(norms):
+    student, teacher = networks()
+    before = {key: value.clone() for key, value in teacher.state_dict().items()}
+    built = objective("hinton", student=student, teacher=teacher, image_shape=(1, 6, 6), teacher_norms=norms)
+    found = built(PICTURES, LABELS).total
+    with torch.no_grad():
+        known = (teacher.train() if norms == "batch" else teacher)(PICTURES)
+    teacher.eval()
+    assert torch.equal(found, built(PICTURES, LABELS, teacher_logits=known).total)
+    if norms == "running":
+        assert all(torch.equal(before[key], value) for key, value in teacher.state_dict().items())
+
+
+def test_classifiers_of_the_zoo_name_their_own_parts_and_a_prior_needs_no_teacher():
+    student = zoo.build("convnet-half", classes=4, image_shape=(1, 8, 8), mean=0.0, std=1.0)
+    teacher = zoo.build("convnet", classes=4, image_shape=(1, 8, 8), mean=0.0, std=1.0)
+    every = objective("ce+attention+rkd", student=student, teacher=teacher)
+    assert every.student.stages == student.stages and every.teacher.penultimate == teacher.penultimate_tap
+    prior = ClassifierPrior.from_classifier(teacher, concentration=30)
+    assert objective("ckd", student=student, prior=prior)(torch.rand(3, 1, 8, 8), torch.arange(3)).total.isfinite()
+
+
+def test_each_phase_trains_what_it_is_for():
+    built = compared({"ce": CE(), "ab": AB()})
+    assert built.phases == ("ab", "train") and built.trained("ab") == ("student", "ab")
+    head = set(built.student.network[4].parameters())
+    assert not head & set(built.trainable("ab")) and head < set(built.trainable())
+    assert set(built(PICTURES, LABELS, phase="ab").parts) == {"ab"} and set(built(PICTURES, LABELS).parts) == {"ce"}
+    translated = compared("ce+ft")
+    assert translated.trained("ft") == ("ft",)
+    translated.student.network.register_forward_hook(lambda *_: pytest.fail("the student ran"))
+    translated(PICTURES, LABELS, phase="ft").total.backward()
+
+
+def test_validation_without_gradients_is_the_same_number():
+    built = compared("ce+fitnet", student_taps=("0", "1"), teacher_taps=("0", "1")).eval()
+    with torch.no_grad():
+        found = built(PICTURES, LABELS).total
+    assert not found.requires_grad and torch.equal(found, built(PICTURES, LABELS).total.detach())
+
+
+@pytest.mark.parametrize(
+    ("words", "options", "expected"),
+    [
+        ("ce+hintn", {}, "unknown term 'hintn': did you mean 'hinton'"),
+        ("ce+hinton", {"teacher": None}, "ce.hinton looks at a teacher: give teacher, a module"),
+        ("ce+ckd", {}, "ce.ckd needs a prior: give prior"),
+        ("ce", {"image_shape": None}, "does not say what images it takes: give image_shape"),
+        ("ce", {"image_shape": (1, 3, 3)}, "the student cannot take images of 1x3x3"),
+        ("ce+attention", {"student_taps": ()}, "the student has no stages of its own to compare"),
+        ("ce+attention", {"student_taps": ("7",)}, "the student: unknown module '7'"),
+        ("ce+rkd", {"student_penultimate": "5:input"}, "the student: unknown module '5'"),
+        ("ce+crd", {}, "crd remembers every training image: their labels are needed"),
+    ],
+)
+def test_what_is_missing_is_one_line(words, options, expected):
+    given = {"teacher": convolutions(5), "image_shape": (1, 6, 6), "student_taps": ("1",), "teacher_taps": ("1",)}
+    with pytest.raises(InputError, match=expected):
+        objective(words, student=convolutions(3), **given | options)
+
+
+def test_a_batch_that_lacks_something_is_refused():
+    remembering = compared("ce+crd", labels=LABELS)
+    with pytest.raises(InputError, match="a term remembers training images: give index"):
+        remembering(PICTURES, LABELS)
+    with pytest.raises(InputError, match="a term looks at more of the teacher, which has to run"):
+        compared("ce+attention")(PICTURES, LABELS, teacher_logits=torch.zeros(40, 4))
+    with pytest.raises(InputError, match="unknown phase 'trian': did you mean 'train'"):
+        compared("ce")(PICTURES, LABELS, phase="trian")
