@@ -1,1 +1,1 @@
-"""A MODEL on the command line, the user's own modules, activations of a set, and priors read off models."""
+"""A MODEL on the command line, the kinds of model that runs hold, and what all methods ask of a model."""
