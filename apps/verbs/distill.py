@@ -12,8 +12,8 @@ from apps.distilling.settings import Config, configuration
 __all__ = ["Config", "configuration", "main"]
 
 
-def main(config: Config, guide: bool = True) -> None:
-    """Distil, or resume, or say that it is done and, with `guide`, what to type next; of several seeds their spread."""
+def main(config: Config) -> None:
+    """Distil, or resume, or say that it is done and what to type next; of several seeds their spread."""
     from apps.distilling.program import distil
 
-    distil(config, guide)
+    distil(config)
