@@ -99,21 +99,12 @@ def _one_student(config: Config, guide: bool) -> dict[str, Any]:
     given = _digests(config, pictures, student, teacher, prior)
     before = sum(bool(term.pretrains) for term in terms.values()) * config.pretraining
     length = config.optimisation.epochs + before
-
-    def made() -> Distillation:
-        setting = setting_for(
-            student, teacher, pictures.train.labels, prior, generator("cpu", config.optimisation.seed, "terms")
-        )
-        return Distillation(
-            Objective(terms, student, teacher, setting, config.teacher_norms),
-            config.optimisation.seed,
-            pictures.scored,
-            pretraining=config.pretraining / length if before else 0.0,
-            batch_size=config.optimisation.batch_size,
-            teacher_logits=None if config.cache_logits is None else _kept_logits(config, given, pictures, accelerator),
-        )
-
-    task = None if run.finished else made()  # shapes that do not fit are refused before there is a folder
+    task = None
+    if not run.finished:  # shapes that do not fit are refused before there is a folder
+        drawn = generator("cpu", config.optimisation.seed, "terms")
+        setting = setting_for(student, teacher, pictures.train.labels, prior, drawn)
+        objective = Objective(terms, student, teacher, setting, config.teacher_norms)
+        task = _task(config, objective, pictures, given, length, accelerator)
     if prior is not None and task is not None and accelerator.is_main_process:
         say_soft_labels(task, prior)
     return train(
@@ -201,6 +192,25 @@ def _student(config: Config, needs: Needs, pictures: _Pictures, run: Run, accele
         "made by": f"penult distill {config.terms} --student {config.student}",
     }
     return followed(network, pictures.shape, needs, "student", config.student_taps)
+
+
+def _task(
+    config: Config,
+    objective: Objective,
+    pictures: _Pictures,
+    given: Mapping[str, Any],
+    length: float,
+    accelerator: Accelerator,
+) -> Distillation:
+    """The task of the loop, which has `length` epochs in all."""
+    return Distillation(
+        objective,
+        config.optimisation.seed,
+        pictures.scored,
+        pretraining=config.pretraining / length if len(objective.phases) > 1 else 0.0,
+        batch_size=config.optimisation.batch_size,
+        teacher_logits=None if config.cache_logits is None else _kept_logits(config, given, pictures, accelerator),
+    )
 
 
 def _digests(
