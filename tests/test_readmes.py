@@ -116,3 +116,9 @@ def test_everything_named_is_there(path):
 
 def test_the_front_page_is_short():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def test_the_manual_draws_every_room():
+    (drawing,) = (block.text for block in blocks(ROOT / "apps" / "README.md") if not block.kind)
+    rooms = {path.parent.name for path in (ROOT / "apps").glob("*/__init__.py")}
+    assert set(re.findall(r"(\w+)/", drawing)) == rooms | {"apps"}
