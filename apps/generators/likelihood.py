@@ -50,6 +50,20 @@ class Likelihood:
     seed: int
     """Of the binarisation and the samples."""
 
+    @property
+    def named(self) -> dict[str, Mean]:
+        """The quantities by what they are called; those that a model has."""
+        values = {
+            "ELBO": self.elbo,
+            "ELBO with log p(i)": self.elbo_joint,
+            "reconstruction": self.reconstruction,
+            "KL": self.divergence,
+            "log p(x|i)": self.given_label,
+            "log p(x,i)": self.joint,
+            "log p(x)": self.marginal,
+        }
+        return {name: mean for name, mean in values.items() if mean is not None}
+
 
 def likelihood(
     model: HypersphericalVAE,

@@ -4,6 +4,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import apps.recipes
 from priors.errors import unknown
@@ -46,6 +47,19 @@ class Table:
     """Name of the image folder that is {data}, in the folder of data sets unless --data says where; empty: none."""
     layout: str = ""
     """What that folder holds, and where."""
+
+    def named(self, row: str, column: str, metric: str, scores: Mapping[str, Any]) -> str:
+        """What a cell's metric is called among the scores of one evaluation.
+
+        Args:
+            row: of the cell.
+            column: likewise.
+            metric: of `metrics`, or of `extra`.
+            scores: by name.
+        """
+        own = self.score(row, column, metric)
+        names = (own, self.instead.get(metric))
+        return next((name for name in names if name in scores), own)
 
 
 def papers() -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from apps.report.cells import duration, entries, score, setting
 from apps.report.contents import Contents, Picture
 from apps.report.curves import draw, leaves
 from apps.report.markup import NOTHING, Html, element, html, joined, number, picture, table
-from apps.report.scores import headline, outcome, plain_scores, protocol
+from apps.report.scores import headline, note, outcome, plain_scores, protocol
 
 _WIDE = 900
 """Pixels beyond which a picture is wide."""
@@ -67,22 +67,17 @@ def _scores(run: Contents) -> Html:
     parts = []
     for entry in run.evaluations:
         rows = [(name, score(name, value)) for name, value in plain_scores(entry["scores"]).items()]
-        nats = "means in nats an image with their standard errors; " if entry.get("samples") else ""
-        unit = "cross-entropy in nats" if "cross-entropy" in entry["scores"] else ""
-        note = f"{nats}{run.protocol}" if run.protocol else unit
-        if entry.get("protocol"):
-            note = f"means over {entry.get('chunks')} pairs of chunks; KID over subsets of {entry.get('kid_subset')}"
-        parts.append(table(f"On the {protocol(run, entry)}", ("quantity", "value"), rows, note))
+        parts.append(table(f"On the {protocol(run, entry)}", ("quantity", "value"), rows, note(run, entry)))
     kept, last = outcome(run)
     if kept:
         both = any(value != last[name] for name, value in kept.items() if name in last)
-        note = "of the weights that were kept; last: at the end of the training" if both else ""
+        which = "of the weights that were kept; last: at the end of the training" if both else ""
         rows = [
             (name, score(name, value), *([score(name, last[name]) if name in last else ""] if both else []))
             for name, value in kept.items()
         ]
         heads = ("quantity", "value", "last") if both else ("quantity", "value")
-        parts.append(table("When it was trained", heads, rows, note))
+        parts.append(table("When it was trained", heads, rows, which))
     return element("div", *(element("div", part) for part in parts), class_="columns") if parts else Html("")
 
 

@@ -39,8 +39,7 @@ class Published:
 
     def ours(self, metric: str, scores: dict[str, Any]) -> tuple[str, Any]:
         """The score that stands beside a published metric, with its own name; None where there is none."""
-        names = (metric, self.recipe.instead.get(metric))
-        name = next((name for name in names if name in scores), metric)
+        name = self.recipe.named(self.row, self.column, metric, scores)
         return name, scores.get(name)
 
 

@@ -4,6 +4,9 @@ from typing import Any
 
 from apps.report.cells import flat
 from apps.report.contents import Contents
+from apps.runs.result import evaluation_name
+from apps.scores.kind import images_said
+from apps.scores.known import kind_of_entry
 
 FACTS = ("steps", "epochs", "seconds", "stopped early", "best step")
 """Parts of a result that are said in words, and are no scores."""
@@ -14,42 +17,26 @@ def headline(run: Contents) -> dict[str, Any] | None:
 
     Of those of generated images, one by Inception goes before one by another extractor.
     """
-    rank = [
-        (
-            entry.get("data") == run.config.get("data"),
-            _count(entry.get("images")),
-            _count(entry.get("samples")),
-            "FID" in entry["scores"],
-        )
-        for entry in run.evaluations
-    ]
-    return run.evaluations[rank.index(max(rank))] if rank else None
+    standing = [(entry.get("data") == run.config.get("data"), *_standing(entry)) for entry in run.evaluations]
+    return run.evaluations[standing.index(max(standing))] if standing else None
 
 
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) else 0
+def _standing(entry: dict[str, Any]) -> tuple[int, int, bool]:
+    """What an entry ranks by, as its kind has it."""
+    kind = kind_of_entry(entry)
+    return kind.standing(entry) if kind else (0, 0, False)
 
 
 def protocol(run: Contents, entry: dict[str, Any]) -> str:
     """What an evaluation was made by, in words."""
-    if entry.get("protocol"):
-        return (
-            f"{_count(entry.get('fakes')):,} generated images against {_count(entry.get('reals')):,} of "
-            f"{entry.get('data')} ({entry.get('split')}) by {entry['protocol']}, extractor {entry.get('extractor')}, "
-            f"seed {entry.get('seed')}"
-        )
-    if entry.get("classifier"):
-        return (
-            f"{_count(entry.get('drawn')):,} generated images, {_count(entry.get('reals')):,} test images of "
-            f"{entry.get('data')}, classifier {entry['classifier']}, seed {entry.get('seed')}"
-        )
-    images = entry.get("images")
-    count = f"{images:,}" if isinstance(images, int) else "the"
-    first = "first " if entry.get("first") else ""
-    parts = [f"{first}{count} test images of {entry.get('data', run.config.get('data'))}"]
-    if entry.get("samples"):
-        parts.append(f"K = {entry['samples']} importance samples, seed {entry.get('seed')}")
-    return ", ".join(parts)
+    kind, data = kind_of_entry(entry), run.config.get("data")
+    return kind.said(entry, data) if kind else images_said(entry, data)
+
+
+def note(run: Contents, entry: dict[str, Any]) -> str:
+    """What the scores of an evaluation mean, and in which unit."""
+    kind = kind_of_entry(entry)
+    return kind.note(entry, run.protocol) if kind else run.protocol
 
 
 def outcome(run: Contents) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -62,8 +49,7 @@ def outcome(run: Contents) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _on_images(metrics: dict[str, Any]) -> dict[str, Any]:
     """Validated metrics by the images they are of, with the names that evaluations have."""
-    names = {"elbo": "ELBO with log p(i)" if "log p(i)" in metrics else "ELBO", "divergence": "KL"}
-    named = {names.get(name, name): value for name, value in metrics.items()}
+    named = {evaluation_name(name, metrics): value for name, value in metrics.items()}
     return {name if name.startswith("test ") else f"validation {name}": value for name, value in named.items()}
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from apps.data.image_set import ImageSet
 from priors.errors import InputError
 from priors.storage import read_json, write_json
 
@@ -43,3 +44,15 @@ def keep_evaluation(folder: Path, entry: dict[str, Any]) -> None:
     """
     kept = [old for old in read_evaluations(folder) if protocol_of(old) != protocol_of(entry)]
     write_json(folder / "evaluation.json", [*kept, entry])
+
+
+def first_images(images: ImageSet, count: int | None) -> tuple[ImageSet, dict[str, int]]:
+    """The first so many images, and what an evaluation says of that: nothing where they are all.
+
+    Args:
+        images: a whole set.
+        count: how many are asked for; None: all.
+    """
+    if count is None or count >= len(images):
+        return images, {}
+    return images.subset(range(count)), {"first": count}

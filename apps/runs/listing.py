@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.command.console import say, table
+from apps.runs.result import tested, validated
 from priors.errors import InputError
 
 
@@ -32,9 +33,8 @@ def _row(folder: Path) -> tuple[str, ...]:
 
 def _score(result: dict[str, Any]) -> str:
     """The first test score of a result, or else its validation's."""
-    tested = {name.replace("/", " "): value for name, value in result.items() if name.startswith("test/")}
-    validated = result.get("best") or result.get("last") or {}
-    chosen = tested or {f"validation {name}": value for name, value in validated.items()}
+    chosen = {f"test {name}": value for name, value in tested(result).items()}
+    chosen = chosen or {f"validation {name}": value for name, value in validated(result).items()}
     return next((f"{name} {value:.4g}" for name, value in chosen.items() if isinstance(value, float)), "")
 
 

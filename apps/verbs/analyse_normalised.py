@@ -11,10 +11,3 @@ def main(config: Config) -> None:
     from apps.classifiers.normalised import score_normalised
 
     score_normalised(config)
-
-
-def scored(config: Config) -> dict[str, float] | None:
-    """What a finished command of this verb found, by table 1's names and in per cent; None where it is not done."""
-    from apps.classifiers import normalised
-
-    return normalised.scored(config)

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from apps.runs.result import evaluation_name, tested, validated
+
 
 @dataclass(frozen=True)
 class Score:
@@ -55,17 +57,17 @@ def trained(config: dict[str, Any], result: dict[str, Any], model: str) -> list[
     data, images = config.get("data"), result.get("test/images")
     count = f"{images:,} " if isinstance(images, int) else ""
     scores = [
-        Score(name.removeprefix("test/"), rounded(name, value), f"{count}test images of {data}, after the training")
-        for name, value in result.items()
-        if name.startswith("test/") and name != "test/images"
+        Score(name, rounded(name, value), f"{count}test images of {data}, after the training")
+        for name, value in tested(result).items()
+        if name != "images"
     ]
-    chosen = result.get("best") or result.get("last")
-    for name, value in chosen.items() if isinstance(chosen, dict) and model in ("classifier", "hvae") else ():
+    chosen = validated(result) if model in ("classifier", "hvae") else {}
+    for name, value in chosen.items():
         on_test = name.startswith("test ")
         if on_test and scores:
             continue  # the same, of the same weights
         how = f"test images of {data}, after the last step" if on_test else _held_out(config, result)
-        scores.append(Score(_named(name, chosen), rounded(name, value), how))
+        scores.append(Score(evaluation_name(name.removeprefix("test "), chosen), rounded(name, value), how))
     return scores
 
 
@@ -78,12 +80,6 @@ def _held_out(config: dict[str, Any], result: dict[str, Any]) -> str:
         images = f"a sixth of the training images of {data}, held out"
     chosen = f"; the weights were chosen by the validations (step {result.get('best step')})"
     return images + (chosen if result.get("best") else "; after the last step")
-
-
-def _named(name: str, metrics: dict[str, Any]) -> str:
-    """A validated metric by the name that evaluations have for it."""
-    names = {"elbo": "ELBO with log p(i)" if "log p(i)" in metrics else "ELBO", "divergence": "KL"}
-    return names.get(name, name.removeprefix("test "))
 
 
 def protocol(entry: dict[str, Any]) -> str:

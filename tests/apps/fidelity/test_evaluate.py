@@ -7,9 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from apps.command.flags import parse
-from apps.verbs import evaluate
-
 
 def evaluations(run):
     return json.loads((run / "evaluation.json").read_text())
@@ -49,24 +46,6 @@ def test_a_generators_images_are_scored_wherever_they_are(penult, trained, copie
         for name, value in scored(other.out).items():
             if name.startswith(("FID", "precision", "recall")):  # the others hang on the order
                 assert float(value) == pytest.approx(float(scored(said.out)[name]), abs=0.02), (out, name)
-
-
-def test_a_finished_evaluation_is_known_again():
-    words = ["run", "--protocol", "fid-5k", "--extractor", "runs/wrn", "--data", "cifar10"]
-    made = {"protocol": "fid-5k", "data": "cifar10", "split": "train", "extractor_model": "runs/wrn", "seed": 0}
-
-    def wanted(*more):
-        return parse(evaluate.Config, "evaluate", "", [*words, *more])
-
-    assert evaluate.follows(made, wanted())
-    for name, value in made.items():
-        assert not evaluate.follows(made | {name: f"another {value}"}, wanted())
-    assert not evaluate.follows(made, wanted("--seed", "1"))
-    assert evaluate.follows(made | {"extractor_model": "inception"}, wanted("--extractor", "none"))
-    likelihood = {"data": "cifar10", "samples": 500, "seed": 0, "batch_size": 100}
-    assert not evaluate.follows(likelihood, wanted())
-    plain = parse(evaluate.Config, "evaluate", "", ["run", "--data", "cifar10"])
-    assert evaluate.follows(likelihood, plain) and not evaluate.follows(made, plain)
 
 
 REFUSED = {

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from apps.command.flags import parse
 from apps.data import sources
 from apps.data.image_set import ImageSet
 from apps.data.sweep import sweep
@@ -17,7 +16,6 @@ from apps.fidelity.gan_accuracy import counts_of, gan_test
 from apps.models.generator import Generator
 from apps.report.contents import contents
 from apps.report.scores import headline, protocol
-from apps.verbs import evaluate
 from priors import zoo
 from priors.errors import InputError
 from priors.storage import read_tensors, write_json
@@ -161,22 +159,6 @@ def test_a_known_number_of_errors_is_found(tmp_path):
     assert model.calls == 8
     with pytest.raises(InputError, match="10 of the 10 images that erring draws are not finite"):
         drawn_set(Erring(float("nan")).eval(), (10,), sweep, name="erring")
-
-
-def test_a_finished_evaluation_is_known_again():
-    made = {"data": "digits", "classifier": "runs/a", "seed": 0, "reals": 360, "drawn": 360}
-
-    def wanted(*more):
-        return parse(evaluate.Config, "evaluate", "", ["run", "--data", "digits", *more])
-
-    asked, likelihood = ("--classify-by", "runs/a"), {"data": "digits", "samples": 500, "seed": 0, "batch_size": 100}
-    assert evaluate.follows(made, wanted(*asked))
-    assert not evaluate.follows(made, wanted()) and not evaluate.follows(likelihood, wanted(*asked))
-    assert not evaluate.follows(made, wanted("--protocol", "fid-5k"))
-    for other in (("--seed", "1"), ("--images", "5"), ("--gan-train",), ("--classify-by", "runs/b")):
-        assert not evaluate.follows(made, wanted(*asked, *other))
-    assert evaluate.follows(made | {"trained_in": "gan-train/a"}, wanted(*asked, "--gan-train"))
-    assert not evaluate.follows(made | {"trained_in": "gan-train/a"}, wanted(*asked))
 
 
 BY = "--classify-by {classifier}"

@@ -1,0 +1,33 @@
+"""What a training says of its scores in its result.json, by its names. Nothing here imports torch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+TESTED = "test/"
+"""What the names of scores of test images begin with, taken when the training was done."""
+
+
+def tested(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The scores of the test images, by their names without what those begin with."""
+    return {name.removeprefix(TESTED): value for name, value in result.items() if name.startswith(TESTED)}
+
+
+def validated(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What was validated of the weights that were kept; nothing where nothing was."""
+    chosen = result.get("best") or result.get("last")
+    return chosen if isinstance(chosen, dict) else {}
+
+
+def evaluation_name(name: str, metrics: Mapping[str, Any]) -> str:
+    """What evaluations call a validated metric.
+
+    Args:
+        name: of the metric.
+        metrics: all that were validated with it: a bound that has log p(i) in it stands beside that.
+
+    Example:
+        >>> evaluation_name("elbo", {"elbo": -90.0, "log p(i)": -2.3}), evaluation_name("accuracy", {})
+        ('ELBO with log p(i)', 'accuracy')
+    """
+    names = {"elbo": "ELBO with log p(i)" if "log p(i)" in metrics else "ELBO", "divergence": "KL"}
+    return names.get(name, name)

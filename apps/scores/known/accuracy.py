@@ -1,0 +1,59 @@
+"""Accuracy and cross-entropy of a classifier on test images."""
+
+from typing import TYPE_CHECKING, Any
+
+from apps.command.scoring import Scoring
+from apps.scores.kind import Entry
+from apps.scores.on_test_images import OnTestImages
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from apps.data.image_set import ImageSet
+    from apps.runs.run import Run
+
+
+class Accuracy(OnTestImages):
+    """How often a classifier finds the class of an image."""
+
+    holds = "classifier"
+
+    def score(
+        self, config: Scoring, run: "Run | None", images: "ImageSet", accelerator: "Accelerator"
+    ) -> dict[str, Any]:
+        """Classify, and print a table by class."""
+        from apps.models.accuracy import by_class, scores
+        from apps.models.named import check_classes, classifier
+        from apps.training.session import sweeping
+
+        network = classifier(config.model, config.foreign).to(accelerator.device)
+        check_classes(network.class_names, config.model, images)
+        scored = scores(network, sweeping(accelerator, progress=True), images)
+        means = {name: float(scored[name].mean()) for name in ("accuracy", "cross-entropy")}
+        found = means | {"accuracy by class": by_class(scored["accuracy"], images)}
+        if accelerator.is_main_process:
+            _show(config.model, images, found)
+        return {"images": len(images), "scores": found}
+
+    def made(self, entry: Entry) -> bool:
+        """By the score's name."""
+        return "accuracy" in entry["scores"]
+
+    def note(self, entry: Entry, convention: str) -> str:
+        """The unit of the cross-entropy."""
+        return "cross-entropy in nats"
+
+
+def _show(model: str, images: "ImageSet", scores: dict[str, Any]) -> None:
+    from apps.command.console import table
+
+    rows = [(name, f"{value:.2%}") for name, value in scores["accuracy by class"].items()]
+    table(
+        f"{model} on {images.name}: {len(images):,} test images",
+        ("class", "accuracy"),
+        [*rows, ("all", f"{scores['accuracy']:.2%}")],
+        f"cross-entropy {scores['cross-entropy']:.4f} nats",
+    )
+
+
+KIND = Accuracy()

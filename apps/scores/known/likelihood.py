@@ -1,0 +1,91 @@
+"""Likelihoods of test images under an HVAE, by importance samples, and the parts of their bound."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from apps.command.scoring import Scoring
+from apps.scores.kind import Entry
+from apps.scores.on_test_images import OnTestImages
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from apps.data.image_set import ImageSet
+    from apps.generators.hyperspherical_vae import HypersphericalVAE
+    from apps.generators.likelihood import Likelihood
+    from apps.runs.run import Run
+
+
+class Likelihoods(OnTestImages):
+    """How likely test images are."""
+
+    holds = "hvae"
+    work = "small"
+    following = "penult sample"
+
+    def score(self, config: Scoring, run: "Run", images: "ImageSet", accelerator: "Accelerator") -> dict[str, Any]:
+        """Draw the samples, print a table, and draw reconstructions."""
+        from apps.generators.likelihood import likelihood
+        from apps.models.named import check_classes, generator_run
+        from apps.training.session import sweeping
+
+        model = generator_run(run.folder).to(accelerator.device)
+        if model.conditional:
+            check_classes(model.class_names, str(run.folder), images)
+        parts = run.folder / "evaluation.parts"  # a stopped evaluation goes on from them
+        sweep = sweeping(accelerator, progress=True)
+        scored = likelihood(model, images, sweep, config.samples, config.seed, config.batch_size, parts)
+        if accelerator.is_main_process:
+            _show(run, model, scored)
+            _draw(run, model, images, accelerator)
+        return {
+            "images": scored.images,
+            "samples": scored.samples,
+            "seed": scored.seed,
+            "batch_size": config.batch_size,
+            "scores": {name: asdict(mean) for name, mean in scored.named.items()},
+        }
+
+    def made(self, entry: Entry) -> bool:
+        """By the importance samples."""
+        return "samples" in entry
+
+    def follows(self, entry: Entry, config: Scoring) -> bool:
+        """By the images, the number of samples and what they hang on."""
+        asked = {name: getattr(config, name) for name in ("samples", "seed", "batch_size")}
+        return super().follows(entry, config) and all(entry.get(name, value) == value for name, value in asked.items())
+
+    def said(self, entry: Entry, data: str) -> str:
+        """How many images, and samples of each."""
+        samples = f", K = {entry['samples']} importance samples, seed {entry.get('seed')}" if entry["samples"] else ""
+        return super().said(entry, data) + samples
+
+    def note(self, entry: Entry, convention: str) -> str:
+        """The unit, and what likelihoods are of."""
+        return f"means in nats an image with their standard errors; {convention}"
+
+
+def _show(run: "Run", model: "HypersphericalVAE", scored: "Likelihood") -> None:
+    from apps.command.console import table
+
+    table(
+        f"{run.folder.name}: {model.title}, sphere in R^{model.dim}, {scored.images:,} test images, "
+        f"K = {scored.samples}",
+        ("quantity", "nats", "standard error"),
+        [(name, f"{mean.value:.2f}", f"{mean.error:.2f}") for name, mean in scored.named.items()],
+        f"encoder {'q(z|x, i)' if model.encoder_label else 'q(z|x)'}; means over binarised images",
+    )
+
+
+def _draw(run: "Run", model: "HypersphericalVAE", images: "ImageSet", accelerator: "Accelerator") -> None:
+    """What the model makes of some images."""
+    from apps.data.batches import ordered
+    from apps.figures import reconstructions
+    from apps.generators.likelihood import reconstruct
+
+    some = next(ordered(images, min(10, len(images)), device=accelerator.device, numbers=[0]))
+    rebuilt = reconstruct(model, some.images, some.labels)
+    reconstructions(run.folder / "reconstructions.png", some.images.cpu(), rebuilt.cpu())
+
+
+KIND = Likelihoods()

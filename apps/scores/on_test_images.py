@@ -1,0 +1,69 @@
+"""Evaluations of a run on test images that are its own kind's where no flag asks for another: likelihood, accuracy."""
+
+import shutil
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from apps.command.config import Data
+from apps.command.scoring import Scoring
+from apps.scores.kind import Entry, Evaluation, count
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from apps.data.image_set import ImageSet
+    from apps.runs.run import Run
+
+
+class OnTestImages(Evaluation):
+    """An evaluation of what a run holds, on test images."""
+
+    work: ClassVar[Literal["small", "large"]] = "large"
+    """How much there is to compute, see `apps.training.session.start`."""
+    following: ClassVar[str] = ""
+    """The verb to go on with, where there is one."""
+
+    @abstractmethod
+    def score(
+        self, config: Scoring, run: "Run | None", images: "ImageSet", accelerator: "Accelerator"
+    ) -> dict[str, Any]:
+        """Score and print; what the entry says beside its images.
+
+        Raises:
+            InputError: the images do not suit what is scored.
+        """
+
+    def evaluate(self, config: Scoring) -> None:
+        """Load the images, score, and keep what came out where there is a run."""
+        from apps.command.console import say
+        from apps.data import sources
+        from apps.models import named
+        from apps.runs.evaluations import first_images, keep_evaluation, read_evaluations
+        from apps.training.session import start
+        from priors.errors import InputError
+
+        run = named.open_run(config.model) if named.is_run(config.model) else None
+        trained = named.trained_on(run) if run else Data("")
+        data = config.data or trained.data
+        if not data:
+            raise InputError(f"which images to score {config.model} on: give --data")
+        if run:
+            read_evaluations(run.folder)  # what is damaged is found before the work
+        accelerator = start(config.place.where(), work=self.work)
+        size = config.image_size or trained.size_for(data)
+        everything = sources.load(data, "test", root=config.place.data_root, image_size=size)
+        images, first = first_images(everything, config.images)
+        found = self.score(config, run, images, accelerator)
+        if run is not None and accelerator.is_main_process:
+            keep_evaluation(run.folder, {"data": data, "data_digest": images.digest, **first, **found})
+            following = f" Next: {self.following} {run.folder}" if self.following else ""
+            say(f"Written to {run.folder / 'evaluation.json'}.{following}")
+            shutil.rmtree(run.folder / "evaluation.parts", ignore_errors=True)
+
+    def follows(self, entry: Entry, config: Scoring) -> bool:
+        """By the images."""
+        return entry.get("data") == config.data and entry.get("first") == config.images
+
+    def standing(self, entry: Entry) -> tuple[int, int, bool]:
+        """The most images go first, then the most samples."""
+        return count(entry.get("images")), count(entry.get("samples")), False

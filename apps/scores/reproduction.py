@@ -1,0 +1,155 @@
+"""The program of `penult table`: run the cells that are not done, and print ours beside the published."""
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from apps.command.console import say
+from apps.command.console import table as show
+from apps.data.sources.catalogue import data_root
+from apps.recipes.table import Table, table
+from apps.scores.kind import Command
+from apps.scores.known import found
+from apps.scores.settings import Reproduction
+from priors.errors import InputError, unknown
+
+Cell = tuple[str, str, int]
+"""Row, column and seed."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is asked for of a table.
+
+    Attributes:
+        recipe: the table.
+        rows: those that are asked for.
+        columns: likewise.
+        seeds: repetitions of each cell.
+        data: the image folder that it is measured on; empty where it is of none.
+        config: where things are, and what computes.
+    """
+
+    recipe: Table
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    seeds: int
+    data: str
+    config: Reproduction
+
+    @property
+    def cells(self) -> list[Cell]:
+        """In the order that they are run in: a whole table of one seed before the next."""
+        return [(row, column, seed) for seed in range(self.seeds) for column in self.columns for row in self.rows]
+
+    def lines(self, cell: Cell) -> list[str]:
+        """The commands of a cell, as one would type them after `penult`."""
+        places = {"runs": str(self.config.place.runs), "data": self.data}
+        quoted = {name: shlex.quote(place) for name, place in places.items()}
+        return [command.format_map(quoted) + self._options() for command in self.recipe.commands(*cell)]
+
+    def _options(self) -> str:
+        """The flags of the place that differ from their defaults, for each command."""
+        place = self.config.place
+        chosen = [(part.name.replace("_", "-"), getattr(place, part.name), part.default) for part in fields(place)]
+        return "".join(f" --{flag} {shlex.quote(str(value))}" for flag, value, usual in chosen if value != usual)
+
+    def scores(self, cell: Cell) -> Mapping[str, Any] | None:
+        """The scores that a cell's last command has left; None where it is not done."""
+        folder = self.config.place.runs / self.recipe.run(*cell)
+        return found(Command(tuple(shlex.split(self.lines(cell)[-1])), folder))
+
+
+def reproduce(config: Reproduction) -> int:
+    """List, or run and print; the exit status.
+
+    Raises:
+        InputError: no such table, row or column, or the table's images are not there.
+    """
+    part = _part(config)
+    if config.list:
+        for line in dict.fromkeys(line for cell in part.cells for line in part.lines(cell)):
+            say(f"penult {line}")
+        return 0
+    if not config.show:
+        if part.data and not Path(part.data).is_dir():
+            raise InputError(f"no folder {part.data}: give --data FOLDER, with {part.recipe.layout}")
+        status = _run(part)
+        if status:
+            return status
+    _print(part)
+    return 0
+
+
+def _part(config: Reproduction) -> Part:
+    """What is asked for."""
+    recipe = table(config.paper, config.number)
+    for kind, given, known in (("row", config.row, recipe.rows), ("column", config.column, recipe.columns)):
+        if given is not None and given not in known:
+            raise unknown(kind, given, known)
+    if config.seeds is not None and config.seeds < 1:
+        raise InputError(f"--seeds {config.seeds}: expected 1 or more")
+    if config.data is not None and not recipe.folder:
+        raise InputError(f"--data {config.data}: table {config.number} names its own data sets; leave it out")
+    rows = recipe.rows if config.row is None else (config.row,)
+    columns = recipe.columns if config.column is None else (config.column,)
+    data = (config.data or str(data_root(config.place.data_root) / recipe.folder)) if recipe.folder else ""
+    return Part(recipe, rows, columns, config.seeds or recipe.seeds, data, config)
+
+
+def _run(part: Part) -> int:
+    """Run the cells without scores, in order; stop at the first command that fails."""
+    from apps.command.cli import main
+
+    for index, cell in enumerate(part.cells):
+        if _done(part, cell):
+            continue
+        for line in part.lines(cell):
+            say(f"[{index + 1}/{len(part.cells)}] penult {line}")
+            status = main(shlex.split(line))
+            if status:
+                return status
+    return 0
+
+
+def _done(part: Part, cell: Cell) -> bool:
+    """Whether a cell is finished, as the first of several processes sees it: the last to write."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return part.scores(cell) is not None
+    from apps.training.session import from_main, start
+
+    return from_main(start(part.config.place.where(), work="small"), lambda: part.scores(cell) is not None)
+
+
+def _print(part: Part) -> None:
+    """The table: a line a cell, each metric with the published one beside it."""
+    recipe = part.recipe
+    heads = [head for metric in recipe.metrics for head in (metric, "published")]
+    lines = [_line(part, row, column) for row in part.rows for column in part.columns]
+    show(recipe.title, (*recipe.axes, "seeds", *heads, *recipe.extra), lines, recipe.convention)
+
+
+def _line(part: Part, row: str, column: str) -> list[str]:
+    """A cell in words: its metrics over the seeds that are done."""
+    recipe = part.recipe
+    every = [part.scores((row, column, seed)) for seed in range(part.seeds)]
+    done = [scores for scores in every if scores is not None]
+    line = [row, column, f"{len(done)}/{part.seeds}"]
+    known = recipe.published.get((row, column))
+    for index, metric in enumerate((*recipe.metrics, *recipe.extra)):
+        values = [scores.get(recipe.named(row, column, metric, scores)) for scores in done]
+        line.append(_mean(values, recipe.places))
+        if index < len(recipe.metrics):
+            line.append("-" if known is None else str(known[index]))
+    return line
+
+
+def _mean(values: Sequence[Any], places: str) -> str:
+    """The mean of the scores that there are, with their deviation where there are several."""
+    there = [value["value"] if isinstance(value, Mapping) else value for value in values if value is not None]
+    spread = f" +- {stdev(there):{places}}" if len(there) > 1 else ""
+    return f"{mean(there):{places}}{spread}" if there else "-"
