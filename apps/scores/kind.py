@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import Any, ClassVar
 
 from apps.command.scoring import Scoring
@@ -31,25 +30,15 @@ class Command:
     folder: Path
 
     @cached_property
-    def understood(self) -> tuple[ModuleType, Any]:
-        """The verb, and what the words tell it.
+    def config(self) -> Any:
+        """What the words mean, by their own verb.
 
         Raises:
             InputError: no such verb, or a value that it refuses.
         """
         from apps.command.cli import configured, verb_of
 
-        return configured(*verb_of(self.words))
-
-    @property
-    def verb(self) -> ModuleType:
-        """The verb."""
-        return self.understood[0]
-
-    @property
-    def config(self) -> Any:
-        """What the words tell it."""
-        return self.understood[1]
+        return configured(*verb_of(self.words))[1]
 
 
 class Kind(ABC):

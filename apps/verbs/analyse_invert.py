@@ -8,18 +8,9 @@ draws samples and reconstructions by layer: samples differ in what the layer has
 
 from apps.inverting.settings import InvertSettings as Config
 
-__all__ = ["Config", "main", "scored"]
-
 
 def main(config: Config) -> None:
     """Train what is not trained, score, print and draw."""
     from apps.inverting.invert import invert
 
     invert(config)
-
-
-def scored(config: Config) -> dict[str, float] | None:
-    """The scores that the command left, by what it is told to do; None where something of it is missing."""
-    from apps.inverting.kept_scores import scored
-
-    return scored(config)

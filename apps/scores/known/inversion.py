@@ -10,7 +10,9 @@ class Inversion(Kind):
 
     def found(self, command: Command) -> dict[str, float] | None:
         """By layer; None where a product of the command is missing."""
-        return command.verb.scored(command.config)
+        from apps.inverting.kept_scores import scored
+
+        return scored(command.config)
 
 
 KIND = Inversion()

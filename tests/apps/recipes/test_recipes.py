@@ -74,7 +74,7 @@ def test_every_command_of_the_list_parses_and_ends_with_the_evaluation(penult, p
         verb, config = config_of(line.removeprefix("penult "))
         place = getattr(config, "place", None) or config.where
         assert (str(place.runs), place.device, place.threads) == ("some where", "cpu", 2)
-        named = getattr(config, "where", config)
+        named = config if hasattr(config, "name") else getattr(config, "where", config)
         assert verb in ("evaluate", "analyse normalised") or named.name
         if verb == "evaluate":
             assert scored(line) == config.model
