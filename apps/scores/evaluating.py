@@ -6,7 +6,7 @@ from typing import Any
 
 from apps.command.scoring import Scoring
 from apps.scores.kind import Evaluation
-from apps.scores.known import asked, evaluations
+from apps.scores.known import evaluations
 from priors.errors import InputError
 
 
@@ -23,7 +23,7 @@ def evaluate(config: Any) -> None:
     Raises:
         InputError: two kinds are asked for, or none suits; and as the kind says.
     """
-    kinds = asked(config)
+    kinds = [kind for kind in evaluations() if kind.asked(config)]
     if len(kinds) > 1:
         raise InputError(f"{' and '.join(kind.asked(config) for kind in kinds)} are two evaluations: leave one out")
     (kinds[0] if kinds else _usual(config.model)).evaluate(config)

@@ -52,6 +52,13 @@ class Kind(ABC):
         starts = (tuple(verb.split()) for verb in self.verbs)
         return any(command.words[: len(start)] == start for start in starts)
 
+    def asked(self, config: Any) -> str:
+        """The flag that asks for this kind where a verb makes several, with its value where that matters.
+
+        Empty where none does: a verb makes such a kind where no flag asks for another.
+        """
+        return ""
+
     @abstractmethod
     def found(self, command: Command) -> Mapping[str, Any] | None:
         """The scores that a command has left, by name; None where it is not done.
@@ -71,10 +78,6 @@ class Evaluation(Kind):
     """What it can be told, beside what every evaluation can."""
     holds: ClassVar[str | None] = None
     """What runs hold (see `apps.models.registry`) that are scored by it where no flag asks for another kind."""
-
-    def asked(self, config: Any) -> str:
-        """The flag that asks for this kind, with its value where that matters; empty where none does."""
-        return ""
 
     @abstractmethod
     def evaluate(self, config: Any) -> None:
@@ -97,11 +100,9 @@ class Evaluation(Kind):
         from apps.models.named import trained_on
         from apps.runs.evaluations import read_evaluations
         from apps.runs.run import Run
-        from apps.scores.known import asked
 
-        wanted = command.config
-        kept = read_evaluations(command.folder)
-        if not kept or any(kind is not self for kind in asked(wanted)):
+        kept, wanted = read_evaluations(command.folder), command.config
+        if not kept:
             return None
         wanted = replace(wanted, data=wanted.data or trained_on(Run(command.folder)).data)
         return next((entry["scores"] for entry in kept if self.made(entry) and self.follows(entry, wanted)), None)

@@ -28,11 +28,6 @@ def evaluations() -> tuple[Evaluation, ...]:
     return tuple(kind for kind in known() if isinstance(kind, Evaluation))
 
 
-def asked(config: Any) -> tuple[Evaluation, ...]:
-    """Those that a flag of `penult evaluate` asks for; none where a run is scored as it usually is."""
-    return tuple(kind for kind in evaluations() if kind.asked(config))
-
-
 def kind_of_entry(entry: Entry) -> Evaluation | None:
     """The kind of an entry of evaluation.json; None where no kind knows it."""
     return next((kind for kind in evaluations() if kind.made(entry)), None)
@@ -47,4 +42,6 @@ def found(command: Command) -> Mapping[str, Any] | None:
     makers = [kind for kind in known() if kind.made_by(command)]
     if not makers:
         raise InputError(f"penult {' '.join(command.words)} makes no score: a cell's last command is to make one")
+    if len(makers) > 1:  # else it need not be parsed to know
+        makers = [kind for kind in makers if kind.asked(command.config)] or makers
     return next((scores for kind in makers if (scores := kind.found(command)) is not None), None)
