@@ -1,5 +1,6 @@
 """Shared by all tests: one thread each (pytest-xdist brings the parallelism), what the plain run skips, `penult`."""
 
+import gc
 import os
 import sys
 from dataclasses import dataclass
@@ -29,6 +30,12 @@ def pytest_collection_modifyitems(config, items):
         for name, mark in skipped.items():
             if mark is not None and name in item.keywords:
                 item.add_marker(mark)
+
+
+def pytest_collection_finish(session):
+    """Every training ends with a collection of garbage, which need not look through all that was imported by now."""
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass(frozen=True)
