@@ -1,10 +1,15 @@
 """Which package may import what, read from the sources: the libraries stay libraries."""
 
 import ast
-from functools import cache
+import sys
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import house
+from house import tree
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("priors", "distill", "analysis", "apps")
@@ -28,26 +33,9 @@ def package(path: Path) -> str:
     return path.relative_to(ROOT).parts[0]
 
 
-@cache
-def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), str(path))
-
-
 def imported(path: Path) -> set[str]:
     """Top-level names of everything a file imports, also inside functions."""
-    found = set()
-    for node in ast.walk(tree(path)):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{label(path)}:{node.lineno}: a relative import"
-            found.add(node.module)
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
-            name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
-            literal = node.args and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str)
-            if name in ("import_module", "__import__") and literal:
-                found.add(node.args[0].value)
-    return {name.partition(".")[0] for name in found}
+    return {name.partition(".")[0] for name in house.named(path)}
 
 
 def called(path: Path) -> set[str]:
@@ -98,3 +86,93 @@ def test_a_file_is_one_concept():
 
 def test_every_module_says_what_it_is():
     assert not [label(path) for path in FILES if not ast.get_docstring(tree(path))]
+
+
+FLOORS = (
+    ("seeds", "figures", "command", "data", "recipes"),
+    ("runs",),
+    ("training",),
+    ("models",),
+    ("classifiers",),
+    ("fidelity",),
+    ("distilling", "generators", "inverting"),
+    ("scores", "report", "sharing"),
+    ("pretrained",),
+    ("verbs",),
+)
+"""The rooms of apps from below: each may import what is on the floors below it, and none on its own.
+
+Every method trains, tests or reads a classifier, so what trains one stands below the others; GAN-train trains one too,
+and a generator's training watches its FID, so fidelity stands between. What is on the lowest floor is in order as well:
+see `LOWEST`.
+"""
+LOWEST = {"data": {"seeds", "command"}, "command": set(), "figures": set(), "recipes": {"command"}, "seeds": set()}
+"""By room of the lowest floor, what it may import of that floor."""
+PEERS = {"report": {"scores"}, "sharing": {"scores"}}
+"""By room, what it may import of its own floor."""
+FILES_OF_APPS = [path for path in FILES if package(path) == "apps"]
+
+
+def rooms_below(room: str) -> set[str]:
+    """The rooms that a room of apps may import."""
+    height = next(height for height, rooms in enumerate(FLOORS) if room in rooms)
+    below = {other for rooms in FLOORS[:height] for other in rooms}
+    return below | {room} | LOWEST.get(room, set()) | PEERS.get(room, set())
+
+
+def strings(path: Path) -> set[str]:
+    """All texts in a file but docstrings, which may point at anything."""
+    found = {
+        node.value for node in ast.walk(tree(path)) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    return found - {
+        node.value.value
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+
+
+def test_every_room_of_apps_has_its_floor():
+    rooms = {path.relative_to(ROOT).parts[1].removesuffix(".py") for path in FILES_OF_APPS}
+    assert rooms - {"__init__", "__main__"} == {room for rooms in FLOORS for room in rooms}
+
+
+@pytest.mark.parametrize("path", FILES_OF_APPS, ids=label)
+def test_rooms_of_apps_import_what_is_below(path):
+    own = path.relative_to(ROOT).parts[1].removesuffix(".py")
+    if own in ("__init__", "__main__"):
+        return
+    given = {name.split(".")[1] for name in house.named(path) if name.startswith("apps.")}
+    assert given & {room for rooms in FLOORS for room in rooms} <= rooms_below(own)
+
+
+@pytest.mark.parametrize("path", FILES_OF_APPS, ids=label)
+def test_verbs_are_imported_by_the_command_line_alone(path):
+    """A method that names a verb, be it in a string, and a verb that imports another, would be two places for one."""
+    parts = path.relative_to(ROOT).parts
+    if parts[1:] == ("command", "cli.py"):
+        return
+    assert not {name for name in house.named(path) if name.startswith("apps.verbs")}
+    assert not {text for text in strings(path) if "apps.verbs" in text}
+
+
+def test_nothing_imports_in_a_circle():
+    files = house.arrows(ROOT)
+    assert house.circles(files) == []
+    assert house.circles(house.between_rooms(files)) == []
+
+
+def test_circles_and_floors_are_found():
+    """By hand: b, c and d import one another; e stands on all of them."""
+    arrows = {"a": (), "b": ("a", "c"), "c": ("d",), "d": ("b",), "e": ("d", "a")}
+    arrows = {name: frozenset(others) for name, others in arrows.items()}
+    assert house.circles(arrows) == [("b", "c", "d")]
+    assert house.floors(arrows) == {"a": 0, "b": 1, "c": 1, "d": 1, "e": 2}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "apps" / "verbs").glob("*.py")), ids=label)
+def test_a_verb_is_its_flags_its_help_and_one_call(path):
+    """No function of a verb is a program."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno < 40, f"{node.name} has {node.end_lineno - node.lineno + 1} lines"
