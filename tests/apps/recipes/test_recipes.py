@@ -420,32 +420,7 @@ def commands(row, column, seed):
     )
 
 
-def taught(row, column, seed):
-    return f"taught-{row}-{column}-{seed}"
-
-
-def teaching(row, column, seed):
-    words = f"--data digits --epochs 1 --lr 0.01 --seed {seed} --name {taught(row, column, seed)}"
-    first = "train classifier --data digits --epochs 1 --name taught-teacher"
-    if row == "teacher":
-        return (first,)
-    shift = "" if column == "1" else f" --shift downsample:{column}"
-    return (first, f"distill {row} --student mlp {words}{shift}" + " --teacher {runs}/taught-teacher" * (row != "ce"))
-
-
 TABLES = {
-    "2": Table(
-        title="Table 2: students",
-        convention="in %",
-        rows=("ce", "ce+ckd"),
-        columns=("1", "0.5"),
-        seeds=1,
-        metrics=("accuracy",),
-        published={("ce", "1"): (1.5,)},
-        commands=teaching,
-        run=taught,
-        extra=("best accuracy", "clean accuracy"),
-    ),
     "1": Table(
         title="Table 1: a stand-in",
         convention="in %",
