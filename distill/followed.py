@@ -77,7 +77,8 @@ def followed(
     stages = tuple(taps or getattr(network, "stages", ())) if needs.stages else ()
     if needs.stages and not stages:
         raise InputError(
-            f"the {who} has no stages of its own to compare: name modules that give feature maps by --{who}-taps"
+            f"the {who} has no stages of its own to compare: name modules that give feature maps by "
+            f"{who}_taps (--{who}-taps)"
         )
     layers = needs.student_layers if who == "student" else needs.teacher_layers
     try:

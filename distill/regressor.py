@@ -79,7 +79,7 @@ def regressor(
         raise InputError(
             f"no convolution maps the student's {_as_text(student)} to the teacher's {_as_text(teacher)} (channels x "
             f"height x width): a student's stage at least as large{' or half as large' * (kind == 'strided')} was "
-            "expected; name others by --student-taps and --teacher-taps"
+            "expected; name others by student_taps and teacher_taps (--student-taps and --teacher-taps)"
         )
     return Regressor(layer, *([nn.BatchNorm2d(outputs)] if kind == "strided" else []))
 

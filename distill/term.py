@@ -103,6 +103,11 @@ class Needs:
         """Whether there must be a teacher, though it may never run."""
         return self.teacher or self.modules
 
+    @property
+    def more_than_logits(self) -> bool:
+        """Whether the teacher has to run even where its logits are known."""
+        return bool(self.penultimate or self.stages or self.teacher_layers or self.derivatives)
+
     def __or__(self, other: "Needs") -> "Needs":
         """What both ask for."""
         pairs = ((part.name, getattr(self, part.name), getattr(other, part.name)) for part in fields(Needs))
@@ -244,6 +249,7 @@ def paired(term: Term, setting: Setting, count: int | None = None) -> tuple[tupl
     if len(student) != len(teacher) or len(student) < (count or 1):
         raise InputError(
             f"{term.name()} compares stages one by one ({count or 1} or more), and the student has {len(student)}, the "
-            f"teacher {len(teacher)}: name as many of each, by --student-taps and --teacher-taps"
+            f"teacher {len(teacher)}: name as many of each, by student_taps and teacher_taps (--student-taps and "
+            "--teacher-taps)"
         )
     return tuple(zip(student, teacher, strict=True))

@@ -230,6 +230,5 @@ def _check(needs: Needs, index: Tensor | None, teacher_logits: Tensor | None) ->
     """Refuse a batch that lacks something, or whose teacher is said not to run and must."""
     if needs.index and index is None:
         raise InputError("a term remembers training images: give index, the positions of these among them")
-    more = needs.penultimate or needs.stages or needs.teacher_layers or needs.derivatives
-    if teacher_logits is not None and more:
+    if teacher_logits is not None and needs.more_than_logits:
         raise InputError("teacher_logits: a term looks at more of the teacher, which has to run; leave them out")

@@ -131,6 +131,10 @@ def floors(arrows: Arrows) -> dict[str, int]:
     return {name: floor(name) for name in arrows}
 
 
+def _of_apps(room: str) -> bool:
+    return room.startswith("apps.")
+
+
 def main(root: Path) -> None:
     """Print the numbers."""
     files = arrows(root)
@@ -142,8 +146,15 @@ def main(root: Path) -> None:
         folders = {path.relative_to(root).parts[1] for path in own if len(path.relative_to(root).parts) > 2}
         print(f"{package:<10} {len(own):>5} {len(loose):>5} {len(folders):>5}")
     standing = floors(rooms)
-    print(f"\nfloors of rooms: {1 + max(standing.values())}")
-    print(f"arrows between files: {sum(map(len, files.values()))}, between rooms: {sum(map(len, rooms.values()))}")
+    print("\nrooms             all   of apps alone")
+    of_apps = {name: frozenset(filter(_of_apps, others)) for name, others in rooms.items() if _of_apps(name)}
+    for what, count in (
+        ("rooms", len),
+        ("floors", lambda arrows: 1 + max(floors(arrows).values())),
+        ("arrows", lambda arrows: sum(map(len, arrows.values()))),
+    ):
+        print(f"{what:<14} {count(rooms):>6} {count(of_apps):>15}")
+    print(f"\narrows between files: {sum(map(len, files.values()))}")
     for kind, found in (("files", circles(files)), ("rooms", circles(rooms))):
         print(f"circles of {kind}: {len(found)}")
         for circle in found:

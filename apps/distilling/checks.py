@@ -67,8 +67,7 @@ def _flags_that_hang_on_terms(config: Config, needs: Needs) -> Iterator[tuple[st
 def _against_cached_logits(config: Config, needs: Needs, shift: Shift | None) -> Iterator[tuple[bool, str]]:
     """Each reason not to keep a teacher's logits: whether it holds, and the reason."""
     yield not needs.teacher, f"{config.terms} looks at no teacher"
-    more = needs.penultimate or needs.stages or bool(needs.teacher_layers) or needs.derivatives or bool(needs.shared)
-    yield more, f"{config.terms} looks at more of the teacher, which runs anyway"
+    yield needs.more_than_logits, f"{config.terms} looks at more of the teacher, which runs anyway"
     yield (
         shift is not None and shift.drawn,
         f"--shift {config.shift} gives an image more views than could be kept",

@@ -100,7 +100,9 @@ def _one_student(config: Config, guide: bool) -> dict[str, Any]:
     before = sum(bool(term.pretrains) for term in terms.values()) * config.pretraining
     length = config.optimisation.epochs + before
     task = None
-    if not run.finished:  # shapes that do not fit are refused before there is a folder
+    # What `distill.objective` does, in steps: of a finished run nothing is built, shapes that do not fit are refused
+    # before there is a folder, and the digests are of the networks as they are read.
+    if not run.finished:
         drawn = generator("cpu", config.optimisation.seed, "terms")
         setting = setting_for(student, teacher, pictures.train.labels, prior, drawn)
         objective = Objective(terms, student, teacher, setting, config.teacher_norms)

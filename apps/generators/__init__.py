@@ -1,1 +1,1 @@
-"""Class-conditional generators."""
+"""Class-conditional generators: the networks, their training, samples, interpolations and likelihoods."""

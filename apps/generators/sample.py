@@ -6,11 +6,8 @@ from apps.generators import interpolation, sampling
 from apps.generators.hyperspherical_vae import HypersphericalVAE
 from apps.models.generator import Generator
 from apps.models.named import generator_run
-from apps.models.sample_settings import SampleSettings
+from apps.models.sample_settings import COUNT, SampleSettings
 from priors.errors import InputError
-
-COUNT = 8
-"""Images a class where the settings do not say."""
 
 
 def sample(config: SampleSettings, device: torch.device) -> int:

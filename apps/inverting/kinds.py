@@ -22,4 +22,7 @@ def _sample(config: SampleSettings, device: torch.device) -> int:
     return sample(config, device)
 
 
-KINDS = tuple(Kind(name, INVERSION, "analyse invert", _read, _sample) for name in (DENSITY, DECODER))
+KINDS = tuple(
+    Kind(name, INVERSION, "analyse invert", _read, _sample, scored_by="penult analyse invert")
+    for name in (DENSITY, DECODER)
+)

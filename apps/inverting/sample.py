@@ -6,12 +6,9 @@ from analysis.inversion.reconstruction import UpConvolution
 from apps.figures import PICTURE_SUFFIXES, grid
 from apps.inverting.inverted import Inverted, inverted_run
 from apps.inverting.picture import read_picture
-from apps.models.sample_settings import SampleSettings
+from apps.models.sample_settings import COUNT, SampleSettings
 from apps.runs.outputs import check_file
 from priors.errors import InputError
-
-COUNT = 8
-"""Images of each picture where the settings do not say."""
 
 
 def sample(config: SampleSettings, device: torch.device) -> int:

@@ -32,6 +32,7 @@ class Kind:
         trained_by: the verb whose runs hold it.
         read: what a finished run holds, on the CPU, in evaluation mode.
         sample: draws images of it; None where it has none.
+        scored_by: the command that scores it where `penult evaluate` does not; empty where it does.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Kind:
     trained_by: str
     read: Callable[[Run], Any]
     sample: Sample | None = None
+    scored_by: str = ""
 
 
 CLASSIFIER = Kind("classifier", "a classifier", "train classifier", lambda run: zoo.load(run.folder).eval())

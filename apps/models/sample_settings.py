@@ -6,6 +6,9 @@ from typing import Literal
 
 import tyro
 
+COUNT = 8
+"""Images a class, or of each picture, where `n` is unset."""
+
 
 @dataclass(frozen=True)
 class SampleSettings:

@@ -1,1 +1,1 @@
-"""The tables of the papers as data: a module a paper."""
+"""The tables of the papers as data: a folder a paper, with what was measured beside."""

@@ -17,8 +17,8 @@ program that trains a run like another one gives it the other's number: `Run(fol
 
 To change how files are laid out or named, raise `FORMAT` too, and read the older layout where the number says so.
 
-Then keep what the change must not break: run `tests/apps/runs/formats/make.py` with the program as it was before it (at
-the parent of the commit). It writes small runs, finished and interrupted, of the format of then, and
+Then keep what the change must not break: run `tests/apps/runs/formats/make_runs.py` with the program as it was before
+it (at the parent of the commit). It writes small runs, finished and interrupted, of the format of then, and
 `tests/apps/runs/test_formats.py` holds the program to them from then on.
 """
 

@@ -35,13 +35,12 @@ def _usual(model: str) -> Evaluation:
     Raises:
         InputError: there is no such model, or nothing of it is scored without a flag.
     """
-    from apps.inverting.kinds import INVERSION
     from apps.models.named import is_run, open_run
     from apps.models.registry import CLASSIFIER, kind_of
 
     held = kind_of(open_run(model)) if is_run(model) else CLASSIFIER
-    if held.family == INVERSION:
-        raise InputError(f"{model} inverts a network: penult analyse invert scores it")
+    if held.scored_by:
+        raise InputError(f"{model} is {held.family}: {held.scored_by} scores it")
     for kind in evaluations():
         if kind.holds == held.name:
             return kind

@@ -33,6 +33,7 @@ FILES = (
 )
 """All that an export may hold."""
 FORMAT = "penult export 1"
+"""Of the folder that is handed on; the format of its run (`apps.runs.format`) is another number."""
 SAMPLES, SEED, MOST_CLASSES = 8, 0, 20
 """Images a class of the grid (ten times as many of an unconditional model), their seed, and the most classes shown."""
 _NAMES = ("class_names", "classes")

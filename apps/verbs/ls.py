@@ -27,11 +27,10 @@ def main(config: Config) -> None:
     from apps.recipes.listing import list_tables
     from apps.runs.listing import list_runs
 
-    lists = {
+    {
         "runs": lambda: list_runs(config.runs),
         "classifiers": list_classifiers,
         "datasets": lambda: list_datasets(config.data_root),
         "terms": list_terms,
         "tables": list_tables,
-    }
-    lists[config.what]()
+    }[config.what]()

@@ -158,7 +158,7 @@ def test_each_layer_becomes_a_run_that_is_scored_and_drawn(penult, trained):
     assert "least-squares decoder" in penult("sample", "runs/inv-logits-mse", "--image", "photo.jpg").err
     assert "is an inversion of a network, not a classifier" in penult("prior", "runs/inv-logits").err
     assert (
-        "runs/inv-logits inverts a network: penult analyse invert scores it"
+        "runs/inv-logits is an inversion of a network: penult analyse invert scores it"
         in penult("evaluate", "runs/inv-logits").err
     )
     shutil.rmtree("runs/inv-logits/network")
