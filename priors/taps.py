@@ -14,7 +14,7 @@ from priors.errors import InputError, unknown
 
 # What wrappers put between a module and its own name: compiled, sharded and checkpointed modules.
 _WRAPPED = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
-_NAME = re.compile(r"(?P<module>.*?)(?::(?P<end>input|output))?(?:#(?P<call>[1-9][0-9]*))?")
+_NAME = re.compile(r"(?P<module>[^:]*?)(?::(?P<end>input|output))?(?:#(?P<call>[1-9][0-9]*))?")
 
 
 class Taps(Mapping):

@@ -205,6 +205,9 @@ def test_wrong_names_and_values_are_said(x):
     net = Reused()
     with pytest.raises(InputError, match="unknown module 'fc11'.*did you mean 'fc1'"), tap(net, ["fc11"]):
         pass
+    for name in ("fc1:inputs", "fc1:", "fc1:input:output", "fc1#0"):
+        with pytest.raises(InputError, match=f"'{name}'|module '{name}'"), tap(net, [name]):
+            pass
     with tap(net, ["fc1"]) as taps:
         with pytest.raises(InputError, match="was not called"):
             taps["fc1"]
