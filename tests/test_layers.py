@@ -179,3 +179,26 @@ def test_a_verb_is_its_flags_its_help_and_one_call(path):
     assert ast.get_docstring(main) and isinstance(said, ast.Expr)
     done = [node for node in rest if not isinstance(node, ast.ImportFrom)]
     assert len(done) == 1 and isinstance(done[0].value, ast.Call), "one call"
+
+
+def given(path: Path) -> set[str]:
+    """The names that a module defines, and those that its stub says a package exports."""
+    found, stub = set(), path.with_suffix(".pyi")
+    for node in tree(path).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found |= {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
+    exported = [node for node in tree(stub).body if isinstance(node, ast.ImportFrom)] if stub.exists() else []
+    return found | {alias.name for node in exported for alias in node.names}
+
+
+@pytest.mark.parametrize("path", FILES, ids=label)
+def test_names_are_imported_from_where_they_are_defined(path):
+    """A name that a module happens to have imported is taken from its own place, or moving it leaves a shim behind."""
+    known = house.modules(ROOT)
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.ImportFrom) and node.module in known:
+            names = {alias.name for alias in node.names if f"{node.module}.{alias.name}" not in known}
+            assert names <= given(known[node.module]), f"{label(path)}:{node.lineno}"

@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn, optim
 
-from apps.classifiers.classification import scores
 from apps.command.config import Optimisation
 from apps.data.batches import Batch
 from apps.data.image_set import ImageSet
+from apps.models.accuracy import scores
 from apps.seeds import generator
 from apps.training.task import Criterion, Phase, Task, build_optimizer
 from distill.weighted_sum import Objective

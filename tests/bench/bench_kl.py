@@ -13,8 +13,7 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 from torch.nn.functional import normalize
 
-from priors.vmf import bessel
-from priors.vmf.distribution import HypersphericalUniform, VonMisesFisher
+from priors.vmf import HypersphericalUniform, VonMisesFisher, bessel
 
 DIMENSIONS = (3, 20, 128, 512)
 ROUNDS = 15

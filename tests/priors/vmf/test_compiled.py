@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 
 from priors import ClassifierPrior
 from priors.taps import find_head, tap
-from priors.vmf.distribution import HypersphericalUniform, VonMisesFisher
+from priors.vmf import HypersphericalUniform, VonMisesFisher
 from priors.vmf.transport import rsample
 from priors.zoo import build
 

@@ -10,8 +10,7 @@ from torch.distributions import Distribution, kl_divergence
 from torch.nn.functional import normalize
 
 from priors.errors import InputError
-from priors.vmf import bessel
-from priors.vmf.distribution import HypersphericalUniform, VonMisesFisher
+from priors.vmf import HypersphericalUniform, VonMisesFisher, bessel
 from priors.vmf.sphere import unit_sphere
 
 
