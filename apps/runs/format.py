@@ -31,6 +31,7 @@ from priors.errors import InputError
 FORMATS = {
     0: "runs without a number",
     1: "as 0; the number is stored",
+    2: "the average of weights is corrected for its start, and the presets of SNGANs are as published",
 }
 """What each number means, beside the ones before it."""
 

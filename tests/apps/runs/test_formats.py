@@ -21,11 +21,17 @@ from distill.terms import terms
 PLACE = Path(__file__).parent / "formats"
 FORMATS = sorted((path.name for path in PLACE.iterdir() if path.name.isdigit()), key=int)
 EXPECTED = {number: json.loads((PLACE / number / "expected.json").read_text()) for number in FORMATS}
-CASES = [(number, name) for number in FORMATS for name in EXPECTED[number]["kinds"]]
+QUICK = {"0": set(EXPECTED["0"]["kinds"]), "1": {"hvae-l", "sngan"}}
+"""What is held to each format at every run of the tests. The rest is slow: format 1 computes as format 0 does."""
+CASES = [
+    pytest.param(number, name, marks=() if name in QUICK[number] else pytest.mark.slow, id=f"{number}-{name}")
+    for number in FORMATS
+    for name in EXPECTED[number]["kinds"]
+]
 UNLIKE = {"seconds", "images/s"}
 """What no two trainings have alike."""
 
-every_run = pytest.mark.parametrize(("number", "name"), CASES, ids=["-".join(case) for case in CASES])
+every_run = pytest.mark.parametrize(("number", "name"), CASES)
 
 
 @pytest.fixture(autouse=True)
