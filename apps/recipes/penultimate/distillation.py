@@ -4,23 +4,28 @@ from dataclasses import dataclass
 
 from apps.recipes.table import Table
 
+# Tian, Krishnan and Isola's code compares a wide residual network's groups as they are summed, without batch norm and
+# ReLU. Where it compares one of them, that is the last (sp, ft) or the second (fitnet), as the terms have it. ab takes
+# them behind the next batch norm, which are the networks' own stages.
+_SUMS = "--student-taps body.group1 body.group2 body.group3 --teacher-taps body.group1 body.group2 body.group3"
+
 # Top-1 accuracy of students in per cent, five runs each, by the protocol of Tian, Krishnan and Isola (2020). AB and FT
 # are controls.
 _METHODS = {
     #           terms and flags                                                       accuracy
     "student": ("ce", 73.26),
-    "fitnet": ("ce+fitnet", 73.58),
+    "fitnet": (f"ce+fitnet {_SUMS} --fitnet.activation none --fitnet.regression relu", 73.58),
     "kd": ("ce+hinton", 74.92),
-    "at": ("ce+attention", 74.08),
+    "at": (f"ce+attention {_SUMS} --attention.activation none", 74.08),
     "rkd": ("ce+rkd", 73.35),
-    "sp": ("ce+sp", 73.83),
-    "vid": ("ce+vid", 74.11),
+    "sp": (f"ce+sp {_SUMS} --sp.activation none", 73.83),
+    "vid": (f"ce+vid {_SUMS} --vid.activation none", 74.11),
     "crd": ("ce+crd", 75.48),
     "ckd": ("ce+ckd", 74.32),
     # The paper gives no weights: soft labels weigh .9 together, as each does alone.
     "ckd+kd": ("ce+ckd+hinton --ckd.weight 0.45 --hinton.weight 0.45", 75.21),
     "ab": ("ce+ab", None),
-    "ft": ("ce+ft --ft.variant repdistiller", None),
+    "ft": (f"ce+ft {_SUMS} --ft.variant repdistiller --ft.activation none", None),
 }
 _SHIFTS = {
     #                   shift                 label, KD, CKD
@@ -61,8 +66,9 @@ class Compression:
     """Of the tables' numbers."""
 
     def run(self, table: str, row: str, column: str, seed: int) -> str:
-        """The name of the run of a cell."""
-        return f"penultimate-{table}{self.suffix}-{row.replace('+', '-')}-{column}-seed{seed}"
+        """The name of the run of a cell; that of sums says so, since runs without it compared other stages."""
+        compared = "-sums" if _SUMS in _METHODS.get(row, ("",))[0] else ""
+        return f"penultimate-{table}{self.suffix}-{row.replace('+', '-')}{compared}-{column}-seed{seed}"
 
     def teaching(self, seed: int) -> str:
         """The training of a teacher."""

@@ -110,6 +110,24 @@ def test_penultimate_table_2_is_the_papers():
         assert {name: getattr(config, name).weight for name in weights} == weights
 
 
+@pytest.mark.parametrize("number", ["2", "2-short"])
+def test_penultimate_table_2_compares_what_tian_et_al_s_code_does(number):
+    """Groups as they are summed, without batch norm and ReLU; activation boundaries behind the next batch norm."""
+    recipe = tables("penultimate")[number]
+    sums = ("body.group1", "body.group2", "body.group3")
+    terms = {"fitnet": "fitnet", "at": "attention", "sp": "sp", "vid": "vid", "ft": "ft"}
+    for row in recipe.rows[1:]:
+        config = config_of(recipe.commands(row, "cifar100", 0)[-1].format(runs="runs"))[1]
+        own = sums if row in terms else ()
+        assert (config.student_taps, config.teacher_taps) == (own, own), row
+        assert row not in terms or getattr(config, terms[row]).activation == "none"
+        assert ("sums" in config.where.name) == (row in terms), "runs of other stages have other names"
+        if row == "fitnet":
+            assert (config.fitnet.stage, config.fitnet.convolution, config.fitnet.regression) == (2, "strided", "relu")
+        if row == "ft":
+            assert (config.ft.variant, config.ft.rate) == ("repdistiller", 0.5)
+
+
 def test_penultimate_table_3_is_the_papers():
     """Section 4.1.4: label, KD and CKD on shifted images; unshifted columns are the runs of table 2."""
     recipe, second = (tables("penultimate")[number] for number in "32")

@@ -23,19 +23,20 @@ def test_it_is_the_mean_square():
     assert ours == pytest.approx(theirs, rel=1e-3)
 
 
-@pytest.mark.parametrize("activation", ["relu", "none"])
+@pytest.mark.parametrize(("activation", "regression"), [("relu", "same"), ("none", "same"), ("none", "relu")])
 @pytest.mark.parametrize("stage", [1, 2, 3])
-def test_a_stage_is_regressed_after_its_activation(stage, activation):
-    """Sizes agree: a 1x1 convolution with bias, then batch norm over the batch and all places."""
+def test_a_stage_is_regressed_after_its_activation(stage, activation, regression):
+    """Sizes agree: a 1x1 convolution with bias, then batch norm over the batch and all places, then perhaps a ReLU."""
     student, teacher = trace_of(STUDENT, 7, 2), trace_of(TEACHER, 7, 3)
-    loss = FitNet(stage=stage, activation=activation).build(setting_of())
-    change = (lambda x: np.maximum(x, 0)) if activation == "relu" else (lambda x: x)
+    loss = FitNet(stage=stage, activation=activation, regression=regression).build(setting_of())
+    changes = {"relu": lambda x: np.maximum(x, 0), "none": lambda x: x}
+    change, last = changes[activation], changes[activation if regression == "same" else regression]
     layer = loss.regressor[0]
     found = np.einsum("oi,bihw->bohw", double(layer.weight)[:, :, 0, 0], change(double(student.stages[stage - 1])))
     found += double(layer.bias)[:, None, None]
     found = (found - found.mean((0, 2, 3), keepdims=True)) / np.sqrt(found.var((0, 2, 3), keepdims=True) + 1e-5)
     value = loss(student, teacher, given_of(7))
-    assert value.item() == pytest.approx(slow(change(found), change(double(teacher.stages[stage - 1]))), rel=1e-4)
+    assert value.item() == pytest.approx(slow(last(found), change(double(teacher.stages[stage - 1]))), rel=1e-4)
     value.backward()
     assert [tensor.grad is not None for tensor in student.stages] == [number == stage for number in (1, 2, 3)]
 
