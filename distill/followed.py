@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from distill.term import Needs
 from distill.trace import Shapes, Trace, shapes, trace
 from priors.errors import InputError
-from priors.taps import find_head
+from priors.heads import find_head
 from priors.zoo.network import Classifier
 
 _NORMS = (nn.modules.batchnorm._BatchNorm,)
@@ -82,7 +82,7 @@ def followed(
         )
     layers = needs.student_layers if who == "student" else needs.teacher_layers
     try:
-        head = (penultimate or _input_of_head(network)) if needs.penultimate else None
+        head = (penultimate or _input_of_head(network, image_shape)) if needs.penultimate else None
         found = shapes(network, image_shape, stages, head, layers)
     except InputError as error:
         raise InputError(f"the {who}: {error}") from None
@@ -92,8 +92,10 @@ def followed(
     return Followed(network, stages, head, found, layers)
 
 
-def _input_of_head(network: nn.Module) -> str:
-    return network.penultimate_tap if isinstance(network, Classifier) else f"{find_head(network)[0]}:input"
+def _input_of_head(network: nn.Module, image_shape: tuple[int, int, int]) -> str:
+    if isinstance(network, Classifier):
+        return network.penultimate_tap
+    return f"{find_head(network, image_shape=image_shape)[0]}:input"
 
 
 @contextmanager

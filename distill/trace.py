@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from priors.dry_pass import undisturbed
 from priors.errors import InputError
 from priors.taps import tap
 
@@ -101,7 +102,6 @@ def trace(
     )
 
 
-@torch.no_grad()
 def shapes(
     network: nn.Module,
     image_shape: Sequence[int],
@@ -122,13 +122,8 @@ def shapes(
         InputError: as for `trace`.
     """
     parameter = next(network.parameters())
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
+    with undisturbed(network):
         dry = trace(network, parameter.new_zeros((1, *image_shape)), stages, penultimate, layers)
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
     width = None if dry.penultimate is None else dry.penultimate.shape[1]
     maps = tuple(tuple(stage.shape[1:]) for stage in dry.stages)
     return Shapes(dry.logits.shape[1], width, maps, {name: tuple(kept.shape[1:]) for name, kept in dry.layers.items()})

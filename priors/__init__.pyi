@@ -1,6 +1,6 @@
 from priors.class_posterior import ClassPosterior as ClassPosterior
+from priors.class_table import ClassSummary as ClassSummary
 from priors.classifier_prior import ClassifierPrior as ClassifierPrior
-from priors.classifier_prior import ClassSummary as ClassSummary
 from priors.classifier_prior import Provenance as Provenance
 from priors.concentration import Evidence as Evidence
 from priors.concentration import strategy as strategy
@@ -8,9 +8,9 @@ from priors.errors import InputError as InputError
 from priors.goodness_of_fit import CosineFit as CosineFit
 from priors.goodness_of_fit import cosine_fits as cosine_fits
 from priors.goodness_of_fit import kolmogorov_smirnov as kolmogorov_smirnov
+from priors.heads import find_head as find_head
 from priors.maximum_likelihood import solve_concentration as solve_concentration
 from priors.taps import Taps as Taps
-from priors.taps import find_head as find_head
 from priors.taps import find_module as find_module
 from priors.taps import tap as tap
 from priors.vmf.distribution import HypersphericalUniform as HypersphericalUniform

@@ -18,11 +18,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from priors.class_posterior import ClassPosterior, class_posterior
+from priors.class_table import ClassSummary, class_table
 from priors.concentration import Concentration, Evidence, resolve
 from priors.errors import InputError, unknown
+from priors.heads import find_head, read_head
 from priors.storage import read_tensors, write_tensors
-from priors.taps import find_head, find_module
-from priors.vmf import bessel
+from priors.taps import find_module
 from priors.vmf.distribution import VonMisesFisher, log_densities
 from priors.zoo.network import Classifier, names_of_classes
 
@@ -42,27 +43,6 @@ class Provenance:
     network: str = "unknown"
     dataset: str = "unknown"
     concentration: str = "unknown"
-
-
-@dataclass(frozen=True)
-class ClassSummary:
-    """What the prior says of one class.
-
-    Attributes:
-        name: the class.
-        norm: ||w_i||, the norm of its weight.
-        concentration: kappa_i.
-        mean_resultant_length: A_m(kappa_i), the expected cosine between a draw and the class's direction.
-        nearest: the other class whose direction is closest.
-        cosine: the cosine between the two directions.
-    """
-
-    name: str
-    norm: float
-    concentration: float
-    mean_resultant_length: float
-    nearest: str
-    cosine: float
 
 
 class ClassifierPrior(nn.Module):
@@ -193,11 +173,12 @@ class ClassifierPrior(nn.Module):
             class_names = core.class_names if class_names is None else class_names
             network = (core.architecture or {}).get("name") or type(core.network).__name__
             provenance = provenance or Provenance(network, core.provenance.get("data", "unknown"))
-        layer = find_head(core, head)[1]
+        name, layer = find_head(core, head)
+        applied = read_head(layer, name)
         return cls.from_weight(
-            layer.weight,
+            applied.weight,
             concentration,
-            layer.bias,
+            applied.bias,
             class_names,
             provenance or Provenance(type(core).__name__),
             **evidence,
@@ -313,19 +294,7 @@ class ClassifierPrior(nn.Module):
 
     def class_table(self) -> tuple[ClassSummary, ...]:
         """A summary of each class, in the classes' order."""
-        loc = nn.functional.normalize(self.weight.double(), dim=1)
-        concentration = self.concentration.double()
-        lengths = bessel.mean_resultant_length(self.dim, concentration)
-        cosines, nearest = [], []
-        for first in range(0, self.classes, 1024):
-            cosine = loc[first : first + 1024] @ loc.T
-            cosine.diagonal(first).fill_(-float("inf"))
-            best = cosine.max(dim=1)
-            cosines += best.values.tolist()
-            nearest += [self.class_names[number] for number in best.indices.tolist()]
-        norms = self.weight.double().norm(dim=1).tolist()
-        columns = (self.class_names, norms, concentration.tolist(), lengths.tolist(), nearest, cosines)
-        return tuple(ClassSummary(*row) for row in zip(*columns, strict=True))
+        return class_table(self.weight, self.concentration, self.class_names)
 
     def save(self, path: str | Path) -> None:
         """Write weight, bias, concentrations, class names and provenance as one safetensors file.

@@ -1,4 +1,4 @@
-"""Named activations of any module, from one ordinary forward pass, and the linear layer that a classifier ends with."""
+"""Named activations of any module, from one ordinary forward pass."""
 
 import re
 from collections import defaultdict
@@ -49,6 +49,10 @@ class Taps(Mapping):
             )
         return tensor
 
+    def calls(self, name: str) -> tuple[Tensor, ...]:
+        """What a module gave in each of its calls in the last forward pass; empty where it was not called."""
+        return tuple(tensor for tensor, _ in self._calls.get(_site(name)[0], []))
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 
@@ -83,7 +87,8 @@ def tap(model: nn.Module, names: Sequence[str], *, copy: bool = False) -> Iterat
         The activations by name, filled by each forward pass; they can be read after the context has closed.
 
     Raises:
-        InputError: a module of that name does not exist, or (while the model runs) gives no tensor.
+        InputError: a module of that name does not exist, is one of torch.jit or inside one, or (while the model runs)
+            gives no tensor.
 
     Example:
         >>> network = nn.Sequential(nn.Linear(4, 3), nn.ReLU(inplace=True))
@@ -94,7 +99,8 @@ def tap(model: nn.Module, names: Sequence[str], *, copy: bool = False) -> Iterat
     """
     if isinstance(model, DataParallel):
         raise InputError("DataParallel runs copies of the network, which cannot be tapped: give its .module")
-    core = _unwrap(model)
+    core = unwrapped(model)
+    refuse_scripted(core)
     taps = Taps(names)
     sites = dict.fromkeys(_site(name)[0] for name in names)
     with ExitStack() as stack:
@@ -104,6 +110,7 @@ def tap(model: nn.Module, names: Sequence[str], *, copy: bool = False) -> Iterat
         for site in sites:
             name, _, end = site.partition(":")
             module = find_module(model, name)[1]
+            refuse_scripted(core, name)
             stack.enter_context(
                 module.register_forward_pre_hook(_before(taps, site, copy), with_kwargs=True)
                 if end
@@ -127,12 +134,12 @@ def find_module(model: nn.Module, name: str) -> tuple[str, nn.Module]:
     Raises:
         InputError: there is none; the nearest name is offered.
     """
-    core = _unwrap(model)
+    core = unwrapped(model)
     name = _canonical(name)
     try:
-        return name, _unwrap(core.get_submodule(name))
+        return name, unwrapped(core.get_submodule(name))
     except AttributeError:  # wrappers on the way, or no such module
-        modules = _modules(core)
+        modules = modules_by_name(core)
     if name not in modules and core is not model:
         name = name.removeprefix("module.")
     if name not in modules:
@@ -140,76 +147,23 @@ def find_module(model: nn.Module, name: str) -> tuple[str, nn.Module]:
     return name, modules[name]
 
 
-def find_head(module: nn.Module, name: str | None = None) -> tuple[str, nn.Linear]:
-    """The linear layer that gives a classifier's logits, and its name.
-
-    Without a name, it is the linear layer after which no other layer with parameters is registered; where several could
-    be (two heads side by side, say), nothing is guessed.
-
-    Args:
-        module: any network.
-        name: the layer's name, where it is known.
+def refuse_scripted(core: nn.Module, name: str = "") -> None:
+    """Refuse modules of torch.jit, which run no hooks: the network itself, one of that name, or one that it is in.
 
     Raises:
-        InputError: the layer named does not exist or is not linear; the network ends with another kind of layer;
-            several linear layers could be the last. The message lists the candidates.
-
-    Example:
-        >>> find_head(nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10)))
-        ('2', Linear(in_features=128, out_features=10, bias=True))
+        InputError: it is one.
     """
-    if name is not None:
-        name, head = find_module(module, name)
-        if not isinstance(head, nn.Linear):
+    above = name.split(".")
+    for place in [""] + [".".join(above[: count + 1]) for count in range(len(above) if name else 0)]:
+        if isinstance(modules_by_name(core).get(place) if place else core, torch.jit.ScriptModule):
+            what = f"{place!r} is" if place else "this network is"
             raise InputError(
-                f"the head {name!r} is a {type(head).__name__}: a linear layer (torch.nn.Linear) was expected"
+                f"{what} a torch.jit module, compiled by script or trace: nothing inside it can be read; give the "
+                "network that it was made of"
             )
-        return name, head
-    core = _unwrap(module)
-    modules = _modules(core)
-    linear = [path for path, layer in modules.items() if isinstance(layer, nn.Linear)]
-    layers = [
-        (path, layer)
-        for path, layer in modules.items()
-        # What is inside a linear layer (the parametrisation of its weight) is part of it.
-        if path in linear or (_owns_parameters(layer) and not path.startswith(tuple(f"{name}." for name in linear)))
-    ]
-    kind = type(core).__name__
-    if not linear:
-        raise InputError(f"{kind} has no linear layer (torch.nn.Linear) to read a prior from")
-    tail: list[tuple[str, nn.Linear]] = []
-    for path, layer in reversed(layers):
-        if not isinstance(layer, nn.Linear):
-            break
-        tail.insert(0, (path, layer))
-    if not tail:
-        path, layer = layers[-1]
-        raise InputError(
-            f"the last layer of {kind} is {path!r}, a {type(layer).__name__}, not a linear one:"
-            f" name the head (linear layers: {_listed(linear)})"
-        )
-    # A linear layer whose output a later one can take is a hidden layer; each of the others could give the logits.
-    ends = [
-        (path, layer)
-        for index, (path, layer) in enumerate(tail)
-        if all(layer.out_features != later.in_features for _, later in tail[index + 1 :])
-    ]
-    if len(ends) > 1:
-        raise InputError(
-            f"{kind} has several final linear layers: name the head, one of {_listed([e[0] for e in ends])}"
-        )
-    return ends[0]
 
 
-def _owns_parameters(module: nn.Module) -> bool:
-    return any(True for _ in module.parameters(recurse=False))
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names) if len(names) <= 8 else ", ".join(names[:3]) + f", ... {len(names)} in all"
-
-
-def _unwrap(model: nn.Module) -> nn.Module:
+def unwrapped(model: nn.Module) -> nn.Module:
     """The eager network inside wrappers around the whole of it."""
     while True:
         inner = next((getattr(model, prefix) for prefix in _WRAPPED if prefix in model._modules), None)
@@ -220,13 +174,13 @@ def _unwrap(model: nn.Module) -> nn.Module:
         model = inner
 
 
-def _canonical(name: str) -> str:
-    return ".".join(part for part in name.split(".") if part not in _WRAPPED)
-
-
-def _modules(core: nn.Module) -> dict[str, nn.Module]:
+def modules_by_name(core: nn.Module) -> dict[str, nn.Module]:
     """Modules by the name they have without wrappers: of a wrapper and what it wraps, the latter, which comes later."""
     return {_canonical(name): module for name, module in core.named_modules(remove_duplicate=False)}
+
+
+def _canonical(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part not in _WRAPPED)
 
 
 def _site(name: str) -> tuple[str, int | None]:

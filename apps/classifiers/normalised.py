@@ -24,6 +24,7 @@ from apps.runs.evaluations import read_evaluations
 from apps.runs.outputs import check_file
 from apps.training.session import start
 from priors.errors import InputError
+from priors.heads import read_head
 from priors.storage import write_json
 from priors.zoo import Classifier
 
@@ -100,9 +101,8 @@ def _images(config: NormalisedScoring, network: Classifier) -> tuple[ImageSet, p
 
 def _accuracies(network: Classifier, found: Activations) -> NormalisedAccuracy:
     """Of the classifier's final layer on its activations, with and without norms and bias."""
-    head = network.head.cpu()
-    bias = None if head.bias is None else head.bias.detach()
-    return normalised_accuracy(found.penultimate, found.labels, head.weight.detach(), bias)
+    head = read_head(network.head.cpu(), network.head_name)
+    return normalised_accuracy(found.penultimate, found.labels, head.weight, head.bias)
 
 
 def _entry(

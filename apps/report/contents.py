@@ -24,7 +24,8 @@ from apps.report.curves import Panel, panels
 from apps.report.published import Published, published
 from apps.runs.evaluations import read_evaluations
 from apps.runs.run import Run
-from priors.classifier_prior import ClassifierPrior, ClassSummary
+from priors.class_table import ClassSummary
+from priors.classifier_prior import ClassifierPrior
 from priors.errors import InputError
 from priors.storage import read_json
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from priors.errors import InputError, unknown
-from priors.taps import find_head
+from priors.heads import last_linear
 from priors.zoo.registry import Parts, Wanted, classifier
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
@@ -64,7 +64,7 @@ def torchvision(wanted: Wanted, *, variant: str, weights: str | None = None) -> 
         name, variant, shape, wanted.classes or (len(categories) if categories else 1000), published is not None
     )
     try:
-        head_name, head = find_head(body)
+        head_name, head = last_linear(body)
     except InputError as error:
         raise InputError(f"{name} has no linear head to read a prior from: {error}") from None
     if published is not None:

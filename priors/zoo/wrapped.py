@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from priors.errors import InputError
-from priors.taps import find_head, find_module, tap
+from priors.heads import find_head
+from priors.taps import find_module, tap
 from priors.zoo.network import Classifier, names_of_classes
 
 
@@ -33,6 +34,11 @@ class Wrapped(Classifier):
         site = f"{self._head}:input"
         with tap(self.network, [site]) as taps:
             self.network(self.normalise(images))
+        if not taps.calls(site):
+            raise InputError(
+                f"the head {self._head!r} takes no part in the network's pass: name the linear layer that gives the "
+                "logits by head (--head)"
+            )
         activations = taps[site]
         if activations.ndim != 2:
             raise InputError(
@@ -65,7 +71,7 @@ def wrap(
 
     Args:
         module: the network; it is not copied, so training one trains the other.
-        head: the name of its final linear layer, where `priors.taps.find_head` cannot tell.
+        head: the name of its final linear layer, where `priors.heads.find_head` cannot tell by a dry pass.
         mean: of the pixels in [0, 1], as the network was trained with; 0 if left out.
         std: likewise; 1 if left out.
         class_names: one an output; "0", "1", ... if left out.
@@ -84,13 +90,13 @@ def wrap(
     """
     if isinstance(module, DistributedDataParallel | DataParallel):
         module = module.module
-    head, layer = find_head(module, head)
-    names = names_of_classes(layer.out_features if class_names is None else class_names)
-    if len(names) != layer.out_features:
-        raise InputError(f"{len(names)} class names were given, but the head {head!r} has {layer.out_features} outputs")
     shape = None if image_shape is None else tuple(image_shape)
     if shape is not None and len(shape) != 3:
         raise InputError(f"image_shape is {shape}: (channels, height, width) was expected")
+    head, layer = find_head(module, head, image_shape)
+    names = names_of_classes(layer.out_features if class_names is None else class_names)
+    if len(names) != layer.out_features:
+        raise InputError(f"{len(names)} class names were given, but the head {head!r} has {layer.out_features} outputs")
     for name in taps:
         find_module(module, name.partition(":")[0].partition("#")[0])
     return Wrapped(

@@ -1,5 +1,3 @@
-import copy
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,7 +5,7 @@ from torch import nn
 from torchvision import models
 
 from priors.errors import InputError
-from priors.taps import find_head, find_module, tap
+from priors.taps import find_module, tap
 
 
 class Reused(nn.Module):
@@ -221,6 +219,27 @@ def test_wrong_names_and_values_are_said(x):
         pass
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+@pytest.mark.parametrize("compiled", ["script", "trace"])
+def test_modules_of_torch_jit_are_refused_in_one_line_and_eager_ones_beside_them_are_not(compiled, x):
+    eager = nn.Sequential(nn.Linear(6, 4), nn.ReLU())
+    part = torch.jit.script(eager) if compiled == "script" else torch.jit.trace(eager, x)
+    whole = nn.Sequential(part, nn.Linear(4, 3))
+    for network, name, said in (
+        (part, "0", "this network is a torch.jit module, compiled by script or trace"),
+        (part, "", "this network is"),
+        (whole, "0", "'0' is a torch.jit module"),
+        (whole, "0.0", "'0' is"),
+        (whole, "0.0:input", "'0' is"),
+    ):
+        with pytest.raises(InputError, match=said) as error, tap(network, [name]):
+            network(x)
+        assert "\n" not in str(error.value)
+    with tap(whole, ["1:input", "1"]) as taps:
+        output = whole(x)
+    assert torch.equal(taps["1:input"], eager(x)) and torch.equal(taps["1"], output)
+
+
 def test_keyword_arguments_can_be_tapped(x):
     class Keyword(nn.Module):
         def __init__(self):
@@ -250,47 +269,6 @@ def test_distributed_wrapper(x, tmp_path):
         assert torch.equal(taps["fc1"], net.fc1(x))
         assert torch.equal(taps["module.fc2"], net.fc2(net.fc1(x).relu()))
         assert torch.equal(net.fc3(taps["fc3:input"]), output)
-        assert find_head(ddp) == ("fc3", net.fc3) and hooks(net) == 0
+        assert find_module(ddp, "fc3") == ("fc3", net.fc3) and hooks(net) == 0
     finally:
         torch.distributed.destroy_process_group()
-
-
-def test_head_of_torchvision_models():
-    for network, name in (
-        (models.resnet18(), "fc"),
-        (models.mobilenet_v3_small(), "classifier.3"),
-        (models.vit_b_32(), "heads.head"),
-        (models.shufflenet_v2_x0_5(), "fc"),
-        (models.DenseNet(4, (2, 2), 8), "classifier"),
-    ):
-        assert find_head(network) == (name, find_module(network, name)[1])
-        assert find_head(network, name) == find_head(network)
-
-
-def test_ambiguous_and_impossible_heads_are_said():
-    two = nn.ModuleDict({"body": nn.Conv2d(3, 8, 3), "left": nn.Linear(8, 5), "right": nn.Linear(8, 4)})
-    with pytest.raises(InputError, match="several final linear layers: name the head, one of left, right"):
-        find_head(two)
-    assert find_head(two, "left") == ("left", two["left"])
-    with pytest.raises(InputError, match="'body' is a Conv2d: a linear layer"):
-        find_head(two, "body")
-    with pytest.raises(InputError, match="did you mean 'right'"):
-        find_head(two, "rihgt")
-    with pytest.raises(InputError, match="no linear layer"):
-        find_head(nn.Sequential(nn.Conv2d(3, 8, 3)))
-    with pytest.raises(InputError, match=r"last layer of Sequential is '1', a Conv2d.*linear layers: 0"):
-        find_head(nn.Sequential(nn.Linear(3, 3), nn.Conv2d(3, 8, 3)))
-    reversed_order = nn.ModuleDict({"head": nn.Linear(8, 5), "hidden": nn.Linear(9, 8)})
-    with pytest.raises(InputError, match="one of head, hidden"):
-        find_head(reversed_order)
-
-
-def test_a_parametrised_head_is_found():
-    net = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.utils.parametrizations.weight_norm(nn.Linear(5, 3, bias=False)))
-    assert find_head(net) == ("2", net[2])
-
-
-def test_find_head_of_an_mlp_is_its_last_layer_also_where_widths_repeat():
-    net = nn.Sequential(*(nn.Linear(10, 10) for _ in range(3)))
-    assert find_head(net) == ("2", net[2])
-    assert find_head(copy.deepcopy(net))[0] == "2"

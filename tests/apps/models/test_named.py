@@ -27,6 +27,8 @@ from priors import zoo
 from priors.errors import InputError
 
 OWN = '''
+import warnings
+
 import torch
 from torch import nn
 
@@ -53,11 +55,29 @@ class TwoHeads(Mine):
         return super().forward(images) + self.other(self.hidden(images.flatten(1)).relu())
 
 
+class Normed(nn.Module):
+    """A head whose weight is computed before each pass, and a projection after it that takes no part."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.utils.weight_norm(nn.Linear(64, 10))
+        self.projection = nn.Linear(10, 4)
+
+    def forward(self, images):
+        return self.fc(images.flatten(1))
+
+
 class Convolutional(nn.Module):
     def __init__(self):
         super().__init__()
         self.body = nn.Linear(8, 8)
         self.head = nn.Conv2d(1, 10, 8)
+
+
+def scripted():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.jit.trace(Mine(), torch.zeros(1, 1, 8, 8))
 
 
 def no_module():
@@ -131,6 +151,21 @@ def test_ones_own_module_gives_a_prior(penult, own):
     assert said.status == 0 and len(re.findall(r"^ +\d +0\.\d+ +15 ", said.out, re.M)) == 10
     prior = classifier_prior("p.safetensors", ())
     assert torch.equal(prior.weight, own("Mine").last.weight) and prior.concentration.tolist() == [15] * 10
+
+
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm`")
+def test_the_weight_that_a_head_computes_is_that_of_the_file(penult, own):
+    torch.manual_seed(5)
+    trained = own("Normed").eval()
+    with torch.no_grad():
+        for parameter in trained.parameters():
+            parameter.normal_()
+        applied = trained(torch.eye(64).view(64, 1, 8, 8)) - trained(torch.zeros(1, 1, 8, 8))
+    save_file(trained.state_dict(), "trained.safetensors")
+    model = "import:mine.nets:Normed,weights=trained.safetensors"
+    assert penult("prior", model, "--out", "p.safetensors").status == 0
+    for prior in (classifier_prior("p.safetensors", ()), classifier_prior(model, ["30"])):
+        torch.testing.assert_close(prior.weight, applied.T, rtol=1e-5, atol=1e-5)
 
 
 def test_weights_from_a_file(penult, own):
@@ -213,6 +248,7 @@ WRONG = {
     "ambiguous head": (["import:mine.nets:TwoHeads"], "name the head"),
     "head that is not linear": (["import:mine.nets:Convolutional", "--head", "head"], "a Conv2d"),
     "last layer that is not linear": (["import:mine.nets:Convolutional"], "not a linear one"),
+    "compiled by torch.jit": (["import:mine.nets:scripted"], "a torch.jit module, compiled by script or trace"),
     "unknown head": (["import:mine.nets:Mine", "--head", "lats"], "did you mean 'last'"),
     "unknown tap": (["import:mine.nets:Mine", "--taps", "hiden"], "did you mean 'hidden'"),
     "mean of three": (["import:mine.nets:Mine", "--std", 0], "std"),

@@ -1,0 +1,56 @@
+"""What the final layer of a classifier says of each class: a row a class."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from priors.vmf import bessel
+
+
+@dataclass(frozen=True)
+class ClassSummary:
+    """What the prior says of one class.
+
+    Attributes:
+        name: the class.
+        norm: ||w_i||, the norm of its weight.
+        concentration: kappa_i.
+        mean_resultant_length: A_m(kappa_i), the expected cosine between a draw and the class's direction.
+        nearest: the other class whose direction is closest.
+        cosine: the cosine between the two directions.
+    """
+
+    name: str
+    norm: float
+    concentration: float
+    mean_resultant_length: float
+    nearest: str
+    cosine: float
+
+
+def class_table(
+    weight: Float[Tensor, "classes m"], concentration: Float[Tensor, " classes"], class_names: Sequence[str]
+) -> tuple[ClassSummary, ...]:
+    """A summary of each class, in the classes' order.
+
+    Args:
+        weight: the final layer's.
+        concentration: kappa of each class.
+        class_names: one a class.
+    """
+    classes, m = weight.shape
+    loc = nn.functional.normalize(weight.double(), dim=1)
+    concentration = concentration.double()
+    lengths = bessel.mean_resultant_length(m, concentration)
+    cosines, nearest = [], []
+    for first in range(0, classes, 1024):
+        cosine = loc[first : first + 1024] @ loc.T
+        cosine.diagonal(first).fill_(-float("inf"))
+        best = cosine.max(dim=1)
+        cosines += best.values.tolist()
+        nearest += [class_names[number] for number in best.indices.tolist()]
+    norms = weight.double().norm(dim=1).tolist()
+    columns = (class_names, norms, concentration.tolist(), lengths.tolist(), nearest, cosines)
+    return tuple(ClassSummary(*row) for row in zip(*columns, strict=True))

@@ -1,0 +1,27 @@
+"""Passes of a network for what can be learnt from it, which leave it and torch's random state as they were."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+
+@contextmanager
+def undisturbed(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode, without gradients or autocast, and with random numbers of its own, while the context is open.
+
+    Each module's mode comes back as it was: parts of a network may be in another one than the rest.
+    """
+    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    modes = {module: module.training for module in network.modules()}
+    random = torch.random.fork_rng([device] if device.type == "cuda" else [])
+    kind = "cpu" if device.type == "meta" else device.type
+    network.eval()
+    try:
+        # In inference mode, were the caller in it, taps would give copies.
+        with random, torch.inference_mode(False), torch.no_grad(), torch.autocast(kind, enabled=False):
+            yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
