@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
+from apps.data.sources.finding import UPRIGHT
 from apps.data.sources.image_files import ImageFiles
 from apps.seeds import generator
 from priors.errors import InputError
@@ -60,15 +61,16 @@ class ImageSet:
     def digest(self) -> str:
         """16 hexadecimal digits that name the content (pixels, labels, class names), wherever it was read from.
 
-        Pixels that stay in files are represented by the files' names and sizes.
+        Pixels that stay in files are represented by the files' names and sizes; since these do not tell how the files
+        are read, `UPRIGHT` follows.
         """
         hashed = blake2b(json.dumps([self.image_shape, self.class_names]).encode(), digest_size=8)
         hashed.update(self.labels.cpu().numpy().tobytes())
         if isinstance(self.images, ImageFiles):
             hashed.update(self.images.fingerprint())
-        else:
-            for chunk in self.images.split(_CHUNK):
-                hashed.update(chunk.cpu().contiguous().numpy())
+            return hashed.hexdigest() + UPRIGHT
+        for chunk in self.images.split(_CHUNK):
+            hashed.update(chunk.cpu().contiguous().numpy())
         return hashed.hexdigest()
 
     def to(self, device: torch.device | str) -> "ImageSet":

@@ -13,8 +13,9 @@ from torchvision.transforms.functional import rgb_to_grayscale
 from apps.data import sources
 from apps.data.image_set import ImageSet
 from apps.data.sources.catalogue import DATASETS
-from apps.data.sources.folder import IMAGE_SUFFIXES
-from apps.data.sources.image_files import ImageFiles
+from apps.data.sources.finding import is_split
+from apps.data.sources.folder import read_pictures
+from apps.data.sources.npz_arrays import is_npz
 from apps.seeds import generator
 from priors.errors import InputError, unknown
 
@@ -71,8 +72,8 @@ def outliers(
     """The test images of a data set, all pictures of a folder, or noise.
 
     Args:
-        name: a data set's name, an .npz file, a folder with test/CLASS/*, any other folder of pictures, or "noise":
-            pixels uniform in 0 ... 255, independent.
+        name: a data set's name, an .npz file (of a data set, or as `penult sample` writes), a folder with test/CLASS/*,
+            any other folder of pictures, or "noise": pixels uniform in 0 ... 255, independent.
         wanted: (channels, height, width) that a classifier takes. Noise has this shape; pictures in folders are brought
             to its height (shorter side resized, centre cut out), in colour.
         count: images of noise, at most; fewer where they are large.
@@ -87,30 +88,19 @@ def outliers(
         count = max(1, min(count, _NOISE_BYTES // (channels * height * width)))
         stream = generator("cpu", seed, "noise")
         pixels = torch.randint(0, 256, (count, *wanted), dtype=torch.uint8, generator=stream)
-        return _unlabelled(NOISE, pixels, count)
-    if name in DATASETS or name.endswith(".npz") or (os.sep in name and not Path(name).is_dir()):
-        return sources.load(name, "test", root=root)
+        return ImageSet(NOISE, "test", pixels, torch.zeros(count, dtype=torch.int64), ("unlabelled",))
+    if name in DATASETS or is_npz(name):
+        return sources.load_pictures(name, "test", root=root)
     folder = Path(name)
     if not folder.is_dir():
+        if os.sep in name:
+            return sources.load(name, "test", root=root)  # says what is not there
         raise unknown("data set", name, [NOISE, *DATASETS], "or give the path of an .npz file or of a folder")
-    if (folder / "test").is_dir():
+    if is_split(folder, "test"):
         return sources.load(name, "test", root=root, image_size=height)
-    paths = sorted(
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != "." and path.is_file()
-    )
-    if not paths:
-        raise InputError(f"{folder} holds no images ({' '.join(IMAGE_SUFFIXES)}), at any depth")
-    files = ImageFiles(folder, tuple(paths), (3, height, height), resized=True)
-    small = len(files) * 3 * height * height <= sources.IN_MEMORY_BYTES
-    return _unlabelled(folder.resolve().name, files.read_all() if small else files, len(paths))
+    return read_pictures(folder, image_size=height, memory_limit=sources.IN_MEMORY_BYTES, colour=True)
 
 
 def are_pictures(name: str) -> bool:
     """Whether a name of `outliers` means a folder, whose pictures may have any size."""
     return name != NOISE and name not in DATASETS and Path(name).is_dir()
-
-
-def _unlabelled(name: str, images: Tensor | ImageFiles, count: int) -> ImageSet:
-    return ImageSet(name, "test", images, torch.zeros(count, dtype=torch.int64), ("unlabelled",))

@@ -5,8 +5,7 @@ from pathlib import Path
 from apps.data import sources
 from apps.data.image_set import ImageSet
 from apps.data.sources.catalogue import DATASETS
-from apps.data.sources.folder import read_pictures
-from apps.data.sources.npz import is_split, read_samples
+from apps.data.sources.npz_arrays import is_npz
 from priors.errors import InputError, unknown
 
 
@@ -26,16 +25,10 @@ def given_images(
         InputError: there is no such thing, or no images in it.
     """
     path = Path(source)
-    if source in DATASETS:
-        return sources.load(source, split, root=root, image_size=image_size)
-    if path.is_dir():
-        if (path / "config.json").is_file():
-            raise InputError(f"{source} is a run: give images, such as the data set it was trained on")
-        if (path / split).is_dir():
-            return sources.load(source, split, image_size=image_size)
-        return read_pictures(path, image_size=image_size, memory_limit=sources.IN_MEMORY_BYTES)
-    if path.is_file() and source.endswith(".npz"):
-        return sources.load(source, split, image_size=image_size) if is_split(path) else read_samples(path)
+    if path.is_dir() and source not in DATASETS and (path / "config.json").is_file():
+        raise InputError(f"{source} is a run: give images, such as the data set it was trained on")
+    if source in DATASETS or path.is_dir() or (path.is_file() and is_npz(source)):
+        return sources.load_pictures(source, split, root=root, image_size=image_size)
     if path.exists():
         raise InputError(f"{source} is no images: give a folder of pictures, an .npz, or a data set's name")
     hint = "or give a run's folder, a folder of pictures, or an .npz"

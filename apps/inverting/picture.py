@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import ImageOps
 from torch import Tensor
 
-from apps.data.sources.image_files import centre, channels_of, opened
+from apps.data.sources.image_files import centre, channels_of, decoded, opened
 from priors.errors import InputError
 
 
@@ -26,9 +25,6 @@ def read_picture(path: Path, image_shape: tuple[int, int, int]) -> Float[Tensor,
         raise InputError(f"--image {path}: pictures are brought to squares, and this network takes {height}x{width}")
     with opened(path) as image:
         channels_of(image, path)  # refuses deeper pixels
-        try:
-            picture = ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
-        except (OSError, SyntaxError, ValueError) as error:
-            raise InputError(f"{path} is damaged, it cannot be decoded ({error}): give another --image") from None
+        picture = decoded(image, path, channels)
     pixels = np.array(centre(picture, height), dtype=np.uint8).reshape(height, width, channels)
     return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255

@@ -114,7 +114,7 @@ def read_prior(
 
 def is_saved(model: str) -> bool:
     """Whether a MODEL is a file that `penult prior --out` wrote."""
-    return model.endswith(".safetensors") and is_run(model)
+    return model.lower().endswith(".safetensors") and is_run(model)
 
 
 def concentrations(given: Sequence[str | float]) -> float | list[float] | str | None:

@@ -26,14 +26,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+from apps.data.sources.finding import UPRIGHT
 from priors.errors import InputError
 
 FORMATS = {
     0: "runs without a number",
     1: "as 0; the number is stored",
-    2: "the average of weights is corrected for its start, and the presets of SNGANs are as published",
+    2: "the average of weights is corrected for its start, and the presets of SNGANs are as published; pictures are "
+    "turned as EXIF says, and linked folders read",
 }
 """What each number means, beside the ones before it."""
+
+DIGESTS_OF_IMAGES = ("data_digest", "held_out_digest")
+"""Keys of a configuration that say which images there were, rather than what was asked for."""
 
 FORMAT = max(FORMATS)
 """The number that new runs get."""
@@ -58,6 +63,17 @@ def format_of(stored: dict[str, Any], path: Path) -> int:
             "update it, or give another run"
         )
     return number
+
+
+def as_stored(config: dict[str, Any], number: int) -> dict[str, Any]:
+    """A run's present configuration as one of format `number` has it: digests of images in files were plain before 2.
+
+    Whether such a run was shown the same pixels hangs on the pictures: see `apps.training.train.train`.
+    """
+    if number >= 2:
+        return config
+    digests = {key: value.removesuffix(UPRIGHT) for key, value in config.items() if key in DIGESTS_OF_IMAGES and value}
+    return config | digests
 
 
 def check_known(folder: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.command.config import differences
-from apps.runs.format import FORMAT, format_of
+from apps.runs.format import DIGESTS_OF_IMAGES, FORMAT, as_stored, format_of
 from priors.errors import InputError
 from priors.storage import read_json, write_bytes, write_json
 
@@ -138,12 +138,26 @@ class Run:
 
     def _compare(self, stored: dict[str, Any], verb: str, identity: dict[str, Any], older: Mapping[str, Any]) -> None:
         changed = [f"verb: {stored['verb']} before, {verb} now"] if stored["verb"] != verb else []
-        changed += differences(stored["config"], identity, older)
-        if changed:
-            raise InputError(
-                f"{self.folder} holds a run with another configuration ({'; '.join(changed)}): choose another --name "
-                "or --runs, or give the flags it was started with"
+        number = format_of(stored, self.folder / "config.json")
+        now = as_stored(identity, number)
+        changed += differences(stored["config"], now, older)
+        if not changed:
+            return
+        if all(line.startswith(DIGESTS_OF_IMAGES) for line in changed):
+            unread = (
+                ""
+                if number >= 2
+                else (", or are in linked folders or lie on their side by EXIF, which the penult of then passed over")
             )
+            raise InputError(
+                f"{self.folder} was begun with other images than {now.get('data', 'these')} holds now "
+                f"({'; '.join(changed)}): they have changed{unread}; put them back as they were, or train anew under "
+                "another --name"
+            )
+        raise InputError(
+            f"{self.folder} holds a run with another configuration ({'; '.join(changed)}): choose another --name "
+            "or --runs, or give the flags it was started with"
+        )
 
     def _tidy(self) -> None:
         """Remove what a kill left half written."""

@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from apps.command.config import Optimisation, Where
 from apps.command.console import say
 from apps.data.image_set import ImageSet
+from apps.data.sources.image_files import ImageFiles
 from apps.runs.run import Run
 from apps.training.loop import fit, snapshots_of
 from apps.training.session import on_main
@@ -32,7 +33,7 @@ def slug(text: str) -> str:
 
 def data_label(name: str) -> str:
     """A data set's name for a folder's: its own, or the last part of its path without the .npz."""
-    return Path(name).stem if name.endswith(".npz") else Path(name).name
+    return Path(name).stem if name.lower().endswith(".npz") else Path(name).name
 
 
 def environment(accelerator: Accelerator) -> dict[str, Any]:
@@ -101,6 +102,7 @@ def train(
             if accelerator.is_main_process:
                 say(f"{run.folder} is finished already ({summary(result)}); nothing was done{after}")
             return result
+        _check_upright(run, images)
         task = build()
         progress = fit(task, images, run, optimisation, where, accelerator, augmentation, shift)
         scored = score(task)
@@ -119,6 +121,21 @@ def train(
         return result
     finally:
         run.close()
+
+
+def _check_upright(run: Run, images: ImageSet) -> None:
+    """Refuse to go on with a run whose pictures were not turned when it began, which its digest cannot tell.
+
+    Raises:
+        InputError: it is of an earlier program, and EXIF says to turn one of the files.
+    """
+    if run.format < 2 and isinstance(images.images, ImageFiles):
+        turned = images.images.turned()
+        if turned:
+            raise InputError(
+                f"{run.folder} was begun by an earlier penult, which left pictures on their side that EXIF says to "
+                f"turn, as {images.images.folder / turned}: train anew under another --name"
+            )
 
 
 def _conclude(run: Run, result: dict[str, Any]) -> None:

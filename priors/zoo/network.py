@@ -127,11 +127,13 @@ def names_of_classes(classes: int | Sequence[str]) -> tuple[str, ...]:
         raise InputError(
             f"{len(names) if not isinstance(classes, int) else classes} classes: at least two were expected"
         )
+    seen = set()
     for name in names:
         if not isinstance(name, str):
             raise InputError(f"class name {name!r} is a {type(name).__name__}: text was expected")
-        if names.count(name) > 1:
+        if name in seen:
             raise InputError(f"the class name {name!r} is given twice: names tell classes apart")
+        seen.add(name)
     return names
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apps.data.sources.catalogue import DATASETS, DatasetInfo, data_root
+from apps.data.sources.finding import is_split
 from priors.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def load(
         from apps.data.sources.folder import read_folder
 
         return read_folder(Path(name), split, image_size=image_size, memory_limit=memory_limit)
-    elif name.endswith(".npz"):
+    elif name.lower().endswith(".npz"):
         from apps.data.sources.npz import read_npz
 
         found = read_npz(Path(name), split)
@@ -64,6 +65,38 @@ def load(
             f"image size {image_size} asked for, but {name} has {height}x{width} images: only image folders are resized"
         )
     return found
+
+
+def load_pictures(
+    name_or_path: str | Path,
+    split: str,
+    *,
+    root: str | Path | None = None,
+    image_size: int | None = None,
+    memory_limit: int = IN_MEMORY_BYTES,
+) -> ImageSet:
+    """As `load`, where images without splits will do as well: an `.npz` as `penult sample` writes, or any folder.
+
+    A folder has splits only where `train` or `test` in it hold folders of classes themselves: one with pictures alone
+    is a class of that name. Without splits all its pictures are taken, at any depth.
+
+    The arguments are those of `load`.
+
+    Raises:
+        InputError: as for `load`, or no images are there.
+    """
+    path = Path(name_or_path)
+    if str(name_or_path) not in DATASETS:
+        if path.is_dir() and not any(is_split(path, part) for part in ("train", "test")):
+            from apps.data.sources.folder import read_pictures
+
+            return read_pictures(path, image_size=image_size, memory_limit=memory_limit)
+        if path.is_file() and path.suffix.lower() == ".npz":
+            from apps.data.sources.npz import has_splits, read_samples
+
+            if not has_splits(path):
+                return read_samples(path)
+    return load(name_or_path, split, root=root, image_size=image_size, memory_limit=memory_limit)
 
 
 def _named(info: DatasetInfo, split: str, root: Path) -> ImageSet:

@@ -1,36 +1,110 @@
 """Data sets in folders of image files: `train/CLASS/*` and `test/CLASS/*`."""
 
 import math
-import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from apps.data.image_set import ImageSet
-from apps.data.sources.image_files import ImageFiles, channels_of, opened
+from apps.data.sources.finding import IMAGE_SUFFIXES, class_folders, pictures_under, readable
+from apps.data.sources.image_files import ImageFiles, channels_of, opened, size_of
 from priors.errors import InputError
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 _LOOKED_AT = 10_000
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What the headers of a split's files say.
+
+    Attributes:
+        shape: (channels, height, width) that all images have, or are brought to.
+        first: the first file.
+        witness: the first in colour, where there is one; else the first.
+    """
+
+    shape: tuple[int, int, int]
+    first: Path
+    witness: Path
 
 
 def read_folder(folder: Path, split: str, *, image_size: int | None, memory_limit: int) -> ImageSet:
     """Read one split of an image folder; classes are the names of the folders in alphabetical order.
 
-    Images are RGB, or grey if all are; transparency is dropped. Files that do not end like an image are passed over.
-    Where an `image_size` is given, the headers of at most 10,000 files are looked at beforehand, otherwise all of them.
+    Images are RGB, or grey if all are; transparency is dropped; pictures of cameras are turned as they were held (EXIF
+    orientation). Links are followed. Files that do not end like an image are passed over. Where an `image_size` is
+    given, the headers of at most 10,000 files are looked at beforehand, otherwise all of them; of the training images
+    also those of the test images, where they are there: they must agree before anything is trained.
 
     Raises:
-        InputError: there is no such split, a class is empty, train and test have other classes, sizes differ and no
-            `image_size` is given, or a file is damaged.
+        InputError: there is no such split, a class is empty, train and test have other classes, sizes or colours, sizes
+            differ and no `image_size` is given, or a file is damaged.
     """
     if image_size is not None and image_size < 1:
         raise InputError(f"image size {image_size} given: a positive number of pixels was expected")
     class_names = _classes(folder, split)
-    paths: list[str] = []
-    labels: list[int] = []
+    paths, labels = _labelled(folder, split, class_names)
+    look = _look(folder, paths, image_size)
+    if split == "train" and (folder / "test").is_dir():
+        _check_agreement(folder, look, _look(folder, _labelled(folder, "test", class_names)[0], image_size))
+    files = ImageFiles(folder, tuple(paths), look.shape, image_size is not None)
+    return ImageSet(
+        name=_name(folder),
+        split=split,
+        images=_pixels(files, memory_limit),
+        labels=torch.tensor(labels, dtype=torch.int64),
+        class_names=tuple(map(readable, class_names)),
+        source=str(folder),
+    )
+
+
+def read_pictures(folder: Path, *, image_size: int | None, memory_limit: int, colour: bool = False) -> ImageSet:
+    """Read all pictures in a folder, at any depth and in the order of their paths, without labels.
+
+    Args:
+        folder: where they are.
+        image_size: height and width that they are brought to; None: they have one size.
+        memory_limit: bytes of decoded pixels over which they are decoded as they are needed.
+        colour: whether they are RGB also where all are grey; then none is looked at beforehand where an `image_size` is
+            given.
+
+    Raises:
+        InputError: there are none, sizes differ and no `image_size` is given, or a file is damaged.
+    """
+    paths = pictures_under(folder)
+    if not paths:
+        raise InputError(f"{folder} holds no images ({' '.join(IMAGE_SUFFIXES)}), at any depth")
+    if colour and image_size is not None:
+        shape = (3, image_size, image_size)
+    else:
+        shape = _look(folder, paths, image_size).shape
+        shape = (3, *shape[1:]) if colour else shape
+    files = ImageFiles(folder, tuple(paths), shape, image_size is not None)
+    return ImageSet(
+        name=_name(folder),
+        split="all",
+        images=_pixels(files, memory_limit),
+        labels=torch.zeros(len(files), dtype=torch.int64),
+        class_names=("unlabelled",),
+        source=str(folder),
+    )
+
+
+def _name(folder: Path) -> str:
+    return readable(folder.resolve().name)
+
+
+def _pixels(files: ImageFiles, memory_limit: int) -> torch.Tensor | ImageFiles:
+    """The decoded pixels where they fit into memory."""
+    return files.read_all() if len(files) * math.prod(files.image_shape) <= memory_limit else files
+
+
+def _labelled(folder: Path, split: str, class_names: list[str]) -> tuple[list[str], list[int]]:
+    """The files of a split, class by class, and their labels."""
+    paths, labels = [], []
     for label, name in enumerate(class_names):
-        found = sorted(_files(folder, f"{split}/{name}"))
+        found = pictures_under(folder, f"{split}/{name}")
         if not found:
             raise InputError(
                 f"class folder {folder / split / name} holds no images ({' '.join(IMAGE_SUFFIXES)}): fill it or remove "
@@ -38,55 +112,17 @@ def read_folder(folder: Path, split: str, *, image_size: int | None, memory_limi
             )
         paths += found
         labels += [label] * len(found)
-    files = ImageFiles(folder, tuple(paths), _common_shape(folder, paths, image_size), image_size is not None)
-    channels, height, width = files.image_shape
-    fits = len(files) * channels * height * width <= memory_limit
-    return ImageSet(
-        name=folder.resolve().name,
-        split=split,
-        images=files.read_all() if fits else files,
-        labels=torch.tensor(labels, dtype=torch.int64),
-        class_names=class_names,
-        source=str(folder),
-    )
+    return paths, labels
 
 
-def read_pictures(folder: Path, *, image_size: int | None, memory_limit: int) -> ImageSet:
-    """Read all pictures in a folder, at any depth and in the order of their paths, without labels.
-
-    Raises:
-        InputError: there are none, sizes differ and no `image_size` is given, or a file is damaged.
-    """
-    paths = sorted(_files(folder, ""))
-    if not paths:
-        raise InputError(f"{folder} holds no images ({' '.join(IMAGE_SUFFIXES)}), at any depth")
-    files = ImageFiles(folder, tuple(paths), _common_shape(folder, paths, image_size), image_size is not None)
-    fits = len(files) * math.prod(files.image_shape) <= memory_limit
-    images = files.read_all() if fits else files
-    return ImageSet(
-        name=folder.resolve().name,
-        split="all",
-        images=images,
-        labels=torch.zeros(len(files), dtype=torch.int64),
-        class_names=("unlabelled",),
-        source=str(folder),
-    )
-
-
-def _classes(folder: Path, split: str) -> tuple[str, ...]:
+def _classes(folder: Path, split: str) -> list[str]:
     """The class folders of `split`, checked against those of the other split where that is there."""
-    names = {
-        part: tuple(
-            sorted(entry.name for entry in os.scandir(folder / part) if entry.is_dir() and entry.name[0] != ".")
-        )
-        for part in ("train", "test")
-        if (folder / part).is_dir()
-    }
+    names = {part: class_folders(folder / part) for part in ("train", "test") if (folder / part).is_dir()}
     if split not in names:
         raise InputError(f"no folder {folder / split}: expected {folder}/train/CLASS/* and {folder}/test/CLASS/*")
     if not names[split]:
         raise InputError(f"{folder / split} holds no class folders: images are expected in {folder / split}/CLASS/*")
-    if len(set(names.values())) > 1:
+    if len(set(map(tuple, names.values()))) > 1:
         apart = sorted(set(names["train"]) ^ set(names["test"]))
         where = "train" if apart[0] in names["train"] else "test"
         raise InputError(
@@ -96,27 +132,41 @@ def _classes(folder: Path, split: str) -> tuple[str, ...]:
     return names[split]
 
 
-def _files(folder: Path, part: str) -> list[str]:
-    """The image files under `folder/part` at any depth, relative to `folder`, with "/" between the parts."""
-    return [
-        Path(parent, name).relative_to(folder).as_posix()
-        for parent, _, names in os.walk(folder / part)
-        for name in names
-        if name.lower().endswith(IMAGE_SUFFIXES) and name[0] != "."
-    ]
-
-
-def _common_shape(folder: Path, paths: list[str], image_size: int | None) -> tuple[int, int, int]:
-    """The (channels, height, width) that all images have, or are brought to."""
+def _look(folder: Path, paths: list[str], image_size: int | None) -> _Look:
+    """The shape that images have, or are brought to, by their headers."""
     step = 1 if image_size is None else -(-len(paths) // _LOOKED_AT)
-    channels, first = 1, None
-    for path in paths[::step]:
-        with opened(folder / path) as image:
-            channels = max(channels, channels_of(image, folder / path))
-            first = first or image.size
-            if image_size is None and image.size != first:
-                raise InputError(
-                    f"images in {folder} differ in size ({folder / paths[0]} is {first[1]}x{first[0]}, "
-                    f"{folder / path} is {image.height}x{image.width}): give an image size (--image-size) for all"
-                )
-    return (channels, first[1], first[0]) if image_size is None else (channels, image_size, image_size)
+    coloured, first, size = None, folder / paths[0], None
+    for path in (folder / path for path in paths[::step]):
+        with opened(path) as image:
+            if coloured is None and channels_of(image, path) == 3:
+                coloured = path
+            if image_size is None:
+                found = size_of(image, path)
+                size = size or found
+                if found != size:
+                    raise InputError(
+                        f"images in {folder} differ in size ({first} is {size[1]}x{size[0]}, {path} is "
+                        f"{found[1]}x{found[0]}): give an image size (--image-size) for all"
+                    )
+    width, height = (image_size, image_size) if image_size is not None else size
+    return _Look((1 if coloured is None else 3, height, width), first, coloured or first)
+
+
+def _check_agreement(folder: Path, train: _Look, test: _Look) -> None:
+    """Refuse test images that what is trained could not be shown.
+
+    Raises:
+        InputError: they have another size or number of channels; a file of each split is named.
+    """
+    (channels, *sides), (other, *theirs) = train.shape, test.shape
+    if sides != theirs:
+        raise InputError(
+            f"the images in {folder}/train and {folder}/test differ in size ({train.first} is {sides[0]}x{sides[1]}, "
+            f"{test.first} is {theirs[0]}x{theirs[1]}): give an image size (--image-size) for all"
+        )
+    if channels != other:
+        grey, colour = (train, test) if channels == 1 else (test, train)
+        raise InputError(
+            f"the images in {folder}/train and {folder}/test differ in colour (all looked at like {grey.first} are "
+            f"grey, {colour.witness} is not): make both grey or both RGB"
+        )

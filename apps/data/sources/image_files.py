@@ -9,11 +9,22 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
-from PIL import Image
+from PIL import ExifTags, Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from priors.errors import InputError
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""By EXIF's number. Pillow's `exif_transpose` also writes all other tags anew, and stops at damaged ones."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +54,8 @@ class ImageFiles:
     def fingerprint(self) -> bytes:
         """A digest of the files' names and sizes in bytes, and of the shape they decode to."""
         hashed = blake2b(repr((self.image_shape, self.resized)).encode(), digest_size=16)
-        for path in self.paths:
-            hashed.update(f"{path}\0{os.path.getsize(self.folder / path)}\0".encode())
+        for path in self.paths:  # a name may be no text: the file system has bytes
+            hashed.update(os.fsencode(f"{path}\0{os.path.getsize(self.folder / path)}\0"))
         return hashed.digest()
 
     def read(self, position: int) -> UInt8[Tensor, "channels height width"]:
@@ -56,16 +67,11 @@ class ImageFiles:
         path = self.folder / self.paths[position]
         channels, height, width = self.image_shape
         with opened(path) as image:
-            try:
-                if channels == 1 and channels_of(image, path) != 1:
-                    raise InputError(
-                        f"{path} is a colour image, but the others looked at are grey: convert it or the others"
-                    )
-                image = image.convert("L" if channels == 1 else "RGB")
-            except (OSError, SyntaxError, ValueError) as error:
-                if isinstance(error, InputError):
-                    raise
-                raise InputError(f"{path} is damaged, it cannot be decoded ({error}): replace or remove it") from None
+            if channels == 1 and channels_of(image, path) != 1:
+                raise InputError(
+                    f"{path} is a colour image, but the others looked at are grey: convert it or the others"
+                )
+            image = decoded(image, path, channels)
         if image.size != (width, height):
             if not self.resized:
                 raise InputError(
@@ -75,6 +81,14 @@ class ImageFiles:
             image = centre(image, height)
         pixels = np.array(image, dtype=np.uint8).reshape(height, width, channels)
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+    def turned(self) -> str:
+        """The first file that EXIF says to turn; empty where there is none. Opens every file, until one is found."""
+        for path in self.paths:
+            with opened(self.folder / path) as image:
+                if _orientation(image) != 1:
+                    return path
+        return ""
 
     def read_all(self) -> UInt8[Tensor, "n channels height width"]:
         """Decode every image into one tensor."""
@@ -123,6 +137,36 @@ def opened(path: Path) -> Image.Image:
         raise InputError(f"{path} {what}: {'put it back' if missing else 'replace or remove it'}") from None
 
 
+def decoded(image: Image.Image, path: Path, channels: int) -> Image.Image:
+    """The pixels of an opened file, grey (1 channel) or RGB (3), turned as the camera was held (EXIF orientation).
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    try:
+        image.load()  # formats with their tags behind the pixels know them from here on; TIFF is turned already
+        pixels = image.convert("L" if channels == 1 else "RGB")
+        turn = _TURNS.get(_orientation(image))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"{path} is damaged, it cannot be decoded ({error}): replace or remove it") from None
+    return pixels if turn is None else pixels.transpose(turn)
+
+
+def size_of(image: Image.Image, path: Path) -> tuple[int, int]:
+    """(width, height) that an opened file will have when it is turned; only those on their side are decoded for it."""
+    return decoded(image, path, 3).size if _orientation(image) >= 5 else image.size
+
+
+def _orientation(image: Image.Image) -> int:
+    """How a picture is to be turned, 1 for not at all, by the tags that have been read; damaged tags say nothing."""
+    try:
+        # Of PNG, the method of its own decodes the whole file to find tags behind the pixels.
+        found = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+    except Exception:  # whatever the readers of tags let through
+        return 1
+    return found if isinstance(found, int) and found in _TURNS else 1
+
+
 def channels_of(image: Image.Image, path: Path) -> int:
     """1 for grey images, 3 for all others; transparency is dropped.
 
@@ -130,7 +174,10 @@ def channels_of(image: Image.Image, path: Path) -> int:
         InputError: the pixels have more than 8 bits.
     """
     if image.mode.startswith(("I", "F")):
-        raise InputError(f"{path} has pixels of more than 8 bits (mode {image.mode}): convert it to 8 bits")
+        raise InputError(
+            f"{path} has pixels of more than 8 bits (mode {image.mode}): bring them to 0 ... 255 first (16 bits are "
+            "divided by 257; a plain conversion cuts them off)"
+        )
     return 1 if image.mode in ("1", "L", "LA") else 3
 
 

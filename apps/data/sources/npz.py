@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.lib import format as npy
 
 from apps.data.image_set import ImageSet
+from apps.data.sources.finding import readable
+from apps.data.sources.npz_arrays import array, header, into_bytes
 from priors.errors import InputError
 
 _LAYOUT = "x_train, y_train, x_test, y_test and optionally classes"
@@ -46,14 +47,14 @@ def read_npz(path: Path, split: str, class_names: tuple[str, ...] | None = None)
                     f"{path}: x_train holds images of shape {shapes['train'][1:]}, x_test of {shapes['test'][1:]}"
                 )
             if "classes" in held:
-                class_names = tuple(str(name) for name in _array(archive, path, "classes").ravel())
-            class_names = class_names or tuple(str(i) for i in range(int(labels["train"].max()) + 1))
+                class_names = _names(archive, path)
             _check_classes(path, labels, class_names)
-            images = _array(archive, path, f"x_{split}")
+            class_names = class_names or tuple(str(i) for i in range(int(labels["train"].max()) + 1))
+            images = array(archive, path, f"x_{split}")
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
         raise InputError(f"{path} is damaged or no .npz file ({error}): replace it by one with {_LAYOUT}") from None
     return ImageSet(
-        name=path.stem,
+        name=readable(path.stem),
         split=split,
         images=_channels_first(images),
         labels=torch.from_numpy(labels[split]),
@@ -74,14 +75,14 @@ def read_samples(path: Path) -> ImageSet:
             if "x" not in held:
                 raise InputError(f"{path} has neither x (images) nor {_LAYOUT} (found: {', '.join(held)})")
             _image_shape(archive, path, "x")
-            images = _channels_first(_array(archive, path, "x"))
+            images = _channels_first(array(archive, path, "x"))
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
         raise InputError(f"{path} is damaged or no .npz file ({error}): replace it") from None
     labels = torch.zeros(len(images), dtype=torch.int64)
-    return ImageSet(path.stem, "all", images, labels, ("unlabelled",), str(path))
+    return ImageSet(readable(path.stem), "all", images, labels, ("unlabelled",), str(path))
 
 
-def is_split(path: Path) -> bool:
+def has_splits(path: Path) -> bool:
     """Whether an `.npz` file has the arrays of a data set, rather than images alone."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -90,37 +91,11 @@ def is_split(path: Path) -> bool:
         return False
 
 
-def _header(archive: zipfile.ZipFile, path: Path, name: str) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and type of an array, without reading the array."""
-    with archive.open(f"{name}.npy") as file:
-        try:
-            read = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
-            shape, _, dtype = read(file)
-        except ValueError as error:
-            raise InputError(f"{path}: {name} is not a readable array ({error})") from None
-    if dtype.hasobject:
-        raise InputError(
-            f"{path}: {name} holds Python objects, which are not read; save it as plain numbers or strings"
-        )
-    return shape, dtype
-
-
-def _array(archive: zipfile.ZipFile, path: Path, name: str) -> np.ndarray:
-    """Read one array; never objects."""
-    _header(archive, path, name)
-    with archive.open(f"{name}.npy") as file:
-        try:
-            return npy.read_array(file, allow_pickle=False)
-        except ValueError as error:
-            raise InputError(f"{path}: {name} is not a readable array ({error})") from None
-
-
 def _image_shape(archive: zipfile.ZipFile, path: Path, name: str) -> tuple[int, int, int, int]:
     """(n, channels, height, width) of an image array, from its header."""
-    shape, dtype = _header(archive, path, name)
+    shape, dtype = header(archive, path, name)
     if dtype != np.uint8:
-        nan = dtype.kind == "f" and np.isnan(_array(archive, path, name)).any()
-        advice = "it holds NaN" if nan else "pixels in [0, 1] become (255 * x).round().astype('uint8')"
+        advice = into_bytes(array(archive, path, name))
         raise InputError(f"{path}: {name} is {dtype}, expected uint8 from 0 to 255: {advice}")
     if len(shape) == 3:
         shape = (*shape, 1)
@@ -142,30 +117,60 @@ def _channels_first(images: np.ndarray) -> torch.Tensor:
 
 
 def _labels(archive: zipfile.ZipFile, path: Path, part: str, count: int) -> np.ndarray:
-    """The labels of a split as int64, one an image."""
+    """The labels of a split, one an image; int64, unless they are out of its range."""
     name = f"y_{part}"
-    labels = _array(archive, path, name)
+    labels = array(archive, path, name)
     if labels.dtype.kind not in "iu":
-        nan = labels.dtype.kind == "f" and np.isnan(labels).any()
-        raise InputError(f"{path}: {name} is {labels.dtype}{' and holds NaN' if nan else ''}, expected integers from 0")
+        raise InputError(f"{path}: {name} is {labels.dtype}{_into_labels(labels)}")
     if labels.shape not in ((count,), (count, 1)):
+        one_hot = labels.ndim == 2 and len(labels) == count and (labels.sum(1) == 1).all()
         raise InputError(
             f"{path}: {name} has shape {labels.shape}, expected ({count},): one label for each image of x_{part}"
+            f"{'; one-hot rows become y.argmax(1)' if one_hot else ''}"
         )
-    return labels.ravel().astype(np.int64)
+    labels = labels.ravel()
+    return labels if labels.dtype == np.uint64 and labels.max() >= 2**63 else labels.astype(np.int64)
 
 
-def _check_classes(path: Path, labels: dict[str, np.ndarray], class_names: tuple[str, ...]) -> None:
-    classes = len(class_names)
+def _into_labels(values: np.ndarray) -> str:
+    """What is to be done with labels that are no integers."""
+    if values.dtype.kind != "f":
+        return ", expected integers from 0"
+    if np.isnan(values).any():
+        return " and holds NaN, expected integers from 0"
+    return ", expected integers from 0" + (": y.astype('int64')" if (values == values.round()).all() else "")
+
+
+def _names(archive: zipfile.ZipFile, path: Path) -> tuple[str, ...]:
+    """The names of the classes as text; bytes are UTF-8."""
+    names = array(archive, path, "classes").ravel()
+    if names.dtype.kind not in "USiu":
+        raise InputError(f"{path}: classes is {names.dtype}, expected one name a class, as text")
+    if names.dtype.kind == "S":
+        return tuple(name.decode("utf-8", "backslashreplace") for name in names.tolist())
+    return tuple(map(str, names.tolist()))
+
+
+def _check_classes(path: Path, labels: dict[str, np.ndarray], class_names: tuple[str, ...] | None) -> None:
+    """Make sure that labels are 0 to the number of classes, with training images of each.
+
+    Raises:
+        InputError: a label is out of range, or a class without training images.
+    """
+    train = labels["train"]
+    # A class has a training image: where there are no names, there are at most as many classes as those.
+    classes = len(class_names) if class_names else min(int(train.max()) + 1, len(train))
+    why = f"for {classes} classes"
+    if not class_names and train.max() >= classes:
+        why += f": each has one of the {len(train)} training images or more"
     for part, values in labels.items():
         outside = np.flatnonzero((values < 0) | (values >= classes))
         if outside.size:
             raise InputError(
                 f"{path}: label {values[outside[0]]} at position {outside[0]} of y_{part}, expected 0 to {classes - 1} "
-                f"for {classes} classes"
+                f"{why}"
             )
-    empty = np.flatnonzero(np.bincount(labels["train"], minlength=classes) == 0)
+    empty = np.flatnonzero(np.bincount(train, minlength=classes) == 0)
     if empty.size:
-        raise InputError(
-            f"{path}: class {empty[0]} ({class_names[empty[0]]}) has no training images: number classes without gaps"
-        )
+        name = class_names[empty[0]] if class_names else empty[0]
+        raise InputError(f"{path}: class {empty[0]} ({name}) has no training images: number classes without gaps")

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from apps.data.outliers import Conversion, outliers
+from apps.fidelity.sources import given_images
 from priors.errors import InputError
 
 
@@ -74,6 +75,34 @@ def test_a_folder_with_classes_is_read_as_a_data_set(tmp_path):
             (tmp_path / split / label).mkdir(parents=True)
             Image.fromarray(np.zeros((6, 6), np.uint8)).save(tmp_path / split / label / "a.png")
     assert len(outliers(str(tmp_path), (1, 8, 8), 5)) == 2, "the test images only"
+
+
+@pytest.mark.parametrize("name", ["train", "test"])
+def test_a_class_may_be_called_like_a_split(tmp_path, name):
+    """As CIFAR-100's "train" in what penult sample writes: a split holds folders of classes itself."""
+    for place in (name, "tree"):
+        (tmp_path / place).mkdir()
+        for number in range(2):
+            Image.new("L", (6, 6), number).save(tmp_path / place / f"{number}.png")
+    for split in ("train", "test"):
+        assert len(given_images(str(tmp_path), split)) == 4
+    assert len(outliers(str(tmp_path), (1, 6, 6), 1)) == 4
+    # With folders in it, it is a split, and the only one.
+    (tmp_path / name / "cat").mkdir()
+    (tmp_path / name / "0.png").rename(tmp_path / name / "cat" / "0.png")
+    assert len(given_images(str(tmp_path), name)) == 1
+    with pytest.raises(InputError, match="no folder"):
+        given_images(str(tmp_path), "test" if name == "train" else "train")
+
+
+def test_what_sample_writes_is_read_by_its_arrays(tmp_path):
+    pixels = np.arange(2 * 6 * 6 * 3, dtype=np.uint8).reshape(2, 6, 6, 3)
+    np.savez(tmp_path / "a.npz", x=pixels, y=np.array([0, 1]), classes=np.array(["a", "b"]))
+    found = outliers(str(tmp_path / "a.npz"), (1, 6, 6), 1)
+    assert np.array_equal(found.images, pixels.transpose(0, 3, 1, 2)) and found.name == "a"
+    np.savez(tmp_path / "b.npz", y=np.array([0, 1]))
+    with pytest.raises(InputError, match="has neither x .images. nor x_train"):
+        outliers(str(tmp_path / "b.npz"), (1, 6, 6), 1)
 
 
 def test_what_is_not_there_is_one_line(tmp_path):

@@ -9,15 +9,19 @@ import pytest
 import torch
 import toys
 import tyro
+from accelerate import Accelerator
+from PIL import ExifTags, Image
 
 from apps.command.config import Data, Optimisation, Where, added, differences, identity, older_values, restored
 from apps.command.flags import parse
+from apps.data.sources import load
 from apps.models.named import open_run, trained_on
 from apps.report.comparison import comparison
 from apps.report.contents import contents
 from apps.runs.format import FORMAT, format_of
 from apps.runs.run import Run
 from apps.training import loop
+from apps.training import train as training
 from apps.training.averaging import Average
 from priors.errors import InputError
 from priors.storage import read_tensors
@@ -235,3 +239,39 @@ def test_images_of_an_older_run_are_found(copied, monkeypatch):
     (part,) = (part for part in dataclasses.fields(Data) if part.name == "image_size")
     monkeypatch.setattr(part, "metadata", {"before": 8})
     assert trained_on(open_run(run)) == Data("digits", 8)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_an_older_run_goes_on_unless_its_pictures_are_turned_now(tmp_path, turned):
+    """Names and sizes of files that are decoded as they are needed do not tell how they are read."""
+    exif = Image.Exif()
+    if turned:
+        exif[ExifTags.Base.Orientation] = 3
+    for split in ("train", "test"):
+        (tmp_path / "set" / split / "a").mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "set" / split / "a" / "0.jpg", exif=exif)
+    images = load(tmp_path / "set", memory_limit=0)
+    older = Run(tmp_path / "run", format=1)
+    older.open("train toy", {"data_digest": images.digest.removesuffix("-upright")}, {})
+    older.log({"step": 1})
+    older.close()
+    run, identity = Run(tmp_path / "run"), {"data_digest": images.digest}
+    arguments = (Accelerator(cpu=True), images, lambda: 1 / 0, lambda task: {}, Optimisation(), Where(runs=tmp_path))
+    if turned:
+        with pytest.raises(InputError, match="left pictures on their side .*set/train/a/0.jpg: train anew"):
+            training.train("train toy", run, identity, *arguments)
+    else:
+        with pytest.raises(ZeroDivisionError):  # it comes to building the task
+            training.train("train toy", run, identity, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("number", "why"), [(1, "linked folders or lie on their side by EXIF"), (2, "they have changed;")]
+)
+def test_a_run_of_other_images_is_told_so(tmp_path, number, why):
+    run = Run(tmp_path / "run", format=number)
+    run.open("train toy", {"data": "pictures", "data_digest": "0" * 16}, {})
+    run.log({"step": 1})
+    run.close()
+    with pytest.raises(InputError, match=f"other images than pictures holds now .*{why}"):
+        Run(tmp_path / "run").open("train toy", {"data": "pictures", "data_digest": "1" * 16}, {})

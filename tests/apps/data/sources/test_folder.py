@@ -1,15 +1,20 @@
 """Data sets in folders of image files, in memory and decoded as they are needed."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 from torchvision.transforms import v2
 
 from apps.data.augment import Augmentation
 from apps.data.batches import Batches, ordered
 from apps.data.image_set import channel_statistics
-from apps.data.sources import load
+from apps.data.outliers import outliers
+from apps.data.sources import load, load_pictures
+from apps.data.sources.image_files import centre, decoded, opened
+from apps.inverting.picture import read_picture
 from priors.errors import InputError
 
 CLASSES = ("ant", "bee")
@@ -50,7 +55,8 @@ def test_images_in_folders_of_folders_and_grey(folder):
     expected = np.asarray(Image.open(folder / "train" / "ant" / "images" / "0.png"))
     assert np.array_equal(found.images[0, 0].numpy(), expected)
     # One colour image among them, and all are RGB.
-    Image.new("RGB", (5, 6), (1, 2, 3)).save(folder / "train" / "ant" / "images" / "0.png")
+    for split in ("train", "test"):
+        Image.new("RGB", (5, 6), (1, 2, 3)).save(folder / split / "ant" / "images" / "0.png")
     found = load(folder, "train")
     assert found.image_shape == (3, 6, 5) and found.images[0, :, 0, 0].tolist() == [1, 2, 3]
 
@@ -128,3 +134,130 @@ def test_folders_that_are_no_data_set(folder, tmp_path):
         load(tmp_path / "empty", "train")
     with pytest.raises(InputError, match="no folder .*empty/test"):
         load(tmp_path / "empty", "test")
+
+
+def scene(mode="RGB"):
+    """A picture of 5x3 pixels, each of another colour in blocks that JPEG keeps apart."""
+    rng = np.random.default_rng(1)
+    return Image.fromarray(np.kron(rng.integers(0, 256, (3, 5, 3)), np.ones((16, 16, 1))).astype(np.uint8)).convert(
+        mode
+    )
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("size", [None, 32])
+def test_pictures_are_turned_as_exif_says(tmp_path, ending, size):
+    """As Pillow's own function turns them, in each of the eight ways, by every reader."""
+    for number in range(1, 9):
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = number
+        place = tmp_path / str(number) / "train" / "a"
+        place.mkdir(parents=True)
+        scene().save(path := place / f"x.{ending}", exif=exif)
+        with Image.open(path) as image:
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+        assert upright.size == ((80, 48) if number < 5 else (48, 80))
+        expected = np.asarray(upright if size is None else centre(upright, size)).transpose(2, 0, 1)
+        folder = tmp_path / str(number)
+        found = load(folder, "train", image_size=size)
+        assert np.array_equal(found.images[0], expected)
+        files = load(folder, "train", image_size=size, memory_limit=0).images
+        assert np.array_equal(files.read(0), expected) and bool(files.turned()) == (number > 1)
+        assert np.array_equal(
+            outliers(str(folder), (3, 32, 32), 1).images[0], np.asarray(centre(upright, 32)).transpose(2, 0, 1)
+        )
+        assert np.array_equal(255 * read_picture(path, (3, 32, 32)), np.asarray(centre(upright, 32)).transpose(2, 0, 1))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_damaged_tags_turn_nothing(tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation], exif[ExifTags.Base.Software] = 6, "a camera"
+    content = exif.tobytes()
+    for number in range(6, len(content)):
+        damaged = bytearray(content)
+        damaged[number] ^= 0xFF
+        scene().save(tmp_path / "x.jpg", exif=bytes(damaged))
+        with opened(tmp_path / "x.jpg") as image:
+            assert decoded(image, tmp_path / "x.jpg", 3).size in ((80, 48), (48, 80))
+
+
+def test_linked_folders_are_read(folder):
+    """Also from link to link, and once where two lead there."""
+    elsewhere = folder.parent / "elsewhere"
+    for place in ("more", "deep/est"):
+        (elsewhere / place).mkdir(parents=True)
+        for number in range(2):
+            Image.new("RGB", (5, 6), (number, 0, 0)).save(elsewhere / place / f"{number}.png")
+    (folder / "train" / "ant" / "linked").symlink_to(elsewhere / "more", target_is_directory=True)
+    (folder / "train" / "ant" / "again").symlink_to(elsewhere / "more", target_is_directory=True)
+    (elsewhere / "more" / "further").symlink_to(elsewhere / "deep")
+    found = load(folder, "train", memory_limit=0)
+    assert found.labels.bincount().tolist() == [6 + 4, 5]
+    assert [path for path in found.images.paths if "again" in path] == [
+        f"train/ant/again/{name}" for name in ("0.png", "1.png", "further/est/0.png", "further/est/1.png")
+    ]
+    assert len(outliers(str(folder / "train"), (3, 6, 6), 1)) == 15
+    assert len(load_pictures(folder / "train" / "ant", "train")) == 10
+
+
+def test_links_that_lead_round_end(folder):
+    for number, target in enumerate([".", "..", "../..", "../bee", "/"]):
+        if target != "/":
+            (folder / "train" / "ant" / f"link{number}").symlink_to(target)
+    (folder / "train" / "bee" / "back").symlink_to("../ant")
+    found = load(folder, "train")
+    # Each class is linked to the other on purpose; what is above them is not.
+    assert found.labels.bincount().tolist() == [11, 11]
+    assert len(load_pictures(folder / "train", "train")) == 11
+
+
+@pytest.mark.parametrize("target", ["gone", "itself"])
+@pytest.mark.parametrize("place", ["train/ant/itself", "train/itself"])
+def test_links_that_lead_nowhere_are_named(folder, target, place):
+    """Their pictures would be missed without a word."""
+    (folder / place).symlink_to(target)
+    with pytest.raises(InputError, match=f"{place} is a link to {target}, which is not there"):
+        load(folder, "train")
+
+
+def test_a_folder_that_cannot_be_read_is_named(folder, monkeypatch):
+    scan, shut = os.scandir, str(folder / "train" / "ant" / "shut")
+    os.mkdir(shut)
+
+    def scandir(place):
+        if str(place) == shut:
+            raise PermissionError(13, "Permission denied", shut)
+        return scan(place)
+
+    monkeypatch.setattr("os.scandir", scandir)
+    with pytest.raises(InputError, match=r"ant/shut cannot be read \(Permission denied\)"):
+        load(folder, "train")
+
+
+def test_names_that_are_not_utf_8(folder):
+    raw = os.fsdecode(b"caf\xe9")
+    for split in ("train", "test"):
+        os.rename(folder / split / "bee", folder / split / raw)
+        os.rename(folder / split / raw / "0.png", folder / split / raw / f"{raw}.png")
+    memory, files = load(folder, "train"), load(folder, "train", memory_limit=0)
+    assert memory.class_names == files.class_names == ("ant", "caf\\xe9")
+    assert len(memory.digest) == 16 and len(files.digest) > 16
+    assert torch.equal(next(ordered(files, 11, workers=1)).images, next(ordered(memory, 11)).images)
+
+
+def test_splits_that_do_not_agree_are_refused_before_the_work(folder):
+    grey = folder / "test" / "ant" / "0.png"
+    for path in sorted((folder / "test").rglob("*.png")):
+        Image.open(path).convert("L").save(path)
+    with pytest.raises(
+        InputError, match=rf"insects/train and .*differ in colour \(.*{grey} are grey, .*ant/0.png is not"
+    ):
+        load(folder, "train")
+    with pytest.raises(InputError, match="differ in colour"):
+        load(folder, "train", image_size=4)
+    for path in sorted((folder / "test").rglob("*.png")):
+        Image.new("RGB", (7, 9)).save(path)
+    with pytest.raises(InputError, match=rf"differ in size \(.*train/ant/0.png is 6x5, {grey} is 9x7\): give an image"):
+        load(folder, "train")
+    assert load(folder, "train", image_size=4).image_shape == load(folder, "test", image_size=4).image_shape

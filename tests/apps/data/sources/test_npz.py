@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from apps.data.sources import load
+from apps.data.outliers import outliers
+from apps.data.sources import load, load_pictures
+from apps.fidelity.sources import given_images
+from apps.training.train import data_label
 from priors.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -59,13 +62,16 @@ OBJECTS = np.array([None] * 6, dtype=object)
         ({"x_train": None, "x_test": None}, "has no x_train and no x_test"),
         ({"x_train": X / np.float32(255)}, "x_train is float32, expected uint8.*255 \\* x"),
         ({"x_test": np.full((3, 4, 5), np.nan)}, "x_test is float64, expected uint8.*holds NaN"),
-        ({"x_train": X.astype(np.int64)}, "x_train is int64"),
+        ({"x_train": X.astype(np.int64)}, "x_train is int64.*from 0 to \\d+: x.astype\\('uint8'\\)"),
+        ({"x_train": np.full((6, 4, 5), "a")}, "x_train is <U1.*no numbers"),
         ({"x_train": X[0]}, "x_train has shape \\(4, 5\\), expected"),
         ({"x_train": np.zeros((6, 4, 5, 7), np.uint8)}, "with 1 or 3 channels"),
         ({"x_train": np.zeros((0, 4, 5), np.uint8), "y_train": Y[:0]}, "x_train has shape \\(0, 4, 5, 1\\)"),
         ({"x_test": X[:3, :3]}, "x_train holds images of shape \\(1, 4, 5\\), x_test of \\(1, 3, 5\\)"),
         ({"y_train": Y[:5]}, "y_train has shape \\(5,\\), expected \\(6,\\)"),
         ({"y_train": Y.astype(np.float32)}, "y_train is float32, expected integers"),
+        ({"y_train": np.eye(6, dtype=np.int64)}, "y_train has shape \\(6, 6\\).*y.argmax\\(1\\)"),
+        ({"classes": np.array([0.5, 1, 2])}, "classes is float64, expected one name a class, as text"),
         ({"y_train": NAN}, "y_train is float64 and holds NaN"),
         ({"y_train": OBJECTS}, "y_train holds Python objects"),
         ({"x_train": OBJECTS}, "x_train holds Python objects"),
@@ -107,3 +113,64 @@ def test_damaged_content(tmp_path):
     path.write_bytes(content)
     with pytest.raises(InputError, match="mine.npz"):
         load(path, "train")
+
+
+PIXELS = X.astype(np.float64)
+
+
+@pytest.mark.parametrize(
+    ("x", "meant"),
+    [
+        (X.astype(np.int64), X),
+        (X.astype(np.int16), X),
+        (X.astype(np.float32), X),
+        (X / np.float32(255), X),
+        (X / np.float64(255) * (1 + 1e-5) - 1e-6, X),  # a little outside, as after a resizing
+        ((PIXELS / 127.5 - 1).astype(np.float32), X),
+        (X > 127, 255 * (X > 127)),
+        ((X > 127).astype(np.int8), 255 * (X > 127)),
+        (X.astype(np.uint16) * 257, X),
+        (PIXELS * 257 + 0.25, None),
+        ((PIXELS - PIXELS.mean()) / PIXELS.std(), None),
+        (PIXELS - 128, None),
+    ],
+)
+def test_the_advice_for_other_pixels_keeps_the_image(tmp_path, x, meant):
+    """What is advised is done, and gives the image that was meant; or nothing is to be computed."""
+    with pytest.raises(InputError, match="expected uint8 from 0 to 255: ") as caught:
+        load(save(tmp_path / "mine.npz", x_train=x), "train")
+    advice = str(caught.value).partition("expected uint8 from 0 to 255: ")[2]
+    if meant is None:
+        assert "undoing any normalisation" in advice and "astype" not in advice
+    else:
+        expression = advice.rpartition(": ")[2].partition(", where")[0]
+        converted = eval(expression, {"x": x})
+        assert converted.dtype == np.uint8 and np.abs(converted.astype(int) - meant).max() == 0
+
+
+@pytest.mark.parametrize("label", [6, 10**8, 2**31 - 1, 2**40, 2**63 - 1, 2**63 + 5, -1])
+@pytest.mark.parametrize("named", [True, False])
+def test_labels_out_of_range_are_found_at_once(tmp_path, label, named):
+    """Six images have six classes at most, whatever the largest label is: no name is made for each below it."""
+    labels = np.array([0, 1, 2, 0, 1, label], dtype=np.int64 if label < 2**63 else np.uint64)
+    names = np.array(["a", "b", "c"]) if named else None
+    path = save(tmp_path / "mine.npz", y_train=labels, classes=names)
+    with pytest.raises(InputError, match=f"label {label} at position 5 of y_train, expected 0 to"):
+        load(path, "test")
+
+
+def test_names_that_are_bytes_are_text(tmp_path):
+    names = np.array(["cat", "猫".encode(), b"caf\xe9"], dtype="S")
+    found = load(save(tmp_path / "mine.npz", classes=names), "train")
+    assert found.class_names == ("cat", "猫", "caf\\xe9")
+    assert load(save(tmp_path / "mine.npz", classes=np.arange(3)), "train").class_names == ("0", "1", "2")
+
+
+def test_the_ending_may_be_in_capitals(tmp_path):
+    save(tmp_path / "a.npz").rename(tmp_path / "B.NPZ")
+    np.savez(tmp_path / "c.npz", x=X)
+    (tmp_path / "c.npz").rename(tmp_path / "C.Npz")
+    assert len(load(tmp_path / "B.NPZ", "train")) == len(load_pictures(tmp_path / "B.NPZ", "train")) == 6
+    assert len(outliers(str(tmp_path / "B.NPZ"), (1, 4, 5), 1)) == 3
+    assert len(given_images(str(tmp_path / "C.Npz"))) == len(outliers(str(tmp_path / "C.Npz"), (1, 4, 5), 1)) == 6
+    assert data_label("some/B.NPZ") == "B"
