@@ -42,11 +42,12 @@ class ConditionalBatchNorm(nn.Module):
     Args:
         features: channels.
         classes: labels are below it.
+        eps: added to variances.
     """
 
-    def __init__(self, features: int, classes: int):
+    def __init__(self, features: int, classes: int, eps: float = 1e-5):
         super().__init__()
-        self.normalise = nn.BatchNorm2d(features, affine=False)
+        self.normalise = nn.BatchNorm2d(features, eps, affine=False)
         self.gain = nn.Embedding(classes, features)
         self.bias = nn.Embedding(classes, features)
         nn.init.ones_(self.gain.weight)
@@ -62,11 +63,16 @@ class ConditionalBatchNorm(nn.Module):
 
 
 class PlainBatchNorm(nn.Module):
-    """Batch norm that takes labels and does not use them."""
+    """Batch norm that takes labels and does not use them.
 
-    def __init__(self, features: int):
+    Args:
+        features: channels.
+        eps: added to variances.
+    """
+
+    def __init__(self, features: int, eps: float = 1e-5):
         super().__init__()
-        self.normalise = nn.BatchNorm2d(features)
+        self.normalise = nn.BatchNorm2d(features, eps)
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         """Normalise, scale and shift."""
@@ -81,13 +87,14 @@ class UpBlock(nn.Module):
         after: channels that go out.
         classes: of the conditional norms.
         upsample: "nearest" or "bilinear".
+        eps: added to variances in the norms.
     """
 
-    def __init__(self, before: int, after: int, classes: int, upsample: str):
+    def __init__(self, before: int, after: int, classes: int, upsample: str, eps: float = 1e-5):
         super().__init__()
-        self.norm1 = ConditionalBatchNorm(before, classes)
+        self.norm1 = ConditionalBatchNorm(before, classes, eps)
         self.conv1 = nn.Conv2d(before, after, 3, padding=1)
-        self.norm2 = ConditionalBatchNorm(after, classes)
+        self.norm2 = ConditionalBatchNorm(after, classes, eps)
         self.conv2 = nn.Conv2d(after, after, 3, padding=1)
         self.shortcut = nn.Conv2d(before, after, 1)
         self.upsample = upsample

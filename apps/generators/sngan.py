@@ -5,7 +5,7 @@ differently is in `PRESETS`; the paper's section 4.3 follows the first.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from apps.generators import latents
 from apps.generators.latents import Latent
 from apps.generators.residual import ConditionalBatchNorm, DownBlock, PlainBatchNorm, UpBlock
 from apps.models.generator import Generator
+from apps.runs.format import FORMAT
 from priors.errors import InputError, unknown
 
 
@@ -34,16 +35,43 @@ class Preset:
     labels: str  #          of the fakes: "real", the real batch's, or "uniform"
     fakes: int  #           in the generator's turn, in batches
     dequantise: bool  #     whether noise of one grey level is added to the real images
+    norm_eps: float  #      added to variances in batch norm
+    gain_spread: float  #   standard deviation about 1 of the conditional batch norms' gains at the start
+    biases: str  #          of all other layers at the start: "zero", or "uniform" within 1 / sqrt(fan-in), as torch's
     steps: int  #           updates of the generator
 
 
 PRESETS: dict[str, Preset] = {
     # "How good is my GAN?" (Shmelkov et al. 2018), which section 4.3 follows; the networks' authors; Mimicry.
-    #                            bottom upsample    last norm     bias   overwr. gain   labels     fakes dequ.  steps
-    "gan-evaluation": Preset(4, "nearest", "conditional", True, False, 1.0, "real", 1, True, 100_000),
-    "sngan-projection": Preset(1, "nearest", "plain", False, False, 2**0.5, "uniform", 2, True, 50_000),
-    "mimicry": Preset(1, "bilinear", "plain", True, True, 2**0.5, "uniform", 1, False, 100_000),
-}
+    "gan-evaluation": Preset(
+        bottom=4, upsample="nearest", last_norm="conditional", head_bias=True, overwrite=False, residual_gain=1.0,
+        labels="real", fakes=1, dequantise=True, norm_eps=1e-5, gain_spread=0.0, biases="zero", steps=100_000,
+    ),
+    "sngan-projection": Preset(
+        bottom=1, upsample="nearest", last_norm="plain", head_bias=False, overwrite=False, residual_gain=2**0.5,
+        labels="uniform", fakes=2, dequantise=True, norm_eps=2e-5, gain_spread=0.0, biases="zero", steps=50_000,
+    ),
+    "mimicry": Preset(
+        bottom=1, upsample="bilinear", last_norm="plain", head_bias=True, overwrite=True, residual_gain=2**0.5,
+        labels="uniform", fakes=1, dequantise=False, norm_eps=1e-5, gain_spread=0.02, biases="uniform", steps=100_000,
+    ),
+}  # fmt: skip
+
+
+def preset(name: str, format: int = FORMAT) -> Preset:
+    """The public settings of a preset, as runs of a format have them (see `apps.runs.format`).
+
+    Raises:
+        InputError: no such preset (the nearest is offered).
+
+    Example:
+        >>> preset("sngan-projection").norm_eps, preset("sngan-projection", format=1).norm_eps
+        (2e-05, 1e-05)
+    """
+    if name not in PRESETS:
+        raise unknown("preset", name, PRESETS)
+    found = PRESETS[name]
+    return found if format >= 2 else replace(found, norm_eps=1e-5, gain_spread=0.0, biases="zero")
 
 
 @dataclass(frozen=True)
@@ -70,10 +98,16 @@ class Architecture:
     """Whether the discriminator's linear layer has a bias."""
     overwrite: bool = False
     """Whether the discriminator's first ReLUs act on the shortcut as well."""
+    norm_eps: float = 1e-5
+    """Added to variances in batch norm; models without this have torch's own."""
 
 
 def architecture(
-    preset: str, image_shape: Sequence[int], generator_width: int = 256, discriminator_width: int = 128
+    name: str,
+    image_shape: Sequence[int],
+    generator_width: int = 256,
+    discriminator_width: int = 128,
+    format: int = FORMAT,
 ) -> Architecture:
     """The networks of a preset for images of a size: the public ones at 32 x 32 and, from 64 x 64 on, at 64 and 128.
 
@@ -82,10 +116,11 @@ def architecture(
     generator's width and rise from half of the discriminator's (Miyato and Koyama 2018, ImageNet).
 
     Args:
-        preset: a name in `PRESETS`.
+        name: of a `preset`.
         image_shape: (channels, height, width).
         generator_width: channels of the generator's blocks.
         discriminator_width: channels of the discriminator's blocks.
+        format: of the run that it is for.
 
     Raises:
         InputError: an unknown preset, images that are not square, too small or no multiple of what is doubled, or
@@ -97,9 +132,7 @@ def architecture(
         >>> architecture("mimicry", (1, 28, 28)).bottom
         7
     """
-    if preset not in PRESETS:
-        raise unknown("preset", preset, PRESETS)
-    settings = PRESETS[preset]
+    settings = preset(name, format)
     channels, height, width = image_shape
     doublings, bottom = 0, height
     while bottom >= 8 and bottom % 2 == 0:
@@ -133,6 +166,7 @@ def architecture(
         settings.last_norm,
         settings.head_bias or doublings > 3,
         settings.overwrite,
+        settings.norm_eps,
     )
 
 
@@ -144,6 +178,8 @@ class SNGAN(Generator):
         class_names: of the labels, in order.
         latent: where z comes from; kept inside, so that sampling needs nothing else.
         initialisation: "xavier" or "orthogonal".
+        gain_spread: standard deviation about 1 of the conditional norms' gains at the start.
+        biases: how biases start, "zero" or "uniform" (see `initialise`).
     """
 
     variant = "sngan"
@@ -155,6 +191,8 @@ class SNGAN(Generator):
         class_names: Sequence[str],
         latent: Latent,
         initialisation: str = "xavier",
+        gain_spread: float = 0.0,
+        biases: str = "zero",
     ):
         super().__init__()
         if not class_names:
@@ -163,16 +201,19 @@ class SNGAN(Generator):
         self.image_shape = tuple(architecture.image_shape)
         self.class_names = tuple(class_names)
         self.latent = latent
-        classes, widths = len(self.class_names), (architecture.first, *architecture.up)
+        classes, widths, eps = len(self.class_names), (architecture.first, *architecture.up), architecture.norm_eps
         self.linear = nn.Linear(latent.dim, architecture.first * architecture.bottom**2)
         self.blocks = nn.ModuleList(
-            UpBlock(before, after, classes, architecture.upsample)
+            UpBlock(before, after, classes, architecture.upsample, eps)
             for before, after in zip(widths, widths[1:], strict=False)
         )
         conditional = architecture.last_norm == "conditional"
-        self.norm = ConditionalBatchNorm(widths[-1], classes) if conditional else PlainBatchNorm(widths[-1])
+        self.norm = ConditionalBatchNorm(widths[-1], classes, eps) if conditional else PlainBatchNorm(widths[-1], eps)
         self.to_pixels = nn.Conv2d(widths[-1], self.image_shape[0], 3, padding=1)
-        initialise(self, initialisation, 2**0.5)
+        initialise(self, initialisation, 2**0.5, biases)
+        if gain_spread:
+            for norm in (module for module in self.modules() if isinstance(module, ConditionalBatchNorm)):
+                nn.init.normal_(norm.gain.weight, 1.0, gain_spread)
 
     def description(self) -> dict:
         """How to build this model again, JSON-able; the weights, and the prior's tensors among them, are apart."""
@@ -188,12 +229,13 @@ class SNGAN(Generator):
     ) -> Float[Tensor, "batch channels height width"]:
         """Images in [-1, 1] from latents and labels."""
         bottom = self.architecture.bottom
-        h = self.linear(z).unflatten(1, (-1, bottom, bottom))
+        h = self.linear(z.to(self.linear.weight.dtype)).unflatten(1, (-1, bottom, bottom))
         if self.to_pixels.weight.is_contiguous(memory_format=torch.channels_last):
             h = h.contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
             h = block(h, labels)
-        return torch.tanh(self.to_pixels(F.relu(self.norm(h, labels))).float())
+        pixels = self.to_pixels(F.relu(self.norm(h, labels)))
+        return torch.tanh(pixels.to(_at_least_single(pixels)))
 
     def generate(self, labels, generator=None, concentration=None):
         """Images in [0, 1]; in evaluation mode each depends on its own latent and label alone."""
@@ -210,10 +252,16 @@ class Discriminator(nn.Module):
         classes: labels are below it.
         residual_gain: of the initialisation of the 3 x 3 convolutions.
         initialisation: "xavier" or "orthogonal".
+        biases: how biases start, "zero" or "uniform" (see `initialise`).
     """
 
     def __init__(
-        self, architecture: Architecture, classes: int, residual_gain: float = 1.0, initialisation: str = "xavier"
+        self,
+        architecture: Architecture,
+        classes: int,
+        residual_gain: float = 1.0,
+        initialisation: str = "xavier",
+        biases: str = "zero",
     ):
         super().__init__()
         widths = (architecture.image_shape[0], *architecture.down)
@@ -225,7 +273,7 @@ class Discriminator(nn.Module):
         )
         self.linear = nn.Linear(widths[-1], 1, bias=architecture.head_bias)
         self.embedding = nn.Embedding(classes, widths[-1])
-        initialise(self, initialisation, residual_gain)
+        initialise(self, initialisation, residual_gain, biases)
         for module in list(self.modules()):
             if isinstance(module, nn.Conv2d | nn.Linear | nn.Embedding):
                 spectral_norm(module)
@@ -234,18 +282,27 @@ class Discriminator(nn.Module):
         self, images: Float[Tensor, "batch channels height width"], labels: Int[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
         """How real each image in [-1, 1] looks as one of its label's class."""
-        h = F.relu(self.blocks(images)).sum((2, 3), dtype=torch.float32)
+        h = F.relu(self.blocks(images))
+        h = h.sum((2, 3), dtype=_at_least_single(h))
         with torch.autocast(h.device.type, enabled=False):
-            return self.linear(h).squeeze(1) + (self.embedding(labels) * h).sum(1)
+            weight, bias = self.linear.weight, self.linear.bias
+            score = F.linear(h, weight.to(h.dtype), None if bias is None else bias.to(h.dtype)).squeeze(1)
+            return score + (self.embedding(labels) * h).sum(1)
 
 
-def initialise(network: nn.Module, kind: str, residual_gain: float) -> None:
-    """Set weights, and biases to 0, before anything is normalised.
+def _at_least_single(x: Tensor) -> torch.dtype:
+    """What is summed and drawn in: float32, or float64 of a network in double precision."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def initialise(network: nn.Module, kind: str, residual_gain: float, biases: str = "zero") -> None:
+    """Set weights and biases, before anything is normalised.
 
     Args:
         network: changed in place; its norms and their embeddings stay as they are.
         kind: "xavier" (uniform; Glorot and Bengio 2010) or "orthogonal" (as in BigGAN, Brock et al. 2019).
         residual_gain: of the 3 x 3 convolutions in residual blocks for "xavier"; everything else has gain 1.
+        biases: "zero", or "uniform" within 1 / sqrt(fan-in), which is how torch's layers are made.
     """
     if kind not in ("xavier", "orthogonal"):
         raise unknown("initialisation", kind, ("xavier", "orthogonal"))
@@ -259,7 +316,7 @@ def initialise(network: nn.Module, kind: str, residual_gain: float) -> None:
         else:
             residual = isinstance(module, nn.Conv2d) and module in blocks and module.kernel_size == (3, 3)
             nn.init.xavier_uniform_(module.weight, residual_gain if residual else 1.0)
-        if getattr(module, "bias", None) is not None:
+        if biases == "zero" and getattr(module, "bias", None) is not None:
             nn.init.zeros_(module.bias)
 
 

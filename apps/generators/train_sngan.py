@@ -16,7 +16,7 @@ from apps.fidelity.extractor import Extractor, classifier_extractor
 from apps.fidelity.watching import Watch
 from apps.generators.class_prior import class_prior
 from apps.generators.latents import Gaussian, Latent, UniformSphere, VonMisesFisherLatent
-from apps.generators.sngan import PRESETS, SNGAN, Architecture, Discriminator, architecture
+from apps.generators.sngan import SNGAN, Architecture, Discriminator, architecture, preset
 from apps.generators.sngan_settings import SNGANSettings
 from apps.generators.sngan_training import Objective, SNGANTraining
 from apps.models.classifier_priors import is_saved
@@ -43,14 +43,14 @@ def train_sngan(config: SNGANSettings, guide: bool = True) -> dict[str, Any]:
     where, name = config.where, config.data.data
     accelerator = start(where, precision=config.optimisation.precision, work="large")
     images = sources.load(name, "train", root=where.data_root, image_size=config.data.image_size)
-    sizes, given = _sizes(config, images.image_shape), {"data_digest": images.digest}
+    run = Run(where.runs / (where.name or _name(config)))
+    sizes, given = _sizes(config, images.image_shape, run.format), {"data_digest": images.digest}
     latent = _latent(config, accelerator)
     if isinstance(latent, VonMisesFisherLatent):
         check_classes(latent.prior.class_names, config.classifier, images)
         given["prior_digest"] = digest_of(latent.prior.state_dict())
-    model, discriminator = _networks(config, sizes, latent, images, accelerator)
+    model, discriminator = _networks(config, sizes, latent, images, accelerator, run.format)
     optimisation = _optimisation(config, images)
-    run = Run(where.runs / (where.name or _name(config)))
     watch = _watch(config, images, run, accelerator)
     return train(
         verb="train sngan",
@@ -83,23 +83,22 @@ def resolved(config: SNGANSettings) -> SNGANSettings:
     """
     _check_values(config)
     _check_together(config)
-    preset = PRESETS[config.preset]
-    steps = _steps(config)
+    public, steps = preset(config.preset), _steps(config)
     return replace(
         config,
         steps=steps,
         score_every=max(1, steps // 20) if config.score_every is None else config.score_every,
-        labels=preset.labels if config.labels == "preset" else config.labels,
-        fakes=preset.fakes if config.fakes is None else config.fakes,
-        dequantise=("yes" if preset.dequantise else "no") if config.dequantise == "preset" else config.dequantise,
-        first_relu=("in-place" if preset.overwrite else "out-of-place")
+        labels=public.labels if config.labels == "preset" else config.labels,
+        fakes=public.fakes if config.fakes is None else config.fakes,
+        dequantise=("yes" if public.dequantise else "no") if config.dequantise == "preset" else config.dequantise,
+        first_relu=("in-place" if public.overwrite else "out-of-place")
         if config.first_relu == "preset"
         else config.first_relu,
     )
 
 
 def _steps(config: SNGANSettings) -> int:
-    return PRESETS[config.preset].steps if config.steps is None else config.steps
+    return preset(config.preset).steps if config.steps is None else config.steps
 
 
 def _check_values(config: SNGANSettings) -> None:
@@ -150,8 +149,8 @@ def _optimisation(config: SNGANSettings, images: ImageSet) -> Optimisation:
     return replace(config.optimisation, epochs=config.steps / per_pass, validate_every=every)
 
 
-def _sizes(config: SNGANSettings, image_shape: tuple[int, int, int]) -> Architecture:
-    sizes = architecture(config.preset, image_shape, config.generator_width, config.discriminator_width)
+def _sizes(config: SNGANSettings, image_shape: tuple[int, int, int], format: int) -> Architecture:
+    sizes = architecture(config.preset, image_shape, config.generator_width, config.discriminator_width, format)
     return replace(sizes, overwrite=config.first_relu == "in-place")
 
 
@@ -173,13 +172,14 @@ def _latent(config: SNGANSettings, accelerator: Accelerator) -> Latent:
 
 
 def _networks(
-    config: SNGANSettings, sizes: Architecture, latent: Latent, images: ImageSet, accelerator: Accelerator
+    config: SNGANSettings, sizes: Architecture, latent: Latent, images: ImageSet, accelerator: Accelerator, format: int
 ) -> tuple[SNGAN, Discriminator]:
     """Both networks before their training: their weights hang on the seed alone."""
     torch.manual_seed(derive(config.optimisation.seed, "weights"))
-    model = SNGAN(sizes, images.class_names, latent, config.init)
-    gain = PRESETS[config.preset].residual_gain
-    discriminator = Discriminator(sizes, len(images.class_names), gain, config.init)
+    public = preset(config.preset, format)
+    model = SNGAN(sizes, images.class_names, latent, config.init, public.gain_spread, public.biases)
+    gain, classes = public.residual_gain, len(images.class_names)
+    discriminator = Discriminator(sizes, classes, gain, config.init, public.biases)
     if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     return model, discriminator

@@ -8,7 +8,7 @@ from torch import nn
 
 from apps.generators.latents import LATENTS, Gaussian, UniformSphere, VonMisesFisherLatent
 from apps.generators.residual import ConditionalBatchNorm, DownBlock, UpBlock
-from apps.generators.sngan import PRESETS, SNGAN, Discriminator, architecture, initialise, rebuild
+from apps.generators.sngan import PRESETS, SNGAN, Discriminator, architecture, initialise, preset, rebuild
 from priors import ClassifierPrior
 from priors.errors import InputError
 
@@ -185,11 +185,59 @@ def test_initial_weights(kind):
     assert not network.conv2.bias.any()
 
 
-def test_class_gains_start_at_one():
-    generator, _ = small()
-    norms = [module for module in generator.modules() if isinstance(module, ConditionalBatchNorm)]
-    assert len(norms) == 7
-    assert all((norm.gain.weight == 1).all() and not norm.bias.weight.any() for norm in norms)
+def drawn(name, format=2):
+    """The networks of a preset as a training makes them, 24 channels wide."""
+    found, sizes = preset(name, format), architecture(name, (3, 32, 32), 24, 24, format)
+    torch.manual_seed(0)
+    generator = SNGAN(sizes, TEN, Gaussian(6), "xavier", found.gain_spread, found.biases)
+    return generator, Discriminator(sizes, 10, found.residual_gain, "xavier", found.biases)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_networks_start_as_the_public_code_of_their_preset(name):
+    """Chainer's batch norm has eps 2e-5; Mimicry draws class gains from N(1, .02) and leaves torch's own biases."""
+    mimicry = name == "mimicry"
+    generator, discriminator = drawn(name)
+    norms = [module for module in generator.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert len(norms) == 7 and {norm.eps for norm in norms} == {2e-5 if name == "sngan-projection" else 1e-5}
+    classwise = [module for module in generator.modules() if isinstance(module, ConditionalBatchNorm)]
+    assert len(classwise) == (7 if name == "gan-evaluation" else 6)
+    assert not any(norm.bias.weight.any() for norm in classwise)
+    gains = torch.cat([norm.gain.weight.flatten() for norm in classwise])  # 1,440 or more
+    assert gains.mean().item() == pytest.approx(1, abs=5 * 0.02 / len(gains) ** 0.5)
+    assert gains.std().item() == pytest.approx(0.02 * mimicry, abs=5 * 0.02 / (2 * len(gains)) ** 0.5 * mimicry)
+    for module in (*generator.modules(), *discriminator.modules()):
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+            bound = mimicry * module.weight[0].numel() ** -0.5
+            assert module.bias.abs().max() <= bound and (len(module.bias) < 9 or bound / 3 <= module.bias.std())
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_runs_of_before_have_the_presets_of_before(name):
+    generator, discriminator = drawn(name, format=1)
+    assert {norm.eps for norm in generator.modules() if isinstance(norm, nn.BatchNorm2d)} == {1e-5}
+    assert all((norm.gain.weight == 1).all() for norm in generator.modules() if isinstance(norm, ConditionalBatchNorm))
+    biases = [getattr(module, "bias", None) for module in (*generator.modules(), *discriminator.modules())]
+    assert not any(bias.any() for bias in biases if isinstance(bias, nn.Parameter))
+    description = generator.description()
+    del description["architecture"]["norm_eps"]  # as they were written then
+    assert rebuild(description, generator.state_dict()).norm.normalise.eps == 1e-5
+    assert rebuild(drawn("sngan-projection")[0].description(), {}).norm.normalise.eps == 2e-5
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("name", PRESETS)
+def test_both_networks_run_in_other_precisions(name, dtype):
+    labels, stream = torch.tensor([4, 2, 4]), torch.Generator()
+    generator, discriminator = (network.eval() for network in drawn(name))
+    images = generator.generate(labels, stream.manual_seed(5))
+    scores = discriminator(images, labels)
+    other = generator.to(dtype).generate(labels, stream.manual_seed(5))
+    assert other.dtype == (dtype if dtype == torch.float64 else torch.float32)
+    found = discriminator.to(dtype)(images.to(dtype), labels)
+    close = 1e-5 if dtype == torch.float64 else 0.05
+    torch.testing.assert_close(other, images.to(other.dtype), atol=close, rtol=close)
+    torch.testing.assert_close(found, scores.to(found.dtype), atol=5 * close, rtol=close)
 
 
 # Latents.
