@@ -221,6 +221,11 @@ class Term(ABC):
         return cls.__module__.rpartition(".")[2].replace("_", "-")
 
     @property
+    def pretraining_lr(self) -> float | None:
+        """Learning rate of its own phase; None: that of the training."""
+        return None
+
+    @property
     def published_weight(self) -> float:
         """What stands for a weight that is unset."""
         return type(self).weight

@@ -55,7 +55,8 @@ class Distillation(Task):
         self.channels_last = any(isinstance(module, nn.Conv2d) for module in student.modules())
         own = objective.phases[:-1] if pretraining else ()
         self.phases = (
-            *(Phase(name, pretraining, constant=True) for name in own), Phase("train", 1 - pretraining * len(own))
+            *(Phase(name, pretraining, constant=True, lr=objective.terms[name].pretraining_lr) for name in own),
+            Phase("train", 1 - pretraining * len(own)),
         )  # fmt: skip
         self.phase = self.phases[0]
         self.partial = len(objective.phases) > 1  # what a phase trains, another may not

@@ -3,7 +3,6 @@
 import math
 import time
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -205,7 +204,7 @@ class _Fit:
         if phase != progress.phase:
             self.enter_phase(phase)
         begin = self.ends[phase - 1] if phase else 0
-        plan = replace(self.config, schedule="constant") if task.phase.constant else self.config
+        plan = task.phase.plan(self.config)
         rate = learning_rate(plan, progress.step - begin, self.ends[phase] - begin, self.warmup_steps)
         for turn in task.turns(progress.step):
             optimizer, trained = self.optimizer(turn), task.trained(turn)

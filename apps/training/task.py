@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor, nn, optim
@@ -26,6 +26,13 @@ class Phase:
     """Part of all steps that it takes; the shares of a task's phases sum to 1."""
     constant: bool = False
     """Whether the learning rate stays at its peak, whatever the schedule of the others."""
+    lr: float | None = None
+    """That peak; None: the configured one."""
+
+    def plan(self, config: Optimisation) -> Optimisation:
+        """How the learning rate goes in this phase."""
+        changes = {"schedule": "constant"} if self.constant else {}
+        return replace(config, **changes, lr=config.lr if self.lr is None else self.lr)
 
 
 @dataclass(frozen=True)

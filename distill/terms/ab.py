@@ -60,7 +60,8 @@ class AB(Term):
     or as it is where it has the teacher's shape.
 
     The authors' code and that of Tian et al. 2020 have it in a first phase alone, and train by the labels or the
-    teacher's posterior afterwards; `joint=True` goes on with it.
+    teacher's posterior afterwards; `joint=True` goes on with it. In that phase all but the final layer is trained; Tian
+    et al. leave out a wide residual network's last batch norm as well, which stays as it starts.
     """
 
     needs = Needs(teacher=True, stages=True)

@@ -54,9 +54,10 @@ class _Attention(Loss):
 class Attention(Term):
     """Distance between the normalised spatial attention of both, summed over the stages.
 
-    Attention is that of activations (section 3.1): hence the ReLU. The authors' code and Tian et al. 2020's take a wide
-    residual network's sums as they are: activation none and the taps body.group1 body.group2 body.group3. Both take
-    mean squares; half a norm over the number of positions is what is printed (equation 2).
+    Attention is that of activations (section 3.1): hence the ReLU, as in Tian et al. 2020's code of residual networks
+    and VGGs. Of a wide residual network that code and the authors' take each group's sum as it is, without norm and
+    ReLU: activation none and the taps body.group1 body.group2 body.group3. Both take mean squares; half a norm over
+    the number of positions is what is printed (equation 2).
     """
 
     needs = Needs(teacher=True, stages=True)

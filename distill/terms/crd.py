@@ -106,8 +106,8 @@ def _linear(inputs: int, outputs: int, generator: torch.Generator | None) -> nn.
 class CRD(Term):
     """Contrast of embedded penultimate activations with those of images of other classes, from a memory.
 
-    The loss is the same in expectation whether negatives are drawn without replacement, as in the authors' code, or
-    with it.
+    All defaults are those of the authors' code. The loss is the same in expectation whether negatives are drawn without
+    replacement, as there, or with it.
     """
 
     needs = Needs(teacher=True, penultimate=True, index=True)

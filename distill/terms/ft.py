@@ -1,6 +1,6 @@
 """Factor transfer: the student's last stage, translated, against the teacher's, paraphrased."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -112,7 +112,9 @@ class FT(Term):
 
     The variant "paper" has batch norm in all of them, "code" in none, as its authors' code; both reconstruct by L1.
     "repdistiller" is that of Tian et al. 2020: what is compared are means over channels of the factors' squares, the
-    paraphraser is without batch norm, and its phase has the mean squared error.
+    paraphraser is without batch norm, and its phase has the mean squared error. Of residual networks and VGGs that code
+    takes the last stage behind its ReLU, as by default; of a wide residual network the last group's sum as it is
+    (activation none and the tap body.group3). For both kinds of residual network that phase has a learning rate of .01.
     """
 
     needs = Needs(teacher=True, stages=True)
@@ -127,11 +129,19 @@ class FT(Term):
     """k: channels of a factor, in the teacher's."""
     activation: Activation = "relu"
     """What follows the stages."""
+    lr: float | None = field(default=None, metadata={"before": None})
+    """Learning rate of the paraphraser's phase; unset: the training's."""
 
     def __post_init__(self):
         """Refuse what cannot be followed."""
+        self.require("lr", self.lr is None or 0 < self.lr < float("inf"), "a positive number")
         self.require("weight", self.weight is None or 0 <= self.weight < float("inf"), "a number of 0 or more")
         self.require("rate", 0 < self.rate < float("inf"), "a positive number")
+
+    @property
+    def pretraining_lr(self) -> float | None:
+        """The paraphraser's."""
+        return self.lr
 
     @property
     def published_weight(self) -> float:

@@ -30,7 +30,10 @@ class _Divergence(Loss):
 
 @dataclass(frozen=True)
 class Hinton(Term):
-    """Divergence of the student's softened posterior from the teacher's."""
+    """Divergence of the student's softened posterior from the teacher's.
+
+    Weights and temperature are those of Tian et al. 2020's code, which has the factor T^2 as the paper has it.
+    """
 
     needs = Needs(teacher=True)
     paper = "Hinton, Vinyals and Dean, Distilling the knowledge in a neural network, 2015 (arXiv 1503.02531)"
@@ -40,7 +43,7 @@ class Hinton(Term):
     weight: float = 0.9
     """Of the loss in the objective; .9, beside .1 for the labels, as in Tian et al. 2020."""
     temperature: float = 4.0
-    """T."""
+    """T (Tian et al. 2020)."""
 
     def __post_init__(self):
         """Refuse what cannot be followed."""

@@ -64,7 +64,8 @@ class _Relations(Loss):
 class RKD(Term):
     """Difference of the distances and of the angles between the images of a batch.
 
-    Means are over all pairs and triplets, also of an image with itself, as in the authors' code.
+    Means are over all pairs and triplets, also of an image with itself, as in the authors' code and Tian et al. 2020's.
+    Both compare the final layer's inputs, the averaged last stage.
     """
 
     needs = Needs(teacher=True, penultimate=True)

@@ -41,8 +41,9 @@ class _Similarity(Loss):
 class SP(Term):
     """Squared distance between the matrices of similarities within a batch.
 
-    Activation maps are compared: hence the ReLU. The code of Tian et al. 2020 takes a wide residual network's last sum
-    as it is: activation none and the tap body.group3.
+    Activation maps are compared: hence the ReLU, as in Tian et al. 2020's code of residual networks and VGGs, which the
+    authors have checked. Of a wide residual network it takes the last group's sum as it is, without norm and ReLU:
+    activation none and the tap body.group3. It compares the last stages, and divides each row by its norm.
     """
 
     needs = Needs(teacher=True, stages=True)

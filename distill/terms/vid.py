@@ -74,7 +74,8 @@ class VID(Term):
 
     The predictions are by three 1x1 convolutions without bias, and ReLUs between them, as Tian et al. 2020's code has
     them; the larger map is pooled, and the loss is summed over the stages. A Gaussian lies on both sides of 0: hence
-    no ReLU after the stages.
+    no ReLU after the stages. That code has none of a wide residual network, whose groups it takes as they are summed
+    (the taps body.group1 body.group2 body.group3), and one of residual networks and VGGs (activation relu).
     """
 
     needs = Needs(teacher=True, stages=True)

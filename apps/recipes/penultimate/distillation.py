@@ -25,7 +25,7 @@ _METHODS = {
     # The paper gives no weights: soft labels weigh .9 together, as each does alone.
     "ckd+kd": ("ce+ckd+hinton --ckd.weight 0.45 --hinton.weight 0.45", 75.21),
     "ab": ("ce+ab", None),
-    "ft": (f"ce+ft {_SUMS} --ft.variant repdistiller --ft.activation none", None),
+    "ft": (f"ce+ft {_SUMS} --ft.variant repdistiller --ft.activation none --ft.lr 0.01", None),
 }
 _SHIFTS = {
     #                   shift                 label, KD, CKD

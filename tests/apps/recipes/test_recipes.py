@@ -125,7 +125,7 @@ def test_penultimate_table_2_compares_what_tian_et_al_s_code_does(number):
         if row == "fitnet":
             assert (config.fitnet.stage, config.fitnet.convolution, config.fitnet.regression) == (2, "strided", "relu")
         if row == "ft":
-            assert (config.ft.variant, config.ft.rate) == ("repdistiller", 0.5)
+            assert (config.ft.variant, config.ft.rate, config.ft.lr) == ("repdistiller", 0.5, 0.01)
 
 
 def test_penultimate_table_3_is_the_papers():
