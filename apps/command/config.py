@@ -71,14 +71,15 @@ class Optimisation:
     """Peak learning rate."""
     weight_decay: float = 0.0
     """Weight decay: decoupled for adamw, an L2 penalty otherwise."""
-    schedule: Literal["constant", "cosine", "linear", "step"] = "constant"
-    """Learning rate after its warm-up; step multiplies it by --decay at each of the --milestones."""
+    schedule: Literal["constant", "cosine", "linear", "step", "exponential"] = "constant"
+    """Learning rate after its warm-up; step multiplies it by --decay at each of the --milestones, exponential after
+    each update."""
     final_lr: float = 0.0
     """Where cosine and linear end, as a fraction of the peak."""
     milestones: tuple[float, ...] = (0.3, 0.6, 0.8)
     """Parts of all steps after which step lowers the rate."""
     decay: float = 0.2
-    """What step multiplies the rate by."""
+    """What step and exponential multiply the rate by."""
     warmup: float = 0.0
     """Epochs over which the learning rate rises linearly from 0."""
     clip: float | None = None
@@ -110,6 +111,12 @@ class Optimisation:
                 "parts of all steps in (0, 1), in order",
             ),
             ("--decay", self.decay, 0 < self.decay <= 1, "a factor above 0, at most 1"),
+            (
+                "--schedule exponential --decay",
+                self.decay,
+                self.schedule != "exponential" or self.decay >= 0.9,
+                "a factor for each update, such as 0.9999",
+            ),
             ("--warmup", self.warmup, 0 <= self.warmup < float("inf"), "0 or more"),
             ("--clip", self.clip, self.clip is None or self.clip > 0, "a positive norm"),
             ("--ema", self.ema, self.ema is None or 0 < self.ema < 1, "a decay between 0 and 1"),

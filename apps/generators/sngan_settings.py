@@ -19,8 +19,9 @@ class Optimising(Optimisation):
     """Set from the steps between scores."""
     lr: float = 2e-4
     """Peak learning rate, of both networks."""
-    schedule: Literal["constant", "cosine", "linear", "step"] = "linear"
-    """Learning rate after its warm-up; step multiplies it by --decay at each of the --milestones."""
+    schedule: Literal["constant", "cosine", "linear", "step", "exponential"] = "linear"
+    """Learning rate after its warm-up; step multiplies it by --decay at each of the --milestones, exponential after
+    each update."""
     ema: float | None = 0.999
     """Decay an update of an exponential moving average of the generator, which is then scored and kept; None: none."""
 

@@ -10,7 +10,8 @@ def learning_rate(config: Optimisation, step: int, steps: int, warmup_steps: int
 
     It rises linearly over `warmup_steps`, then is constant, falls along a half cosine or a line to `final_lr` times the
     peak at the last step, or is multiplied by `decay` at each of the `milestones` (by default the wide residual
-    networks' schedule, arXiv 1605.07146: divided by 5 after 30, 60 and 80 % of the steps).
+    networks' schedule, arXiv 1605.07146: divided by 5 after 30, 60 and 80 % of the steps), or after each update
+    ("exponential").
 
     Example:
         >>> config = Optimisation(lr=1.0, schedule="cosine")
@@ -26,4 +27,6 @@ def learning_rate(config: Optimisation, step: int, steps: int, warmup_steps: int
         return config.lr * (1 - (1 - config.final_lr) * min(done, 1.0))
     if config.schedule == "step":
         return config.lr * config.decay ** sum(step >= share * steps for share in config.milestones)
+    if config.schedule == "exponential":
+        return config.lr * config.decay ** (step - warmup_steps)
     return config.lr

@@ -33,8 +33,7 @@ class Protocol:
     """How networks and densities are trained, for all tables.
 
     The paper (appendix A) has Adam for both, 250,000 updates at most and early stopping, and dropout in every layer of
-    the classifiers; it does not say the size of a batch. The learning rate of the densities, which decays by .9999 an
-    update there, falls along a cosine here.
+    the classifiers; it does not say the size of a batch. The learning rate of the densities decays by .9999 an update.
     """
 
     classifier: str
@@ -42,7 +41,7 @@ class Protocol:
     epochs: int | None
     """Of the classifier; None: as many as 250,000 updates are."""
     density: str
-    """Of `penult analyse invert`; of colour images also what `_COLOUR` has."""
+    """Of `penult analyse invert`; of colour images also what `_COLOUR` has. {epochs} stands for 250,000 updates."""
     snapshots: str
     """Updates after which the MNIST classifier is kept."""
     through_training: str
@@ -64,12 +63,13 @@ class Protocol:
         """Train a classifier, and invert some of its layers."""
         snapshots = f" --snapshots {self.snapshots}" if data == "mnist" else ""
         epochs = self.epochs or 250_000 * _BATCH // (_TRAINING[data] - _HELD_OUT)
+        density = self.density.format(epochs=250_000 * _BATCH // (_TRAINING[data] - _TRAINING[data] // 12))
         special = _COLOUR.get(data, "")
         classifier = self.classifier_run(name, seed)
         return (
             f"train classifier --data {data} --arch {arch} {self.classifier} --epochs {epochs}{snapshots} "
             f"--seed {seed} --name {classifier}",
-            f"analyse invert {{runs}}/{classifier} --taps {','.join(layers)} {self.density}{special}{flags} "
+            f"analyse invert {{runs}}/{classifier} --taps {','.join(layers)} {density}{special}{flags} "
             f"--seed {seed} --name {self.run(name, seed)}",
         )
 
@@ -82,10 +82,10 @@ class Protocol:
 _PUBLISHED = Protocol(
     classifier=f"--augment none --optimizer adam --lr 3e-4 --batch-size {_BATCH} --validation {_HELD_OUT}",
     epochs=None,
-    density="--batch-size 64 --epochs 100",
+    density=f"--batch-size {_BATCH} --epochs {{epochs}} --lr 1e-3 --schedule exponential --decay 0.9999",
     snapshots="0 100 1000 10000 100000",
     through_training=" --snapshots --overfit 100",
-    said="Classifiers: 250,000 updates of Adam, the best by 5,000 held-out images; densities: 100 epochs, likewise.",
+    said="250,000 updates of Adam at most for classifiers and densities, the best by held-out images.",
 )
 _SHORT = Protocol(
     classifier="--augment crop --dropout 0.2 --optimizer adamw --lr 1e-3 --schedule cosine --batch-size 64",

@@ -46,9 +46,9 @@ _PUBLISHED = {
 class Protocol:
     """How the generators of table 4 are trained and scored, the same for all of its cells.
 
-    The paper follows the S-VAE: Adam, learning rate 1e-3, batches of 64, and its epochs are not said. With those and
-    220 epochs HVAE-L reaches a bound of -96.3 and log p(x|i) of -91.9 at d = 10; a higher rate, averaged weights and a
-    little weight decay reach more in fewer epochs.
+    The paper follows the S-VAE: Adam, learning rate 1e-3, batches of 64 (`PAPER`); its epochs are not said. With those,
+    220 epochs and a cosine HVAE-L reaches a bound of -96.3 and log p(x|i) of -91.9 at d = 10; a higher rate, averaged
+    weights and a little weight decay reach more in fewer epochs, and are the defaults.
     """
 
     convention: str = "sphere"
@@ -67,7 +67,7 @@ class Protocol:
     schedule: str = "cosine"
     final_lr: float = 0.01
     """Where the schedule ends, as a fraction of the peak."""
-    ema: float = 0.9995
+    ema: float | None = 0.9995
     kl_warmup: float = 30
     """Epochs over which the weight of the divergence rises."""
     concentration: float = 20
@@ -75,6 +75,10 @@ class Protocol:
     samples: int = 500
     """Importance samples an image."""
     classifier_epochs: int = 10
+    suffix: str = ""
+    """Of the table's number."""
+    said: str = "The optimiser is not the paper's, which 4-adam has: AdamW at 6e-3, a warm-up, a cosine, averages."
+    """How it differs from the paper's, in words."""
 
     def width(self, column: str) -> int:
         """The dimension of the space that the sphere lies in, and so of the classifier's penultimate layer."""
@@ -82,31 +86,73 @@ class Protocol:
 
 
 PROTOCOL = Protocol()
+PAPER = Protocol(
+    epochs=1000,
+    optimizer="adam",
+    weight_decay=0.0,
+    lr=1e-3,
+    warmup=0.0,
+    schedule="constant",
+    final_lr=0.0,
+    ema=None,
+    kl_warmup=100.0,
+    suffix="-adam",
+    said=(
+        "Adam at 1e-3 (section 4.2). What the paper leaves open is as in the S-VAE authors' code: 100 epochs over "
+        "which the divergence gains its weight, and training until 50 epochs bring nothing better."
+    ),
+)
+"""The paper's optimiser: Adam, a learning rate of 1e-3, batches of 64."""
 _SPHERES = {"sphere": "sphere S^d in R^(d+1)", "ambient": "sphere S^(d-1) in R^d"}
 
 
-def _table4_run(row: str, column: str, seed: int) -> str:
-    return f"penultimate-4-{row}-d{column}-seed{seed}"
+def _fourth(p: Protocol, title: str) -> Table:
+    def run(row: str, column: str, seed: int) -> str:
+        return f"penultimate-4{p.suffix}-{row}-d{column}-seed{seed}"
 
+    def commands(row: str, column: str, seed: int) -> tuple[str, ...]:
+        name = run(row, column, seed)
+        shared = f"--data mnist --validation {p.validation} --batch-size {p.batch_size} --seed {seed}"
+        train = (
+            f"train hvae {shared} --variant {row} --latent-dim {column} --convention {p.convention} "
+            f"--epochs {p.epochs} --patience {p.patience} --kl-warmup {p.kl_warmup:g} --optimizer {p.optimizer} "
+            f"--weight-decay {p.weight_decay:g} --lr {p.lr:g} --warmup {p.warmup:g} --schedule {p.schedule} "
+            f"--final-lr {p.final_lr:g} --ema {p.ema} --name {name}"
+        )
+        evaluate = f"evaluate {{runs}}/{name} --samples {p.samples} --seed 0"
+        if row != "hvae-l":
+            return (train, evaluate)
+        classifier = f"penultimate-4-classifier-d{column}-seed{seed}"  # Adam at 1e-3, as the paper has it
+        return (
+            f"train classifier {shared} --arch mlp --penultimate {p.width(column)} --epochs {p.classifier_epochs} "
+            f"--name {classifier}",
+            f"{train} --classifier {{runs}}/{classifier} --concentration {p.concentration:g}",
+            evaluate,
+        )
 
-def _table4_commands(row: str, column: str, seed: int) -> tuple[str, ...]:
-    p, run = PROTOCOL, _table4_run(row, column, seed)
-    shared = f"--data mnist --validation {p.validation} --batch-size {p.batch_size} --seed {seed}"
-    train = (
-        f"train hvae {shared} --variant {row} --latent-dim {column} --convention {p.convention} --epochs {p.epochs} "
-        f"--patience {p.patience} --kl-warmup {p.kl_warmup:g} --optimizer {p.optimizer} --weight-decay "
-        f"{p.weight_decay:g} --lr {p.lr:g} --warmup {p.warmup:g} --schedule {p.schedule} --final-lr {p.final_lr:g} "
-        f"--ema {p.ema:g} --name {run}"
-    )
-    evaluate = f"evaluate {{runs}}/{run} --samples {p.samples} --seed 0"
-    if row != "hvae-l":
-        return (train, evaluate)
-    classifier = f"penultimate-4-classifier-d{column}-seed{seed}"
-    return (
-        f"train classifier {shared} --arch mlp --penultimate {p.width(column)} --epochs {p.classifier_epochs} "
-        f"--name {classifier}",
-        f"{train} --classifier {{runs}}/{classifier} --concentration {p.concentration:g}",
-        evaluate,
+    return Table(
+        title=title,
+        convention=(
+            f"{_SPHERES[p.convention]}, encoder q(z|x), images binarised afresh each batch, "
+            f"{60_000 - p.validation:,} for training and {p.validation:,} for validation; scored on the "
+            f"10,000 test images with K = {p.samples}. The published columns are compared with log p(x) of HVAE "
+            "and log p(x|i) of HVAE-C and HVAE-L, and the bounds of those; log p(x) is what all three share. "
+            f"{p.said}"
+        ),
+        rows=("hvae", "hvae-c", "hvae-l"),
+        columns=_DIMENSIONS,
+        seeds=5,
+        axes=("model", "d"),
+        metrics=("log p(x|i)", "ELBO"),
+        instead={"log p(x|i)": "log p(x)"},  # an unconditional model has no label
+        published={
+            (row, column): (likelihoods[index], bounds[index])
+            for row, (likelihoods, bounds) in _PUBLISHED.items()
+            for index, column in enumerate(_DIMENSIONS)
+        },
+        commands=commands,
+        run=run,
+        extra=("log p(x,i)", "log p(x)"),
     )
 
 
@@ -189,28 +235,9 @@ TABLES = {
         layout="ImageNet's validation images in test/n01440764/* ... test/n15075141/*, a folder a class",
     ),
     **DISTILLATION,
-    "4": Table(
-        title="Table 4: generative modelling of MNIST, log-likelihood and ELBO in nats (section 4.2)",
-        convention=(
-            f"{_SPHERES[PROTOCOL.convention]}, encoder q(z|x), images binarised afresh each batch, "
-            f"{60_000 - PROTOCOL.validation:,} for training and {PROTOCOL.validation:,} for validation; scored on the "
-            f"10,000 test images with K = {PROTOCOL.samples}. The published columns are compared with log p(x) of HVAE "
-            "and log p(x|i) of HVAE-C and HVAE-L, and the bounds of those; log p(x) is what all three share."
-        ),
-        rows=("hvae", "hvae-c", "hvae-l"),
-        columns=_DIMENSIONS,
-        seeds=5,
-        axes=("model", "d"),
-        metrics=("log p(x|i)", "ELBO"),
-        instead={"log p(x|i)": "log p(x)"},  # an unconditional model has no label
-        published={
-            (row, column): (likelihoods[index], bounds[index])
-            for row, (likelihoods, bounds) in _PUBLISHED.items()
-            for index, column in enumerate(_DIMENSIONS)
-        },
-        commands=_table4_commands,
-        run=_table4_run,
-        extra=("log p(x,i)", "log p(x)"),
+    "4": _fourth(PROTOCOL, "Table 4: generative modelling of MNIST, log-likelihood and ELBO in nats (section 4.2)"),
+    "4-adam": _fourth(
+        PAPER, "Table 4 by the paper's optimiser: generative modelling of MNIST, log-likelihood and ELBO in nats"
     ),
     "5": Table(
         title="Table 5: generative modelling of CIFAR-10, Inception score and FID 5k (section 4.3)",

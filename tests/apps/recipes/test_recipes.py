@@ -165,6 +165,10 @@ def test_inversions_are_the_papers():
         assert 249_000 < taken <= 250_000 and train.data.validation == 5000
         assert train.arch == ("lenet-32-32" if data == "mnist" else "lenet-64-128") and train.optimisation.lr == 3e-4
         assert invert.model == f"runs/{train.where.name}" and invert.distances == 500 and invert.draws == 1024
+        images = {"mnist": 60_000, "svhn": 73_257, "cifar10": 50_000}[data]
+        own = invert.optimisation
+        assert 249_000 < (images - images // 12) * own.epochs / own.batch_size <= 250_000
+        assert (own.optimizer, own.lr, own.schedule, own.decay) == ("adam", 1e-3, "exponential", 0.9999)
         usual = {"layers": 3, "filters": filters, "dropout": 0.5, "context_dropout": 0.0}
         own = {"conv1": {"dropout": 0.1}, "fc3": {"context_dropout": 0.2}}
         for layer in ("conv1", "conv2", "fc3", "logits"):
@@ -187,6 +191,20 @@ def test_penultimate_table_4_is_the_papers():
     assert generator[1].classifier == f"runs/{train[1].where.name}"
     assert {config.optimisation.seed for _, config in (train, generator)} == {3}
     assert {config.data.validation for _, config in (train, generator)} == {10000} and evaluate[1].samples == 500
+
+
+def test_penultimate_table_4_has_the_papers_optimiser_as_well():
+    """Section 4.2: Adam, 1e-3, batches of 64; the S-VAE authors' code: 100 epochs of warm-up, a look-ahead of 50."""
+    theirs, ours = (tables("penultimate")[number] for number in ("4-adam", "4"))
+    assert (theirs.published, theirs.rows, theirs.seeds) == (ours.published, ours.rows, ours.seeds)
+    assert "not the paper's" in ours.convention and "4-adam" in ours.convention
+    for row in theirs.rows:
+        config = config_of(theirs.commands(row, "10", 3)[-2].format(runs="runs"))[1]
+        own = config.optimisation
+        assert (own.optimizer, own.lr, own.batch_size, own.weight_decay) == ("adam", 1e-3, 64, 0)
+        assert (own.schedule, own.warmup, own.ema, own.patience, config.kl_warmup) == ("constant", 0, None, 50, 100)
+    classifier = config_of(theirs.commands("hvae-l", "10", 3)[0])[1].optimisation
+    assert (classifier.optimizer, classifier.lr, classifier.batch_size) == ("adam", 1e-3, 64)
 
 
 def test_penultimate_table_5_is_the_papers():

@@ -20,6 +20,7 @@ def torchs(config, steps, warmup):
         "constant": lambda: lr_scheduler.ConstantLR(optimizer, 1.0),
         "cosine": lambda: lr_scheduler.CosineAnnealingLR(optimizer, left, eta_min=config.lr * config.final_lr),
         "linear": lambda: lr_scheduler.LinearLR(optimizer, 1.0, config.final_lr, total_iters=left),
+        "exponential": lambda: lr_scheduler.ExponentialLR(optimizer, config.decay),
         "step": lambda: lr_scheduler.MultiStepLR(
             optimizer, [math.ceil(share * steps) - warmup for share in config.milestones], gamma=config.decay
         ),
@@ -40,9 +41,10 @@ def torchs(config, steps, warmup):
 
 @pytest.mark.parametrize("warmup", [0, 1, 7])
 @pytest.mark.parametrize("final", [0.0, 0.05])
-@pytest.mark.parametrize("schedule", ["constant", "cosine", "linear", "step"])
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "linear", "step", "exponential"])
 def test_it_is_what_torch_gives(schedule, final, warmup):
-    config = Optimisation(lr=0.3, schedule=schedule, final_lr=final)
+    decay = 0.97 if schedule == "exponential" else 0.2
+    config = Optimisation(lr=0.3, schedule=schedule, final_lr=final, decay=decay)
     ours = [learning_rate(config, step, 43, warmup) for step in range(43)]
     assert ours == pytest.approx(torchs(config, 43, warmup), rel=1e-9, abs=1e-12)
 
@@ -56,7 +58,14 @@ def test_milestones_are_parts_of_all_steps():
 
 
 @pytest.mark.parametrize(
-    "options", [{"milestones": (0.6, 0.3)}, {"milestones": (0.0,)}, {"milestones": (1.0,)}, {"decay": 0.0}]
+    "options",
+    [
+        {"milestones": (0.6, 0.3)},
+        {"milestones": (0.0,)},
+        {"milestones": (1.0,)},
+        {"decay": 0.0},
+        {"schedule": "exponential"},
+    ],
 )
 def test_impossible_steps_are_refused(options):
     with pytest.raises(InputError, match=r"--(milestones|decay) .*expected"):
