@@ -93,7 +93,7 @@ def train_on(
         images, held_out = split_validation(images, config.data.validation, optimisation.seed)
     if config.train_images is not None:
         images = balanced_subset(images, config.train_images, optimisation.seed)
-    classifier = _built(config, images)
+    classifier = _built(config, images, run.format)
     classifier.provenance = provenance
 
     def score(task) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def train_on(
     )
 
 
-def _built(config: ClassifierTraining, images: ImageSet) -> Classifier:
+def _built(config: ClassifierTraining, images: ImageSet, format: int) -> Classifier:
     """The network before its training: its weights hang on the seed alone, its normalisation on the images."""
     mean, std = channel_statistics(images)
     torch.manual_seed(derive(config.optimisation.seed, "weights"))
@@ -136,6 +136,7 @@ def _built(config: ClassifierTraining, images: ImageSet) -> Classifier:
         head_bias=config.head_bias,
         mean=mean,
         std=std,
+        zero_bias=None if format >= 2 else False,
         **({} if config.dropout is None else {"dropout": config.dropout}),
     )
 

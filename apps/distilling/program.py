@@ -180,6 +180,7 @@ def _student(config: Config, needs: Needs, pictures: _Pictures, run: Run, accele
         penultimate=config.penultimate,
         mean=mean,
         std=std,
+        zero_bias=None if run.format >= 2 else False,
     )
     if not run.finished:
         with torch.device("meta"):

@@ -32,8 +32,8 @@ from priors.errors import InputError
 FORMATS = {
     0: "runs without a number",
     1: "as 0; the number is stored",
-    2: "the average of weights is corrected for its start, and the presets of SNGANs are as published; pictures are "
-    "turned as EXIF says, and linked folders read",
+    2: "the average of weights is corrected for its start; the presets of SNGANs, and how the bias of a wide residual "
+    "network's head starts, are as published; pictures are turned as EXIF says, and linked folders read",
 }
 """What each number means, beside the ones before it."""
 

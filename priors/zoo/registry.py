@@ -45,6 +45,7 @@ class Parts:
         body: maps normalised images (N, C, H, W) to penultimate activations (N, width).
         width: width of the penultimate activations.
         head: the final linear layer, where the family brings its own.
+        zero_bias: whether the public code starts the final linear layer's bias at 0, where torch draws it.
         stages: names of the stages, where they depend on the variant.
         class_names, image_shape, mean, std: what trained weights come with, used where the caller gives none.
     """
@@ -52,6 +53,7 @@ class Parts:
     body: nn.Module
     width: int
     head: nn.Linear | None = None
+    zero_bias: bool = False
     stages: tuple[str, ...] | None = None
     class_names: tuple[str, ...] | None = None
     image_shape: tuple[int, int, int] | None = None
@@ -112,6 +114,7 @@ def build(
     mean: int | float | Sequence[int] | Sequence[float] | None = None,
     std: int | float | Sequence[int] | Sequence[float] | None = None,
     head_bias: bool = True,
+    zero_bias: bool | None = None,
     **options: Any,
 ) -> Classifier:
     """A classifier with fresh weights, drawn from torch's global generator.
@@ -126,6 +129,8 @@ def build(
             family says otherwise.
         std: of the pixels, divided by inside the network; 1 where neither this nor the family says otherwise.
         head_bias: False for a final linear layer without a bias.
+        zero_bias: whether that bias starts at 0, or uniform within 1 / sqrt(width) as torch has it; None: as the
+            family's public code.
         **options: the family's own, such as `dropout=0.3`.
 
     Raises:
@@ -165,6 +170,8 @@ def build(
                 f"{name} with weights keeps its head of {parts.width} inputs: leave out penultimate and head_bias"
             )
         head = nn.Linear(width, len(class_names), bias=head_bias)
+        if head_bias and (parts.zero_bias if zero_bias is None else zero_bias):
+            nn.init.zeros_(head.bias)
     network = Network(
         parts.body,
         projection,

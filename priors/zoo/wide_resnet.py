@@ -50,8 +50,8 @@ def wide_resnet(wanted: Wanted, *, depth: int, width: int, dropout: float = 0.0)
     """Pre-activation residual network of three groups with 16, 32 and 64 channels times the widening factor.
 
     The stages are the groups' outputs after the next batch norm and before its ReLU: at full, half and a quarter of the
-    images' size. Convolutions start from He's normal by their fan-out, as published. The penultimate activations are
-    the averaged last ReLU, hence not negative.
+    images' size. Convolutions start from He's normal by their fan-out and the head's bias at 0, as in the authors' code
+    and that of Tian et al. 2020. The penultimate activations are the averaged last ReLU, hence not negative.
     """
     if (depth - 4) % 6 or depth < 10:
         raise InputError(f"depth is {depth}: 6n + 4 was expected, such as 16, 28 or 40")
@@ -72,4 +72,4 @@ def wide_resnet(wanted: Wanted, *, depth: int, width: int, dropout: float = 0.0)
     }
     body = nn.Sequential(layers)
     he_normal(body)
-    return Parts(body, channels)
+    return Parts(body, channels, zero_bias=True)

@@ -164,6 +164,19 @@ def test_labels_alone_are_what_train_classifier_does(penult, tmp_path):
     assert results[0]["test/accuracy"] == results[1]["test/accuracy"]
 
 
+def test_a_students_weights_start_as_published(penult, monkeypatch):
+    """A wide residual network's head without bias."""
+    seen = []
+
+    def built(*, build, **_):
+        seen.append(build().networks["model"])
+        return {}
+
+    monkeypatch.setattr("apps.distilling.program.train", built)
+    words = ["distill", "ce", "--student", "wrn-16-1", "--data", "digits", "--device", "cpu", "--threads", 1]
+    assert penult(*words).status == 0 and not seen[0].head.bias.any()
+
+
 def test_last_and_best_accuracy_are_reported(penult, teacher, tmp_path):
     words = ["distill", "ce+ckd", "--teacher", teacher, *TINY, "--epochs", 3, "--name", "s"]
     said = penult(*words)

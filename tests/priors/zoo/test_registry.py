@@ -227,6 +227,17 @@ def test_convolutions_start_from_hes_normal_by_fan_out(name):
             assert layer.weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.036), path
 
 
+@pytest.mark.parametrize("name", ["wrn-16-1", "wrn-16-4", "resnet-20", "mlp"])
+def test_a_wide_resnets_head_starts_without_bias_and_others_as_torchs(name):
+    """As in the public codes; what is drawn besides is the same either way."""
+    wide, networks = name.startswith("wrn"), [make(name, zero_bias=zero).state_dict() for zero in (None, False, True)]
+    found, uniform, zero = (network.pop("head.bias") for network in networks)
+    assert 0 < uniform.abs().max() <= networks[0]["head.weight"].shape[1] ** -0.5
+    assert not zero.any() and torch.equal(found, zero if wide else uniform)
+    assert all(torch.equal(network[key], value) for key, value in networks[0].items() for network in networks)
+    assert not wide or make(name, head_bias=False).head.bias is None
+
+
 def test_normalisation_is_inside_and_moves_with_the_network():
     network = make("wrn-16-1").eval()
     plain = build("wrn-16-1", classes=3, image_shape=(3, 8, 8)).eval()
