@@ -2,14 +2,13 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 
-from apps.command.config import identity, older_values
 from apps.command.console import say
 from apps.data import sources
 from apps.data.augment import Augmentation, augmentation_for
@@ -19,7 +18,7 @@ from apps.data.sources.catalogue import augmenting
 from apps.distilling.checks import check
 from apps.distilling.distillation import Distillation
 from apps.distilling.outcome import say_soft_labels, say_spread, scores
-from apps.distilling.settings import CONCENTRATION, Config
+from apps.distilling.settings import CONCENTRATION, Config, older, told
 from apps.distilling.teacher_logits import TeacherLogits
 from apps.models.classifier_priors import classifier_prior, is_saved
 from apps.models.named import check_classes, classifier
@@ -31,7 +30,7 @@ from apps.training.train import data_label, slug, train
 from distill.combination import needs_of
 from distill.followed import Followed, followed
 from distill.objectives import setting_for
-from distill.term import Needs, Term
+from distill.term import Needs
 from distill.terms import parse
 from distill.weighted_sum import Objective
 from priors import ClassifierPrior, zoo
@@ -112,8 +111,8 @@ def _one_student(config: Config, guide: bool) -> dict[str, Any]:
     return train(
         verb="distill",
         run=run,
-        identity=_identity(config, terms, given),
-        older=_older(config, terms),
+        identity=told(config) | given | {"cache_logits": config.cache_logits is not None},
+        older=older(config),
         accelerator=accelerator,
         images=pictures.train,
         build=lambda: task,
@@ -237,28 +236,6 @@ def _digests(
 def _seen(network: Followed | None) -> tuple[str, ...]:
     """The taps of a network that terms look at."""
     return () if network is None else (*network.stages, *([network.penultimate] if network.penultimate else []))
-
-
-def _identity(config: Config, terms: Mapping[str, Term], given: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides a run's numbers, as its folder stores it: the options of each term are named by it."""
-    return (
-        {key: value for key, value in identity(_without_terms(config)).items() if key != "seeds"}
-        | {f"{name}.{key}": value for name, term in terms.items() for key, value in asdict(term).items()}
-        | given
-        | {"cache_logits": config.cache_logits is not None}
-    )
-
-
-def _older(config: Config, terms: Mapping[str, Term]) -> dict[str, Any]:
-    """What runs did before there were some of the flags and of the terms' options, by their keys in `_identity`."""
-    older = older_values(_without_terms(config))
-    for name, term in terms.items():
-        older |= older_values(term, f"{name}.")
-    return older
-
-
-def _without_terms(config: Config) -> Config:
-    return Config(**{part.name: getattr(config, part.name) for part in fields(Config)})
 
 
 def _kept_logits(

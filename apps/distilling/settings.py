@@ -1,13 +1,13 @@
 """What a distillation can be told. Nothing here imports torch, so that help is instant."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import asdict, dataclass, field, fields, make_dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import tyro
 
-from apps.command.config import Data, Foreign, Optimisation, Where
+from apps.command.config import Data, Foreign, Optimisation, Where, identity, older_values
 
 CONCENTRATION = 80.0
 """Of each class of a teacher's prior where nothing else is said (section 4.1.1 of the paper of class-wise KD)."""
@@ -68,6 +68,32 @@ class Config:
     foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
     optimisation: tyro.conf.OmitArgPrefixes[Optimisation] = field(default_factory=_protocol)
     where: tyro.conf.OmitArgPrefixes[Where] = field(default_factory=Where)
+
+
+def told(config: Config) -> dict[str, Any]:
+    """What a distillation was told that decides its numbers, flat: the options of each term are named by it."""
+    flat = {key: value for key, value in identity(_without_terms(config)).items() if key != "seeds"}
+    for name, term in _terms(config).items():
+        flat |= {f"{name}.{key}": value for key, value in asdict(term).items()}
+    return flat
+
+
+def older(config: Config) -> dict[str, Any]:
+    """What runs did before there were some of the flags and of the terms' options, by their keys in `told`."""
+    found = older_values(_without_terms(config))
+    for name, term in _terms(config).items():
+        found |= older_values(term, f"{name}.")
+    return found
+
+
+def _terms(config: Config) -> dict[str, Any]:
+    from distill.terms import parse
+
+    return {name: getattr(config, name.replace("-", "_")) for name in parse(config.terms)}
+
+
+def _without_terms(config: Config) -> Config:
+    return Config(**{part.name: getattr(config, part.name) for part in fields(Config)})
 
 
 def configuration(words: Sequence[str]) -> type[Config]:

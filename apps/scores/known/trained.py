@@ -1,7 +1,15 @@
 """What a training found on the test images when it was done: scores of classifiers and students, in its result.json."""
 
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
 from apps.runs.result import tested
 from apps.scores.kind import Command, Kind
+
+_APART = frozenset({"seed", "data", "teacher", "prior", "cache_logits"})
+"""What may differ: the seed, which a run's name says, and paths, which elsewhere are others of the same numbers."""
 
 
 class Trained(Kind):
@@ -10,10 +18,11 @@ class Trained(Kind):
     verbs = ("train", "distill")
 
     def found(self, command: Command) -> dict[str, float] | None:
-        """Of a finished training."""
+        """Of a finished training that was told what the command tells."""
         from apps.runs.run import Run
 
-        if not (run := Run(command.folder)).finished:
+        run = Run(command.folder)
+        if not run.finished or not _follows(run.config()["config"], command):
             return None
         scores = tested(run.result())
         found = {
@@ -22,6 +31,32 @@ class Trained(Kind):
             "clean accuracy": scores.get("accuracy"),
         }
         return {name: 100 * value for name, value in found.items() if isinstance(value, int | float)}
+
+
+def _follows(stored: Mapping[str, Any], command: Command) -> bool:
+    """Whether a run was made by what a command tells: else it is one of a recipe of before, under the same name."""
+    words = list(command.words)
+    for flag in ("--seed", "--name"):  # what tells repetitions apart: one parse is enough for all
+        if flag in words:
+            del words[words.index(flag) : words.index(flag) + 2]
+    now, before = _told(tuple(words))
+    made = before | stored
+    return all(made.get(key) == value for key, value in now.items() if key in made and key not in _APART)
+
+
+@cache
+def _told(words: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a command tells, as a run stores it, and what a run without a key stands for; empty for other verbs."""
+    command = Command(words, Path())
+    if words[0] == "distill":
+        from apps.distilling.settings import older, told
+
+        return told(command.config), older(command.config)
+    if words[:2] == ("train", "classifier"):
+        from apps.command.config import identity, older_values
+
+        return identity(command.config), older_values(command.config)
+    return {}, {}
 
 
 KIND = Trained()

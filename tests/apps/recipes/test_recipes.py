@@ -364,6 +364,17 @@ def test_a_table_of_students_is_run_printed_and_resumed(penult, standin, tmp_pat
     again = penult(*words)
     assert again.status == 0 and "done" not in again.out, "nothing is trained twice"
 
+    # What another recipe has left under the same name is neither shown nor trained over.
+    row, column = next(iter(rows))
+    path = tmp_path / f"runs/taught-{row}-{column}-0/config.json"
+    stored = json.loads(path.read_text())
+    for key, value, done in (("lr", 0.7, "0/1"), ("ce.smoothing", 0.1, "0/1"), ("teacher", "elsewhere/teacher", "1/1")):
+        path.write_text(json.dumps(stored | {"config": stored["config"] | {key: value}}))
+        shown = [line.split() for line in penult(*words, "--show").out.splitlines()]
+        assert [line[2] for line in shown if line[:2] == [row, column]] == [done], key
+        refused = penult(*words)
+        assert done == "1/1" or (refused.status == 2 and f"{key}: {value} before" in refused.err)
+
 
 def test_a_table_of_inversions_is_run_printed_and_resumed(penult, standin, tmp_path):
     words = ["table", "standin", 3, "--device", "cpu", "--threads", 1]
