@@ -22,7 +22,7 @@ import apps.generators.residual as residual, apps.generators.sngan as sngan
 from apps.generators.latents import Gaussian
 
 class Unnormalised(nn.Module):
-    def __init__(self, features, classes=None):
+    def __init__(self, features, *_):
         super().__init__()
         self.gain = nn.Parameter(torch.ones(features))
 
