@@ -36,7 +36,7 @@ class Provenance:
 
     Attributes:
         network: the classifier's name.
-        dataset: what it was trained on.
+        dataset: what it was trained on; where it does not say, what its concentrations were measured on.
         concentration: how the concentrations were chosen; the prior writes it itself.
     """
 

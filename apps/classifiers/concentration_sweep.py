@@ -20,7 +20,7 @@ from apps.command.console import say
 from apps.command.flags import parse
 from apps.models.classifier_priors import SWEEP, classifier_prior, is_saved
 from apps.models.downstream_task import DownstreamTask, Request, downstream_task
-from apps.models.named import is_run, trained_on
+from apps.models.named import is_run, trained_data, trained_on
 from apps.runs.run import Run
 from apps.training.train import slug
 from priors.errors import InputError, unknown
@@ -152,8 +152,8 @@ def _images(model: str, data: str | None, image_size: int | None) -> tuple[str, 
         return data, image_size
     if is_saved(model) or not is_run(model):
         raise InputError(f"which images to train on with the prior of {model}: give --data")
-    trained = trained_on(Run(model))
-    return trained.data, trained.image_size if image_size is None else image_size
+    size = trained_on(Run(model)).image_size if image_size is None else image_size
+    return trained_data(Run(model), None), size
 
 
 def _trainings(

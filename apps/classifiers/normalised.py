@@ -95,7 +95,7 @@ def _images(config: NormalisedScoring, network: Classifier) -> tuple[ImageSet, p
     if config.resize < size:
         raise InputError(f"--resize {config.resize}: nothing of {size}x{size} can be cut out of that")
     images = sources.load(config.data, "test", root=root, image_size=config.resize)
-    named.check_classes(network.class_names, config.model, images)
+    named.check_classes(network.class_names, config.model, images, network.provenance.get("data"))
     return images, partial(center_crop, output_size=[size, size])
 
 

@@ -149,7 +149,7 @@ def _pictures(config: Config, shift: Shift | None) -> _Pictures:
 
 def _teacher(config: Config, needs: Needs, pictures: _Pictures) -> Followed:
     network = classifier(config.teacher, config.foreign)
-    check_classes(network.class_names, config.teacher, pictures.train)
+    check_classes(network.class_names, config.teacher, pictures.train, network.provenance.get("data"))
     return followed(network, pictures.shape, needs, "teacher", config.teacher_taps)
 
 
@@ -157,7 +157,9 @@ def _prior(config: Config, pictures: _Pictures, accelerator: Accelerator) -> Cla
     model = config.prior or config.teacher
     words = config.concentration or (() if is_saved(model) else (str(CONCENTRATION),))
     prior = classifier_prior(model, words, config.foreign, root=config.where.data_root, accelerator=accelerator)
-    check_classes(prior.class_names, model, pictures.train)
+    # Where it is the teacher's, that one has said what it was trained on.
+    made_of = None if model == config.teacher else prior.provenance.dataset
+    check_classes(prior.class_names, model, pictures.train, made_of)
     return prior
 
 

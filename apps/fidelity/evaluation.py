@@ -18,7 +18,7 @@ from apps.fidelity.settings import FidelityScoring
 from apps.fidelity.sources import given_images
 from apps.fidelity.table import show
 from apps.models.generator import Generator
-from apps.models.named import generator_run, open_run, trained_on
+from apps.models.named import generator_run, open_run, trained_data, trained_on
 from apps.runs.evaluations import keep_evaluation, read_evaluations
 from apps.runs.run import Run
 from apps.training.session import start, sweeping
@@ -95,9 +95,8 @@ def _pair(config: FidelityScoring, device: torch.device) -> Pair:
     root, size = config.place.data_root, config.image_size
     if run:
         source, name = generator_run(run.folder).to(device), run.folder.name
-        trained = trained_on(run)
-        against = config.against or trained.data
-        size = size or trained.size_for(against)
+        against = trained_data(run, config.against, "--against")
+        size = size or trained_on(run).size_for(against)
     else:
         if os.sep in config.model and not Path(config.model).exists():
             open_run(config.model)  # says which runs there are

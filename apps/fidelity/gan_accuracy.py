@@ -52,15 +52,16 @@ def check(model: Generator, run: Path, network: Classifier, by: str, test: Image
         raise InputError(
             f"{run} is an unconditional {model.title}: its images have no classes to be found; give a conditional one"
         )
-    for names, source in ((model.class_names, str(run)), (network.class_names, by)):
-        named.check_classes(names, source, test)
-    for shape, source in ((network.image_shape, by), (test.image_shape, test.name)):
-        if shape is not None and tuple(shape) != tuple(model.image_shape):
-            ours, theirs = ("x".join(map(str, one)) for one in (model.image_shape, shape))
-            raise InputError(
-                f"the images of {run} are {ours} (channels x height x width), those of {source} {theirs}: they must "
-                "agree"
-            )
+    if network.image_shape not in (None, shape := tuple(model.image_shape)):
+        ours, theirs = ("x".join(map(str, one)) for one in (shape, network.image_shape))
+        raise InputError(
+            f"the images of {run} are {ours} (channels x height x width), those of {by} {theirs}: they must agree"
+        )
+    for names, source, made_of in (
+        (model.class_names, str(run), named.trained_on(Run(run)).data),
+        (network.class_names, by, network.provenance.get("data")),
+    ):
+        named.check_classes(names, source, test, made_of, shape)
     if named.is_run(by) and "generator_digest" in Run(by).config()["config"]:
         raise InputError(f"{by} was trained on generated images: give a classifier that was trained on real ones")
 

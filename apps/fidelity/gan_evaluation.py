@@ -79,7 +79,7 @@ def _trial(config: GanScoring) -> Trial:
         network = named.classifier(by, config.foreign)
     except InputError as error:
         raise InputError(f"--classify-by: {error}") from None
-    data = config.data or trained.data
+    data = named.trained_data(run, config.data)
     size = config.image_size or trained.size_for(data)
     everything = sources.load(data, "test", root=root, image_size=size)
     check(model, folder, network, by, everything)

@@ -39,7 +39,7 @@ def train_hvae(config: HVAESettings, guide: bool = True) -> dict[str, Any]:
         images, held_out = split_validation(images, count, optimisation.seed)
     if config.classifier is not None:
         prior = class_prior(config.classifier, config.concentration, config.foreign, config.data, where, accelerator)
-        check_classes(prior.class_names, config.classifier, images)
+        check_classes(prior.class_names, config.classifier, images, prior.provenance.dataset)
         given["prior_digest"] = digest_of(prior.state_dict())
     model = _built(config, images, prior)
     run = Run(where.runs / (where.name or _name(config)))

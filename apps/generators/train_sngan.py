@@ -47,7 +47,7 @@ def train_sngan(config: SNGANSettings, guide: bool = True) -> dict[str, Any]:
     sizes, given = _sizes(config, images.image_shape, run.format), {"data_digest": images.digest}
     latent = _latent(config, accelerator)
     if isinstance(latent, VonMisesFisherLatent):
-        check_classes(latent.prior.class_names, config.classifier, images)
+        check_classes(latent.prior.class_names, config.classifier, images, latent.prior.provenance.dataset)
         given["prior_digest"] = digest_of(latent.prior.state_dict())
     model, discriminator = _networks(config, sizes, latent, images, accelerator, run.format)
     optimisation = _optimisation(config, images)

@@ -14,6 +14,7 @@ from apps.data import sources
 from apps.data.image_set import ImageSet
 from apps.data.sweep import sweep
 from apps.models import named
+from apps.models.other_images import check_shape
 from apps.runs.run import Run
 from priors.errors import InputError
 from priors.zoo import Classifier
@@ -54,16 +55,14 @@ def images_for(
         InputError: no data set is known, its classes are not the network's, or its images have another shape.
     """
     trained = named.trained_on(Run(model)) if named.is_run(model) else Data("")
-    name = data or trained.data
-    if not name:
+    if not (data or trained.data):
         raise InputError(f"which images to run {model} on: give --data")
+    name = data or named.trained_data(Run(model), None)
     size = trained.size_for(name) if image_size is None else image_size
     images = sources.load(name, split, root=root, image_size=size)
     if same_classes:
-        named.check_classes(network.class_names, model, images)
-    if network.image_shape is not None and images.image_shape != network.image_shape:
-        theirs, ours = ("x".join(map(str, shape)) for shape in (images.image_shape, network.image_shape))
-        raise InputError(f"the images of {name} are {theirs} (channels x height x width): {model} takes {ours}")
+        named.check_classes(network.class_names, model, images, network.provenance.get("data"), network.image_shape)
+    check_shape(network.image_shape, model, images)
     return images
 
 

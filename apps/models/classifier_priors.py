@@ -1,7 +1,7 @@
 """The prior of a MODEL on the command line, by a concentration's words, and what it was measured on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -109,6 +109,8 @@ def read_prior(
     if by_strategy:
         evidence = {"activations": found.penultimate, "labels": found.labels}
         prior = ClassifierPrior.from_classifier(network.cpu(), values, **evidence)
+        if prior.provenance.dataset == "unknown":  # a network of one's own does not say what it was trained on
+            prior.provenance = replace(prior.provenance, dataset=images.name)
     return Reading(prior, found, f"{len(images):,} training images of {images.name}")
 
 

@@ -11,8 +11,10 @@ from typing import Any
 
 from apps.command.config import Data, Foreign, restored
 from apps.data.image_set import ImageSet
+from apps.data.sources.catalogue import DATASETS
 from apps.models.generator import GENERATOR, Generator
 from apps.models.imported import made
+from apps.models.other_images import check_shape, say_if_other
 from apps.models.registry import CLASSIFIER, kind_of, refused
 from apps.runs.format import check_known
 from apps.runs.run import Run
@@ -111,13 +113,46 @@ def classifier(model: str, foreign: Foreign | None = None) -> zoo.Classifier:
     return _imported(model, options)
 
 
-def check_classes(class_names: Sequence[str], source: str, images: ImageSet) -> None:
-    """Make sure that a model's classes are a data set's, in the same order.
+def trained_data(run: Run, given: str | None, flag: str = "--data") -> str:
+    """Which images a run is to be shown: those that are given, or else what it was trained on.
 
-    Bare numbers are taken as they come, and so are WordNet's: an ImageNet folder has its classes in order by those.
+    Args:
+        run: any that was trained on images.
+        given: on the command line.
+        flag: that says other images.
 
     Raises:
-        InputError: another number of classes, other names, or another order.
+        InputError: the run's configuration does not say, or they are not there any more.
+    """
+    if given is not None:
+        return given
+    data = trained_on(run).data
+    if data not in DATASETS and not Path(data).exists():
+        raise InputError(f"{run.folder} was trained on {data}, which is not there now: give {flag} with its place")
+    return data
+
+
+def check_classes(
+    class_names: Sequence[str],
+    source: str,
+    images: ImageSet,
+    made_of: str | None = None,
+    image_shape: Sequence[int] | None = None,
+) -> None:
+    """Make sure that a model can be shown a data set: of its classes, in the same order, and of its shape.
+
+    Bare numbers are taken as they come, and so are WordNet's: an ImageNet folder has its classes in order by those.
+    Where the model is of another set than this one, a line says so.
+
+    Args:
+        class_names: the model's.
+        source: the model, on the command line.
+        images: the data set.
+        made_of: as for `say_if_other`.
+        image_shape: (channels, height, width) that the model takes; None where any, or where it is shown none.
+
+    Raises:
+        InputError: another number of classes, other names, another order, or another shape.
     """
     theirs, ours = tuple(class_names), images.class_names
     if len(theirs) != len(ours):
@@ -129,6 +164,10 @@ def check_classes(class_names: Sequence[str], source: str, images: ImageSet) -> 
             f"the classes of {source} and of {images.name} differ: class {number} is {theirs[number]!r} there and "
             f"{ours[number]!r} here; they must agree, in the same order"
         )
+    check_shape(image_shape, source, images)
+    same = "their classes have the same names"
+    matched = same if theirs == ours else f"their classes are matched by number ({theirs[0]!r} there, {ours[0]!r} here)"
+    say_if_other(source, made_of, images, matched)
 
 
 def _torchvision(model: str, options: dict) -> zoo.Classifier:

@@ -44,9 +44,9 @@ class OnTestImages(Evaluation):
 
         run = named.open_run(config.model) if named.is_run(config.model) else None
         trained = named.trained_on(run) if run else Data("")
-        data = config.data or trained.data
-        if not data:
+        if run is None and not config.data:
             raise InputError(f"which images to score {config.model} on: give --data")
+        data = config.data or named.trained_data(run, None)
         if run:
             read_evaluations(run.folder)  # what is damaged is found before the work
         accelerator = start(config.place.where(), work=self.work)

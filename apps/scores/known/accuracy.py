@@ -27,7 +27,7 @@ class Accuracy(OnTestImages):
         from apps.training.session import sweeping
 
         network = classifier(config.model, config.foreign).to(accelerator.device)
-        check_classes(network.class_names, config.model, images)
+        check_classes(network.class_names, config.model, images, network.provenance.get("data"), network.image_shape)
         scored = scores(network, sweeping(accelerator, progress=True), images)
         means = {name: float(scored[name].mean()) for name in ("accuracy", "cross-entropy")}
         found = means | {"accuracy by class": by_class(scored["accuracy"], images)}

@@ -26,12 +26,17 @@ class Likelihoods(OnTestImages):
     def score(self, config: Scoring, run: "Run", images: "ImageSet", accelerator: "Accelerator") -> dict[str, Any]:
         """Draw the samples, print a table, and draw reconstructions."""
         from apps.generators.likelihood import likelihood
-        from apps.models.named import check_classes, generator_run
+        from apps.models.named import check_classes, generator_run, trained_on
+        from apps.models.other_images import check_shape, say_if_other
         from apps.training.session import sweeping
 
         model = generator_run(run.folder).to(accelerator.device)
+        source, made_of = str(run.folder), trained_on(run).data
         if model.conditional:
-            check_classes(model.class_names, str(run.folder), images)
+            check_classes(model.class_names, source, images, made_of, model.image_shape)
+        else:
+            check_shape(model.image_shape, source, images)
+            say_if_other(source, made_of, images)
         parts = run.folder / "evaluation.parts"  # a stopped evaluation goes on from them
         sweep = sweeping(accelerator, progress=True)
         scored = likelihood(model, images, sweep, config.samples, config.seed, config.batch_size, parts)

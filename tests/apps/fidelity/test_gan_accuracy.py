@@ -176,7 +176,7 @@ REFUSED = {
     "another verb's": ("{hvae-c} --classify-by distilled --gan-train", "was made by penult distill"),
     "a damaged configuration": ("{hvae-c} --classify-by damaged --gan-train", "no configuration of a classifier"),
     "a foreign classifier": ("{hvae-c} --classify-by import:stranger:own --gan-train", "import:stranger:own is none"),
-    "data of another shape": ("{hvae-c} --data large.npz " + BY, "those of large 1x9x9"),
+    "data of another shape": ("{hvae-c} --data large.npz " + BY, "the images of large are 1x9x9"),
     "no classifier": ("{hvae-c} --gan-train", "name that by --classify-by RUN"),
     "a protocol": ("{hvae-c} --protocol fid-all " + BY, "leave one out"),
     "an extractor": ("{hvae-c} --extractor {classifier} " + BY, "give --protocol"),
