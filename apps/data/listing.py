@@ -1,9 +1,11 @@
 """The data sets that have a name as a table. No torch is imported: listing them is instant."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from apps.command.console import table
 from apps.data.sources.catalogue import DATASETS, DatasetInfo, data_root
+from priors.errors import InputError
 
 
 def list_datasets(root: Path | None) -> None:
@@ -22,8 +24,7 @@ def list_datasets(root: Path | None) -> None:
                 info.description,
                 "x".join(map(str, info.image_shape)),
                 info.classes,
-                f"{info.train:,}",
-                f"{info.test:,}",
+                *(f"{count:,}" for count in _counts(info, root)),
                 _here(info, root),
             )
             for info in DATASETS.values()
@@ -39,4 +40,17 @@ def _here(info: DatasetInfo, root: Path) -> str:
         return "yes"
     if info.made_from is not None:
         return "yes" if (root / info.name).is_dir() else f"made from {info.made_from}"
-    return "built in" if info.home is None else "on first use"
+    if info.home is None:
+        return "built in"
+    return "yes" if all((root / file).is_file() for file in info.files) else "on first use"
+
+
+def _counts(info: DatasetInfo, root: Path) -> tuple[int, int]:
+    """Training and test images: of the file that is there, else as they are published."""
+    local = root / f"{info.name}.npz"
+    if local.is_file():
+        from apps.data.sources.npz_arrays import counts
+
+        with suppress(InputError):  # what is damaged is said where it is read
+            return counts(local)
+    return info.train, info.test

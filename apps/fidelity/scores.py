@@ -192,10 +192,10 @@ def fitting(
     shape = tuple(source.image_shape)
     if isinstance(reals, ImageSet) and shape != reals.image_shape:
         ours, theirs = ("x".join(map(str, shape)) for shape in (shape, reals.image_shape))
-        raise InputError(
-            f"the images of {name} are {ours} (channels x height x width), those of {reals.name} {theirs}: they must "
-            "agree; --image-size brings a folder's pictures to a size"
-        )
+        said = f"the images of {name} are {ours} (channels x height x width), those of {reals.name} {theirs}"
+        if shape[0] != reals.image_shape[0]:
+            raise InputError(f"{said}: they must be grey both, or both in colour; convert the one or the other")
+        raise InputError(f"{said}: they must agree; --image-size brings a folder's pictures to a size")
     extractor.check(shape, name)
     return layout(protocol, len(reals), f"{reals.name} ({reals.split})", len(source) if given else None, name)
 

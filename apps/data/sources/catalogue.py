@@ -19,6 +19,7 @@ class DatasetInfo:
         home: the class of torchvision.datasets that downloads it; None where nothing is downloaded.
         augmentation: what classifiers are usually trained with: "none", "flip", "crop" or "crop+flip".
         made_from: the data set that it is made from; None where it is not.
+        files: where torchvision keeps it under the root of data sets, some files that are there when all are.
     """
 
     name: str
@@ -30,11 +31,19 @@ class DatasetInfo:
     home: str | None = None
     augmentation: str = "none"
     made_from: str | None = None
+    files: tuple[str, ...] = ()
 
     @property
     def classes(self) -> int:
         """How many classes there are."""
         return len(self.class_names)
+
+
+def _mnist(home: str) -> tuple[str, ...]:
+    """Files of a set that is laid out as MNIST."""
+    return tuple(
+        f"{home}/raw/{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")
+    )
 
 
 _DIGITS = tuple("0123456789")
@@ -55,7 +64,7 @@ DATASETS: dict[str, DatasetInfo] = {
     info.name: info
     for info in (
         DatasetInfo("digits", "handwritten digits of scikit-learn; nothing to download", (1, 8, 8), _DIGITS, 1437, 360),
-        DatasetInfo("mnist", "handwritten digits", (1, 28, 28), _DIGITS, 60000, 10000, "MNIST"),
+        DatasetInfo("mnist", "handwritten digits", (1, 28, 28), _DIGITS, 60000, 10000, "MNIST", files=_mnist("MNIST")),
         DatasetInfo(
             "affnist",
             "mnist's, scaled, sheared, turned and shifted",
@@ -65,11 +74,39 @@ DATASETS: dict[str, DatasetInfo] = {
             10000,
             made_from="mnist",
         ),
-        DatasetInfo("fashion-mnist", "articles of clothing", (1, 28, 28), _FASHION, 60000, 10000, "FashionMNIST"),
-        DatasetInfo("kmnist", "cursive Japanese characters", (1, 28, 28), _KANA, 60000, 10000, "KMNIST"),
-        DatasetInfo("svhn", "house numbers in street views", (3, 32, 32), _DIGITS, 73257, 26032, "SVHN"),
         DatasetInfo(
-            "cifar10", "photographs of 10 kinds of things", (3, 32, 32), _CIFAR10, 50000, 10000, "CIFAR10", "crop+flip"
+            "fashion-mnist",
+            "articles of clothing",
+            (1, 28, 28),
+            _FASHION,
+            60000,
+            10000,
+            "FashionMNIST",
+            files=_mnist("FashionMNIST"),
+        ),
+        DatasetInfo(
+            "kmnist", "cursive Japanese characters", (1, 28, 28), _KANA, 60000, 10000, "KMNIST", files=_mnist("KMNIST")
+        ),
+        DatasetInfo(
+            "svhn",
+            "house numbers in street views",
+            (3, 32, 32),
+            _DIGITS,
+            73257,
+            26032,
+            "SVHN",
+            files=("train_32x32.mat", "test_32x32.mat"),
+        ),
+        DatasetInfo(
+            "cifar10",
+            "photographs of 10 kinds of things",
+            (3, 32, 32),
+            _CIFAR10,
+            50000,
+            10000,
+            "CIFAR10",
+            "crop+flip",
+            files=("cifar-10-batches-py/data_batch_5", "cifar-10-batches-py/test_batch"),
         ),
         DatasetInfo(
             "cifar100",
@@ -80,6 +117,7 @@ DATASETS: dict[str, DatasetInfo] = {
             10000,
             "CIFAR100",
             "crop+flip",
+            files=("cifar-100-python/train", "cifar-100-python/test"),
         ),
     )
 }

@@ -4,6 +4,7 @@ No torch is imported: looking at a header is instant.
 """
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,20 @@ def header(archive: zipfile.ZipFile, path: Path, name: str) -> tuple[tuple[int, 
             f"{path}: {name} holds Python objects, which are not read; save it as plain numbers or strings"
         )
     return shape, dtype
+
+
+def counts(path: Path) -> tuple[int, int]:
+    """How many training and test images a data set in a file has, by its headers.
+
+    Raises:
+        InputError: it is damaged, or holds something else.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            train, test = (header(archive, path, f"x_{part}")[0][0] for part in ("train", "test"))
+            return train, test
+    except (zipfile.BadZipFile, zlib.error, OSError, KeyError, IndexError, RuntimeError) as error:
+        raise InputError(f"{path} is damaged or no data set ({error})") from None
 
 
 def array(archive: zipfile.ZipFile, path: Path, name: str) -> np.ndarray:

@@ -11,6 +11,7 @@ import pytest
 import torch
 import torchvision
 
+from apps.data.listing import list_datasets
 from apps.data.sources import load
 from apps.data.sources.catalogue import DATASETS
 from priors.errors import InputError
@@ -172,3 +173,21 @@ def test_unknown_names_and_places():
     with pytest.raises(InputError, match="digits has 8x8 images"):
         load("digits", image_size=32)
     assert load("digits", image_size=8).image_shape == (1, 8, 8)
+
+
+@pytest.mark.parametrize("name", ["mnist", "kmnist"])
+def test_the_list_says_what_is_here(tmp_path, capsys, name):
+    """The images of the file that is there, and torchvision's own files; one that is damaged is as published."""
+
+    def listed() -> list[str]:
+        list_datasets(tmp_path)
+        return next(line for line in capsys.readouterr().out.splitlines() if line.startswith(f"{name} ")).split()[-6:]
+
+    assert listed()[-5:] == ["60,000", "10,000", "on", "first", "use"]
+    write_idx(tmp_path / DATASETS[name].home / "raw", 12)
+    assert listed()[-3:] == ["60,000", "10,000", "yes"]
+    pixels = np.zeros((30_000, 1, 1), np.uint8)
+    np.savez_compressed(tmp_path / f"{name}.npz", x_train=pixels, x_test=pixels[:7])
+    assert listed()[-3:] == ["30,000", "7", "yes"]
+    (tmp_path / f"{name}.npz").write_bytes(b"PK")
+    assert listed()[-3:] == ["60,000", "10,000", "yes"]
