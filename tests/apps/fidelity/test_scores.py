@@ -223,6 +223,10 @@ def test_what_cannot_be_scored(extractor):
     model, reals = nets.Dim().eval(), nets.images(60)
     with pytest.raises(InputError, match="1x6x6 .* those of noise 1x8x8: they must agree"):
         scores(model, nets.images(60, shape=(1, 8, 8)), single(20), extractor, 0, sweep)
+    with pytest.raises(
+        InputError, match="3x6x6: they must be grey both, or both in colour; convert the one or the other$"
+    ):
+        scores(model, nets.images(60, shape=(3, 6, 6)), single(20), extractor, 0, sweep)
     with pytest.raises(InputError, match="images of noise are 8x8, but mlp-noise takes 6x6"):
         other = nets.images(60, shape=(1, 8, 8))
         scores(other, other, single(20), extractor, 0, sweep)
