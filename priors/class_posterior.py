@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import linear, normalize
 
 from priors.errors import InputError, unknown
+from priors.vmf.directions import unit
 from priors.vmf.distribution import VonMisesFisher, log_densities
 
 _MOST = 1 << 27
@@ -85,7 +86,7 @@ def class_posterior(
     if generator is None:
         generator = torch.Generator(weight.device).manual_seed(0)
     weight, concentration = weight.double(), concentration.double()
-    bias, loc = None if bias is None else bias.double(), normalize(weight, dim=1)
+    bias, loc = None if bias is None else bias.double(), unit(weight)
 
     def posterior(draws: Tensor) -> Tensor:
         if norm is None:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from priors.vmf import bessel
+from priors.vmf.directions import norms, unit
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def class_table(
         class_names: one a class.
     """
     classes, m = weight.shape
-    loc = nn.functional.normalize(weight.double(), dim=1)
+    loc = unit(weight.double())
     concentration = concentration.double()
     lengths = bessel.mean_resultant_length(m, concentration)
     cosines, nearest = [], []
@@ -51,6 +52,5 @@ def class_table(
         best = cosine.max(dim=1)
         cosines += best.values.tolist()
         nearest += [class_names[number] for number in best.indices.tolist()]
-    norms = weight.double().norm(dim=1).tolist()
-    columns = (class_names, norms, concentration.tolist(), lengths.tolist(), nearest, cosines)
+    columns = (class_names, norms(weight.double()).tolist(), concentration.tolist(), lengths.tolist(), nearest, cosines)
     return tuple(ClassSummary(*row) for row in zip(*columns, strict=True))

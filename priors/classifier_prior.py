@@ -24,6 +24,7 @@ from priors.errors import InputError, unknown
 from priors.heads import find_head, read_head
 from priors.storage import read_tensors, write_tensors
 from priors.taps import find_module
+from priors.vmf.directions import norms, unit
 from priors.vmf.distribution import VonMisesFisher, log_densities
 from priors.zoo.network import Classifier, names_of_classes
 
@@ -134,8 +135,7 @@ class ClassifierPrior(nn.Module):
             if bias.shape != (len(weight),):
                 raise InputError(f"the bias has shape {tuple(bias.shape)}: ({len(weight)},) was expected, one a class")
             bias = bias.detach().to(weight, copy=True)
-        norms = weight.double().norm(dim=1).tolist()
-        for name, norm in zip(names, norms, strict=True):
+        for name, norm in zip(names, norms(weight.double()).tolist(), strict=True):
             if norm == 0:
                 raise InputError(f"the weight of class {name!r} is zero: it has no direction")
             if not norm < float("inf"):
@@ -342,7 +342,7 @@ class ClassifierPrior(nn.Module):
 
     def _turn(self, _: object = None) -> None:
         """Directions from weights: again after each move, since float32 directions are no float64 unit vectors."""
-        self.loc = nn.functional.normalize(self.weight.double(), dim=1).to(self.weight.dtype)
+        self.loc = unit(self.weight.double()).to(self.weight.dtype)
 
     def _of(self, labels: Tensor | Sequence[int | str]) -> tuple[Tensor, Tensor]:
         """Directions and concentrations of labels; a wrong one never wraps around to another class."""
@@ -360,9 +360,9 @@ class ClassifierPrior(nn.Module):
         if activations.ndim == 0 or activations.shape[-1] != self.dim:
             raise InputError(f"activations have shape {tuple(activations.shape)}: (..., {self.dim}) was expected")
         activations = activations.to(self.loc.dtype)
-        norm = activations.norm(dim=-1, keepdim=True)
-        if norm.device.type == "cpu" and not torch.compiler.is_compiling():
-            without = int((~((norm > 0) & norm.isfinite())).sum())
+        if activations.device.type == "cpu" and not torch.compiler.is_compiling():
+            largest = activations.detach().abs().amax(-1)
+            without = int((~((largest > 0) & largest.isfinite())).sum())
             if without:
                 raise InputError(f"{without} activations are zero or not finite: they have no direction")
-        return activations / norm
+        return unit(activations)

@@ -13,6 +13,7 @@ from torch import Tensor
 from priors.errors import InputError, unknown
 from priors.maximum_likelihood import solve_concentration
 from priors.vmf.directions import Directions, class_directions, require_activations
+from priors.vmf.directions import norms as lengths
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def norms(
         norm = float(evidence.activations.double().norm(dim=1).mean())
     if not 0 < norm < float("inf"):
         raise InputError(f"the mean norm of the activations is {norm}: a finite positive number was expected")
-    return weight.double().norm(dim=1) * norm, f"norms: ||w_i|| times the mean activation norm {norm:.6g}"
+    return lengths(weight.double()) * norm, f"norms: ||w_i|| times the mean activation norm {norm:.6g}"
 
 
 @strategy
@@ -81,6 +82,8 @@ def mle(
             "take mle-pooled, one concentration for all"
         )
     deficit = found.mean_versine
+    for name, value in zip(class_names, deficit.tolist(), strict=True):
+        _require_spread(f"'mle' of class {name!r}", value, evidence.activations)
     values = solve_concentration((1 - deficit).clamp_min(0), weight.shape[1], deficit=deficit, names=class_names)
     away = [name for name, value in zip(class_names, values.tolist(), strict=True) if value == 0]
     said = f"; 0 where they point away from it on average: {', '.join(away)}" if away else ""
@@ -96,6 +99,7 @@ def mle_pooled(
     if not len(found.versine):
         raise InputError("the concentration 'mle-pooled': the activations of all classes are zero")
     deficit = found.versine.mean()
+    _require_spread("'mle-pooled'", float(deficit), evidence.activations)
     value = solve_concentration((1 - deficit).clamp_min(0), weight.shape[1], deficit=deficit)
     said = "; 0 since they point away from it on average" if value == 0 else ""
     how = f"mle-pooled: {float(value):.6g}, maximum likelihood of {_counted(found)} about their class's weight{said}"
@@ -143,6 +147,23 @@ def _directions(name: str, weight: Tensor, evidence: Evidence, class_names: Sequ
             f"the concentration {name!r} is measured on activations by class: give activations (N, m) and labels (N,)"
         )
     return class_directions(evidence.activations, evidence.labels, weight, class_names)
+
+
+def _require_spread(which: str, deficit: float, activations: Tensor) -> None:
+    """Refuse activations that differ from the weight's direction by no more than the rounding of their numbers.
+
+    The likelihood grows without end there; what would be found is the inverse of that rounding, such as 1e33.
+
+    Args:
+        which: concentration, for the message.
+        deficit: 1 - mean cosine.
+        activations: as they were given.
+    """
+    if deficit <= torch.finfo(activations.dtype).eps ** 2:
+        raise InputError(
+            f"the concentration {which}: all its activations lie along the weight, up to rounding, so that the "
+            "likelihood has no maximum and the concentration would be infinite; give a number, or take norms"
+        )
 
 
 def _counted(found: Directions) -> str:

@@ -21,6 +21,7 @@ from apps.seeds import generator
 from priors.classifier_prior import ClassifierPrior
 from priors.concentration import Concentration
 from priors.errors import InputError
+from priors.vmf.directions import unit
 from priors.vmf.distribution import VonMisesFisher
 
 PALETTE = (
@@ -97,7 +98,7 @@ def densities(
     s = torch.linspace(-1, 1, points, dtype=torch.float64)
     c = torch.log(2 + prior.concentration.double().sqrt())[:, None]
     away = math.pi * torch.sinh(c * s) / torch.sinh(c)
-    mu = torch.nn.functional.normalize(prior.weight.double(), dim=1)
+    mu = unit(prior.weight.double())
     angles = torch.atan2(mu[:, 1], mu[:, 0])[:, None] + away
     around = torch.stack([angles.cos(), angles.sin()], -1)
     vmf = VonMisesFisher(mu, prior.concentration.double()).expand((points, len(mu)))

@@ -13,6 +13,32 @@ _NUMBERS = 2**22
 """Numbers in double precision that are held at a time, besides what is kept."""
 
 
+def unit(vectors: Float[Tensor, "*batch m"]) -> Float[Tensor, "*batch m"]:
+    """Vectors over their norms, of any length that their type has: no square over- or underflows, no length is clamped.
+
+    Zero vectors, which have no direction, and those that are not finite give NaN.
+
+    Example:
+        >>> unit(torch.tensor([[3e-30, 4e-30], [3e30, 4e30]]))
+        tensor([[0.6000, 0.8000],
+                [0.6000, 0.8000]])
+    """
+    near_one = vectors * _factor(vectors)
+    return near_one / near_one.norm(dim=-1, keepdim=True)
+
+
+def norms(vectors: Float[Tensor, "*batch m"]) -> Float[Tensor, "*batch"]:
+    """Norms of vectors, of any length that their type has."""
+    factor = _factor(vectors)
+    return (vectors * factor).norm(dim=-1) / factor.squeeze(-1)
+
+
+def _factor(vectors: Tensor) -> Tensor:
+    """The power of two that brings a vector's largest entry to between 1/2 and 1: multiplying by it rounds nothing."""
+    largest = vectors.detach().abs().amax(-1, keepdim=True).clamp_min(torch.finfo(vectors.dtype).tiny)
+    return torch.frexp(largest).mantissa / largest
+
+
 @dataclass(frozen=True)
 class Directions:
     """Directions of activations about their classes' weights, in float64 on the weight's device.
@@ -66,7 +92,7 @@ def class_directions(
     low, high = (int(bound) for bound in labels.aminmax())
     if low < 0 or high >= classes:
         raise InputError(f"label {low if low < 0 else high} is out of range: the classes are 0 to {classes - 1}")
-    loc = torch.nn.functional.normalize(weight.double(), dim=1)
+    loc = unit(weight.double())
     sums, versines, kept = torch.zeros_like(loc), [], []
     for rows, own in zip(*(part.split(max(1, _NUMBERS // m)) for part in (activations, labels)), strict=True):
         rows = rows.to(loc)

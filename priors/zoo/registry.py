@@ -3,7 +3,7 @@
 import inspect
 import pkgutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -197,6 +197,21 @@ def build(
     if options.get("weights") is not None:
         network.provenance["weights"] = f"{name}:{options['weights']}"
     return network
+
+
+def trained_weights(name: str, options: Mapping[str, Any]) -> str | None:
+    """Which trained weights a name or its options ask for, which may have to be downloaded; None for none.
+
+    Args:
+        name: as for `build`.
+        options: likewise.
+
+    Raises:
+        InputError: an unknown name.
+    """
+    registered()
+    row, _, said = _find(name)
+    return {**row.options, **options, **said}.get("weights")
 
 
 def _find(name: str) -> tuple[_Registered, str, dict[str, str]]:

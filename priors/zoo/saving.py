@@ -11,7 +11,7 @@ from torch import nn
 from priors import storage
 from priors.errors import InputError
 from priors.zoo.network import Classifier
-from priors.zoo.registry import build
+from priors.zoo.registry import build, trained_weights
 from priors.zoo.wrapped import Wrapped, wrap
 
 _FORMAT = "penult classifier 1"
@@ -63,15 +63,18 @@ def describe(folder: str | Path) -> dict[str, Any]:
 def load(folder: str | Path, network: nn.Module | None = None) -> Classifier:
     """Read a classifier onto the CPU, in evaluation mode; torch's random state is left as it was.
 
+    Nothing is downloaded: the weights are those of the folder.
+
     Args:
         folder: what `save` wrote.
         network: for a wrapped module, another one of the same make, whose weights are replaced.
 
     Raises:
-        InputError: files that are missing, truncated, of another format or of two different classifiers.
+        InputError: files that are missing, truncated, of another format or of two different classifiers, or that name
+            trained weights to download.
     """
     folder = Path(folder)
-    description = describe(folder)
+    described, description = folder / "model.json", describe(folder)
     tensors, metadata = storage.read_tensors(folder / "model.safetensors", f"{_WHAT} weights")
     if metadata.get("architecture") != _identity(description):
         raise InputError(f"model.json and model.safetensors in {folder} are of different classifiers: save it again")
@@ -84,11 +87,17 @@ def load(folder: str | Path, network: nn.Module | None = None) -> Classifier:
                 )
             classifier: Classifier = wrap(network, **{key: value for key, value in wrapped.items() if key != "kind"})
         else:
+            arguments = _arguments(architecture)
+            if (named := trained_weights(architecture["name"], arguments)) is not None:
+                raise InputError(
+                    f"{described} names trained weights ({architecture['name']}, {named}): a file never has "
+                    "anything downloaded; the weights are those beside it, and penult writes no such name"
+                )
             with torch.random.fork_rng(devices=[]):
-                classifier = build(architecture["name"], **_arguments(architecture))
+                classifier = build(architecture["name"], **arguments)
         classifier.provenance = {str(key): str(value) for key, value in description["provenance"].items()}
     except (AttributeError, KeyError, TypeError) as error:
-        raise InputError(f"{folder / 'model.json'} describes no classifier that can be built: {error!r}") from None
+        raise InputError(f"{described} describes no classifier that can be built: {error!r}") from None
     storage.load_weights(classifier, tensors, folder)
     return classifier.eval()
 

@@ -326,6 +326,25 @@ def test_moving_keeps_directions_unit_in_the_new_type():
     assert torch.equal(prior.loc, other.loc) and prior.concentration.tolist() == [3.0] * 4
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("length", ["5e-13", "1e-30", "1e30", "tiny", "large"])
+def test_rows_and_activations_of_any_norm_have_a_direction(dtype, length):
+    """Against the same directions of norm one: a norm is only a factor, a power of two away to the bit."""
+    ends = {"tiny": 256 * torch.finfo(dtype).tiny, "large": torch.finfo(dtype).max / 8}
+    factor = 2.0 ** round(math.log2(ends.get(length) or float(length)))
+    weight = weight_matrix(m=6, dtype=dtype).clamp(-2, 2)
+    scaled, plain = (ClassifierPrior.from_weight(rows, 30) for rows in (factor * weight, weight))
+    assert torch.equal(scaled.loc, plain.loc)
+    assert torch.equal(plain.loc, nn.functional.normalize(weight.double(), dim=1).to(dtype))
+    assert torch.equal(scaled.log_prob(factor * weight), plain.log_prob(weight))
+    assert (scaled.posterior(weight).diagonal() > 0.9).all()
+    assert torch.equal(scaled.class_posterior(50).table, plain.class_posterior(50).table)
+    for row, other in zip(scaled.class_table(), plain.class_table(), strict=True):
+        assert row.norm == pytest.approx(factor * other.norm, rel=1e-12) and row.cosine == other.cosine
+    by_norms = ClassifierPrior.from_weight(factor * weight, "norms", activation_norm=1 / factor)
+    torch.testing.assert_close(by_norms.concentration, weight.norm(dim=1))
+
+
 def test_from_a_zoo_classifier(tmp_path):
     network = build("mlp", classes=NAMES, image_shape=(1, 4, 4), penultimate=6)
     network.provenance["data"] = "digits"

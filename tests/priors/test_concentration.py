@@ -142,5 +142,13 @@ def test_the_class_that_cannot_be_measured_is_named(weight, measured):
     assert "'mle' of class 'cat': activations are all zero" in complaint(zero)
     assert "activations of all classes are zero" in complaint(spoiled(measured, slice(None), 0.0), "mle-pooled")
     along = {"activations": torch.eye(3, M, dtype=torch.float64), "labels": torch.arange(3)}
-    with pytest.raises(InputError, match="of class 'ant' is 1: its directions are all the same"):
-        ClassifierPrior.from_weight(torch.eye(3, M).double(), "mle", class_names=NAMES, **along)
+    for values in (torch.eye(3, M).double(), torch.randn(3, M, generator=torch.Generator().manual_seed(2)).double()):
+        for dtype in (torch.float64, torch.float32, torch.bfloat16):  # what rounding leaves differs, 1e-33 to 1e-6
+            same = {"activations": (3.7 * values).to(dtype), "labels": torch.arange(3)}
+            for way, which in (("mle", "'mle' of class 'ant'"), ("mle-pooled", "'mle-pooled'")):
+                with pytest.raises(InputError, match=f"{which}: all its activations lie along the weight, up to round"):
+                    ClassifierPrior.from_weight(values, way, class_names=NAMES, **same)
+    # A little off, an angle of 1e-5 in every class: a concentration like any other, (m - 1) / 2 over 1 - cos.
+    off = along["activations"] + 1e-5 * torch.eye(3, M).double().roll(1, 1)
+    found = ClassifierPrior.from_weight(torch.eye(3, M).double(), "mle", activations=off, labels=torch.arange(3))
+    torch.testing.assert_close(found.concentration, torch.full((3,), (M - 1) / 1e-10).double(), rtol=1e-6, atol=0)

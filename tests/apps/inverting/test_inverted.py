@@ -7,6 +7,8 @@ from analysis.densities.captured import CapturedSampler
 from analysis.densities.pixelcnn import PixelCNN
 from apps.inverting import inverted
 from apps.inverting.inverted import Inverted
+from apps.runs.run import Run
+from priors.errors import InputError
 
 
 @pytest.fixture
@@ -63,6 +65,15 @@ def test_nothing_captured_outlives_a_move(captured):
 def test_a_cpu_captures_nothing(monkeypatch):
     monkeypatch.setattr(inverted, "CapturedSampler", None)
     assert density().draw(torch.zeros(2, 1, 4, 4), 3, 0).shape == (2, 3, 1, 4, 4)
+
+
+def test_a_run_whose_copy_of_a_network_is_lost_has_none_downloaded(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *given, **options: asked.append(given))
+    described = {"network": "torchvision:resnet18:DEFAULT", "foreign": {"mean": [], "std": [], "head": None}}
+    with pytest.raises(InputError, match="network is missing, the network that .* inverts: put the folder back"):
+        inverted._representation(Run(tmp_path), described, (3, 32, 32))
+    assert asked == []
 
 
 @pytest.mark.gpu

@@ -59,6 +59,24 @@ def test_damaged_and_foreign_files_are_said_in_one_line(saved, damage, said):
     assert "\n" not in str(error.value)
 
 
+PRETRAINED = {
+    "in the name": {"name": "torchvision:resnet18:DEFAULT"},
+    "in the options": {"name": "torchvision:resnet18", "options": {"weights": "IMAGENET1K_V1"}},
+    "beside the options": {"name": "torchvision:resnet18", "options": {}, "weights": "DEFAULT"},
+    "by the pattern's name": {"name": "torchvision:NAME", "options": {"variant": "resnet18", "weights": "DEFAULT"}},
+}
+
+
+@pytest.mark.parametrize("way", PRETRAINED)
+def test_a_file_that_names_trained_weights_has_nothing_downloaded(saved, monkeypatch, way):
+    asked = []
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *given, **options: asked.append(given))
+    edit_both(saved[1], **PRETRAINED[way])
+    with pytest.raises(InputError, match=r"model.json names trained weights \(torchvision:.*\): a file never has"):
+        load(saved[1])
+    assert asked == []
+
+
 def edit(folder, **changes):
     description = json.loads((folder / "model.json").read_text())
     description["architecture"] |= changes
