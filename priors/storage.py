@@ -98,7 +98,8 @@ def load_weights(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], s
     """Copy `tensors` into `module`, all of them and nothing else.
 
     Raises:
-        InputError: names are missing, left over, or of another shape; the first few are listed.
+        InputError: names are missing, left over, of another shape, or of another kind of number; the first few are
+            listed.
     """
     own = module.state_dict()
     wrong = [f"{name} is missing" for name in own if name not in tensors]
@@ -108,7 +109,25 @@ def load_weights(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], s
         for name in own
         if name in tensors and tensors[name].shape != own[name].shape
     ]
+    wrong += [
+        f"{name} holds {str(tensors[name].dtype).removeprefix('torch.')}, expected "
+        f"{str(own[name].dtype).removeprefix('torch.')}"
+        for name in own
+        if name in tensors and not _converts(tensors[name], own[name].dtype)
+    ]
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise InputError(f"the weights in {source} do not fit this network: {'; '.join(wrong[:3])}{more}")
     module.load_state_dict(dict(tensors))
+
+
+def _converts(tensor: torch.Tensor, dtype: torch.dtype) -> bool:
+    """Whether a tensor means the same in another type: floats in any precision, and counts that a file has as floats.
+
+    Integers where floats belong are quantised weights, or those of something else.
+    """
+    if tensor.dtype == dtype:
+        return True
+    if tensor.is_complex() or dtype.is_complex or tensor.is_floating_point() == dtype.is_floating_point:
+        return tensor.is_complex() == dtype.is_complex
+    return tensor.is_floating_point() and torch.equal(tensor, tensor.round())

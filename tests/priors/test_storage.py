@@ -116,6 +116,27 @@ def test_weights_must_fit_exactly(tmp_path):
     assert torch.equal(module(torch.ones(1, 3)), torch.full((1, 2), 3.0))
 
 
+def test_weights_must_be_numbers_of_the_networks_kind():
+    module = nn.BatchNorm1d(2)
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    for name, tensor, said in (
+        ("weight", torch.tensor([3, -7]), "weight holds int64, expected float32"),
+        ("bias", torch.tensor([200, 7], dtype=torch.uint8), "bias holds uint8, expected float32"),  # quantised
+        ("running_var", torch.tensor([True, False]), "running_var holds bool, expected float32"),
+        ("weight", torch.ones(2, dtype=torch.complex64), "weight holds complex64, expected float32"),
+        ("num_batches_tracked", torch.tensor(1.5), "num_batches_tracked holds float32, expected int64"),
+        ("num_batches_tracked", torch.tensor(float("nan")), "num_batches_tracked holds float32, expected int64"),
+    ):
+        with pytest.raises(InputError, match=f"do not fit this network: {said}"):
+            storage.load_weights(module, before | {name: tensor}, "a.file")
+        assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
+    # Precision is no kind, and a file of half precision has its counts in it, too.
+    storage.load_weights(module, {name: tensor.half() for name, tensor in before.items()}, "a.file")
+    assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
+    storage.load_weights(module, before | {"num_batches_tracked": torch.tensor(5, dtype=torch.int32)}, "a.file")
+    assert module.num_batches_tracked == 5
+
+
 def test_json_is_for_people(tmp_path):
     storage.write_json(tmp_path / "a.json", {"b": 1, "a": [1]})
     text = (tmp_path / "a.json").read_text()
