@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from priors.dry_pass import undisturbed
 from priors.errors import InputError
+from priors.outputs import Outputs, outputs_are
 from priors.taps import tap
 
 
@@ -52,12 +53,14 @@ class Shapes:
         penultimate: width m; None where the trace has none.
         stages: (channels, height, width) of each.
         layers: by name.
+        outputs: whether the network gives logits, or what has gone through a softmax.
     """
 
     classes: int
     penultimate: int | None
     stages: tuple[tuple[int, int, int], ...]
     layers: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    outputs: Outputs = "logits"
 
 
 def trace(
@@ -126,4 +129,5 @@ def shapes(
         dry = trace(network, parameter.new_zeros((1, *image_shape)), stages, penultimate, layers)
     width = None if dry.penultimate is None else dry.penultimate.shape[1]
     maps = tuple(tuple(stage.shape[1:]) for stage in dry.stages)
-    return Shapes(dry.logits.shape[1], width, maps, {name: tuple(kept.shape[1:]) for name, kept in dry.layers.items()})
+    layered = {name: tuple(kept.shape[1:]) for name, kept in dry.layers.items()}
+    return Shapes(dry.logits.shape[1], width, maps, layered, outputs_are(dry.logits))

@@ -58,7 +58,7 @@ class Objective(nn.Module):
         phases: names of the terms that have a phase of their own, then "train".
 
     Raises:
-        InputError: shapes that do not fit.
+        InputError: shapes that do not fit, or a network that gives probabilities where a term looks at its logits.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class Objective(nn.Module):
         teacher_norms: Literal["running", "batch"] = "running",
     ):
         super().__init__()
+        _check_outputs(chosen, student, teacher)
         self.terms, self.student, self.teacher, self.teacher_norms = dict(chosen), student, teacher, teacher_norms
         self.weights = weights_of(chosen)
         self.losses = nn.ModuleDict({name: term.build(setting) for name, term in chosen.items()})
@@ -224,6 +225,19 @@ class Objective(nn.Module):
             seen = teacher if teacher is None or request.needs.derivatives else teacher.detach()
             found[request] = module(student, seen)
         return found
+
+
+def _check_outputs(chosen: Mapping[str, Term], student: Followed, teacher: Followed | None) -> None:
+    """Refuse probabilities where terms take logits: they would go through a softmax a second time."""
+    for name, term in chosen.items():
+        if term.needs.more_than_logits:
+            continue
+        for who, network in (("student", student), ("teacher", teacher if term.needs.teacher else None)):
+            if network is not None and network.shapes.outputs == "probabilities":
+                raise InputError(
+                    f"the {who} gives probabilities (for an image they sum to one), and {name} takes logits: leave the "
+                    "softmax out of its forward pass"
+                )
 
 
 def _check(needs: Needs, index: Tensor | None, teacher_logits: Tensor | None) -> None:

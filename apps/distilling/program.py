@@ -150,7 +150,10 @@ def _pictures(config: Config, shift: Shift | None) -> _Pictures:
 def _teacher(config: Config, needs: Needs, pictures: _Pictures) -> Followed:
     network = classifier(config.teacher, config.foreign)
     check_classes(network.class_names, config.teacher, pictures.train, network.provenance.get("data"))
-    return followed(network, pictures.shape, needs, "teacher", config.teacher_taps)
+    found = followed(network, pictures.shape, needs, "teacher", config.teacher_taps)
+    if found.shapes.outputs == "log-probabilities":
+        say(f"{config.teacher} gives log-probabilities; taken for logits they have the same soft labels.")
+    return found
 
 
 def _prior(config: Config, pictures: _Pictures, accelerator: Accelerator) -> ClassifierPrior:

@@ -111,3 +111,26 @@ def test_a_batch_that_lacks_something_is_refused():
         compared("ce+attention")(PICTURES, LABELS, teacher_logits=torch.zeros(40, 4))
     with pytest.raises(InputError, match="unknown phase 'trian': did you mean 'train'"):
         compared("ce")(PICTURES, LABELS, phase="trian")
+
+
+def classifying(*after) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3), *after)
+
+
+def test_networks_that_give_probabilities_are_refused_where_their_logits_are_looked_at():
+    images, labels = torch.rand(4, 1, 4, 4), torch.tensor([0, 1, 2, 0])
+    plain, softmax, log_softmax = classifying(), classifying(nn.Softmax(1)), classifying(nn.LogSoftmax(1))
+    for sum_of_terms, student, teacher, said in (
+        ("ce+hinton", classifying(), softmax, "the teacher gives probabilities .* and hinton takes logits"),
+        ("ce", softmax, None, "the student gives probabilities .* and ce takes logits"),
+    ):
+        with pytest.raises(InputError, match=said):
+            objective(sum_of_terms, student=student, teacher=teacher, image_shape=(1, 4, 4))
+    # Log-probabilities are logits but for a constant an image; and rkd compares penultimate activations alone.
+    losses = [
+        objective("hinton", student=classifying(), teacher=one, image_shape=(1, 4, 4))(images, labels).total
+        for one in (plain, log_softmax)
+    ]
+    torch.testing.assert_close(*losses)
+    objective("ce+rkd", student=classifying(), teacher=softmax, image_shape=(1, 4, 4))
