@@ -3,6 +3,8 @@
 import gc
 import os
 import sys
+import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -28,7 +30,7 @@ def pytest_collection_modifyitems(config, items):
     }
     for item in items:
         for name, mark in skipped.items():
-            if mark is not None and name in item.keywords:
+            if mark is not None and item.get_closest_marker(name):  # a keyword may be a folder's name
                 item.add_marker(mark)
 
 
@@ -36,6 +38,23 @@ def pytest_collection_finish(session):
     """Every training ends with a collection of garbage, which need not look through all that was imported by now."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def no_waits():
+    """`with no_waits():` what waits for a GPU in it fails."""
+
+    @contextmanager
+    def strict():
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Synchronization debug mode is a prototype feature")
+            torch.cuda.set_sync_debug_mode("error")
+        try:
+            yield
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    return strict
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from analysis.densities.logistics import LogisticMixture
 from analysis.densities.pixel_softmax import PixelSoftmax
 from analysis.densities.pixels import PixelDistribution
 from analysis.densities.sampling import sample
-from analysis.densities.streams import LEVELS, GatedLayer, concat_elu
+from analysis.densities.streams import LEVELS, GatedLayer, Streams, concat_elu
 from analysis.densities.weight_norm import WeightNormConv, Window, down_shift, right_shift
 from priors.errors import InputError
 
 
-class PixelCNN(nn.Module):
+class PixelCNN(Streams):
     """Conditional PixelCNN++.
 
     One stream of features sees the rows above a pixel, another also what is to its left; both go down to a quarter of

@@ -1,7 +1,5 @@
 """What a PixelCNN++ is made of: two streams of gated layers, down to a quarter of the resolution and up again."""
 
-from typing import Protocol, runtime_checkable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -51,9 +49,8 @@ class GatedLayer(nn.Module):
         return x + F.glu(found, 1)
 
 
-@runtime_checkable
-class Streams(Protocol):
-    """What features are computed with, all at once or pixel by pixel; `analysis.densities.pixelcnn.PixelCNN` has it.
+class Streams(nn.Module):
+    """What features are computed with, all at once or pixel by pixel; `analysis.densities.pixelcnn.PixelCNN` is one.
 
     Attributes:
         image_shape: (channels, height, width).
@@ -86,3 +83,4 @@ class Streams(Protocol):
 
     def contexts_of(self, context: Tensor | None, batch: int) -> list[Tensor | None]:
         """The context of so many images at each resolution, (batch, K, h, w) or (batch, K, 1, 1)."""
+        raise NotImplementedError

@@ -380,17 +380,14 @@ def test_from_torchvision_wrapped_and_any_other_module():
 
 
 @pytest.mark.gpu
-def test_on_a_gpu_nothing_waits_for_the_device():
+def test_on_a_gpu_nothing_waits_for_the_device(no_waits):
     prior = ClassifierPrior.from_weight(weight_matrix(dtype=torch.float32), [1, 20, 80, 5]).cuda()
     labels = torch.randint(4, (64,), device="cuda")
     draws_from = torch.Generator("cuda").manual_seed(0)
     prior.sample(labels, draws_from)
-    try:
-        torch.cuda.set_sync_debug_mode("error")
+    with no_waits():
         draws = prior.sample(labels, draws_from)
         posterior = prior.posterior(draws)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     assert posterior.device.type == "cuda"
     torch.testing.assert_close(prior.cpu().posterior(draws.cpu()), posterior.cpu(), rtol=1e-4, atol=1e-5)
     cuda = prior.cuda().class_posterior(20_000)

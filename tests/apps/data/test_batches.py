@@ -134,18 +134,15 @@ def test_batch_sizes_that_cannot_be():
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("fill", [(0.0,), (0.2, 0.5, 0.8)])
-def test_on_a_gpu_nothing_waits_and_nothing_differs(fill):
+def test_on_a_gpu_nothing_waits_and_nothing_differs(fill, no_waits):
     pixels = torch.randint(0, 256, (100, 3, 32, 32), generator=torch.manual_seed(0), dtype=torch.uint8)
     found = ImageSet("noise", "train", pixels, torch.arange(100) % 3, tuple("abc"))
     augmentation = Augmentation(flip=True, padding=4, fill=fill)
     here = Batches(found, 16, seed=0, augmentation=augmentation)
     there = Batches(found, 16, seed=0, augmentation=augmentation, device="cuda", channels_last=True)
     there.at(0)
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with no_waits():
         batches = [there.at(i) for i in range(1, 20)]  # three epochs begin among these
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     for i, batch in enumerate(batches, 1):
         expected = here.at(i)
         for name in ("images", "labels", "index", "view"):

@@ -4,6 +4,7 @@ import copy
 import math
 import os
 import signal
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from apps.data.batches import Batches
 from apps.runs.run import Run
 from apps.training.averaging import Average
 from apps.training.interruption import StopRequest
-from apps.training.loop import fit
+from apps.training.loop import _Fit, fit
 from apps.training.session import start
 from apps.training.task import Criterion, Phase
 from priors.errors import InputError
@@ -347,13 +348,17 @@ def test_no_step_waits_for_the_device(optimizer, tmp_path):
 
 
 @pytest.mark.gpu
-def test_no_step_waits_for_a_gpu(tmp_path):
-    class Strict(toys.Plain):
-        def losses(self, turn, batch, step):
-            torch.cuda.set_sync_debug_mode("error" if 3 <= step < 20 else "default")
-            return super().losses(turn, batch, step)
+def test_no_step_waits_for_a_gpu(tmp_path, monkeypatch, no_waits):
+    one_step = _Fit.one_step
 
-    train(Strict(), tmp_path, where={"device": "auto", "log_every": 1000}, epochs=20, clip=1.0, ema=0.9, accumulate=2)
+    def strict(loop, meter):
+        with no_waits() if 3 <= loop.progress.step < 20 else nullcontext():
+            one_step(loop, meter)
+
+    monkeypatch.setattr(_Fit, "one_step", strict)
+    train(
+        toys.Plain(), tmp_path, where={"device": "auto", "log_every": 1000}, epochs=20, clip=1.0, ema=0.9, accumulate=2
+    )
 
 
 def test_what_is_logged_is_the_mean_since_the_last_entry(tmp_path):
