@@ -8,7 +8,9 @@ from apps.classifiers.concentration_sweep import Choice, choose, is_sweep
 from apps.classifiers.prior_tables import print_choice, print_classes, print_fits
 from apps.classifiers.settings import PriorReading
 from apps.command.console import say
+from apps.models.activations import images_for
 from apps.models.classifier_priors import Reading, is_saved, read_prior
+from apps.models.named import classifier, is_run
 from apps.runs.outputs import check_file
 from apps.training.session import start
 from priors.errors import InputError
@@ -51,7 +53,10 @@ def _check(config: PriorReading) -> None:
 
 
 def _choice(config: PriorReading) -> Choice:
-    """What validation says of a sweep's concentrations."""
+    """What validation says of a sweep's concentrations; what is measured afterwards is looked at before."""
+    if config.measure and not is_saved(config.model) and (config.data or is_run(config.model)):
+        network, root = classifier(config.model, config.foreign), config.place.data_root
+        images_for(config.model, network, "train", data=config.data, image_size=config.image_size, root=root)
     return choose(
         config.task,
         config.concentration,

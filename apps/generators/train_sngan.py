@@ -204,15 +204,16 @@ def _watch(config: SNGANSettings, images: ImageSet, run: Run, accelerator: Accel
     """What draws and scores on the way."""
     cache = cache_folder(config.where.data_root)
     count, seed, grids = config.score_images, config.optimisation.seed, run.folder / "grids"
-    return Watch(images, _extractor(config), count, seed, grids, accelerator, cache)
+    return Watch(images, _extractor(config, images), count, seed, grids, accelerator, cache)
 
 
-def _extractor(config: SNGANSettings) -> Extractor | None:
+def _extractor(config: SNGANSettings, images: ImageSet) -> Extractor | None:
     """What the scores during training are by; None for none."""
     if config.extractor is None:
         return None
     if config.extractor == "inception":
-        from apps.fidelity.inception import inception_extractor
+        from apps.fidelity.inception import DECLARED, inception_extractor
 
+        DECLARED.check(images.image_shape, images.name)  # before weights are downloaded
         return inception_extractor(config.inception_weights)
     return classifier_extractor(config.extractor, config.foreign)

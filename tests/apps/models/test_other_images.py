@@ -111,3 +111,19 @@ def test_images_that_were_moved_are_asked_for(penult, copied, words, data):
     said = penult(*words.format_map(places).split(), *CPU)
     assert said.status == 2 and said.err.count("\n") == 1
     assert f"was trained on {data}, which is not there now: give {MOVED[words]} with its place" in said.err
+
+
+def test_what_a_sweep_measures_at_its_end_is_looked_at_before(penult, trained, tmp_path):
+    """Its trainings would take images of any shape, the network afterwards only its own."""
+    npz("large.npz", side=9)
+    sweep = ("--concentration", "sweep:5,20", "--for", "hvae-l", "--data", "large.npz")
+    said = penult("prior", trained / "classifier", *sweep, *CPU)
+    assert said.status == 2 and "the images of large are 1x9x9" in said.err and not Path("runs").exists()
+
+
+def test_grey_images_are_refused_before_weights_are_downloaded(penult, tmp_path, monkeypatch):
+    monkeypatch.setattr("apps.fidelity.inception.inception_extractor", lambda _: 1 / 0)
+    npz("large.npz", side=32)
+    widths = ("--generator-width", 4, "--discriminator-width", 4)
+    said = penult("train", "sngan", "--data", "large.npz", *widths, "--extractor", "inception", *CPU)
+    assert said.status == 2 and "a single channel" in said.err and not Path("runs").exists()
