@@ -9,7 +9,7 @@ from apps.classifiers.settings import ClassifierTraining
 from apps.classifiers.training import train_on, training_of
 from apps.command.config import Where
 from apps.data import sources
-from apps.models.named import is_run, open_run
+from apps.models.named import data_there, is_run, open_run
 from apps.runs.run import Run
 from priors.errors import InputError
 from priors.zoo import Classifier
@@ -34,6 +34,7 @@ def overfitting(model: str, network: Classifier, count: int, where: Where) -> Cl
     if count < network.classes:
         raise InputError(f"--overfit {count}: with {network.classes} classes, {network.classes} or more were expected")
     run = open_run(model)
+    data_there(run, f"put it back, or leave --overfit {count} out")  # found now, not after the first inversion
     config, result = training_of(run), run.result()
     batch = config.optimisation.batch_size
     while batch > count:  # what as many processes can share

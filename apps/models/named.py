@@ -126,9 +126,18 @@ def trained_data(run: Run, given: str | None, flag: str = "--data") -> str:
     """
     if given is not None:
         return given
+    return data_there(run, f"give {flag} with its place")
+
+
+def data_there(run: Run, advice: str) -> str:
+    """What a run was trained on, which must be there still; `advice` says what to do where it is not.
+
+    Raises:
+        InputError: it is not there, or the run's configuration does not say.
+    """
     data = trained_on(run).data
     if data not in DATASETS and not Path(data).exists():
-        raise InputError(f"{run.folder} was trained on {data}, which is not there now: give {flag} with its place")
+        raise InputError(f"{run.folder} was trained on {data}, which is not there now: {advice}")
     return data
 
 

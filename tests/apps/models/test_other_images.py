@@ -95,6 +95,7 @@ MOVED = {
     "prior {classifier} --concentration norms": "--data",
     "analyse normalised {classifier}": "--data",
     "analyse anomaly {classifier} --against noise": "--data",
+    "analyse invert {classifier} --overfit 20 --data digits": "put it back, or leave --overfit 20 out",
     "prior {classifier} --concentration sweep:5,20 --for hvae-l": "--data",
 }
 
@@ -110,7 +111,8 @@ def test_images_that_were_moved_are_asked_for(penult, copied, words, data):
         path.write_text(json.dumps(stored))
     said = penult(*words.format_map(places).split(), *CPU)
     assert said.status == 2 and said.err.count("\n") == 1
-    assert f"was trained on {data}, which is not there now: give {MOVED[words]} with its place" in said.err
+    advice = MOVED[words] if " " in MOVED[words] else f"give {MOVED[words]} with its place"
+    assert f"was trained on {data}, which is not there now: {advice}" in said.err
 
 
 def test_what_a_sweep_measures_at_its_end_is_looked_at_before(penult, trained, tmp_path):
