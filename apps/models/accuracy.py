@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from priors.dry_pass import undisturbed
+from priors.outputs import outputs_are
 from priors.zoo import Classifier
 
 
@@ -22,6 +24,25 @@ def scores(classifier: Classifier, sweep, images, batch_size: int = 500) -> dict
 
     with torch.inference_mode():
         return sweep(images, of, batch_size=batch_size)
+
+
+def logits_of_probabilities(classifier: Classifier, image_shape: tuple[int, int, int]) -> bool:
+    """Have a classifier whose outputs are probabilities give their logarithms from now on; whether it is one.
+
+    Those are logits of the same softmax. The probabilities themselves, taken for logits, would give another
+    cross-entropy, never below log(1 + (classes - 1) / e).
+
+    Args:
+        classifier: it is run on an image of zeros.
+        image_shape: (channels, height, width).
+    """
+    with undisturbed(classifier):
+        given = classifier(classifier.mean.new_zeros(1, *image_shape))
+    if outputs_are(given) != "probabilities":
+        return False
+    smallest = torch.finfo(given.dtype).tiny
+    classifier.register_forward_hook(lambda module, images, found: found.clamp_min(smallest).log())
+    return True
 
 
 def by_class(values: Float[Tensor, " images"], images) -> dict[str, float]:

@@ -22,12 +22,15 @@ class Accuracy(OnTestImages):
         self, config: Scoring, run: "Run | None", images: "ImageSet", accelerator: "Accelerator"
     ) -> dict[str, Any]:
         """Classify, and print a table by class."""
-        from apps.models.accuracy import by_class, scores
+        from apps.command.console import say
+        from apps.models.accuracy import by_class, logits_of_probabilities, scores
         from apps.models.named import check_classes, classifier
         from apps.training.session import sweeping
 
         network = classifier(config.model, config.foreign).to(accelerator.device)
         check_classes(network.class_names, config.model, images, network.provenance.get("data"), network.image_shape)
+        if logits_of_probabilities(network, images.image_shape) and accelerator.is_main_process:
+            say(f"{config.model} gives probabilities, not logits: the cross-entropy is of their logarithms.")
         scored = scores(network, sweeping(accelerator, progress=True), images)
         means = {name: float(scored[name].mean()) for name in ("accuracy", "cross-entropy")}
         found = means | {"accuracy by class": by_class(scored["accuracy"], images)}

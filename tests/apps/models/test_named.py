@@ -80,6 +80,11 @@ def scripted():
         return torch.jit.trace(Mine(), torch.zeros(1, 1, 8, 8))
 
 
+class Likely(Mine):
+    def forward(self, images):
+        return super().forward(images).softmax(1)
+
+
 def no_module():
     return 3
 
@@ -237,6 +242,16 @@ def test_pictures_of_several_sizes_are_brought_to_one(penult, own):
         assert "--image-size" in penult(*words).err
         said = penult(*words, "--image-size", 8)
         assert said.status == 0, said.err
+
+
+def test_the_cross_entropy_of_probabilities_is_that_of_their_logits(penult, own):
+    logits, probabilities = (
+        penult("evaluate", f"import:mine.nets:{name}", "--data", "digits").out for name in ("Mine", "Likely")
+    )
+    said = "gives probabilities, not logits: the cross-entropy is of their logarithms"
+    assert said in probabilities and said not in logits
+    found = [re.search(r"cross-entropy (\d+\.\d+) nats", out)[1] for out in (logits, probabilities)]
+    assert float(found[0]) == pytest.approx(float(found[1]), abs=1e-4)
 
 
 def test_taps_and_head(own):
