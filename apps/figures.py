@@ -13,7 +13,7 @@ from matplotlib.textpath import TextPath
 from torch import Tensor
 
 from priors.errors import InputError
-from priors.storage import write_bytes
+from priors.files import write_bytes
 
 PICTURE_SUFFIXES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".webp")
 

@@ -21,6 +21,7 @@ from priors.class_posterior import ClassPosterior, class_posterior
 from priors.class_table import ClassSummary, class_table
 from priors.concentration import Concentration, Evidence, resolve
 from priors.errors import InputError, unknown
+from priors.files import parse_json
 from priors.heads import find_head, read_head
 from priors.storage import read_tensors, write_tensors
 from priors.taps import find_module
@@ -323,8 +324,8 @@ class ClassifierPrior(nn.Module):
         if metadata.get("format") != _FORMAT:
             raise InputError(f"{path} holds no prior: format {_FORMAT!r} was expected, not {metadata.get('format')!r}")
         try:
-            names = json.loads(metadata["class_names"])
-            provenance = Provenance(**json.loads(metadata["provenance"]))
+            names = parse_json(metadata["class_names"])
+            provenance = Provenance(**parse_json(metadata["provenance"]))
             prior = cls.from_weight(tensors["weight"], tensors["concentration"], tensors.get("bias"), names)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} holds no prior that can be used: {error}") from None

@@ -1,63 +1,15 @@
-"""Tensors as safetensors and configuration as JSON, so written that a kill leaves the old file or the new one."""
+"""Tensors as safetensors, so written that a kill leaves the old file or the new one."""
 
-import json
-import os
 from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
 from priors.errors import InputError
-
-
-def write_bytes(path: str | Path, payload: bytes) -> None:
-    """Write a file beside its place, flush it to the disk, and rename it there.
-
-    Raises:
-        OSError: the disk is full or the place cannot be written; what was at `path` is untouched.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with open(beside, "wb") as file:
-            file.write(payload)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        # A full disk is found by the write, which does not know the file's name.
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-
-
-def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` as indented JSON, atomically; non-finite numbers are refused, since JSON has none."""
-    write_bytes(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
-
-
-def read_json(path: str | Path, what: str = "file") -> Any:
-    """Read JSON.
-
-    Raises:
-        InputError: the file is missing, or is no JSON; `what` names it in the message.
-    """
-    path = Path(path)
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"no {what} at {path}") from None
-    except (IsADirectoryError, NotADirectoryError):
-        raise InputError(f"no {what} at {path}: a file was expected, not a folder") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a readable {what}: {error}") from None
+from priors.files import write_bytes
 
 
 def write_tensors(

@@ -24,8 +24,8 @@ from apps.runs.evaluations import read_evaluations
 from apps.runs.outputs import check_file
 from apps.training.session import start
 from priors.errors import InputError
+from priors.files import write_json
 from priors.heads import read_head
-from priors.storage import write_json
 from priors.zoo import Classifier
 
 FILE = "normalised.json"

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from apps.data.batches import Batch
 from priors.errors import InputError
-from priors.storage import write_json
+from priors.files import write_json
 
 
 class TeacherLogits:

@@ -20,7 +20,8 @@ from apps.runs.format import check_known
 from apps.runs.run import Run
 from priors import zoo
 from priors.errors import InputError, unknown
-from priors.storage import load_weights, read_json, read_tensors
+from priors.files import read_json
+from priors.storage import load_weights, read_tensors
 
 
 def is_run(model: str) -> bool:

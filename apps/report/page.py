@@ -10,6 +10,8 @@ from apps.report.contents import Contents
 from apps.report.curves import Panel, frame_of
 from apps.report.markup import Html, element
 from apps.report.style import CSS
+from priors.errors import InputError
+from priors.files import open_regular
 
 _GENERATOR = "penult report"
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -17,8 +19,8 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 def is_page(path: Path) -> bool:
     """Whether a file is a page that was written here, and so may be written anew."""
-    with suppress(OSError):
-        with open(path, "rb") as file:
+    with suppress(OSError, InputError):
+        with open_regular(path) as file:
             return f'<meta name="generator" content="{_GENERATOR}">'.encode() in file.read(1024)
     return False
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from apps.data.image_set import ImageSet
 from priors.errors import InputError
-from priors.storage import read_json, write_json
+from priors.files import read_json, write_json
 
 
 def read_evaluations(folder: Path, name: str = "evaluation.json") -> list[dict[str, Any]]:

@@ -22,12 +22,12 @@ it (at the parent of the commit). It writes small runs, finished and interrupted
 `tests/apps/runs/test_formats.py` holds the program to them from then on.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 from apps.data.sources.finding import UPRIGHT
 from priors.errors import InputError
+from priors.files import read_json
 
 FORMATS = {
     0: "runs without a number",
@@ -84,8 +84,8 @@ def check_known(folder: Path) -> None:
     """
     path = folder / "config.json"
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        stored = read_json(path)
+    except (OSError, InputError):
         return
     if isinstance(stored, dict):
         format_of(stored, path)

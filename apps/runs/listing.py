@@ -1,12 +1,12 @@
 """The runs in a folder as a table. No torch is imported: listing them is instant."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from apps.command.console import say, table
 from apps.runs.result import tested, validated
 from priors.errors import InputError
+from priors.files import read_json
 
 
 def list_runs(runs: Path) -> None:
@@ -39,15 +39,12 @@ def _score(result: dict[str, Any]) -> str:
 
 
 def _json_object(path: Path) -> dict[str, Any]:
-    """A JSON object, read without torch, which the library's own reader would load.
+    """A JSON object.
 
     Raises:
         InputError: it is none.
     """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not readable: {error}") from None
+    found = read_json(path)
     if not isinstance(found, dict):
         raise InputError(f"{path} holds no object")
     return found

@@ -15,7 +15,7 @@ from typing import Any
 from apps.command.config import differences
 from apps.runs.format import DIGESTS_OF_IMAGES, FORMAT, as_stored, format_of
 from priors.errors import InputError
-from priors.storage import read_json, write_bytes, write_json
+from priors.files import parse_json, read_bytes, read_json, write_bytes, write_json
 
 
 class Run:
@@ -289,18 +289,26 @@ class Run:
             raise OSError(error.errno, error.strerror, str(path)) from error
 
     def metrics(self) -> list[dict[str, Any]]:
-        """All complete lines of `metrics.jsonl`."""
+        """All complete lines of `metrics.jsonl`: each one's step, and what else in it is a finite number."""
+        return [entry for _, entry in self._logged()]
+
+    def _logged(self) -> list[tuple[str, dict[str, Any]]]:
+        """The complete lines of `metrics.jsonl` as they are, and what they say."""
+        path = self.folder / "metrics.jsonl"
+        lines = read_bytes(path, "metrics").decode(errors="replace").splitlines() if os.path.lexists(path) else []
         entries = []
-        with suppress(FileNotFoundError):
-            for line in (self.folder / "metrics.jsonl").read_text(encoding="utf-8", errors="replace").splitlines():
-                with suppress(json.JSONDecodeError):
-                    entries.append(json.loads(line))
-        return [entry for entry in entries if isinstance(entry, dict)]
+        for line in lines:
+            with suppress(ValueError):
+                read = parse_json(line, lenient=True)
+                if isinstance(read, dict) and type(read.get("step")) is int:
+                    numbers = {name: value for name, value in read.items() if type(value) in (int, float)}
+                    entries.append((line, numbers))
+        return entries
 
     def rewind_metrics(self, step: int) -> None:
         """Drop what was logged after `step`, since those steps are about to be done again."""
-        kept = [entry for entry in self.metrics() if entry.get("step", 0) <= step]
-        write_bytes(self.folder / "metrics.jsonl", "".join(json.dumps(entry) + "\n" for entry in kept).encode())
+        kept = [line for line, entry in self._logged() if entry["step"] <= step]
+        write_bytes(self.folder / "metrics.jsonl", "".join(f"{line}\n" for line in kept).encode())
 
     def finish(self, result: dict[str, Any]) -> None:
         """Write `result.json`, then drop the states: there is nothing left to resume.

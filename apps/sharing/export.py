@@ -20,7 +20,7 @@ from apps.runs.outputs import check_writable
 from apps.runs.run import Run
 from apps.sharing.model_card.card import Card, Grid, card
 from priors.errors import InputError
-from priors.storage import read_json, write_bytes, write_json
+from priors.files import read_json, write_bytes, write_json
 
 FILES = (
     "model.safetensors",

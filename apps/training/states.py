@@ -18,7 +18,8 @@ from apps.training.checkpoint import load_optimizer_state, load_random_state, op
 from apps.training.session import agreed, on_main
 from apps.training.task import Task
 from priors.errors import InputError
-from priors.storage import load_weights, read_json, read_tensors, write_json, write_tensors
+from priors.files import read_json, write_json
+from priors.storage import load_weights, read_tensors, write_tensors
 
 _WHAT = "a training state"
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from priors import storage
+from priors import files, storage
 from priors.errors import InputError
 from priors.zoo.network import Classifier
 from priors.zoo.registry import build, trained_weights
@@ -43,7 +43,7 @@ def save(classifier: Classifier, folder: str | Path, extra: Mapping[str, Any] | 
         "extra": dict(extra or {}),
     }
     storage.write_tensors(folder / "model.safetensors", tensors, {"architecture": _identity(description)})
-    storage.write_json(folder / "model.json", description)
+    files.write_json(folder / "model.json", description)
 
 
 def describe(folder: str | Path) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def describe(folder: str | Path) -> dict[str, Any]:
         InputError: there is none, or it is of another kind.
     """
     path = Path(folder) / "model.json"
-    description = storage.read_json(path, _WHAT)
+    description = files.read_json(path, _WHAT)
     if not isinstance(description, dict) or description.get("format") != _FORMAT:
         given = description.get("format") if isinstance(description, dict) else None
         raise InputError(f"{path} describes no classifier: format {_FORMAT!r} was expected, not {given!r}")

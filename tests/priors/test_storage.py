@@ -1,4 +1,3 @@
-import json
 import os
 
 import pytest
@@ -27,33 +26,6 @@ def test_tensors_come_back_with_their_metadata(tmp_path):
         assert read[name].dtype == tensor.dtype and torch.equal(read[name], tensor)
         assert not read[name].requires_grad
     assert storage.read_tensors(path)[0]["weight"].data_ptr() != weight.data_ptr()
-
-
-def test_json_comes_back_and_refuses_what_json_has_not(tmp_path):
-    path = tmp_path / "a.json"
-    storage.write_json(path, {"kappa": 20.5, "classes": ["a", "ü"], "none": None})
-    assert storage.read_json(path) == {"kappa": 20.5, "classes": ["a", "ü"], "none": None}
-    with pytest.raises(ValueError, match="JSON"):
-        storage.write_json(path, {"loss": float("nan")})
-    assert storage.read_json(path)["kappa"] == 20.5, "a refused write leaves the old file"
-
-
-@pytest.mark.parametrize("when", ["writing", "flushing", "renaming"])
-def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path, monkeypatch, when):
-    path = tmp_path / "x.bin"
-    storage.write_bytes(path, b"old")
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    if when == "renaming":
-        monkeypatch.setattr(os, "replace", full)
-    elif when == "flushing":
-        monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises((OSError, TypeError)):
-        storage.write_bytes(path, "text" if when == "writing" else b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_reader_never_sees_half_a_file(tmp_path, monkeypatch):
@@ -87,17 +59,6 @@ def test_missing_truncated_and_foreign_files_are_said_in_one_line(tmp_path):
     for missing in (tmp_path / "none.safetensors", tmp_path):
         with pytest.raises(InputError, match="no prior at"):
             storage.read_tensors(missing, "prior")
-    for content in (b"{", b"\xff\xfe\x00", b""):
-        (tmp_path / "bad.json").write_bytes(content)
-        with pytest.raises(InputError, match=r"bad.json is not a readable run") as error:
-            storage.read_json(tmp_path / "bad.json", "run")
-        assert "\n" not in str(error.value)
-    with pytest.raises(InputError, match="no run at .*none.json"):
-        storage.read_json(tmp_path / "none.json", "run")
-    with pytest.raises(InputError, match="not a folder"):
-        storage.read_json(tmp_path, "run")
-    with pytest.raises(InputError, match="no run at"):
-        storage.read_json(good / "x.json", "run")
 
 
 def test_weights_must_fit_exactly(tmp_path):
@@ -135,12 +96,6 @@ def test_weights_must_be_numbers_of_the_networks_kind():
     assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
     storage.load_weights(module, before | {"num_batches_tracked": torch.tensor(5, dtype=torch.int32)}, "a.file")
     assert module.num_batches_tracked == 5
-
-
-def test_json_is_for_people(tmp_path):
-    storage.write_json(tmp_path / "a.json", {"b": 1, "a": [1]})
-    text = (tmp_path / "a.json").read_text()
-    assert text.endswith("}\n") and text.index('"b"') < text.index('"a"') and json.loads(text) == {"b": 1, "a": [1]}
 
 
 def test_unknown_names_offer_the_nearest():

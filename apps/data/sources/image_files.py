@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from priors.errors import InputError
+from priors.files import open_regular
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -121,20 +123,23 @@ class ImageFiles:
             yield images
 
 
-def opened(path: Path) -> Image.Image:
-    """Open an image file and read its header.
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image file and read its header; it is closed at the end.
 
     Raises:
         InputError: it is missing or not an image.
     """
-    try:
-        return Image.open(path)
-    except Image.DecompressionBombError:
-        raise InputError(f"{path} has more pixels than an image is trusted to have: make it smaller") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        missing = isinstance(error, FileNotFoundError)
-        what = "is missing" if missing else "is damaged or not an image"
-        raise InputError(f"{path} {what}: {'put it back' if missing else 'replace or remove it'}") from None
+    if not os.path.lexists(path):
+        raise InputError(f"{path} is missing: put it back")
+    with open_regular(path, "image") as file:
+        try:
+            image = Image.open(file)
+        except Image.DecompressionBombError:
+            raise InputError(f"{path} has more pixels than an image is trusted to have: make it smaller") from None
+        except (OSError, SyntaxError, ValueError):
+            raise InputError(f"{path} is damaged or not an image: replace or remove it") from None
+        yield image
 
 
 def decoded(image: Image.Image, path: Path, channels: int) -> Image.Image:
