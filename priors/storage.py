@@ -10,6 +10,8 @@ from safetensors.torch import save as to_bytes
 
 from priors.errors import InputError
 from priors.files import write_bytes
+from priors.remarks import remark
+from priors.weight_names import differing, named_as
 
 
 def write_tensors(
@@ -46,31 +48,54 @@ def digest_of(tensors: Mapping[str, torch.Tensor]) -> str:
     return hashed.hexdigest()
 
 
-def load_weights(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], source: object) -> None:
+def load_weights(
+    module: torch.nn.Module,
+    tensors: Mapping[str, torch.Tensor],
+    source: object,
+    aliases: Mapping[str, str] | None = None,
+) -> None:
     """Copy `tensors` into `module`, all of them and nothing else.
 
+    Their names may have what wrappers put into them, such as "module." before each: see
+    `priors.weight_names.named_as`. Where they are not the module's own, that is remarked on.
+
+    Args:
+        module: of any type of floats; values are rounded to it.
+        tensors: by name.
+        source: where they are from, for messages.
+        aliases: names that were left out, and those of the same tensors that were not: the metadata of a file.
+
     Raises:
-        InputError: names are missing, left over, of another shape, or of another kind of number; the first few are
-            listed.
+        InputError: names are missing, left over, of another shape, or of another kind of number (the first few are
+            listed); or two names of one tensor of the module are given other numbers than each other.
     """
     own = module.state_dict()
-    wrong = [f"{name} is missing" for name in own if name not in tensors]
-    wrong += [f"{name} is not expected" for name in tensors if name not in own]
+    named = named_as(own, tensors, aliases)
+    wrong = [f"{name} is missing" for name in named.missing]
+    wrong += [f"{name} is not expected" for name in named.unexpected]
     wrong += [
-        f"{name} has shape {tuple(tensors[name].shape)}, expected {tuple(own[name].shape)}"
+        f"{name} has shape {tuple(named.tensors[name].shape)}, expected {tuple(own[name].shape)}"
         for name in own
-        if name in tensors and tensors[name].shape != own[name].shape
+        if name in named.tensors and named.tensors[name].shape != own[name].shape
     ]
     wrong += [
-        f"{name} holds {str(tensors[name].dtype).removeprefix('torch.')}, expected "
+        f"{name} holds {str(named.tensors[name].dtype).removeprefix('torch.')}, expected "
         f"{str(own[name].dtype).removeprefix('torch.')}"
         for name in own
-        if name in tensors and not _converts(tensors[name], own[name].dtype)
+        if name in named.tensors and not _converts(named.tensors[name], own[name].dtype)
     ]
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise InputError(f"the weights in {source} do not fit this network: {'; '.join(wrong[:3])}{more}")
-    module.load_state_dict(dict(tensors))
+    if pair := differing(own, named.tensors):
+        raise InputError(
+            f"the weights in {source} do not fit this network: {pair[0]} and {pair[1]} are one tensor in it, and have "
+            "other numbers than each other there"
+        )
+    if named.renamed:
+        remark(f"The names of the weights in {source}: {named.renamed}.")
+    # Names that are missing are others of what is there.
+    module.load_state_dict(dict(named.tensors), strict=False)
 
 
 def _converts(tensor: torch.Tensor, dtype: torch.dtype) -> bool:

@@ -135,7 +135,7 @@ def find_module(model: nn.Module, name: str) -> tuple[str, nn.Module]:
         InputError: there is none; the nearest name is offered.
     """
     core = unwrapped(model)
-    name = _canonical(name)
+    name = canonical(name)
     try:
         return name, unwrapped(core.get_submodule(name))
     except AttributeError:  # wrappers on the way, or no such module
@@ -176,10 +176,16 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 def modules_by_name(core: nn.Module) -> dict[str, nn.Module]:
     """Modules by the name they have without wrappers: of a wrapper and what it wraps, the latter, which comes later."""
-    return {_canonical(name): module for name, module in core.named_modules(remove_duplicate=False)}
+    return {canonical(name): module for name, module in core.named_modules(remove_duplicate=False)}
 
 
-def _canonical(name: str) -> str:
+def canonical(name: str) -> str:
+    """A name of a module or of its weights without what wrappers put into it.
+
+    Example:
+        >>> canonical("body._orig_mod.conv.weight")
+        'body.conv.weight'
+    """
     return ".".join(part for part in name.split(".") if part not in _WRAPPED)
 
 

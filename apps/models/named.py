@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from apps.command.config import Data, Foreign, restored
 from apps.data.image_set import ImageSet
 from apps.data.sources.catalogue import DATASETS
@@ -21,6 +23,7 @@ from apps.runs.run import Run
 from priors import zoo
 from priors.errors import InputError, unknown
 from priors.files import read_json
+from priors.remarks import remark
 from priors.storage import load_weights, read_tensors
 
 
@@ -194,7 +197,21 @@ def _torchvision(model: str, options: dict) -> zoo.Classifier:
 def _imported(model: str, options: dict) -> zoo.Classifier:
     """The user's own module: a factory that is called without arguments, and its weights."""
     network, settings = made(model, settings=("weights",))
+    _in_single_precision(network, model)  # before it has its weights: these may be of more digits than it was made with
     if "weights" in settings:
-        weights, _ = read_tensors(settings["weights"], "weights")
-        load_weights(network, weights, settings["weights"])
+        weights, metadata = read_tensors(settings["weights"], "weights")
+        load_weights(network, weights, settings["weights"], metadata)
     return zoo.wrap(network, **{name: value for name, value in options.items() if value}).eval()
+
+
+def _in_single_precision(network: torch.nn.Module, model: str) -> None:
+    """Bring weights of fewer digits to single precision, in which images and all that is measured are.
+
+    They keep their values; a CPU takes half precision twenty times as long. Double precision stays as it is.
+    """
+    weights = (weight.dtype for weight in network.parameters() if weight.is_floating_point())
+    short = {dtype for dtype in weights if torch.finfo(dtype).bits < 32}
+    if short:
+        named = " and ".join(sorted(str(dtype).removeprefix("torch.") for dtype in short))
+        remark(f"The weights of {model} are {named}: they are read, and the network is run, in float32.")
+        network.float()

@@ -74,7 +74,7 @@ class Classifier(nn.Module, ABC):
         """Logits for images in [0, 1]."""
 
     def normalise(self, images: Shaped[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """Images minus the mean, over the standard deviation.
+        """Images minus the mean, over the standard deviation, in the type of the network's weights.
 
         Raises:
             InputError: not a batch of floating-point images of the network's own size.
@@ -90,7 +90,9 @@ class Classifier(nn.Module, ABC):
                 f"images are {_as_text(images.shape[1:])} (channels x height x width), but this network takes"
                 f" {_as_text(self.image_shape)}"
             )
-        return (images - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)
+        normalised = (images - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)
+        own = next((weight.dtype for weight in self.parameters() if weight.is_floating_point()), normalised.dtype)
+        return normalised.to(own)
 
 
 class Network(Classifier):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
@@ -33,7 +34,7 @@ class Wrapped(Classifier):
         """The head's input for images in [0, 1]."""
         site = f"{self._head}:input"
         with tap(self.network, [site]) as taps:
-            self.network(self.normalise(images))
+            self._run(images)
         if not taps.calls(site):
             raise InputError(
                 f"the head {self._head!r} takes no part in the network's pass: name the linear layer that gives the "
@@ -49,12 +50,33 @@ class Wrapped(Classifier):
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
         """What the network gives for images in [0, 1]: logits."""
-        logits = self.network(self.normalise(images))
+        logits = self._run(images)
         expected = (len(images), self.classes)
         if not isinstance(logits, Tensor) or logits.shape != expected:
             given = tuple(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
             raise InputError(f"{type(self.network).__name__} gives {given}: logits of shape {expected} were expected")
         return logits
+
+    def _run(self, images: Tensor) -> Any:
+        """What the module gives.
+
+        Raises:
+            InputError: it cannot take such images.
+        """
+        normalised = self.normalise(images)
+        try:
+            return self.network(normalised)
+        except torch.OutOfMemoryError:
+            raise
+        except (IndexError, RuntimeError, TypeError, ValueError) as error:  # a module of the user's own
+            if isinstance(error, InputError):
+                raise
+            shown, said = "x".join(map(str, images.shape[1:])), str(error).partition("\n")[0]
+            kind = str(normalised.dtype).removeprefix("torch.")
+            raise InputError(
+                f"{type(self.network).__name__} cannot take images of {shown} (channels x height x width) in {kind}: "
+                f"{said}"
+            ) from error
 
 
 def wrap(

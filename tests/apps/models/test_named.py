@@ -12,7 +12,10 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from apps.command.config import Foreign
+from apps.data import sources
 from apps.data.image_set import ImageSet
+from apps.inverting.representation import representation
+from apps.models.activations import activations
 from apps.models.classifier_priors import classifier_prior
 from apps.models.named import (
     check_classes,
@@ -23,7 +26,7 @@ from apps.models.named import (
     trained_on,
 )
 from apps.models.registry import CLASSIFIER, kind_of
-from priors import zoo
+from priors import ClassifierPrior, zoo
 from priors.errors import InputError
 
 OWN = '''
@@ -83,6 +86,43 @@ def scripted():
 class Likely(Mine):
     def forward(self, images):
         return super().forward(images).softmax(1)
+
+
+class Typed(Mine):
+    """Another type of floats, and two penultimate units; cast: whether it casts what it is given itself."""
+
+    def __init__(self, dtype, cast=False):
+        super().__init__()
+        self.hidden, self.last = nn.Linear(64, 2), nn.Linear(2, 10)
+        self.own = dtype if cast else None
+        self.to(dtype)
+
+    def forward(self, images):
+        return super().forward(images if self.own is None else images.to(self.own))
+
+
+def float32():
+    return Typed(torch.bfloat16).float()
+
+
+def bfloat16():
+    return Typed(torch.bfloat16)
+
+
+def float16():
+    return Typed(torch.float16)
+
+
+def float64():
+    return Typed(torch.bfloat16).double()
+
+
+def float64_by_itself():
+    return Typed(torch.float64, cast=True)
+
+
+def bfloat16_by_itself():
+    return Typed(torch.bfloat16, cast=True)
 
 
 def no_module():
@@ -187,8 +227,6 @@ def test_weights_from_a_file(penult, own):
 
 def test_ones_own_module_is_scored_as_one_would(penult, own):
     """Accuracy on digits with --mean and --std, against the module called by hand on normalised pixels."""
-    from apps.data import sources
-
     test = sources.load("digits", "test")
     with torch.no_grad():
         logits = own("Mine")((test.images.float() / 255 - 0.3) / 0.4)
@@ -214,8 +252,6 @@ def test_norms_of_ones_own_module_need_data(penult, own):
 
 def test_a_generator_measures_ones_own_module_on_its_images_and_takes_its_head(penult, own):
     """Against the norms by hand; the head's name is no part of the run's configuration, its weights are."""
-    from apps.data import sources
-
     words = ["train", "hvae", "--classifier", "import:mine.nets:TwoHeads", "--concentration", "norms"]
     words += ["--latent-dim", 11, "--epochs", 0.05, "--device", "cpu", "--name", "mine"]
     assert "name the head" in penult(*words).err
@@ -252,6 +288,75 @@ def test_the_cross_entropy_of_probabilities_is_that_of_their_logits(penult, own)
     assert said in probabilities and said not in logits
     found = [re.search(r"cross-entropy (\d+\.\d+) nats", out)[1] for out in (logits, probabilities)]
     assert float(found[0]) == pytest.approx(float(found[1]), abs=1e-4)
+
+
+def numbers(text: str) -> list[str]:
+    """What a verb printed, without the name of the model."""
+    return re.findall(r"-?\d+\.\d+", text)
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "analyse normalised"])
+def test_networks_of_any_type_of_floats(penult, own, verb, caplog):
+    """bfloat16 weights in float32 are the same numbers, and so is what comes out; it is said."""
+    found = {}
+    for name in ("float32", "bfloat16", "float64"):
+        said = penult(*verb.split(), f"import:mine.nets:{name}", "--data", "digits")
+        assert said.status == 0, (name, said.err)
+        found[name] = numbers(said.out)
+    assert found["bfloat16"] == found["float32"] == found["float64"] and found["float32"]
+    (line,) = [record.message for record in caplog.records]
+    assert "import:mine.nets:bfloat16 are bfloat16" in line
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "float64"])
+def test_what_is_measured_on_networks_of_any_type_of_floats(own, name):
+    """Activations, from which priors, anomalies and circles are made, and contexts of inversions."""
+    images = sources.load("digits", "test").subset(range(20))
+    networks = [classifier(f"import:mine.nets:{one}") for one in (name, "float32")]
+    found, expected = (activations(network, images) for network in networks)
+    torch.testing.assert_close(found.penultimate.float(), expected.penultimate)
+    torch.testing.assert_close(found.logits.float(), expected.logits)
+    values = {"activations": found.penultimate, "labels": found.labels}
+    for strategy in ("norms", "mle-pooled"):
+        priors = [ClassifierPrior.from_classifier(network, strategy, **values) for network in networks]
+        torch.testing.assert_close(priors[0].concentration.float(), priors[1].concentration)
+    shown = images.images.float() / 255
+    contexts = [representation(network, "penultimate", (1, 8, 8))(shown) for network in networks]
+    assert contexts[0].dtype == torch.float32
+    torch.testing.assert_close(*contexts)
+
+
+def test_a_teacher_of_half_precision(penult, own):
+    words = "distill ce+hinton+ckd --student mlp --data digits --epochs 0.05 --device cpu --concentration 20".split()
+    said = penult(*words, "--teacher", "import:mine.nets:float16")
+    assert said.status == 0, said.err
+
+
+def test_a_network_that_casts_by_itself(penult, own):
+    """In double precision it runs as it is; half precision is not what it is run in, which one line says."""
+    assert penult("evaluate", "import:mine.nets:float64_by_itself", "--data", "digits").status == 0
+    for verb in ("evaluate", "analyse normalised"):
+        said = penult(*verb.split(), *"import:mine.nets:bfloat16_by_itself --data digits".split())
+        assert said.status == 2 and "cannot take images of 1x8x8" in said.err and "Traceback" not in said.err
+        assert "in float32" in said.err
+
+
+def test_weights_of_more_digits_than_the_network_is_made_with(own, tmp_path):
+    """They are kept, though the network is of half precision until it has them."""
+    given = {name: torch.randn(weight.shape) for name, weight in own("float16").state_dict().items()}
+    save_file(given, "more.safetensors")
+    loaded = classifier("import:mine.nets:float16,weights=more.safetensors")
+    assert torch.equal(loaded.network.hidden.weight, given["hidden.weight"])
+
+
+def test_a_file_of_wrapped_weights_is_read_and_that_is_said(penult, own, caplog):
+    network = own("Mine")
+    network.last.weight.data.neg_()
+    save_file({f"model.module.{name}": tensor for name, tensor in network.state_dict().items()}, "mine.safetensors")
+    loaded = classifier("import:mine.nets:Mine,weights=mine.safetensors")
+    assert torch.equal(loaded.head.weight, network.last.weight)
+    (record,) = caplog.records
+    assert "mine.safetensors" in record.message and "'model.module.'" in record.message
 
 
 def test_taps_and_head(own):

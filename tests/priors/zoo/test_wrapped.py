@@ -5,7 +5,7 @@ from torchvision import models
 
 from priors.errors import InputError
 from priors.taps import tap
-from priors.zoo import load, save, wrap
+from priors.zoo import build, load, save, wrap
 
 
 class Own(nn.Module):
@@ -100,3 +100,21 @@ def test_weights_of_a_users_network_come_back_into_another(images, tmp_path):
         load(tmp_path)
     with pytest.raises(InputError, match="4 class names were given, but the head 'out' has 3 outputs"):
         load(tmp_path, Own(classes=3))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_a_network_of_another_type_takes_the_same_images(images, dtype):
+    """As it is, in its own type: of a built one and of a user's."""
+    for network in (wrap(Own()).eval(), build("mlp", classes=4, image_shape=(3, 8, 8)).eval()):
+        expected = network(images)
+        found = network.to(dtype)(images)
+        assert found.dtype == network.penultimate(images).dtype == dtype
+        torch.testing.assert_close(found.float(), expected, atol=0.02, rtol=0.02)
+    assert wrap(Own())(images.double()).dtype == torch.float32
+
+
+def test_images_that_a_users_network_cannot_take_are_said_in_one_line(images):
+    network = wrap(nn.Sequential(nn.Flatten(), nn.Linear(7, 3)))
+    for call in (network, network.penultimate):
+        with pytest.raises(InputError, match="Sequential cannot take images of 3x8x8 .* in float32: mat1 and mat2"):
+            call(images)
