@@ -247,9 +247,16 @@ class ClassifierPrior(nn.Module):
     ) -> Float[Tensor, "*shape m"]:
         """One unit vector a label, from q(a | label): what penultimate activations of such images look like.
 
+        For n draws of each, first of the shape: `prior.distributions(labels).sample(n)`.
+
         Raises:
-            InputError: a label that is out of range or no class's name.
+            InputError: a label that is out of range or no class's name, or a generator that is none.
         """
+        if isinstance(generator, int):
+            raise InputError(
+                f"generator is {generator}: for {generator} draws of each label take "
+                f"prior.distributions(labels).sample({generator})"
+            )
         loc, concentration = self._of(labels)
         return VonMisesFisher(loc, concentration, validate_args=False).sample(generator=generator)
 
@@ -347,7 +354,9 @@ class ClassifierPrior(nn.Module):
 
     def _of(self, labels: Tensor | Sequence[int | str]) -> tuple[Tensor, Tensor]:
         """Directions and concentrations of labels; a wrong one never wraps around to another class."""
-        if not isinstance(labels, Tensor):
+        if isinstance(labels, int | str):  # one: a text is a name, and not a list of letters
+            labels = torch.tensor(self.number(labels))
+        elif not isinstance(labels, Tensor):
             labels = torch.tensor([self.number(label) for label in labels], dtype=torch.long)
         elif labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
             raise InputError(f"labels are {labels.dtype}: class numbers were expected")

@@ -37,7 +37,8 @@ def solve_concentration(
     Args:
         resultant: mean resultant lengths R, in [0, 1).
         dim: m, of the space around the sphere, at least 2.
-        deficit: 1 - R; looked at instead of R where R is above 1/2.
+        deficit: 1 - R; looked at instead of R where R is above 1/2. On the device of R where both are tensors; a
+            number is taken there.
         names: whose each is, for messages.
 
     Raises:
@@ -49,9 +50,11 @@ def solve_concentration(
     """
     if dim < 2:
         raise InputError(f"directions in {dim} dimensions: at least 2 were expected")
-    # A tensor of float32 is taken as it is, a number is not to become one.
-    resultant = resultant.double() if isinstance(resultant, Tensor) else torch.tensor(resultant, dtype=torch.float64)
-    deficit = 1 - resultant if deficit is None else torch.as_tensor(deficit, dtype=torch.float64)
+    # In float64, so that a number does not become float32 first.
+    device = next((given.device for given in (resultant, deficit) if isinstance(given, Tensor)), None)
+    resultant = torch.as_tensor(resultant, dtype=torch.float64, device=device)
+    deficit = 1 - resultant if deficit is None else torch.as_tensor(deficit, dtype=torch.float64, device=device)
+    resultant, deficit = torch.broadcast_tensors(resultant, deficit)
     shape = resultant.shape
     resultant, deficit = resultant.reshape(-1), deficit.reshape(-1)
     _require(

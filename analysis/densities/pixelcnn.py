@@ -160,7 +160,7 @@ class PixelCNN(Streams):
         return self.distribution.log_prob(self(images, context), images, check=check).flatten(1).sum(1)
 
     def sample(
-        self, context: Tensor | None = None, generator: torch.Generator | None = None, *, n: int | None = None
+        self, context: Tensor | int | None = None, generator: torch.Generator | None = None, *, n: int | None = None
     ) -> Float[Tensor, "batch channels height width"]:
         """Images by `analysis.densities.sampling.sample`."""
         return sample(self, context, generator, n=n)

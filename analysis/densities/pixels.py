@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
+from priors.draws import require_generator
 from priors.errors import InputError
 
 LEVELS = 256
@@ -108,8 +109,9 @@ class PixelDistribution(ABC):
             generator: of the draws, on the CPU or the outputs' device; None: torch's own of the outputs' device.
 
         Raises:
-            InputError: another number of outputs than the distribution takes.
+            InputError: another number of outputs than the distribution takes, or a generator that is none.
         """
+        require_generator(generator)
         uniforms = torch.rand(
             (len(outputs), self.draws),
             generator=generator,

@@ -6,24 +6,35 @@ from torch import Tensor
 
 from analysis.densities.incremental import Incremental
 from analysis.densities.streams import Streams
+from priors.draws import require_generator
 from priors.errors import InputError
 
 
 @torch.no_grad()
 def sample(
-    model: Streams, context: Tensor | None = None, generator: torch.Generator | None = None, *, n: int | None = None
+    model: Streams,
+    context: Tensor | int | None = None,
+    generator: torch.Generator | None = None,
+    *,
+    n: int | None = None,
 ) -> Float[Tensor, "batch channels height width"]:
     """Images from a PixelCNN++, with values k / 255.
 
     Args:
         model: whose draws they are; without its dropout.
-        context: (batch, K) or (batch, K, h, w), a context an image.
+        context: (batch, K) or (batch, K, h, w), a context an image; or, for a model without a context, how many.
         generator: source of the draws, on any device; None: torch's own.
-        n: how many, for a model without a context.
+        n: how many, for a model without a context, by name.
 
     Raises:
-        InputError: a context of another shape than the model's, or a number of images that does not fit it.
+        InputError: a context of another shape than the model's, or a number of images that does not fit it; or a
+            generator that is none.
     """
+    require_generator(generator)
+    if isinstance(context, int):
+        if n is not None:
+            raise InputError(f"{context} images and n={n}: give their number once")
+        context, n = None, context
     return place(model, context, uniforms(model, _batch(model, context, n), generator))
 
 

@@ -15,6 +15,8 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.distributions import Distribution, constraints, register_kl
 
+from priors.draws import require_generator
+from priors.draws import sample_shape as as_shape
 from priors.errors import InputError
 from priors.vmf import bessel
 from priors.vmf.divergence import kl_between
@@ -140,7 +142,14 @@ class VonMisesFisher(Distribution):
         return torch.addcmul(along * square, across, 1 - square)
 
     def rsample(self, sample_shape=(), generator: torch.Generator | None = None) -> Float[Tensor, "*shape m"]:
-        """Unit vectors (*sample_shape, *batch, m), reparameterised: differentiable in loc and concentration."""
+        """Unit vectors (*sample_shape, *batch, m), reparameterised: differentiable in loc and concentration.
+
+        Raises:
+            InputError: a shape that is none (a number n means (n,)), or a generator that is none.
+        """
+        if not torch.compiler.is_compiling():
+            require_generator(generator)
+            sample_shape = as_shape(sample_shape)
         shape = torch.Size(sample_shape) + self._batch_shape
         return rsample(self.loc.expand(shape + self._event_shape), self.concentration.expand(shape), generator)
 

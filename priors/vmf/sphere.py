@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.distributions.constraints import Constraint
 
+from priors.draws import gaussians, require_generator
+from priors.draws import sample_shape as as_shape
 from priors.errors import InputError
 from priors.vmf import bessel
 
@@ -175,8 +177,11 @@ class HypersphericalUniform(Distribution):
 
     def rsample(self, sample_shape=(), generator: torch.Generator | None = None) -> Float[Tensor, "*shape m"]:
         """Unit vectors (*sample_shape, *batch, m)."""
+        if not torch.compiler.is_compiling():
+            require_generator(generator)
+            sample_shape = as_shape(sample_shape)
         shape = self._extended_shape(torch.Size(sample_shape))
-        gaussian = torch.randn(shape, generator=generator, dtype=self.dtype, device=self.device)
+        gaussian = gaussians(shape, generator, self.dtype, self.device)
         return gaussian / torch.linalg.vector_norm(gaussian, dim=-1, keepdim=True)
 
     def sample(self, sample_shape=(), generator: torch.Generator | None = None) -> Float[Tensor, "*shape m"]:

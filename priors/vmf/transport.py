@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from priors.draws import gaussians
 from priors.errors import InputError
 from priors.vmf import cosine
 
@@ -42,7 +43,7 @@ def rsample(
     Args:
         loc: Mean directions mu of unit length, m >= 2. Their gradient is tangent to the sphere.
         concentration: Concentrations k >= 0; at 0 the distribution is uniform.
-        generator: Source of the draws; the device's default one if None.
+        generator: Source of the draws, on any device; the directions' device's default one if None.
 
     Returns:
         Unit vectors z of density proportional to exp(k mu.z) on the sphere.
@@ -121,7 +122,7 @@ def _draw(
 def _gaussians(like: Tensor, generator: torch.Generator | None) -> Tensor:
     if torch.compiler.is_compiling() and like.device.type == "cpu" and generator is None:
         return torch.ops.penult.gaussians(like)
-    return torch.randn(like.shape, dtype=like.dtype, device=like.device, generator=generator)
+    return gaussians(like.shape, generator, like.dtype, like.device)
 
 
 # Gaussians that compiled code for a CPU takes as they are: its own generator is an order of magnitude slower.
