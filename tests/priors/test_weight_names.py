@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_model
 from torch import nn
+from torch.distributions import Distribution
 from torch.optim.swa_utils import AveragedModel
 
 from priors.errors import InputError
@@ -65,6 +66,14 @@ WRITTEN = {
     "several of them": (prefixed("state_dict.model.module._orig_mod."), "'state_dict.model.module.'"),
     "a name that the network has itself": (prefixed("body."), "'body.'"),
 }
+
+
+@pytest.fixture(autouse=True)
+def checks():
+    """torch.compile switches off the checks of all distributions, for good."""
+    before = Distribution._validate_args
+    yield
+    Distribution.set_default_validate_args(before)
 
 
 @pytest.fixture
