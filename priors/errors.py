@@ -21,7 +21,7 @@ def unknown(kind: str, given: object, known: Iterable[object], hint: str = "") -
     """
     names = [str(name) for name in known]
     near = get_close_matches(str(given), names, n=1, cutoff=0.5)
-    guess = f": did you mean {near[0]!r}?" if near else ":"
+    guess = f": did you mean {near[0]!r}?" if near else ""
     listing = ", ".join(names) if len(names) <= 24 else ", ".join(names[:24]) + f", ... {len(names)} in all"
     listing = f" (known: {listing})" if names else " (none exist)"
     return InputError(f"unknown {kind} {str(given)!r}{guess}{listing}{'; ' + hint if hint else ''}")

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -30,6 +31,10 @@ class Classification(Task):
         self.channels_last = any(isinstance(module, nn.Conv2d) for module in classifier.modules())
         self._evaluated = evaluated
         self._smoothing = label_smoothing
+
+    def example(self, image_shape: tuple[int, int, int]) -> dict[str, tuple[Tensor, ...]]:
+        """An image."""
+        return {"model": (torch.zeros(1, *image_shape, device="meta"),)}
 
     def losses(self, turn: str, batch, step: int) -> dict[str, Tensor]:
         """The cross-entropy in nats."""

@@ -18,7 +18,7 @@ from typing import Any
 from apps.command.config import Foreign, Place, identity
 from apps.command.console import say
 from apps.command.flags import parse
-from apps.models.classifier_priors import SWEEP, classifier_prior, is_saved
+from apps.models.classifier_priors import SWEEP, classifier_prior, is_saved, usable_concentration
 from apps.models.downstream_task import DownstreamTask, Request, downstream_task
 from apps.models.named import is_run, trained_data, trained_on
 from apps.runs.run import Run
@@ -88,6 +88,7 @@ def sweep_values(concentration: Sequence[str]) -> tuple[float, ...]:
             raise InputError(f"--concentration {given}: {text!r} is no number; {expected}") from None
         if not 0 <= values[-1] < math.inf:
             raise InputError(f"--concentration {given}: {text} is no concentration; {expected}")
+        usable_concentration(values[-1])
     if len(set(values)) != len(values) or len(values) < 2:
         raise InputError(f"--concentration {given}: {expected}")
     return tuple(values)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from apps.command.config import Data, Foreign, Optimisation, Place, Where
+from apps.command.ranges import Count, FromZero, Pixels, Rate, Seed, Width
 from priors.errors import InputError
 
 
@@ -15,21 +16,21 @@ class ClassifierTraining:
     """Train a classifier."""
 
     data: tyro.conf.OmitArgPrefixes[Data] = field(default_factory=Data)
-    train_images: int | None = None
+    train_images: Count | None = None
     """Images to train on, as many of each class, of those that --validation leaves; epochs are of these; unset: all."""
     arch: str = "mlp"
     """Architecture: a name of `penult ls classifiers`, or torchvision:NAME."""
-    penultimate: int | None = None
+    penultimate: Width | None = None
     """Width of the penultimate layer; unset: the architecture's own."""
     head_bias: bool = True
     """Whether the final layer has a bias."""
-    dropout: float | None = None
+    dropout: Rate | None = None
     """Dropout rate, of architectures that have one; unset: the architecture's own."""
     augment: Literal["auto", "none", "flip", "crop", "crop+flip"] = "auto"
     """Random crops with 4 pixels of padding, and flips; auto: what is usual for the data set."""
     crop_fill: Literal["black", "mean"] = "black"
     """What a crop's padding holds."""
-    label_smoothing: float = 0.0
+    label_smoothing: Rate = 0.0
     """Weight of the uniform distribution in the targets."""
     optimisation: tyro.conf.OmitArgPrefixes[Optimisation] = field(
         default_factory=lambda: Optimisation(schedule="cosine")
@@ -52,7 +53,7 @@ class PriorReading:
     """Options of a sweep's trainings, as in epochs=40 hidden=256,128 encoder-label; name=... begins their names."""
     data: str | None = None
     """Data set that activations are measured on, and a sweep trains on; unset: the one the run was trained on."""
-    image_size: int | None = None
+    image_size: Pixels | None = None
     """Height and width to resize an image folder's pictures to, in pixels; unset: as the run was trained."""
     measure: bool = True
     """Whether to run the training images through the network for the second table."""
@@ -72,22 +73,16 @@ class NormalisedScoring:
     """The classifier: a MODEL, see penult --help."""
     data: str | None = None
     """Data set whose test images are classified; unset: the one the run was trained on."""
-    image_size: int | None = None
+    image_size: Pixels | None = None
     """Height and width to bring an image folder's pictures to, in pixels; unset: as trained, or the network's own."""
-    resize: int | None = None
+    resize: Pixels | None = None
     """Shorter side of a folder's pictures before the centre is cut out, 256 on ImageNet; unset: the image size."""
-    images: int | None = None
+    images: Count | None = None
     """Classify the first this many test images only; unset: all."""
     out: Path | None = None
     """File to add the scores to, ending in .json; unset: the run's normalised.json, or none where there is no run."""
     foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
     place: tyro.conf.OmitArgPrefixes[Place] = field(default_factory=Place)
-
-    def __post_init__(self):
-        """Refuse what no image has."""
-        for flag, value in (("--image-size", self.image_size), ("--resize", self.resize), ("--images", self.images)):
-            if value is not None and value < 1:
-                raise InputError(f"{flag} {value}: expected 1 or more")
 
 
 @dataclass(frozen=True)
@@ -100,13 +95,13 @@ class AnomalyScoring:
     """Other images: data sets, .npz files, folders of pictures, or noise (uniform); brought to the network's shape."""
     data: str | None = None
     """The classifier's own data set; unset: the one the run was trained on."""
-    image_size: int | None = None
+    image_size: Pixels | None = None
     """Height and width to bring its image folder's pictures to, in pixels; unset: as the run was trained."""
     concentration: tuple[str, ...] = ("mle",)
     """Of q(a|i): a number, one a class, or a strategy that measures training activations, as in penult prior."""
-    images: int | None = None
+    images: Count | None = None
     """Take the first this many test images of each set only; unset: all."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the noise."""
     out: Path | None = None
     """New folder for pictures and numbers; unset: the run's, and nothing is written where there is no run."""
@@ -117,9 +112,6 @@ class AnomalyScoring:
         """Refuse what compares nothing."""
         if not self.against:
             raise InputError("--against is missing: give one or more data sets or folders of other images, or noise")
-        for flag, value in (("--images", self.images), ("--image-size", self.image_size)):
-            if value is not None and value < 1:
-                raise InputError(f"{flag} {value}: expected 1 or more")
 
 
 @dataclass(frozen=True)
@@ -132,11 +124,11 @@ class CircleDrawing:
     """A number, one a class, or a strategy of penult prior, by each panel's own activations; norms is the paper's."""
     data: str | None = None
     """Data set whose test images are run through the networks; unset: the one the run was trained on."""
-    image_size: int | None = None
+    image_size: Pixels | None = None
     """Height and width to resize an image folder's pictures to, in pixels; unset: as the run was trained."""
-    dots: int = 1500
+    dots: FromZero = 1500
     """Images shown in a panel; accuracies and concentrations are of all."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the choice of those, and of their scatter."""
     out: Path | None = None
     """Picture to write; unset: circle.png in the run's folder."""

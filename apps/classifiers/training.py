@@ -16,6 +16,7 @@ from apps.data.sources.catalogue import augmenting
 from apps.models.accuracy import scores
 from apps.runs.run import Run
 from apps.seeds import derive
+from apps.training.memory import within_memory
 from apps.training.session import start, sweeping
 from apps.training.train import data_label, slug, train
 from priors import zoo
@@ -29,8 +30,6 @@ def train_classifier(config: ClassifierTraining, guide: bool = True) -> dict[str
     Raises:
         InputError: settings that do not go together, or as for `train_on`.
     """
-    if not 0 <= config.label_smoothing < 1:
-        raise InputError(f"--label-smoothing {config.label_smoothing}: expected a weight of 0 or more, and less than 1")
     if config.optimisation.patience is not None and not config.data.validation:
         raise InputError("--patience counts validations on held-out images: hold some out by --validation N")
     where, name = config.where, config.data.data
@@ -124,6 +123,7 @@ def train_on(
     )
 
 
+@within_memory()
 def _built(config: ClassifierTraining, images: ImageSet, format: int) -> Classifier:
     """The network before its training: its weights hang on the seed alone, its normalisation on the images."""
     mean, std = channel_statistics(images)

@@ -10,7 +10,8 @@ from types import ModuleType
 from typing import Any
 
 from apps.command.errors import Diverged, Interrupted
-from priors.errors import InputError, unknown
+from apps.command.spelling import nearest_verb
+from priors.errors import InputError
 
 VERBS: dict[str, tuple[str, str]] = {
     "demo": ("apps.verbs.demo", "the whole path on a small data set, in about a minute"),
@@ -99,7 +100,7 @@ def verb_of(arguments: Sequence[str]) -> tuple[str, list[str]]:
     count = 2 if group else 1
     name = " ".join(arguments[:count])
     if name not in VERBS:
-        raise unknown("verb", name, group or VERBS, "see penult --help")
+        raise nearest_verb(arguments, list(VERBS))
     return name, list(arguments[count:])
 
 

@@ -8,8 +8,24 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
+from apps.command.options import check_values
+from apps.command.ranges import (
+    Count,
+    DataFolder,
+    Deviation,
+    Epochs,
+    EpochsFromZero,
+    FromZero,
+    LogEvery,
+    Mean,
+    Pixels,
+    Range,
+    RunsFolder,
+    Seed,
+    Threads,
+)
 from priors.errors import InputError
 
 _TRACKERS = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",)}
@@ -39,16 +55,10 @@ class Data:
 
     data: str = "digits"
     """Data set: a name (see `penult ls datasets`), an .npz file, or a folder with train/CLASS/* and test/CLASS/*."""
-    image_size: int | None = None
+    image_size: Pixels | None = None
     """Height and width to resize an image folder's pictures to, in pixels."""
-    validation: int | None = None
+    validation: FromZero | None = None
     """Training images held out to choose the best checkpoint by; unset: as the verb says."""
-
-    def __post_init__(self):
-        """Refuse what no data set has."""
-        for flag, value, least in (("--image-size", self.image_size, 1), ("--validation", self.validation, 0)):
-            if value is not None and value < least:
-                raise InputError(f"{flag} {value}: expected {least} or more")
 
     def size_for(self, other: str) -> int | None:
         """The size that images of another data set are brought to: only folders have none of their own."""
@@ -59,94 +69,65 @@ class Data:
 class Optimisation:
     """How the weights are found."""
 
-    epochs: float = 10.0
+    epochs: Epochs = 10.0
     """Passes over the training images."""
-    batch_size: int = 64
+    batch_size: Count = 64
     """Images an optimiser step, over all processes and all accumulated parts."""
-    accumulate: int = 1
+    accumulate: Count = 1
     """Parts a batch is split into, one after the other, to save memory."""
     optimizer: Literal["adam", "adamw", "sgd", "momentum"] = "adam"
     """Optimiser; sgd has Nesterov momentum .9, momentum the plain one."""
-    lr: float = 1e-3
+    lr: Annotated[float, Range(above=0, most=1e6)] = 1e-3
     """Peak learning rate."""
-    weight_decay: float = 0.0
+    weight_decay: Annotated[float, Range(0, most=1e6)] = 0.0
     """Weight decay: decoupled for adamw, an L2 penalty otherwise."""
     schedule: Literal["constant", "cosine", "linear", "step", "exponential"] = "constant"
     """Learning rate after its warm-up; step multiplies it by --decay at each of the --milestones, exponential after
     each update."""
-    final_lr: float = 0.0
+    final_lr: Annotated[float, Range(0, most=1)] = 0.0
     """Where cosine and linear end, as a fraction of the peak."""
-    milestones: tuple[float, ...] = (0.3, 0.6, 0.8)
+    milestones: tuple[Annotated[float, Range(above=0, below=1)], ...] = (0.3, 0.6, 0.8)
     """Parts of all steps after which step lowers the rate."""
-    decay: float = 0.2
+    decay: Annotated[float, Range(above=0, most=1)] = 0.2
     """What step and exponential multiply the rate by."""
-    warmup: float = 0.0
+    warmup: EpochsFromZero = 0.0
     """Epochs over which the learning rate rises linearly from 0."""
-    clip: float | None = None
+    clip: Annotated[float, Range(above=0, most=float("inf"))] | None = None
     """Largest gradient norm; unset: not clipped."""
-    ema: float | None = None
+    ema: Annotated[float, Range(above=0, below=1)] | None = None
     """Decay a step of an exponential moving average of the weights; the average is then validated and kept."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the forward and backward pass."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of everything random."""
-    validate_every: float = 1.0
+    validate_every: Annotated[float, Range(above=0, most=float("inf"))] = 1.0
     """Epochs between validations; each one also writes a checkpoint."""
-    patience: int | None = None
+    patience: Count | None = None
     """Validations without a better one before training stops; unset: it runs to its end."""
 
     def __post_init__(self):
-        """Refuse values no optimiser can use."""
-        checks = [
-            ("--epochs", self.epochs, 0 < self.epochs < float("inf"), "a number above 0"),
-            ("--batch-size", self.batch_size, self.batch_size >= 1, "1 or more"),
-            ("--accumulate", self.accumulate, self.accumulate >= 1, "1 or more"),
-            ("--lr", self.lr, 0 < self.lr < float("inf"), "a positive number"),
-            ("--weight-decay", self.weight_decay, 0 <= self.weight_decay < float("inf"), "0 or more"),
-            ("--final-lr", self.final_lr, 0 <= self.final_lr <= 1, "a fraction of the peak, 0 to 1"),
-            (
-                "--milestones",
-                self.milestones,
-                all(0 < share < 1 for share in self.milestones) and sorted(self.milestones) == list(self.milestones),
-                "parts of all steps in (0, 1), in order",
-            ),
-            ("--decay", self.decay, 0 < self.decay <= 1, "a factor above 0, at most 1"),
-            (
-                "--schedule exponential --decay",
-                self.decay,
-                self.schedule != "exponential" or self.decay >= 0.9,
-                "a factor for each update, such as 0.9999",
-            ),
-            ("--warmup", self.warmup, 0 <= self.warmup < float("inf"), "0 or more"),
-            ("--clip", self.clip, self.clip is None or self.clip > 0, "a positive norm"),
-            ("--ema", self.ema, self.ema is None or 0 < self.ema < 1, "a decay between 0 and 1"),
-            ("--validate-every", self.validate_every, self.validate_every > 0, "more than 0"),
-            ("--patience", self.patience, self.patience is None or self.patience >= 1, "1 or more"),
-        ]
-        for flag, value, fine, expected in checks:
-            if not fine:
-                raise InputError(f"{flag} {value}: expected {expected}")
+        """Refuse milestones that are in no order, and a decay of steps for one of updates."""
+        if sorted(self.milestones) != list(self.milestones):
+            given = " ".join(map(str, self.milestones))
+            raise InputError(f"--milestones {given}: expected parts of all steps in (0, 1), in order")
+        if self.schedule == "exponential" and self.decay < 0.9:
+            raise InputError(
+                f"--schedule exponential --decay {self.decay}: expected a factor for each update, such as 0.9999"
+            )
 
 
 @dataclass(frozen=True)
 class Place:
     """Where things are, and what computes; none of this changes a number."""
 
-    runs: Path = Path("runs")
+    runs: RunsFolder = Path("runs")
     """Folder of the runs."""
-    data_root: Path | None = None
+    data_root: DataFolder | None = None
     """Folder of the data sets; unset: $PENULT_DATA, else data."""
     device: Literal["auto", "cpu"] = "auto"
     """auto takes a GPU where there is one."""
-    threads: int | None = None
+    threads: Threads | None = None
     """CPU threads for tensor operations; unset: chosen by the size of the work."""
-
-    def __post_init__(self):
-        """Refuse what cannot be followed."""
-        if self.threads is not None and self.threads < 1:
-            raise InputError(f"--threads {self.threads}: expected 1 or more")
-        if self.runs.exists() and not self.runs.is_dir():
-            raise InputError(f"--runs {self.runs} is a file: expected the folder that runs are kept in, or a new one")
 
     def where(self, name: str | None = None) -> "Where":
         """The same place for a training run called `name`."""
@@ -159,24 +140,17 @@ class Where(Place):
 
     name: str | None = None
     """Name of the run's folder; unset: made from the configuration."""
-    checkpoint_every: int | None = None
+    checkpoint_every: Count | None = None
     """Steps between checkpoints, beside those that validations write."""
-    log_every: int = 50
+    log_every: LogEvery = 50
     """Steps between entries of metrics.jsonl."""
-    snapshots: tuple[int, ...] = ()
+    snapshots: tuple[FromZero, ...] = ()
     """Updates after which the model is kept as well, as a run of its own in snapshots/step-N; 0: before training."""
     tracker: tuple[Literal["tensorboard", "wandb"], ...] = ()
     """Trackers to log to as well, where installed."""
 
     def __post_init__(self):
         """Refuse what cannot be followed."""
-        super().__post_init__()
-        for flag, value in (("--checkpoint-every", self.checkpoint_every), ("--log-every", self.log_every)):
-            if value is not None and value < 1:
-                raise InputError(f"{flag} {value}: expected 1 or more")
-        for step in self.snapshots:
-            if step < 0:
-                raise InputError(f"--snapshots {step}: expected numbers of updates, 0 or more")
         if self.name is not None and (not self.name or self.name != Path(self.name).name or self.name[0] == "."):
             raise InputError(
                 f"--name {self.name!r}: expected the name of a folder in {self.runs}, without slashes or a leading dot"
@@ -192,9 +166,9 @@ class Where(Place):
 class Foreign:
     """What a MODEL of your own does not say itself."""
 
-    mean: tuple[float, ...] = ()
+    mean: tuple[Mean, ...] = ()
     """Mean of the pixels in [0, 1] that it expects subtracted, one or one a channel; unset: 0."""
-    std: tuple[float, ...] = ()
+    std: tuple[Deviation, ...] = ()
     """Standard deviation it expects divided by, likewise; unset: 1."""
     head: str | None = None
     """Name of its final linear layer, where that is not plain."""
@@ -256,7 +230,9 @@ def restored(kind: type[Section], stored: Mapping[str, Any], **sections: Any) ->
     values |= {part.name: stored[part.name] for part in fields(kind) if part.name in stored}
     # JSON has lists where a configuration has tuples.
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    return kind(**values | sections)
+    section = kind(**values | sections)
+    check_values(section, stored=True)
+    return section
 
 
 def _plain(value: Any) -> Any:

@@ -7,13 +7,16 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from contextlib import redirect_stderr
+from dataclasses import replace
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import TypeVar, Union, get_args
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from apps.command.options import bare, check_values
+from apps.command.spelling import check_words
 from priors.errors import InputError
 
 Config = TypeVar("Config")
@@ -25,13 +28,14 @@ def parse(kind: type[Config], verb: str, description: str, arguments: Sequence[s
     """The configuration that a verb's arguments mean.
 
     Raises:
-        InputError: a value that the configuration refuses.
+        InputError: no such option, one given twice, a value out of its range, or one that the configuration refuses.
         SystemExit: help was printed (0), or the arguments are no flags of this verb (2, explained on standard error).
     """
+    check_words(kind, verb, arguments)
     written = io.StringIO()
     try:
         with redirect_stderr(written):
-            return tyro.cli(
+            config = tyro.cli(
                 kind,
                 prog=f"penult {verb}",
                 description=_wrapped(description),
@@ -46,6 +50,8 @@ def parse(kind: type[Config], verb: str, description: str, arguments: Sequence[s
             raise InputError(str(refused)) from None
         sys.stderr.write(written.getvalue())
         raise
+    check_values(config)
+    return config
 
 
 def _refusal(stop: SystemExit) -> InputError | None:
@@ -67,7 +73,11 @@ def _wrapped(description: str) -> str:
 
 
 def _registry() -> ConstructorRegistry:
-    """Values that may be unset look like others in help: `--patience INT`, and `--patience none` unsets one."""
+    """How values are typed and shown, beside the parser's own ways.
+
+    What may be unset looks like the rest in help (`--patience INT`), and `--patience none` unsets it; so do several
+    values.
+    """
     registry = ConstructorRegistry()
 
     @registry.primitive_rule
@@ -75,17 +85,53 @@ def _registry() -> ConstructorRegistry:
         kinds = get_args(info.type)
         if info.type_origin not in (Union, UnionType) or NoneType not in kinds or len(kinds) != 2:
             return None
-        kind = next(kind for kind in kinds if kind is not NoneType)
-        if kind not in _METAVARS:
-            return None
-        return PrimitiveConstructorSpec(
-            nargs=1,
-            metavar=_METAVARS[kind],
-            instance_from_str=lambda words: None if words[0].lower() == "none" else kind(words[0]),
-            is_instance=lambda value: (
-                value is None or isinstance(value, kind) or (kind is float and isinstance(value, int))
-            ),
+        spec = _spec(bare(next(kind for kind in kinds if kind is not NoneType))[0])
+        return spec and replace(
+            spec,
+            instance_from_str=lambda words: None if words[0].lower() == "none" else spec.instance_from_str(words),
+            is_instance=lambda value: value is None or spec.is_instance(value),
             str_from_instance=lambda value: ["none" if value is None else str(value)],
+            choices=spec.choices and (*spec.choices, "none"),
+        )
+
+    @registry.primitive_rule
+    def several(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
+        inner = get_args(info.type)
+        if info.type_origin is not tuple or inner[1:] != (Ellipsis,):
+            return None
+        spec = _spec(bare(inner[0])[0])
+        return spec and PrimitiveConstructorSpec(
+            nargs="*",
+            metavar=f"[{spec.metavar} [{spec.metavar} ...]]",
+            instance_from_str=lambda words: (
+                () if words == ["none"] else tuple(spec.instance_from_str([word]) for word in words)
+            ),
+            is_instance=lambda value: isinstance(value, tuple) and all(map(spec.is_instance, value)),
+            str_from_instance=lambda value: [str(one) for one in value] or ["none"],
+            choices=spec.choices,
         )
 
     return registry
+
+
+def _spec(kind: Any) -> PrimitiveConstructorSpec | None:
+    """How one value of a plain type is typed; None for other types, which the parser knows."""
+    if get_origin(kind) is Literal:
+        choices = get_args(kind)
+        return PrimitiveConstructorSpec(
+            nargs=1,
+            metavar="{" + ",".join(choices) + "}",
+            choices=choices,
+            instance_from_str=lambda words: words[0],
+            is_instance=lambda value: value in choices,
+            str_from_instance=lambda value: [value],
+        )
+    if kind not in _METAVARS:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=_METAVARS[kind],
+        instance_from_str=lambda words: kind(words[0]),
+        is_instance=lambda value: isinstance(value, kind) or (kind is float and isinstance(value, int)),
+        str_from_instance=lambda value: [str(value)],
+    )

@@ -27,8 +27,6 @@ def check(config: Config, terms: Mapping[str, Term], needs: Needs, shift: Shift 
     for wrong, why in _against_cached_logits(config, needs, shift) if config.cache_logits is not None else ():
         if wrong:
             raise InputError(f"--cache-logits {config.cache_logits}: {why}; leave it out")
-    if not 0 < config.pretraining < float("inf"):
-        raise InputError(f"--pretraining {config.pretraining}: expected a number of epochs above 0")
     if config.pretraining != PRETRAINING and not any(term.pretrains for term in terms.values()):
         raise InputError(f"--pretraining {config.pretraining}: no term of {config.terms} has a phase; leave it out")
     if config.optimisation.patience is not None and not config.data.validation:

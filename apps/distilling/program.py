@@ -20,11 +20,11 @@ from apps.distilling.distillation import Distillation
 from apps.distilling.outcome import say_soft_labels, say_spread, scores
 from apps.distilling.settings import CONCENTRATION, Config, older, told
 from apps.distilling.teacher_logits import TeacherLogits
-from apps.models.classifier_priors import classifier_prior, is_saved
+from apps.models.classifier_priors import classifier_prior, is_saved, say_uniform
 from apps.models.named import check_classes, classifier
 from apps.runs.run import Run
 from apps.seeds import derive, generator
-from apps.training.memory import check_memory, training_bytes
+from apps.training.memory import check_memory, training_bytes, within_memory
 from apps.training.session import local_processes, on_main, start
 from apps.training.train import data_label, slug, train
 from distill.combination import needs_of
@@ -34,7 +34,6 @@ from distill.term import Needs
 from distill.terms import parse
 from distill.weighted_sum import Objective
 from priors import ClassifierPrior, zoo
-from priors.errors import InputError
 from priors.storage import digest_of
 
 
@@ -48,8 +47,6 @@ def distil(config: Config, guide: bool = True) -> None:
     Raises:
         InputError: what the terms need is missing, or what was given does not fit.
     """
-    if config.seeds < 1:
-        raise InputError(f"--seeds {config.seeds}: expected 1 or more")
     if config.seeds == 1:
         _one_student(config, guide)
         return
@@ -163,6 +160,7 @@ def _prior(config: Config, pictures: _Pictures, accelerator: Accelerator) -> Cla
     # Where it is the teacher's, that one has said what it was trained on.
     made_of = None if model == config.teacher else prior.provenance.dataset
     check_classes(prior.class_names, model, pictures.train, made_of)
+    say_uniform(prior, model)
     return prior
 
 
@@ -171,6 +169,7 @@ def _name(config: Config) -> str:
     return slug(f"{data_label(config.data.data)}-{config.student}-{config.terms}-seed{config.optimisation.seed}")
 
 
+@within_memory()
 def _student(config: Config, needs: Needs, pictures: _Pictures, run: Run, accelerator: Accelerator) -> Followed:
     """A fresh student; a training that cannot fit into memory is refused before it is built."""
     optimisation = config.optimisation

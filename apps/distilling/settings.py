@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, make_dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import tyro
 
 from apps.command.config import Data, Foreign, Optimisation, Where, identity, older_values
+from apps.command.ranges import Epochs, Few, LogitsFolder, Width
 
 CONCENTRATION = 80.0
 """Of each class of a teacher's prior where nothing else is said (section 4.1.1 of the paper of class-wise KD)."""
@@ -45,7 +45,7 @@ class Config:
     """Of the prior: a number, one a class, or a strategy such as mle; unset: 80, or a saved prior's own."""
     student: str = "wrn-16-2"
     """Architecture of the student: a name of `penult ls classifiers`."""
-    penultimate: int | None = None
+    penultimate: Width | None = None
     """Width of the student's penultimate layer; unset: the architecture's own."""
     student_taps: tuple[str, ...] = ()
     """Names of the student's modules whose outputs are compared; unset: its stages."""
@@ -53,9 +53,9 @@ class Config:
     """Names of the teacher's, one for each of the student's."""
     teacher_norms: Literal["running", "batch"] = "running"
     """Statistics of the teacher's batch norm: those it was trained to, or each batch's own."""
-    cache_logits: Path | None = None
+    cache_logits: LogitsFolder | None = None
     """Folder to keep the teacher's logits of each view of each image in, as float16, for later epochs and runs."""
-    pretraining: float = PRETRAINING
+    pretraining: Epochs = PRETRAINING
     """Epochs of each term that has a phase of its own (ab, ft), before the others."""
     augment: Literal["auto", "none", "flip", "crop", "crop+flip"] = "auto"
     """Random crops with 4 pixels of padding, and flips; auto: what is usual for the data set."""
@@ -63,7 +63,7 @@ class Config:
     """What a crop's padding holds."""
     shift: str | None = None
     """Domain of the student's images: photometric:0.4 (strength), downsample:0.5 (rate) or downsample:0.5:small."""
-    seeds: int = 1
+    seeds: Few = 1
     """Students to train, with seeds --seed, --seed + 1, ...: each is a run, NAME-seedN, and their spread is printed."""
     foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
     optimisation: tyro.conf.OmitArgPrefixes[Optimisation] = field(default_factory=_protocol)

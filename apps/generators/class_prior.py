@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from accelerate import Accelerator
 
 from apps.command.config import Data, Foreign, Where
-from apps.models.classifier_priors import classifier_prior
+from apps.models.classifier_priors import classifier_prior, say_uniform
 from apps.models.named import is_run
 from priors import ClassifierPrior
 
@@ -27,4 +27,6 @@ def class_prior(
         InputError: as for `classifier_prior`.
     """
     measured = {} if is_run(model) else {"data": data.data, "image_size": data.image_size}
-    return classifier_prior(model, concentration, foreign, root=where.data_root, accelerator=accelerator, **measured)
+    prior = classifier_prior(model, concentration, foreign, root=where.data_root, accelerator=accelerator, **measured)
+    say_uniform(prior, model)
+    return prior

@@ -6,6 +6,7 @@ from typing import Literal
 import tyro
 
 from apps.command.config import Data, Foreign, Optimisation, Where
+from apps.command.ranges import EpochsFromZero, Width
 
 
 def _protocol() -> Optimisation:
@@ -19,7 +20,7 @@ class HVAESettings:
     data: tyro.conf.OmitArgPrefixes[Data] = field(default_factory=Data)
     variant: Literal["hvae", "hvae-c", "hvae-l"] = "hvae-l"
     """hvae: unconditional; hvae-c: the label beside z; hvae-l: z from the classifier's prior."""
-    latent_dim: int = 10
+    latent_dim: Width = 10
     """d: the latent sphere is S^d in R^(d+1), or S^(d-1) in R^d with --convention ambient."""
     convention: Literal["sphere", "ambient"] = "sphere"
     """What --latent-dim counts: the dimensions of the sphere, or of the space around it."""
@@ -31,9 +32,9 @@ class HVAESettings:
     """Whether the encoder sees the label, q(z|x, i) instead of q(z|x)."""
     label_term: bool = True
     """Whether the reported bound holds log p(i), as equations 11 and 12 do; it moves no gradient."""
-    hidden: tuple[int, ...] = (256, 128)
+    hidden: tuple[Width, ...] = (256, 128)
     """Widths of the encoder's layers; the decoder has them in reverse."""
-    kl_warmup: float = 30.0
+    kl_warmup: EpochsFromZero = 30.0
     """Epochs over which the weight of the divergence rises to 1."""
     foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
     optimisation: tyro.conf.OmitArgPrefixes[Optimisation] = field(default_factory=_protocol)

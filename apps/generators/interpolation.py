@@ -152,10 +152,8 @@ def check(
     """The chains, and what an HVAE-L moves between; refuses flags that would be passed over.
 
     Raises:
-        InputError: what the variant has not, too few steps, or classes that cannot be.
+        InputError: what the variant has not, or classes that cannot be.
     """
-    if steps is not None and steps < 2:
-        raise InputError(f"--steps {steps}: expected 2 or more, the two ends among them")
     if not model.conditional:
         if words:
             raise InputError(

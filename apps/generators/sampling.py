@@ -4,6 +4,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from tqdm import tqdm
 from apps.figures import PICTURE_SUFFIXES, grid, to_bytes
 from apps.models.drawing import draw, draw_all
 from apps.models.generator import Generator
-from apps.runs.outputs import check_file, check_folder
+from apps.runs.outputs import check_file, check_folder, check_room
 from priors.errors import InputError, unknown
 
 MOST_IN_A_PICTURE = 10_000
@@ -65,6 +66,7 @@ def check(model: Generator, labels: Sequence[int] | None, n: int, out: Path, ove
     check_file(out, (*PICTURE_SUFFIXES, ".npz"), overwrite, "; or a folder, without an ending")
     if out.suffix.lower() != ".npz" and total > MOST_IN_A_PICTURE:
         raise InputError(f"{total:,} images in one picture: give a folder or an .npz as --out")
+    check_room(out, total * prod(model.image_shape))
     return total
 
 

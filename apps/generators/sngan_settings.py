@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
 from apps.command.config import Data, Foreign, Optimisation, Where
+from apps.command.ranges import Count, Few, FromZero, Range, Rate, Width
 
 
 @dataclass(frozen=True)
@@ -33,29 +34,29 @@ class SNGANSettings:
     data: tyro.conf.OmitArgPrefixes[Data] = field(default_factory=Data)
     preset: Literal["gan-evaluation", "sngan-projection", "mimicry"] = "gan-evaluation"
     """Whose networks and settings: Shmelkov et al. 2018, Miyato and Koyama 2018, or Lee and Town 2020 (Mimicry)."""
-    generator_width: int = 256
+    generator_width: Width = 256
     """Channels of the generator's blocks."""
-    discriminator_width: int = 128
+    discriminator_width: Width = 128
     """Channels of the discriminator's blocks."""
     latent: Literal["gaussian", "uniform-sphere", "vmf"] = "gaussian"
     """gaussian: normal numbers; uniform-sphere: one length, no classes; vmf: from the classifier's prior."""
-    latent_dim: int | None = None
+    latent_dim: Width | None = None
     """Dimension of the latents; unset: 128, or the prior's."""
     classifier: str | None = None
     """MODEL whose final layer is the prior of vmf, or a prior saved by penult prior."""
     concentration: tuple[str, ...] = ()
     """Concentration of the prior: a number, one a class, or a strategy such as mle; unset: 5, or a saved prior's."""
-    radius: float = 10.0
+    radius: Annotated[float, Range(above=0, most=1e6)] = 10.0
     """Length of the latents on a sphere (section 4.3)."""
-    steps: int | None = None
+    steps: Count | None = None
     """Updates of the generator; unset: the preset's, 100,000 or 50,000."""
-    discriminator_turns: int = 5
+    discriminator_turns: Few = 5
     """Updates of the discriminator to one of the generator."""
-    betas: tuple[float, float] = (0.0, 0.9)
+    betas: tuple[Rate, Rate] = (0.0, 0.9)
     """Of Adam; StudioGAN's SNGAN takes 0.5 0.999."""
     labels: Literal["preset", "real", "uniform"] = "preset"
     """Of the fakes: those of the batch of real images, or drawn evenly."""
-    fakes: int | None = None
+    fakes: Few | None = None
     """Batches of fakes in the generator's turn; unset: the preset's."""
     dequantise: Literal["preset", "yes", "no"] = "preset"
     """Whether noise of one grey level is added to the real images."""
@@ -63,23 +64,23 @@ class SNGANSettings:
     """Whether real images are flipped at random, as in StudioGAN."""
     augment: tuple[Literal["colour", "translation", "cutout"], ...] = ()
     """Differentiable augmentation of all that the discriminator sees (Zhao et al. 2020)."""
-    r1: float = 0.0
+    r1: Annotated[float, Range(0, most=1e6)] = 0.0
     """Weight of the gradient penalty on real images (Mescheder et al. 2018); 0: none."""
-    r1_every: int = 16
+    r1_every: Count = 16
     """Updates between gradient penalties, each counting as many times (Karras et al. 2020)."""
     init: Literal["xavier", "orthogonal"] = "xavier"
     """Initial weights; orthogonal as in BigGAN (Brock et al. 2019)."""
     first_relu: Literal["preset", "out-of-place", "in-place"] = "preset"
     """Whether the discriminator's first ReLUs act on the shortcut too; out-of-place is better (MMGeneration)."""
-    standing: int = 0
+    standing: FromZero = 0
     """Batches of fakes that batch norm takes its statistics from before use (Brock et al. 2019); 0: moving averages."""
-    score_every: int | None = None
+    score_every: Count | None = None
     """Updates between scores, grids and checkpoints; unset: a twentieth of the steps."""
     extractor: str | None = None
     """Classifier by which images are scored meanwhile, or inception; the best FID's weights are then kept."""
     inception_weights: Path | None = None
     """torch-fidelity's file of Inception weights; unset: its own, downloaded on first use."""
-    score_images: int = 5_000
+    score_images: Annotated[int, Range(10, most=1_000_000_000)] = 5_000
     """Images that are scored, against as many real ones."""
     foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
     optimisation: tyro.conf.OmitArgPrefixes[Optimising] = field(default_factory=Optimising)

@@ -84,6 +84,13 @@ class SNGANTraining(Task):
         self._batch_size = batch_size
         self._streams: dict = {}
 
+    def example(self, image_shape: tuple[int, int, int]) -> dict[str, tuple[Tensor, ...]]:
+        """A latent and an image with their labels."""
+        label = torch.zeros(1, dtype=torch.int64, device="meta")
+        latent = torch.zeros(1, self._generator.linear.in_features, device="meta")
+        image = torch.zeros(1, *image_shape, device="meta")
+        return {"model": (latent, label), "discriminator": (image, label)}
+
     def turns(self, step: int) -> tuple[str, ...]:
         """The discriminator's, then the generator's."""
         return ("discriminator",) * self.objective.discriminator_turns + ("generator",)

@@ -15,6 +15,7 @@ from apps.generators.hyperspherical_vae import HypersphericalVAE
 from apps.models.named import check_classes
 from apps.runs.run import Run
 from apps.seeds import derive
+from apps.training.memory import within_memory
 from apps.training.session import start
 from apps.training.train import data_label, slug, train
 from priors import ClassifierPrior
@@ -72,10 +73,8 @@ def _check(config: HVAESettings) -> None:
         )
     if config.variant != "hvae-l" and config.concentration:
         raise InputError(f"--concentration is for --variant hvae-l: leave it out with {config.variant}")
-    if not 0 <= config.kl_warmup < float("inf"):
-        raise InputError(f"--kl-warmup {config.kl_warmup}: expected 0 epochs or more")
-    if not config.hidden or min(config.hidden) < 1:
-        raise InputError(f"--hidden {' '.join(map(str, config.hidden))}: expected the widths of one or more layers")
+    if not config.hidden:
+        raise InputError("--hidden: expected the widths of one or more layers")
 
 
 def _dim(config: HVAESettings) -> int:
@@ -89,6 +88,7 @@ def _name(config: HVAESettings) -> str:
     return slug(f"{label}-{config.variant}-d{config.latent_dim}-seed{seed}")
 
 
+@within_memory()
 def _built(config: HVAESettings, images: ImageSet, prior: ClassifierPrior | None) -> HypersphericalVAE:
     """The model before its training: its weights hang on the seed alone."""
     torch.manual_seed(derive(config.optimisation.seed, "weights"))

@@ -23,6 +23,7 @@ from apps.models.classifier_priors import is_saved
 from apps.models.named import check_classes
 from apps.runs.run import Run
 from apps.seeds import derive
+from apps.training.memory import within_memory
 from apps.training.session import start
 from apps.training.train import data_label, slug, train
 from priors.errors import InputError
@@ -79,9 +80,8 @@ def resolved(config: SNGANSettings) -> SNGANSettings:
     """The settings with what they left to the preset filled in.
 
     Raises:
-        InputError: values that no training can use, or flags that do not go together.
+        InputError: flags that do not go together.
     """
-    _check_values(config)
     _check_together(config)
     public, steps = preset(config.preset), _steps(config)
     return replace(
@@ -99,26 +99,6 @@ def resolved(config: SNGANSettings) -> SNGANSettings:
 
 def _steps(config: SNGANSettings) -> int:
     return preset(config.preset).steps if config.steps is None else config.steps
-
-
-def _check_values(config: SNGANSettings) -> None:
-    """Refuse values that no training can use."""
-    steps, dim = _steps(config), config.latent_dim
-    for flag, value, fine, expected in (
-        ("--steps", steps, steps >= 1, "1 or more"),
-        ("--score-every", config.score_every, config.score_every is None or config.score_every >= 1, "1 or more"),
-        ("--discriminator-turns", config.discriminator_turns, config.discriminator_turns >= 1, "1 or more"),
-        ("--score-images", config.score_images, config.score_images >= 10, "10 or more"),
-        ("--fakes", config.fakes, config.fakes is None or config.fakes >= 1, "1 or more"),
-        ("--latent-dim", dim, dim is None or dim >= 1, "1 or more"),
-        ("--radius", config.radius, 0 < config.radius < float("inf"), "a positive number"),
-        ("--r1", config.r1, 0 <= config.r1 < float("inf"), "0 or more"),
-        ("--r1-every", config.r1_every, config.r1_every >= 1, "1 or more"),
-        ("--standing", config.standing, config.standing >= 0, "0 or more"),
-        ("--betas", config.betas, all(0 <= beta < 1 for beta in config.betas), "two numbers from 0 to below 1"),
-    ):
-        if not fine:
-            raise InputError(f"{flag} {value}: expected {expected}")
 
 
 def _check_together(config: SNGANSettings) -> None:
@@ -171,6 +151,7 @@ def _latent(config: SNGANSettings, accelerator: Accelerator) -> Latent:
     return VonMisesFisherLatent(prior, config.radius)
 
 
+@within_memory()
 def _networks(
     config: SNGANSettings, sizes: Architecture, latent: Latent, images: ImageSet, accelerator: Accelerator, format: int
 ) -> tuple[SNGAN, Discriminator]:

@@ -21,6 +21,7 @@ from apps.models.imported import made
 from apps.runs.run import Run
 from apps.seeds import derive
 from apps.training.loop import steps_of
+from apps.training.memory import within_memory
 from apps.training.task import Task
 from apps.training.train import slug, train
 from priors.storage import digest_of
@@ -92,7 +93,8 @@ class Inversion:
         optimisation = self._of_decoders()
         torch.manual_seed(derive(optimisation.seed, "decoder"))
         filters = self.decoder.decoder_filters
-        built = UpConvolution(self.images.image_shape, layer.shape, filters=filters)
+        with within_memory():
+            built = UpConvolution(self.images.image_shape, layer.shape, filters=filters)
         own = _own(model, foreign, layer)
         description = decoder_description(built, filters, own)
 
@@ -101,6 +103,7 @@ class Inversion:
 
         return self._train(slug(f"{name}-{called}-mse"), task, optimisation, own, self._decoder_options())
 
+    @within_memory()
     def _density(self, called: str, context: tuple[int, ...]) -> PixelCNN | OwnDensity:
         shape, options = self.images.image_shape, self.density.of(called)
         if self.density.density == "pixelcnn":

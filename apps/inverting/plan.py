@@ -117,7 +117,7 @@ def _check_weights(model: str, foreign: Foreign, network: Classifier) -> None:
 
 def _names(config: InvertSettings, network: Classifier) -> list[str]:
     """The layers that are asked for, each once."""
-    if config.taps is None:
+    if config.taps == "auto":
         own = {name for name, _ in network.named_modules()}
         papers = {f"body.{layer}" for layer in PAPERS[:3]} <= own
         names = list(PAPERS) if papers else [*network.stages, "penultimate", "logits"]

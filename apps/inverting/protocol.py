@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
+from apps.command.ranges import EpochsFromZero, Layers, Width
 from priors.errors import InputError, unknown
 
 
@@ -13,9 +14,9 @@ class Density:
     density: str = "pixelcnn"
     """pixelcnn, or import:MODULE:FACTORY for one of your own: called with an image's shape and a context's, the factory
     gives a torch.nn.Module with log_prob(images, context), in nats an image, and sample(context)."""
-    layers: int = 3
+    layers: Layers = 3
     """Gated layers a block of the PixelCNN++; the paper has 3, PixelCNN++ 5."""
-    filters: int = 64
+    filters: Width = 64
     """Its channels; the paper has 64 for grey images and 196 for colour."""
     dropout: tuple[str, ...] = ("0.5",)
     """Rate of elements in each layer of the density; LAYER=RATE for one layer of the network alone, such as 0.5
@@ -87,7 +88,7 @@ def _rates(flag: str, given: Sequence[str], usual: float) -> dict[str, float]:
 class Decoder:
     """What the least-squares decoder is."""
 
-    decoder_filters: int = 32
+    decoder_filters: Width = 32
     """Channels of the least-squares decoder at the image's resolution; twice as many at its half, and so on."""
-    decoder_epochs: float = 10.0
+    decoder_epochs: EpochsFromZero = 10.0
     """Passes over the training images of the least-squares decoder; 0: none is trained."""

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
 from apps.command.config import Foreign, Optimisation, Place, Where
+from apps.command.ranges import Count, Deviation, Few, FromZero, LogEvery, Mean, Pixels, Range
 from apps.inverting.protocol import Decoder, Density
-from priors.errors import InputError
 
 
 def _protocol() -> Optimisation:
@@ -22,35 +22,35 @@ class InvertSettings:
 
     model: tyro.conf.Positional[str]
     """The classifier: a MODEL, see penult --help."""
-    taps: str | None = None
+    taps: str = "auto"
     """Layers, from the input on, such as conv1,conv2,fc3,logits: names of modules, penultimate, logits, or none for a
-    density without context; unset: the paper's four, or else the network's stages, penultimate and logits."""
+    density without context; auto: the paper's four, or else the network's stages, penultimate and logits."""
     data: str | None = None
     """Data set to train and score on; unset: the one the run was trained on."""
-    image_size: int | None = None
+    image_size: Pixels | None = None
     """Height and width to resize an image folder's pictures to, in pixels; unset: as the run was trained."""
-    validation: int | None = None
+    validation: FromZero | None = None
     """Training images held out to choose checkpoints by; unset: a twelfth."""
-    test_images: int | None = None
+    test_images: Annotated[int, Range(2, most=1_000_000_000)] | None = None
     """Test images that are scored, the first ones; unset: all."""
     density: tyro.conf.OmitArgPrefixes[Density] = field(default_factory=Density)
     decoder: tyro.conf.OmitArgPrefixes[Decoder] = field(default_factory=Decoder)
-    shown: int = 8
+    shown: FromZero = 8
     """Test images in the sheet; 0: none is drawn."""
-    n: int = 3
+    n: Few = 3
     """Samples of each in the sheet."""
-    distances: int = 0
+    distances: FromZero = 0
     """Test images whose samples are compared with their nearest training images in the representation (table 1; the
     paper has 500); 0: none."""
     closest: str | None = None
     """Layer, such as fc3, for which the closest of --draws samples and of the training images are drawn (figure 2)."""
-    draws: int = 1024
+    draws: Annotated[int, Range(6, most=1_000_000)] = 1024
     """Samples of each image for --closest."""
     estimates: bool = False
     """Whether estimates of the information by added noise, by binning and by nearest neighbours are printed beside."""
     snapshots: bool = False
     """Whether each snapshot of the run (penult train classifier --snapshots) is inverted as well (figure 5b)."""
-    overfit: int = 0
+    overfit: FromZero = 0
     """Training images of a second network, which is trained as the run was, but on these alone and without dropout or
     augmentation, and inverted beside it (figure 5b has 100); 0: none."""
     against: tuple[Path, ...] = ()
@@ -59,44 +59,27 @@ class InvertSettings:
     """import:... that these were made with, code of your own: the same again, to run it."""
     out: Path | None = None
     """Folder for pictures and numbers; unset: RUNS/NAME. Pictures of an earlier time are replaced."""
-    mean: tuple[float, ...] = ()
+    mean: tuple[Mean, ...] = ()
     """Of a MODEL of your own: mean of the pixels in [0, 1] that it expects subtracted, one or one a channel."""
-    std: tuple[float, ...] = ()
+    std: tuple[Deviation, ...] = ()
     """Likewise the standard deviation it expects divided by; unset: 1."""
     head: str | None = None
     """Likewise the name of its final linear layer, where that is not plain."""
     optimisation: tyro.conf.OmitArgPrefixes[Optimisation] = field(default_factory=_protocol)
     name: str | None = None
     """Name of the folder and, with a layer's, of each run; unset: that of the MODEL, and -inverted."""
-    checkpoint_every: int | None = None
+    checkpoint_every: Count | None = None
     """Steps between checkpoints, beside those that validations write."""
-    log_every: int = 50
+    log_every: LogEvery = 50
     """Steps between entries of metrics.jsonl."""
     tracker: tuple[Literal["tensorboard", "wandb"], ...] = ()
     """Trackers to log to as well, where installed."""
     place: tyro.conf.OmitArgPrefixes[Place] = field(default_factory=Place)
 
-    def __post_init__(self):
-        """Refuse what cannot be done."""
-        for flag, value, least in (
-            ("--shown", self.shown, 0),
-            ("--n", self.n, 1),
-            ("--test-images", self.test_images, 2),
-            ("--distances", self.distances, 0),
-            ("--draws", self.draws, 6),
-            ("--overfit", self.overfit, 0),
-            ("--validation", self.validation, 0),
-            ("--image-size", self.image_size, 1),
-            ("--decoder-filters", self.decoder.decoder_filters, 1),
-            ("--decoder-epochs", self.decoder.decoder_epochs, 0),
-        ):
-            if value is not None and value < least:
-                raise InputError(f"{flag} {value}: expected {least} or more")
-
     @property
     def asked_layers(self) -> list[str]:
-        """Names in --taps; none where that is unset."""
-        return [part.strip() for part in (self.taps or "").split(",") if part.strip()]
+        """Names in --taps; none where that is auto."""
+        return [part.strip() for part in self.taps.split(",") if part.strip()] if self.taps != "auto" else []
 
     @property
     def foreign(self) -> Foreign:

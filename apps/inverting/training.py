@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn, optim
 
 from analysis.densities.pixelcnn import PixelCNN
@@ -37,6 +38,11 @@ class _Inversion(Task):
         """What the network makes of images; None without one."""
         return None if self._representation is None else self._representation(images)
 
+    def _empty_context(self) -> Tensor | None:
+        """A context on the meta device."""
+        representation = self._representation
+        return None if representation is None else torch.zeros(1, *representation.shape, device="meta")
+
     def save(self, folder: Path, networks: dict[str, nn.Module]) -> None:
         """Write the model, how to build it again, and the network that its contexts are of."""
         write_tensors(folder / "model.safetensors", networks["model"].state_dict())
@@ -69,6 +75,11 @@ class DensityTraining(_Inversion):
         super().__init__(model, representation, description, held_out, seed)
         self._distribution = model.distribution if isinstance(model, PixelCNN) else None
         self.criterion = None if held_out is None else Criterion("NCE", larger=True)
+
+    def example(self, image_shape: tuple[int, int, int]) -> dict[str, tuple[Tensor, ...]]:
+        """An image and a context, of a PixelCNN++; what another density keeps is not known."""
+        image = torch.zeros(1, *image_shape, device="meta")
+        return {} if self._distribution is None else {"model": (image, self._empty_context())}
 
     def start(self, batch) -> None:
         """Data-dependent initialisation, of a PixelCNN++."""
@@ -127,6 +138,10 @@ class ReconstructionTraining(_Inversion):
     ):
         super().__init__(model, representation, description, held_out, seed)
         self.criterion = None if held_out is None else Criterion("squared error", larger=False)
+
+    def example(self, image_shape: tuple[int, int, int]) -> dict[str, tuple[Tensor, ...]]:
+        """A context."""
+        return {"model": (self._empty_context(),)}
 
     def losses(self, turn: str, batch, step: int) -> dict[str, Tensor]:
         """|x - f(h)|^2, a mean over images of the sum over sub-pixels."""

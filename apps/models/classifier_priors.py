@@ -7,6 +7,8 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from apps.command.config import Foreign
+from apps.command.console import say
+from apps.command.ranges import LARGEST_CONCENTRATION
 from apps.models.activations import Activations, activations, images_for
 from apps.models.named import classifier, is_run
 from priors.classifier_prior import ClassifierPrior
@@ -119,11 +121,28 @@ def is_saved(model: str) -> bool:
     return model.lower().endswith(".safetensors") and is_run(model)
 
 
+def say_uniform(prior: ClassifierPrior, model: str) -> None:
+    """Say so where a prior that is to be trained with is the same for all classes, by concentrations of 0."""
+    if not bool(prior.concentration.any()):
+        say(f"The prior of {model} is uniform, the same for all classes: every concentration is 0.")
+
+
+def usable_concentration(value: float) -> float:
+    """The same number, where single precision can use it; what is no concentration at all is told by class elsewhere.
+
+    Raises:
+        InputError: it is larger than any draw can show.
+    """
+    if LARGEST_CONCENTRATION < value < float("inf"):
+        raise InputError(f"--concentration {value:g}: expected {LARGEST_CONCENTRATION:g} at most")
+    return value
+
+
 def concentrations(given: Sequence[str | float]) -> float | list[float] | str | None:
     """A number, numbers or a strategy's name from the command line's words; None for no words.
 
     Raises:
-        InputError: numbers and names together, or a sweep, which is not a concentration yet.
+        InputError: numbers and names together, one that is too large, or a sweep, which is not a concentration yet.
     """
     sweep = next((word for word in given if str(word).startswith(SWEEP)), None)
     if sweep is not None:
@@ -134,13 +153,14 @@ def concentrations(given: Sequence[str | float]) -> float | list[float] | str | 
     numbers = []
     for word in given:
         try:
-            numbers.append(float(word))
+            number = float(word)
         except ValueError:
             if len(given) > 1:
                 raise InputError(
                     f"--concentration {' '.join(map(str, given))}: give numbers, or one strategy"
                 ) from None
             return str(word)
+        numbers.append(usable_concentration(number))
     if not numbers:
         return None
     return numbers[0] if len(numbers) == 1 else numbers

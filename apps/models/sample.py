@@ -8,7 +8,6 @@ from apps.models.imported import allow
 from apps.models.named import open_run
 from apps.models.registry import kind_of, refused
 from apps.models.sample_settings import SampleSettings
-from priors.errors import InputError
 
 
 def sample(config: SampleSettings) -> None:
@@ -17,11 +16,6 @@ def sample(config: SampleSettings) -> None:
     Raises:
         InputError: settings that do not go together, no finished run, or one that has no images to draw.
     """
-    if config.n is not None and config.n < 1:
-        raise InputError(f"--n {config.n}: expected 1 or more")
-    kappa = config.concentration
-    if kappa is not None and not 0 <= kappa < float("inf"):
-        raise InputError(f"--concentration {kappa}: expected a finite number of 0 or more")
     torch.set_num_threads(1)  # blocks of small networks: a second thread costs more than it brings
     device = torch.device("cuda" if config.device == "auto" and torch.cuda.is_available() else "cpu")
     for code in config.allow:

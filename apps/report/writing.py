@@ -25,10 +25,10 @@ def write_page(runs: Sequence[Path], out: Path | None, samples: int, seed: int, 
         overwrite: whether a file that is no page of this kind may be replaced.
 
     Raises:
-        InputError: no runs, one that is not finished or given twice, too many samples, or a place that cannot be
+        InputError: no runs, one that is not finished or given twice, or a place that cannot be
             written.
     """
-    _check(runs, samples)
+    _check(runs)
     out = out or (runs[0] if len(runs) == 1 else Path()) / "report.html"
     check_file(out, (".html", ".htm"), overwrite or is_page(out))
     torch.set_num_threads(1)  # a few small blocks: a second thread costs more than it brings
@@ -37,12 +37,10 @@ def write_page(runs: Sequence[Path], out: Path | None, samples: int, seed: int, 
     say(f"{len(runs)} {'run' if len(runs) == 1 else 'runs'} in {out}: open it in a browser")
 
 
-def _check(runs: Sequence[Path], samples: int) -> None:
+def _check(runs: Sequence[Path]) -> None:
     """Refuse what makes no page."""
     if not runs:
         raise InputError("no run was given: name the folders of one or more finished runs (see penult ls runs)")
-    if not 0 <= samples <= 100:
-        raise InputError(f"--n {samples}: expected 0 to 100; penult sample draws more")
     places = [folder.resolve() for folder in runs]
     for number, folder in enumerate(runs):
         open_run(folder)

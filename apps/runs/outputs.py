@@ -1,6 +1,7 @@
 """Where a verb may write: asked before the work, not after it."""
 
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,6 +27,23 @@ def check_file(path: Path, endings: Sequence[str], overwrite: bool, otherwise: s
     if path.exists() and not overwrite:
         raise InputError(f"--out {path} exists: choose another name, or add --overwrite")
     check_writable(path, f"--out {path}")
+
+
+def check_room(path: Path, size: int) -> None:
+    """Make sure that there is room on the disk for a file.
+
+    Args:
+        path: of the file; its folder need not be there yet.
+        size: bytes.
+
+    Raises:
+        InputError: there is less.
+    """
+    place = next(folder for folder in (path.absolute().parent, *path.absolute().parents) if folder.exists())
+    if size > (free := shutil.disk_usage(place).free):
+        raise InputError(
+            f"--out {path} takes {size / 1e9:,.1f} GB and {free / 1e9:,.1f} GB are free there: ask for less"
+        )
 
 
 def check_folder(path: Path) -> None:

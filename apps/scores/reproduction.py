@@ -91,8 +91,6 @@ def _part(config: Reproduction) -> Part:
     for kind, given, known in (("row", config.row, recipe.rows), ("column", config.column, recipe.columns)):
         if given is not None and given not in known:
             raise unknown(kind, given, known)
-    if config.seeds is not None and config.seeds < 1:
-        raise InputError(f"--seeds {config.seeds}: expected 1 or more")
     if config.data is not None and not recipe.folder:
         raise InputError(f"--data {config.data}: table {config.number} names its own data sets; leave it out")
     rows = recipe.rows if config.row is None else (config.row,)

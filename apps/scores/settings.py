@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import tyro
 
 from apps.command.config import Place
+from apps.command.ranges import Few
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Reproduction:
     """Only this row."""
     column: str | None = None
     """Only this column."""
-    seeds: int | None = None
+    seeds: Few | None = None
     """Repetitions of each cell; unset: as the recipe says."""
     data: str | None = None
     """Image folder that the table is measured on, where it is of one; unset: as the recipe names it, in --data-root."""

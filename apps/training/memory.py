@@ -1,12 +1,21 @@
 """About what a training takes of memory, found before any of it is taken."""
 
+import copy
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 
 import psutil
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from apps.command.config import Optimisation
 from priors.errors import InputError
+
+_LARGE = 2**28
+"""Bytes from which a tensor is compared with what is free."""
 
 _COPIES = {"adam": 4, "adamw": 4, "sgd": 3, "momentum": 3}
 """Of each weight: itself, its gradient, and what the optimiser keeps."""
@@ -30,20 +39,87 @@ def training_bytes(
         optimizer: as `apps.command.config.Optimisation` has it.
         precision: likewise; what is kept takes half in bf16, weights and what belongs to them as much as ever.
     """
+    kept = _kept(network.eval(), torch.zeros(1, *image_shape, device="meta"))
+    weights = sum(parameter.numel() for parameter in network.parameters())
+    return 4 * weights * _COPIES[optimizer] + (2 if precision == "bf16" else 4) * kept * batch
+
+
+@torch.no_grad()
+def _kept(network: nn.Module, *given: Tensor) -> int:
+    """Numbers that a forward pass keeps for the backward one."""
     kept = 0
 
-    def count(module: nn.Module, given: object, output: Tensor) -> None:
+    def count(module: nn.Module, inputs: object, output: Tensor) -> None:
         nonlocal kept
         kept += output.numel()
 
     hooks = [module.register_forward_hook(count) for module in network.modules() if isinstance(module, _KEPT)]
     try:
-        network.eval()(torch.zeros(1, *image_shape, device="meta"))
+        network(*given)
     finally:
         for hook in hooks:
             hook.remove()
-    weights = sum(parameter.numel() for parameter in network.parameters())
-    return 4 * weights * _COPIES[optimizer] + (2 if precision == "bf16" else 4) * kept * batch
+    return kept
+
+
+def check_training(
+    networks: Mapping[str, nn.Module],
+    forward: Mapping[str, tuple[Tensor, ...]],
+    batch: int,
+    config: Optimisation,
+    device: torch.device,
+    processes: int = 1,
+) -> None:
+    """Refuse a training of networks that are built already where it cannot fit, as `training_bytes` estimates it.
+
+    Args:
+        networks: that are trained, by name.
+        forward: what a network is called with for one image, on the meta device, where that is known.
+        batch: images that are held at a time.
+        config: the optimiser and its precision.
+        device: of this process.
+        processes: as for `check_memory`.
+
+    Raises:
+        InputError: more is needed than there is.
+    """
+    weights = sum(parameter.numel() for network in networks.values() for parameter in network.parameters())
+    kept = 0
+    for name, given in forward.items():
+        bare = copy.deepcopy(networks[name]).to("meta").eval()
+        kept = max(kept, _kept(bare, *given))  # one of them is trained at a time
+    needed = 4 * weights * _COPIES[config.optimizer] + (2 if config.precision == "bf16" else 4) * kept * batch
+    check_memory(f"the training of {weights:,} weights with {batch:,} images at a time", needed, device, processes)
+
+
+class _Watching(TorchDispatchMode):
+    """Compares what is to be allocated with what is free."""
+
+    def __torch_dispatch__(self, function: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None):
+        size = args[0] if args and isinstance(args[0], list | tuple) else ()
+        if size and all(isinstance(side, int) for side in size) and (kwargs or {}).get("device") != _META:
+            wanted = 4 * prod(size)
+            if wanted >= _LARGE and wanted > (there := available_bytes(_CPU)):
+                shape = " x ".join(f"{side:,}" for side in size)
+                raise InputError(
+                    f"a tensor of {shape} numbers needs {wanted / 2**30:,.1f} GiB and {there / 2**30:,.1f} GiB are "
+                    "free: give smaller widths, dimensions or counts"
+                )
+        return function(*args, **(kwargs or {}))
+
+
+_CPU, _META = torch.device("cpu"), torch.device("meta")
+
+
+@contextmanager
+def within_memory():
+    """While networks are built, refuse a tensor that cannot fit before it is allocated; also a decorator.
+
+    Raises:
+        InputError: one is larger than what is free.
+    """
+    with _Watching():
+        yield
 
 
 def available_bytes(device: torch.device) -> int:

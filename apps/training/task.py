@@ -91,6 +91,13 @@ class Task(ABC):
         """
         return None
 
+    def example(self, image_shape: tuple[int, int, int]) -> dict[str, tuple[Tensor, ...]]:
+        """What networks are called with for one image, on the meta device, to tell the memory of a batch by.
+
+        Those that are left out count by their weights alone.
+        """
+        return {}
+
     def turns(self, step: int) -> tuple[str, ...]:
         """The turns of a step (they may depend on `phase`), in order; each draws a batch of its own."""
         return ("train",)

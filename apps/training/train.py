@@ -16,7 +16,8 @@ from apps.data.image_set import ImageSet
 from apps.data.sources.image_files import ImageFiles
 from apps.runs.run import Run
 from apps.training.loop import fit, snapshots_of
-from apps.training.session import on_main
+from apps.training.memory import check_training
+from apps.training.session import local_processes, on_main
 from apps.training.task import Task
 from priors.errors import InputError
 
@@ -82,8 +83,8 @@ def train(
             `apps.command.config.older_values`.
 
     Raises:
-        InputError: the batch does not divide, the training ends before a snapshot, or the run's folder holds something
-            else.
+        InputError: the batch does not divide, or is larger than the set or than memory; the training ends before a
+            snapshot; or the run's folder holds something else.
     """
     parts = accelerator.num_processes * optimisation.accumulate
     if optimisation.batch_size % parts:
@@ -91,9 +92,20 @@ def train(
             f"--batch-size {optimisation.batch_size} over {accelerator.num_processes} processes and --accumulate "
             f"{optimisation.accumulate}: expected a multiple of {parts}"
         )
+    # A small set may be seen several times a step of the usual size; what is there already goes on as it was.
+    most = max(len(images), Optimisation.batch_size)
+    if optimisation.batch_size > most and not (run.finished or run.states()):
+        raise InputError(
+            f"--batch-size {optimisation.batch_size}: there are {len(images):,} images to train on, and each would be "
+            f"seen several times a step; give {most} or less"
+        )
     snapshots = snapshots_of(where, optimisation, images)
     if snapshots:  # part of what a run is: it has all of them or was never asked for any
         identity = identity | {"snapshots": list(snapshots)}
+    task = None if run.finished else build()
+    if task is not None:  # before there is a folder
+        example, held = task.example(images.image_shape), optimisation.batch_size // parts
+        check_training(task.networks, example, held, optimisation, accelerator.device, local_processes())
     after = f". Next: {following}" if following else ""
     on_main(accelerator, lambda: run.open(verb, identity, environment(accelerator), older))
     try:
@@ -103,7 +115,6 @@ def train(
                 say(f"{run.folder} is finished already ({summary(result)}); nothing was done{after}")
             return result
         _check_upright(run, images)
-        task = build()
         progress = fit(task, images, run, optimisation, where, accelerator, augmentation, shift)
         scored = score(task)
         result = {

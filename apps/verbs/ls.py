@@ -6,6 +6,8 @@ from typing import Literal
 
 import tyro
 
+from apps.command.ranges import DataFolder, RunsFolder
+
 
 @dataclass(frozen=True)
 class Config:
@@ -13,9 +15,9 @@ class Config:
 
     what: tyro.conf.Positional[Literal["runs", "classifiers", "datasets", "terms", "tables"]] = "runs"
     """What to list."""
-    runs: Path = Path("runs")
+    runs: RunsFolder = Path("runs")
     """Folder of the runs."""
-    data_root: Path | None = None
+    data_root: DataFolder | None = None
     """Folder of the data sets; unset: $PENULT_DATA, else data."""
 
 

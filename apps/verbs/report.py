@@ -6,8 +6,11 @@ the prior, and every picture in the run's folder.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
+
+from apps.command.ranges import Range, Seed
 
 
 @dataclass(frozen=True)
@@ -18,9 +21,9 @@ class Config:
     """Folders of finished runs."""
     out: Path | None = None
     """The page; unset: report.html in the run's folder, or here for several runs. An earlier page is replaced."""
-    n: int = 8
+    n: Annotated[int, Range(0, most=100)] = 8
     """Samples a class to draw of a generator, ten times as many of an unconditional one; 0 draws nothing."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the samples."""
     overwrite: bool = False
     """Whether --out may replace a file that is no page of this kind."""

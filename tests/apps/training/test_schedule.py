@@ -8,6 +8,7 @@ import torch
 from torch.optim import lr_scheduler
 
 from apps.command.config import Optimisation
+from apps.command.options import check_values
 from apps.training.schedule import learning_rate
 from priors.errors import InputError
 
@@ -69,7 +70,7 @@ def test_milestones_are_parts_of_all_steps():
 )
 def test_impossible_steps_are_refused(options):
     with pytest.raises(InputError, match=r"--(milestones|decay) .*expected"):
-        Optimisation(**options)
+        check_values(Optimisation(**options))
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "linear", "step"])

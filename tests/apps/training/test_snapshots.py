@@ -98,7 +98,7 @@ def test_snapshots_are_part_of_what_a_run_is(penult, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("steps", "expected"), [((-1,), "--snapshots -1: expected numbers of updates, 0 or more"),
+    ("steps", "expected"), [((-1,), "--snapshots -1: expected 0 or more"),
                             ((3, 12), "--snapshots 12: the training ends after 11 updates (0.5 epochs of 1,437 images")]
 )  # fmt: skip
 def test_updates_that_never_come_are_refused_before_anything_is_done(penult, tmp_path, steps, expected):

@@ -1,0 +1,131 @@
+"""The options that a configuration has on the command line: their names, and the rules of their values."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import tyro
+
+from apps.command.ranges import ANY_FLOAT, ANY_INT, Choices, Rule
+from priors.errors import InputError
+
+_FALLBACK = {int: ANY_INT, float: ANY_FLOAT}
+
+
+@dataclass(frozen=True)
+class Option:
+    """One flag, or one word without a flag.
+
+    Attributes:
+        flag: as it is typed, such as --batch-size; RUN for a word by its place.
+        path: names of the fields that lead to its value.
+        rule: of the value, or of each value of several; None where all are fine that have its type.
+        switch: whether it is turned on and off, by --name and --no-name.
+        named: whether a flag is typed.
+        several: whether any number of values follows.
+        optional: whether none unsets it.
+    """
+
+    flag: str
+    path: tuple[str, ...]
+    rule: Rule | None
+    switch: bool
+    named: bool
+    several: bool
+    optional: bool
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """All that may be typed for it."""
+        return (self.flag, f"--no-{self.flag[2:]}") if self.switch else (self.flag,)
+
+
+def options_of(kind: type) -> list[Option]:
+    """The options of a configuration, in the order of their fields, those of its sections among them."""
+    return list(_options(kind, (), ""))
+
+
+def check_values(config: Any, stored: bool = False) -> None:
+    """Hold the values of a configuration to the rules of its flags.
+
+    Args:
+        config: of a verb, or a section of it.
+        stored: whether it is of a run that is there already.
+
+    Raises:
+        InputError: one is out of its range, or no name that there is: the flag, the value and what is expected.
+    """
+    for option in options_of(type(config)):
+        value = config
+        for name in option.path:
+            value = getattr(value, name)
+        values = value if isinstance(value, tuple) else (value,)
+        for one in values:
+            said = _refusal(option.rule, one, stored)
+            if said:
+                raise InputError(f"{option.flag} {' '.join(map(str, values))}: {said}{_each(values)}")
+
+
+def _refusal(rule: Rule | None, value: Any, stored: bool) -> str | None:
+    if rule is None or value is None or isinstance(value, bool) or (stored and getattr(rule, "lenient", False)):
+        return None
+    return rule.refusal(value)
+
+
+def _each(values: tuple) -> str:
+    return ", of each" if len(values) > 1 else ""
+
+
+def _options(kind: type, path: tuple[str, ...], prefix: str) -> Iterator[Option]:
+    for part in fields(kind):
+        hint, marks = bare(_hints(kind)[part.name])
+        if tyro.conf.Suppress[int].__metadata__[0] in marks:
+            continue
+        name = next(
+            (mark.name for mark in marks if isinstance(mark, type(tyro.conf.arg(name="x"))) and mark.name), part.name
+        ).replace("_", "-")
+        if is_dataclass(hint):
+            inner = prefix if tyro.conf.OmitArgPrefixes[int].__metadata__[0] in marks else f"{prefix}{name}."
+            yield from _options(hint, (*path, part.name), inner)
+            continue
+        named = tyro.conf.Positional[int].__metadata__[0] not in marks
+        flag = f"--{prefix}{name}" if named else part.name.upper()
+        several, optional = get_origin(hint) is tuple, NoneType in get_args(hint)
+        yield Option(flag, (*path, part.name), _rule(kind, part.name), hint is bool, named, several, optional)
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
+def bare(hint: Any) -> tuple[Any, tuple]:
+    """A type without the annotations around it, and those."""
+    if get_origin(hint) is Annotated:
+        return hint.__origin__, hint.__metadata__
+    return hint, ()
+
+
+def _rule(kind: type, name: str) -> Rule | None:
+    """The rule of a field. A section that gives another default need not say it again: that of its base holds."""
+    for base in kind.__mro__:
+        if is_dataclass(base) and name in _hints(base):
+            found = next((part for part in _parts(_hints(base)[name]) if isinstance(part, Rule)), None)
+            if found is not None:
+                return found
+    parts = list(_parts(_hints(kind)[name]))
+    names = next((get_args(part) for part in parts if get_origin(part) is Literal), None)
+    return Choices(names) if names else next((_FALLBACK[part] for part in parts if part in (int, float)), None)
+
+
+def _parts(hint: Any) -> Iterator[Any]:
+    """All types and annotations that a type is made of."""
+    yield from bare(hint)[1]
+    inner = bare(hint)[0]
+    if get_origin(inner) in (Union, UnionType, tuple):
+        for part in get_args(inner):
+            yield from _parts(part)
+    else:
+        yield inner

@@ -1,0 +1,249 @@
+"""Words of the command line that are not what they should be: unknown verbs and options, and options given twice."""
+
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from itertools import takewhile
+
+from apps.command.options import Option, options_of
+from apps.command.ranges import Choices
+from priors.errors import InputError, unknown
+
+VERB_SYNONYMS = {
+    "analyze": "analyse",
+    "anomaly": "analyse anomaly",
+    "calibrate": "analyse anomaly",
+    "circle": "analyse circle",
+    "classifier": "train classifier",
+    "classify": "train classifier",
+    "display": "report",
+    "distil": "distill",
+    "distillation": "distill",
+    "draw": "sample",
+    "eval": "evaluate",
+    "example": "demo",
+    "fid": "evaluate",
+    "fit": "train",
+    "gan": "train sngan",
+    "generate": "sample",
+    "html": "report",
+    "hvae": "train hvae",
+    "invert": "analyse invert",
+    "learn": "train",
+    "list": "ls",
+    "normalised": "analyse normalised",
+    "normalized": "analyse normalised",
+    "ood": "analyse anomaly",
+    "plot": "report",
+    "publish": "export",
+    "push": "export",
+    "quickstart": "demo",
+    "recipe": "table",
+    "reproduce": "table",
+    "save": "export",
+    "score": "evaluate",
+    "show": "report",
+    "sngan": "train sngan",
+    "start": "demo",
+    "test": "evaluate",
+    "tutorial": "demo",
+    "upload": "export",
+    "vae": "train hvae",
+    "validate": "evaluate",
+}
+"""Verbs by the words that others use for them."""
+
+FLAG_SYNONYMS = {
+    "alpha": "lr",
+    "amp": "precision",
+    "architecture": "arch student",
+    "backbone": "arch student",
+    "batch": "batch-size",
+    "bf16": "precision",
+    "bs": "batch-size",
+    "checkpoint-interval": "checkpoint-every",
+    "class": "labels",
+    "classes": "labels",
+    "clip-grad": "clip",
+    "count": "n images",
+    "cpu": "device",
+    "cuda": "device",
+    "data-dir": "data-root",
+    "data-path": "data-root",
+    "dataset": "data",
+    "dataset-root": "data-root",
+    "destination": "out",
+    "dimension": "latent-dim",
+    "early-stopping": "patience",
+    "encoder": "hidden",
+    "exp-name": "name",
+    "experiment": "name",
+    "force": "overwrite",
+    "fp16": "precision",
+    "gpu": "device",
+    "grad-clip": "clip",
+    "gradient-accumulation-steps": "accumulate",
+    "gradient-clip": "clip",
+    "hidden-dim": "hidden",
+    "hidden-size": "hidden",
+    "iterations": "steps epochs",
+    "iters": "steps epochs",
+    "jobs": "threads",
+    "kappa": "concentration",
+    "l2": "weight-decay",
+    "layer": "taps head",
+    "learning-rate": "lr",
+    "license": "licence",
+    "log-dir": "runs",
+    "log-interval": "log-every",
+    "max-epochs": "epochs",
+    "max-grad-norm": "clip",
+    "max-steps": "steps epochs",
+    "mixed-precision": "precision",
+    "model": "arch student",
+    "n-epochs": "epochs",
+    "n-images": "n images",
+    "n-samples": "n samples",
+    "net": "arch student",
+    "network": "arch student",
+    "normalize-mean": "mean",
+    "normalize-std": "std",
+    "num-epochs": "epochs",
+    "num-images": "n images",
+    "num-samples": "n samples",
+    "num-steps": "steps epochs",
+    "num-threads": "threads",
+    "num-workers": "threads",
+    "nz": "latent-dim",
+    "opt": "optimizer",
+    "optim": "optimizer",
+    "optimiser": "optimizer",
+    "output": "out",
+    "output-dir": "out runs",
+    "random-seed": "seed",
+    "resolution": "image-size",
+    "results": "out runs",
+    "root": "data-root",
+    "run-name": "name",
+    "save": "out",
+    "save-dir": "out runs",
+    "save-every": "checkpoint-every",
+    "scheduler": "schedule",
+    "size": "image-size",
+    "split-size": "validation",
+    "train-size": "train-images",
+    "val-size": "validation",
+    "valid": "validation",
+    "verbose": "log-every",
+    "warmup-epochs": "warmup",
+    "wd": "weight-decay",
+    "width": "penultimate",
+    "workers": "threads",
+    "z-dim": "latent-dim",
+}
+"""Flags by the words that others use for them; of several the first that a verb has is meant."""
+
+_INSTEAD = {
+    "resume": "a training goes on by the same command again",
+    "continue": "a training goes on by the same command again",
+    "restart": "a training that is to begin anew needs another --name",
+    "pretrained": "weights of torchvision's are named with the model, as torchvision:NAME:WEIGHTS",
+    "quiet": "progress goes to standard error: 2>/dev/null hides it",
+}
+"""What has no flag here, and how it is done."""
+
+
+def nearest_verb(words: Sequence[str], verbs: Sequence[str]) -> InputError:
+    """The error for words that begin no verb, with the one that was meant, as far as that can be told.
+
+    Args:
+        words: of the command line.
+        verbs: all there are, some of two words.
+    """
+    first, rest = words[0], words[1] if len(words) > 1 else ""
+    group = [verb for verb in verbs if verb.startswith(f"{first} ")]
+    if group:
+        synonym = VERB_SYNONYMS.get(rest)
+        if synonym not in group:
+            return unknown("verb", f"{first} {rest}", group, "see penult --help")
+        return _meant(f"{first} {rest}", synonym)
+    heads = {verb.partition(" ")[0] for verb in verbs}
+    tails = {verb.partition(" ")[2]: verb for verb in verbs if " " in verb}
+    near = get_close_matches(first, [*sorted(heads), *VERB_SYNONYMS, *tails], n=1, cutoff=0.6)
+    if not near:
+        return unknown("verb", first, verbs, "see penult --help")
+    meant = VERB_SYNONYMS.get(near[0]) or tails.get(near[0]) or near[0]
+    both = f"{meant} {VERB_SYNONYMS.get(rest, rest).partition(' ')[2] or rest}"
+    return _meant(f"{first} {rest}", both) if both in verbs else _meant(first, meant)
+
+
+def _meant(given: str, verb: str) -> InputError:
+    return InputError(f"unknown verb {given!r}: did you mean {verb!r}? See penult --help")
+
+
+def check_words(kind: type, verb: str, words: Sequence[str]) -> None:
+    """Find options and names that there are not, and options that are given twice, before any value is read.
+
+    Args:
+        kind: the verb's configuration.
+        verb: its name.
+        words: after it.
+
+    Raises:
+        InputError: an unknown option or name (what was meant is offered), the same option twice, or one and its
+            contrary.
+    """
+    if {"-h", "--help"} & set(words):
+        return
+    options = options_of(kind)
+    known = {spelling: option for option in options if option.named for spelling in option.spellings}
+    given: dict[str, str] = {}
+    for option, name, values in _read(words, verb, options, known):
+        before = given.get(option.flag)
+        if option.named and before is not None:
+            said = "is given twice" if before == name else f"contradicts {before}"
+            raise InputError(f"{name} {said}: leave one out")
+        given[option.flag] = name
+        for value in values if isinstance(option.rule, Choices) else ():
+            if value not in option.rule.names and not (option.optional and value.lower() == "none"):
+                raise unknown(f"value of {option.flag}", value, option.rule.names, f"see penult {verb} --help")
+
+
+def _read(
+    words: Sequence[str], verb: str, options: Sequence[Option], known: dict[str, Option]
+) -> Iterator[tuple[Option, str, list[str]]]:
+    """Each option that is given, as it is spelt, with its values; words by their places come one by one."""
+    places = iter([option for option in options if not option.named])
+    place = next(places, None)
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if word.startswith("--") and not word.startswith("--tyro-") and word != "--":
+            name, equals, value = word.partition("=")
+            name = name.replace("_", "-")
+            if name not in known:
+                raise _unknown(name, verb, known)
+            option, values = known[name], [value] if equals else []
+            if not (equals or option.switch):
+                count = len(list(takewhile(lambda other: not other.startswith("--"), rest)))
+                count = count if option.several else min(count, 1)
+                values, rest = rest[:count], rest[count:]
+            yield option, name, values
+        elif place is not None:
+            yield place, place.flag, [word]
+            place = place if place.several else next(places, None)
+
+
+def _unknown(name: str, verb: str, known: dict[str, Option]) -> InputError:
+    """The error for an option that a verb has not."""
+    bare, see = name[2:], f"see penult {verb} --help"
+    if bare in _INSTEAD:
+        return InputError(f"unknown option {name} of penult {verb}: {_INSTEAD[bare]}; {see}")
+    names = [spelling[2:] for spelling in known]
+    meant = next((one for one in FLAG_SYNONYMS.get(bare, "").split() if one in names), None)
+    ends = [one for one in names if one.endswith(f".{bare}")]
+    near = [meant] if meant else ends[:1] or get_close_matches(bare, names, n=1, cutoff=0.6)
+    if not near:  # a synonym that is misspelt itself
+        synonym = get_close_matches(bare, FLAG_SYNONYMS, n=1, cutoff=0.8)
+        near = [one for word in synonym for one in FLAG_SYNONYMS[word].split() if one in names][:1]
+    guess = f": did you mean --{near[0]}?" if near else ";"
+    return InputError(f"unknown option {name} of penult {verb}{guess} {see[0].upper() if near else see[0]}{see[1:]}")
