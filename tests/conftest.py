@@ -6,6 +6,7 @@ import sys
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -14,6 +15,10 @@ import pytest
 import torch
 
 from apps.command.cli import main
+
+sys.path.insert(0, str(Path(__file__).parent / "apps"))
+
+from spoken import last_of_each
 
 torch.set_num_threads(1)
 
@@ -76,7 +81,7 @@ def penult(capsys, monkeypatch, tmp_path):
 
     def call(*words: object) -> Said:
         capsys.readouterr()
-        status = main([str(word) for word in words])
+        status = main(last_of_each(map(str, words)))
         return Said(status, *capsys.readouterr())
 
     known = set(sys.modules)

@@ -4,6 +4,7 @@
 Everything else decides the numbers that come out, is stored with the run, and may not.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from importlib.util import find_spec
@@ -155,6 +156,8 @@ class Where(Place):
             raise InputError(
                 f"--name {self.name!r}: expected the name of a folder in {self.runs}, without slashes or a leading dot"
             )
+        if self.name is not None and len(os.fsencode(self.name)) > 255:
+            raise InputError(f"--name {self.name[:20]}...: longer than a folder's name may be: choose another --name")
         for tracker in self.tracker:
             if not any(find_spec(package) for package in _TRACKERS[tracker]):
                 raise InputError(

@@ -22,7 +22,7 @@ class Option:
         flag: as it is typed, such as --batch-size; RUN for a word by its place.
         path: names of the fields that lead to its value.
         rule: of the value, or of each value of several; None where all are fine that have its type.
-        switch: whether it is turned on and off, by --name and --no-name.
+        switch: whether it is turned on and off, by --name and --no-name (--section.no-name).
         named: whether a flag is typed.
         several: whether any number of values follows.
         optional: whether none unsets it.
@@ -39,7 +39,8 @@ class Option:
     @property
     def spellings(self) -> tuple[str, ...]:
         """All that may be typed for it."""
-        return (self.flag, f"--no-{self.flag[2:]}") if self.switch else (self.flag,)
+        section, dot, name = self.flag[2:].rpartition(".")
+        return (self.flag, f"--{section}{dot}no-{name}") if self.switch else (self.flag,)
 
 
 def options_of(kind: type) -> list[Option]:

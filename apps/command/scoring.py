@@ -29,3 +29,6 @@ class Scoring:
     """Images at a time; part of what the seed means."""
     foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
     place: tyro.conf.OmitArgPrefixes[Place] = field(default_factory=Place)
+
+    def __post_init__(self):
+        """Nothing to refuse; what kinds of scores add goes on to here."""

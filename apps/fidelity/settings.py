@@ -25,6 +25,7 @@ class FidelityScoring(Scoring):
 
     def __post_init__(self):
         """Refuse what says how images are compared where none are."""
+        super().__post_init__()
         for flag, value in (
             ("--against", self.against),
             ("--extractor", self.extractor),
@@ -45,5 +46,6 @@ class GanScoring(Scoring):
 
     def __post_init__(self):
         """Refuse to train a classifier like none."""
+        super().__post_init__()
         if self.gan_train and self.classify_by is None:
             raise InputError("--gan-train trains a classifier like another one: name that by --classify-by RUN")

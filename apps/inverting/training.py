@@ -76,7 +76,7 @@ class DensityTraining(_Inversion):
         self._distribution = model.distribution if isinstance(model, PixelCNN) else None
         self.criterion = None if held_out is None else Criterion("NCE", larger=True)
 
-    def example(self, image_shape: tuple[int, int, int]) -> dict[str, tuple[Tensor, ...]]:
+    def example(self, image_shape: tuple[int, int, int]) -> dict[str, tuple[Tensor | None, ...]]:
         """An image and a context, of a PixelCNN++; what another density keeps is not known."""
         image = torch.zeros(1, *image_shape, device="meta")
         return {} if self._distribution is None else {"model": (image, self._empty_context())}
@@ -139,7 +139,7 @@ class ReconstructionTraining(_Inversion):
         super().__init__(model, representation, description, held_out, seed)
         self.criterion = None if held_out is None else Criterion("squared error", larger=False)
 
-    def example(self, image_shape: tuple[int, int, int]) -> dict[str, tuple[Tensor, ...]]:
+    def example(self, image_shape: tuple[int, int, int]) -> dict[str, tuple[Tensor | None, ...]]:
         """A context."""
         return {"model": (self._empty_context(),)}
 

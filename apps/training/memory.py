@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import prod
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def training_bytes(
 
 
 @torch.no_grad()
-def _kept(network: nn.Module, *given: Tensor) -> int:
+def _kept(network: nn.Module, *given: Tensor | None) -> int:
     """Numbers that a forward pass keeps for the backward one."""
     kept = 0
 
@@ -55,7 +55,8 @@ def _kept(network: nn.Module, *given: Tensor) -> int:
 
     hooks = [module.register_forward_hook(count) for module in network.modules() if isinstance(module, _KEPT)]
     try:
-        network(*given)
+        with suppress(RuntimeError):  # what has no way to be computed there, at the end of an SNGAN's discriminator
+            network(*given)
     finally:
         for hook in hooks:
             hook.remove()
@@ -64,7 +65,7 @@ def _kept(network: nn.Module, *given: Tensor) -> int:
 
 def check_training(
     networks: Mapping[str, nn.Module],
-    forward: Mapping[str, tuple[Tensor, ...]],
+    forward: Mapping[str, tuple[Tensor | None, ...]],
     batch: int,
     config: Optimisation,
     device: torch.device,

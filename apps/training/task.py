@@ -91,7 +91,7 @@ class Task(ABC):
         """
         return None
 
-    def example(self, image_shape: tuple[int, int, int]) -> dict[str, tuple[Tensor, ...]]:
+    def example(self, image_shape: tuple[int, int, int]) -> dict[str, tuple[Tensor | None, ...]]:
         """What networks are called with for one image, on the meta device, to tell the memory of a batch by.
 
         Those that are left out count by their weights alone.

@@ -102,8 +102,10 @@ def train(
     snapshots = snapshots_of(where, optimisation, images)
     if snapshots:  # part of what a run is: it has all of them or was never asked for any
         identity = identity | {"snapshots": list(snapshots)}
-    task = None if run.finished else build()
-    if task is not None:  # before there is a folder
+    task = None
+    if not run.finished:  # all before there is a folder
+        _check_upright(run, images)
+        task = build()
         example, held = task.example(images.image_shape), optimisation.batch_size // parts
         check_training(task.networks, example, held, optimisation, accelerator.device, local_processes())
     after = f". Next: {following}" if following else ""
@@ -114,7 +116,6 @@ def train(
             if accelerator.is_main_process:
                 say(f"{run.folder} is finished already ({summary(result)}); nothing was done{after}")
             return result
-        _check_upright(run, images)
         progress = fit(task, images, run, optimisation, where, accelerator, augmentation, shift)
         scored = score(task)
         result = {

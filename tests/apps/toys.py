@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 import tyro
+from spoken import last_of_each
 from torch import nn
 
 from apps.command.config import Optimisation, Where, identity
@@ -177,6 +178,6 @@ def penult(*arguments: object) -> int:
 
     cli.VERBS["train toy"] = (__name__, "a small task")
     try:
-        return cli.main([str(argument) for argument in arguments])
+        return cli.main(last_of_each(map(str, arguments)))
     finally:
         del cli.VERBS["train toy"]

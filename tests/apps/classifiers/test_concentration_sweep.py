@@ -95,7 +95,7 @@ WRONG = {
     "option twice": ("5,6", ["--for", "hvae-l", "--train", "lr=1", "lr=2"], "lr=VALUE, once"),
     "switch with a value": ("5,6", ["--for", "hvae-l", "--train", "encoder-label=1"], "the name alone"),
     "value that is none": ("5,6", ["--for", "hvae-l", "--train", "epochs=many"], "--train epochs=many: "),
-    "value that is no choice": ("5,6", ["--for", "hvae-l", "--train", "optimizer=sdg"], "'adam', 'adamw', 'sgd'"),
+    "value that is no choice": ("5,6", ["--for", "hvae-l", "--train", "optimizer=sdg"], "adam, adamw, sgd"),
     "too many values": ("5,6", ["--for", "hvae-l", "--train", "epochs=3,4"], "Unrecognized"),
     "value out of range": ("5,6", ["--for", "hvae-l", "--train", "epochs=-1"], "--epochs -1.0: expected a number"),
     "nothing held out": ("5,6", ["--for", "hvae-l", "--train", "validation=0"], "held-out images"),

@@ -145,7 +145,7 @@ def test_the_verb_draws_a_picture(penult, trained, tmp_path, variant, words, cou
         ("hvae-l", ["--interpolate", "1"], "expected two classes or more"),
         ("hvae-l", ["--interpolate", "1,10"], "expected labels from 0 to 9, not 10"),
         ("hvae-l", ["--interpolate", "1,2", "--steps", 1], "--steps 1: expected 2 or more"),
-        ("hvae-l", ["--interpolate", "1,2", "--steps", 20000], "20,000 images in one picture"),
+        ("hvae-l", ["--interpolate", "1,2", "3,4", "--steps", 10000], "20,000 images in one picture"),
         ("hvae-l", ["--interpolate", "1,2", "--n", 3], "--n with interpolation between centres"),
         ("hvae-l", ["--interpolate", "1,2", "--concentration", 9], "--concentration with interpolation between"),
         ("hvae-l", ["--interpolate", "1,2", "--labels", "1"], "leave one out"),

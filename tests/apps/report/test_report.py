@@ -420,7 +420,7 @@ REFUSED = {
     "twice": (lambda run: [run, run / ".." / run.name], "given twice"),
     "ending": (lambda run: [run, "--out", "a.pdf"], "ends in .html"),
     "folder": (lambda run: [run, "--out", "runs"], "ends in .html"),
-    "samples": (lambda run: [run, "--n", -1], "0 to 100"),
+    "samples": (lambda run: [run, "--n", -1], "--n -1: expected 0 or more, at most 100"),
     "not a run": (lambda run: [run.parent], "no config.json"),
 }
 BROKEN = {

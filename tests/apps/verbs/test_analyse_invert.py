@@ -287,7 +287,7 @@ def test_the_second_network_learns_its_images_by_heart(penult):
         (["--context-dropout", "logits=0.1", "logits=0.2"], "each once"),
         (["--overfit", 5], "--overfit 5: with 10 classes, 10 or more were expected"),
         (["--overfit", -1], "--overfit -1: expected 0 or more"),
-        (["--filters", 0], "filters is 0"),
+        (["--filters", 0], "--filters 0: expected 1 or more"),
         (["--decoder-filters", 0], "--decoder-filters 0: expected 1 or more"),
         (["--name", "a/b"], "--name 'a/b': expected the name of a folder"),
         (["--estimates", "--test-images", 3], "--estimates of 3 test images: 4 or more"),

@@ -202,7 +202,7 @@ def test_several_seeds_are_runs_of_their_own_whose_spread_is_said(penult, teache
     assert f"{np.mean(values):.2f} +- {np.std(values, ddof=1):.2f}" in said.out and len(set(values)) > 1
     alone = penult(*words, "--seed", 5, "--name", "s-seed5")
     assert alone.status == 0 and "nothing was done" in alone.out, "the same run as by itself"
-    assert penult(*words, "--seeds", 0).err == "penult: --seeds 0: expected 1 or more\n"
+    assert penult(*words, "--seeds", 0).err == "penult: --seeds 0: expected 1 or more, at most 10,000\n"
 
 
 def test_held_out_images_choose_the_weights(penult, teacher, tmp_path):
@@ -327,7 +327,7 @@ def test_a_run_that_dies_goes_on_to_the_same_weights(penult, tmp_path, monkeypat
         ),
         ("ce+rkd --teacher T --accumulate 2", "--accumulate 2: rkd compares the images of a batch with one another"),
         ("ce+hinton --teacher T --pretraining 5", "--pretraining 5.0: no term of ce+hinton has a phase; leave it out"),
-        ("ce+ab --teacher T --pretraining 0", "--pretraining 0.0: expected a number of epochs above 0"),
+        ("ce+ab --teacher T --pretraining 0", "--pretraining 0.0: expected a number above 0"),
         ("ce+ckd --teacher nothing", "unknown run 'nothing'"),
         ("ce+hintn --teacher T", "unknown term 'hintn': did you mean 'hinton'"),
         ("ce --teacher T", "--teacher T: ce looks at no teacher; leave it out"),

@@ -1,0 +1,124 @@
+"""Every number of every verb has a range, and words that are no options are answered with what was meant."""
+
+import re
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Annotated
+
+import pytest
+
+from apps.command.cli import VERBS, configured, verb_of
+from apps.command.config import Optimisation
+from apps.command.options import check_values, options_of
+from apps.command.ranges import FolderRule, Range
+from apps.command.spelling import check_words
+from priors.errors import InputError
+
+TERMS = "ce+hinton+ckd+crd+ab+ft+vid+rkd+sp+fitnet+attention"
+
+
+def configuration(verb: str) -> type:
+    module = import_module(VERBS[verb][0])
+    return module.configuration([TERMS]) if hasattr(module, "configuration") else module.Config
+
+
+def numbers(verb: str) -> list:
+    return [option for option in options_of(configuration(verb)) if isinstance(option.rule, Range)]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_options_are_those_of_the_help(penult, verb):
+    """What is derived from the types is what the parser, which derives them by itself, prints."""
+    words = [*verb.split(), TERMS] if verb == "distill" else verb.split()
+    said = penult(*words, "--help").out
+    shown = set(re.findall(r"(?:^|[ ,│|])(--[a-z0-9.-]+)(?=[ ,│|\n])", said.partition("options")[2]))
+    spelt = {one for option in options_of(configuration(verb)) if option.named for one in option.spellings}
+    assert spelt <= shown and {option.flag for option in numbers(verb) if option.named} <= shown
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if numbers(verb)])
+def test_no_number_is_without_end(verb):
+    for option in numbers(verb):
+        for value in (-1e31, float("nan")):
+            assert option.rule.refusal(value), (option.flag, value)
+        if option.rule.most != float("inf"):
+            assert option.rule.refusal(float("inf")) and option.rule.refusal(10**31), option.flag
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("train classifier --batch-size 99999999999999999999", "--batch-size 99999999999999999999: expected 1 or more"),
+        ("train classifier --epochs 1e30", "--epochs 1e+30: expected a number above 0, at most 1,000,000"),
+        ("train classifier --threads 100000", "--threads 100000: expected 1 or more, at most 1,024"),
+        ("train hvae --seed -1", "--seed -1: expected 0 or more"),
+        ("train hvae --hidden 8 0", "--hidden 8 0: expected 1 or more, at most 1,000,000,000, of each"),
+        ("train sngan --betas 0 1", "--betas 0.0 1.0: expected 0 or more, below 1, of each"),
+        ("sample x --concentration 1e39", "--concentration 1e+39: expected 0 or more, at most 1e+12"),
+        ("distill ce+hinton --hinton.weight 1e300", "--hinton.weight 1e+300"),
+        ("analyse invert x --log-every 1000000000", "--log-every 1000000000"),
+        ("train classifier --batch_size 3 --batch-size=4", "--batch-size is given twice"),
+        ("train classifier --head-bias --no-head-bias", "--no-head-bias contradicts --head-bias"),
+        ("train classifier --learning-rate 1", "did you mean --lr?"),
+        ("distill ce --learning_rate 1", "did you mean --lr?"),
+        ("train hvae --epchs 1", "did you mean --epochs?"),
+        ("distill ce+hinton --temperature 1", "did you mean --hinton.temperature?"),
+        ("train classifier --resume", "the same command again"),
+        ("train classifier --optimizer lion", "unknown value of --optimizer 'lion'"),
+        ("train sngan --augment color", "did you mean 'colour'?"),
+        ("ls clasifiers", "did you mean 'classifiers'?"),
+        ("analyze invert", "did you mean 'analyse invert'?"),
+        ("trian", "did you mean 'train'?"),
+        ("train vae", "did you mean 'train hvae'?"),
+        ("generate x", "did you mean 'sample'?"),
+        ("xyzzy", "unknown verb 'xyzzy' (known: demo"),
+    ],
+)
+def test_words_that_cannot_be_are_one_line(words, expected):
+    with pytest.raises(InputError, match=re.escape(expected)):
+        configured(*verb_of(words.split()))
+
+
+def test_a_file_for_a_folder(penult, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for words in (
+        ["ls", "runs", "--runs", "file"],
+        ["ls", "datasets", "--data-root", "file"],
+        ["demo", "--runs", "file"],
+    ):
+        said = penult(*words)
+        assert said.status == 2 and "this is a file" in said.err
+    assert FolderRule("runs").refusal(tmp_path) is None
+
+
+def test_none_unsets_one_value_and_several():
+    _, config = configured("train classifier", ["--patience", "none", "--snapshots", "none", "--penultimate", "3"])
+    assert (config.optimisation.patience, config.where.snapshots, config.penultimate) == (None, (), 3)
+
+
+def test_the_density_without_context_may_be_asked_for_alone():
+    _, config = configured("analyse invert", ["x", "--taps", "none"])
+    assert config.asked_layers == ["none"]
+
+
+def test_a_seed_of_a_stored_run_is_let_be():
+    with pytest.raises(InputError, match="--seed -1"):
+        check_values(Optimisation(seed=-1))
+    check_values(Optimisation(seed=-1), stored=True)
+
+
+def test_a_range_of_a_base_holds_for_another_default():
+    @dataclass(frozen=True)
+    class Base:
+        size: Annotated[int, Range(1, most=9)] = 3
+
+    @dataclass(frozen=True)
+    class Other(Base):
+        size: int = 5
+
+    with pytest.raises(InputError, match="--size 10"):
+        check_values(Other(10))
+
+
+def test_check_words_lets_help_through():
+    check_words(configuration("sample"), "sample", ["--bogus", "--help"])
