@@ -96,7 +96,7 @@ class Optimisation:
     clip: Annotated[float, Range(above=0, most=float("inf"))] | None = None
     """Largest gradient norm; unset: not clipped."""
     ema: Annotated[float, Range(above=0, below=1)] | None = None
-    """Decay a step of an exponential moving average of the weights; the average is then validated and kept."""
+    """Decay a step of a moving average of the weights, less at first; the average is then validated and kept."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the forward and backward pass."""
     seed: Seed = 0

@@ -27,6 +27,10 @@ from priors.errors import InputError
 
 KID_SUBSET = 1000
 """Images a side in each of torch-fidelity's 100 subsets, where there are as many."""
+IS_SPLITS = 10
+"""Of the images, where there is one chunk: torch-fidelity's."""
+_FEW_A_SPLIT = 100
+"""Images a split, below which an Inception score of 10 is 5 % too low or more."""
 _NEIGHBOURS_AT_A_TIME = 2500
 """Rows of a matrix of distances that are held at once: 50,000 against 50,000 would be 10 GB."""
 
@@ -46,10 +50,16 @@ class Fidelity:
 
     fid: Spread
     """Frechet distance of Gaussians fitted to the features, squared; mean over chunks. Lower is better."""
-    inception_score: Spread
-    """exp of the mean KL(p(y|x) || p(y)) in nats; mean over chunks or splits. Higher is better."""
+    inception_score: Spread | None
+    """exp of the mean KL(p(y|x) || p(y)) in nats; mean over chunks or splits. Higher is better.
+
+    None where a split would be of one image, which is 1 whatever the image is.
+    """
     kid: Spread
-    """Unbiased squared maximum mean discrepancy of a cubic kernel; mean over subsets. Lower is better."""
+    """Unbiased squared maximum mean discrepancy of a cubic kernel; mean over subsets. Lower is better.
+
+    No deviation where a side has less than twice the images of a subset: these are much the same ones each time.
+    """
     precision: Spread
     """Fraction of fakes within the reals' manifold; mean over chunks. Higher is better."""
     recall: Spread
@@ -82,11 +92,11 @@ class Fidelity:
             "precision": self.precision,
             "recall": self.recall,
         }
-        return {self.extractor.label(metric): value for metric, value in values.items()}
+        return {self.extractor.label(metric): value for metric, value in values.items() if value is not None}
 
     @property
     def remark(self) -> str:
-        """Why FID is not to be trusted here; nothing where it is."""
+        """Why FID or IS is not to be trusted here; nothing where they are."""
         return few_images(Layout(self.chunks, self.fakes, self.reals), self.extractor)
 
     def entry(self) -> dict[str, Any]:
@@ -111,14 +121,22 @@ class Fidelity:
 
 
 def few_images(cut: Layout, extractor: Extractor) -> str:
-    """One line on chunks too small for the features; nothing where they are not."""
-    smaller = min(cut.fakes, cut.reals)
-    if smaller > extractor.features:
-        return ""
-    return (
-        f"FID needs more images than features: chunks of {smaller:,} images have singular covariances of "
-        f"{extractor.features:,} features, so it is far too high; KID has no such bias"
-    )
+    """One line on chunks too small for the features, or on splits too small for IS; nothing where they are not."""
+    smaller, said = min(cut.fakes, cut.reals), []
+    if smaller <= extractor.features:
+        said.append(
+            f"FID needs more images than features: chunks of {smaller:,} images have singular covariances of "
+            f"{extractor.features:,} features, so it is far too high; KID has no such bias"
+        )
+    split = cut.fakes // (IS_SPLITS if cut.chunks == 1 else 1)
+    if split < 2:
+        said.append(f"IS is left out: it is 1 for splits of one image, give {2 * IS_SPLITS} images or more")
+    elif split < _FEW_A_SPLIT:
+        said.append(
+            f"IS is too low: it is at most {split} for splits of {split} images; {IS_SPLITS * _FEW_A_SPLIT:,} images "
+            "or more are advised"
+        )
+    return ". ".join(said)
 
 
 def scores(
@@ -246,10 +264,13 @@ def _chunk(fakes: Tensor, reals: Tensor) -> dict[str, float]:
 def _kid(fakes: Tensor, reals: Tensor) -> Spread:
     size = min(KID_SUBSET, len(fakes), len(reals))
     found = kid_features_to_metric(fakes, reals, kid_subset_size=size, verbose=False)
-    return Spread(found[KEY_METRIC_KID_MEAN], found[KEY_METRIC_KID_STD])
+    varies = min(len(fakes), len(reals)) >= 2 * size
+    return Spread(found[KEY_METRIC_KID_MEAN], found[KEY_METRIC_KID_STD] if varies else None)
 
 
-def _inception_score(logits: Tensor, chunks: int) -> Spread:
+def _inception_score(logits: Tensor, chunks: int) -> Spread | None:
+    if chunks == 1 and len(logits) < 2 * IS_SPLITS:
+        return None
     splits = {"splits": chunks, "shuffle": False} if chunks > 1 else {}
     found = isc_features_to_metric(logits, **splits)
     return Spread(found[KEY_METRIC_ISC_MEAN], found[KEY_METRIC_ISC_STD])

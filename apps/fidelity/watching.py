@@ -84,4 +84,5 @@ class Watch:
         if self._reals is None:
             self._reals = cached_features(self._images, self._extractor, sweep, self._cache)
         found = scores(model, self._reals, self._protocol, self._extractor, self._seed, sweep)
-        return {name: found.named[name].value for name in (self._extractor.label("FID"), self._extractor.label("IS"))}
+        names = [self._extractor.label("FID"), self._extractor.label("IS")]
+        return {name: found.named[name].value for name in names if name in found.named}  # no IS of very few images

@@ -24,7 +24,7 @@ class Optimising(Optimisation):
     """Learning rate after its warm-up; step multiplies it by --decay at each of the --milestones, exponential after
     each update."""
     ema: float | None = 0.999
-    """Decay an update of an exponential moving average of the generator, which is then scored and kept; None: none."""
+    """Decay an update of a moving average of the generator, less at first, which is scored and kept; None: none."""
 
 
 @dataclass(frozen=True)

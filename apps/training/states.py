@@ -124,7 +124,7 @@ def _write(training: Training, folder: Path, run: Run) -> None:
             "format": run.format,
             "config": run.config()["config"],
             "networks": list(training.networks),
-            "averages": list(training.averages),
+            "averages": {name: average.updates for name, average in training.averages.items()},
             "best": list(training.best),
             "optimizers": numbers,
             "progress": vars(training.progress),
@@ -180,6 +180,8 @@ def load_rest(
         state = _read(folder)
         for name, average in training.averages.items():
             _load(average.network, folder / f"average-{name}.safetensors")
+            if average.format >= 2:  # a list of the names before, where nothing went by the updates
+                average.updates = int(state["averages"][name])
         for turn, numbers in state["optimizers"].items():
             tensors, _ = read_tensors(folder / f"optimizer-{turn}.safetensors", _WHAT)
             load_optimizer_state(optimizer(turn), tensors, numbers)

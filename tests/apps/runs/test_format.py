@@ -87,9 +87,9 @@ class Stopping(toys.Plain):
 
 def test_a_resumed_run_keeps_its_arithmetic(monkeypatch, tmp_path, made_with):
     monkeypatch.chdir(tmp_path)
+    made_with(0)
     before = train("before")
     monkeypatch.setitem(toys.KINDS, "plain", Stopping)
-    made_with(0)
     words = [*TOY, "--runs", "runs", "--name", "resumed", "--checkpoint-every", "2", "--snapshots", "2"]
     assert toys.penult(*words) == 130
     run = Run("runs/resumed")
@@ -108,8 +108,8 @@ def test_a_resumed_run_keeps_its_arithmetic(monkeypatch, tmp_path, made_with):
 @pytest.mark.parametrize("number", [0, FORMAT])
 def test_tasks_averages_and_snapshots_are_of_their_run(monkeypatch, tmp_path, made_with, number):
     monkeypatch.chdir(tmp_path)
-    expected = train("expected", "--ema", "none" if number else 0.5)
     made_with(number)
+    expected = train("expected", "--ema", "none" if number else 0.5)
     monkeypatch.setattr(loop, "Average", AverageOfItsFormat)
     assert same(train("run", "--snapshots", 3), expected), "the average goes by the number"
     assert toys.tasks[-1].format == number

@@ -57,7 +57,7 @@ def test_it_is_the_loop_one_would_write(tmp_path):
     model = copy.deepcopy(task.networks["model"])
     average = copy.deepcopy(model)
     options = dict(optimizer="sgd", lr=0.5, weight_decay=1e-3, schedule="cosine", final_lr=0.1, warmup=0.5, clip=0.05)
-    train(task, tmp_path, ema=0.8, **options)
+    train(task, tmp_path, ema=0.5, **options)
 
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9, nesterov=True, weight_decay=1e-3)
     clipped = 0
@@ -68,9 +68,10 @@ def test_it_is_the_loop_one_would_write(tmp_path):
         F.cross_entropy(model(batch.images), batch.labels).backward()
         clipped += nn.utils.clip_grad_norm_(model.parameters(), 0.05) > 0.05
         optimizer.step()
+        decay = min(0.5, (2 + step) / (11 + step))  # at update step + 1
         with torch.no_grad():
             for own, new in zip(average.parameters(), model.parameters(), strict=True):
-                own.copy_(0.8 * own + 0.2 * new)
+                own.copy_(decay * own + (1 - decay) * new)
     assert clipped > 3
     expected = torch.cat([p.detach().flatten() for p in average.parameters()])
     torch.testing.assert_close(weights(task), expected, rtol=1e-6, atol=1e-6)
@@ -129,22 +130,41 @@ def test_the_average_that_is_validated_has_the_running_statistics(tmp_path):
     assert task.tracked == [10 + 3 * 6, 10 + 3 * 14]
 
 
-def test_the_average_by_its_formula():
+@pytest.mark.parametrize(
+    ("number", "decays"), [(0, [0.25] * 5), (1, [0.25] * 5), (2, [2 / 11, 0.25, 0.25, 0.25, 0.25])]
+)
+def test_the_average_by_its_formula(number, decays):
     network = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
-    average = Average(network, 0.75)
+    average = Average(network, 0.25, number)
     expected = [p.detach().clone() for p in network.parameters()]
-    for step in range(5):
+    for step, decay in enumerate(decays):
         with torch.no_grad():
             for own in network.parameters():
                 own.add_(torch.randn(own.shape, generator=torch.Generator().manual_seed(step)))
         network(torch.randn(4, 3, generator=torch.Generator().manual_seed(step)))
         average.update()
-        expected = [0.75 * old + 0.25 * new.detach() for old, new in zip(expected, network.parameters(), strict=True)]
+        pairs = zip(expected, network.parameters(), strict=True)
+        expected = [decay * old + (1 - decay) * new.detach() for old, new in pairs]
     average.follow_buffers()
     for own, value in zip(average.network.parameters(), expected, strict=True):
         torch.testing.assert_close(own, value, rtol=1e-6, atol=1e-6)
         assert not own.requires_grad
     assert all(map(torch.equal, average.network.buffers(), network.buffers())) and not average.network.training
+
+
+def test_the_average_forgets_the_untrained_network():
+    """Weights that jump from 0 to 1 and stay: what the average lacks is the untrained network's part of it."""
+    parts = {}
+    for number in (1, 2):
+        network = nn.Linear(1, 1, bias=False)
+        nn.init.zeros_(network.weight)
+        average = Average(network, 0.999, number)
+        nn.init.ones_(network.weight)
+        for _ in range(100):
+            average.update()
+        parts[number] = 1 - average.network.weight.item()
+    assert parts[1] == pytest.approx(0.999**100, rel=1e-3)
+    assert parts[2] == pytest.approx(math.prod((1 + t) / (10 + t) for t in range(1, 101)), abs=1e-6)
 
 
 # Turns and phases.
