@@ -7,6 +7,7 @@ is taken every few steps as in StyleGAN2 (Karras et al. 2020).
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -185,6 +186,9 @@ class SNGANTraining(Task):
 def standing_statistics(model: SNGAN, batches: int, batch_size: int, seed: int) -> None:
     """Set batch norm's running statistics to those of fakes of evenly drawn classes (Brock et al. 2019, appendix A).
 
+    They are this process's own, also where batch norm is synchronised: the weights are written by one process, with
+    which no other would exchange anything, and all draw the same fakes anyhow.
+
     Args:
         model: changed in place; left in evaluation mode.
         batches: how many fakes are averaged over, in batches.
@@ -196,6 +200,8 @@ def standing_statistics(model: SNGAN, batches: int, batch_size: int, seed: int) 
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain average
+        if isinstance(norm, nn.SyncBatchNorm):
+            norm.forward = partial(nn.BatchNorm2d.forward, norm)
     device = next(model.parameters()).device
     stream = generator(device, seed, "standing")
     model.train()
@@ -205,3 +211,4 @@ def standing_statistics(model: SNGAN, batches: int, batch_size: int, seed: int) 
     model.eval()
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
+        norm.__dict__.pop("forward", None)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from sklearn.metrics import roc_curve
 
 from apps.classifiers.detection import detection
 from priors.errors import InputError
@@ -19,6 +20,26 @@ def test_pairs_are_counted_and_thresholds_tried(levels):
     thresholds = sorted({*inside.tolist(), *outside.tolist()})
     passing = [at for at in thresholds if (inside >= at).double().mean() >= 0.95]
     assert found.fpr95 == pytest.approx(float((outside >= max(passing)).double().mean()))
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside", "passing"),
+    [
+        (torch.arange(20.0), torch.arange(20.0), 0.95),
+        (torch.zeros(7), torch.zeros(5), 1.0),
+        (torch.arange(300.0) % 100, torch.arange(200.0) % 100, None),
+        (torch.arange(1000.0) % 3, torch.arange(100.0) % 5, None),
+    ],
+)
+def test_ties_lose_no_threshold(inside, outside, passing):
+    """By all points of scikit-learn's curve, and by counting."""
+    found = detection(inside, outside)
+    labels = [1] * len(inside) + [0] * len(outside)
+    false, true, _ = roc_curve(labels, torch.cat([inside, outside]).numpy(), drop_intermediate=False)
+    assert found.fpr95 == pytest.approx(false[true >= 0.95].min())
+    at = max(value for value in inside.tolist() if 100 * int((inside >= value).sum()) >= 95 * len(inside))
+    assert found.fpr95 == pytest.approx(int((outside >= at).sum()) / len(outside))
+    assert passing is None or found.fpr95 == pytest.approx(passing)
 
 
 def test_sets_that_are_apart():

@@ -1,5 +1,6 @@
 """Scores are torch-fidelity's own, whatever the protocol; features are taken once."""
 
+import dataclasses
 import itertools
 import json
 import sys
@@ -19,6 +20,7 @@ import nets
 
 from apps.data.image_set import ImageSet
 from apps.data.sweep import sweep
+from apps.fidelity import inception, protocols
 from apps.fidelity import scores as module
 from apps.fidelity.features import drawn_features, features_of
 from apps.fidelity.protocols import Protocol, named, single
@@ -84,7 +86,7 @@ def test_one_chunk_is_what_torch_fidelity_computes(extractor):
     assert found.inception_score.value == pytest.approx(theirs["inception_score_mean"], rel=1e-6)
     assert found.inception_score.deviation == pytest.approx(theirs["inception_score_std"], rel=1e-5)
     assert found.kid.value == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-4)
-    assert found.kid.deviation == pytest.approx(theirs["kernel_inception_distance_std"], rel=1e-3)
+    assert found.kid.deviation is None, "all fakes are in each subset"
     assert found.precision.value == pytest.approx(theirs["precision"], abs=1e-6) and 0 < found.precision.value < 1
     assert found.recall.value == pytest.approx(theirs["recall"], abs=1e-6) and 0 < found.recall.value < 1
     assert found.kid_subset == 90 and (found.chunks, found.fakes, found.reals) == (1, 90, 150)
@@ -213,10 +215,47 @@ def test_a_score_that_overflows_is_left_out_of_what_is_kept(extractor):
 def test_chunks_no_larger_than_the_features_are_remarked_on(extractor):
     model = nets.Dim().eval()
     small, enough = Protocol("small", "", 12, 12), Protocol("enough", "", 12, 40)
-    assert scores(model, nets.images(40), enough, extractor, 0, sweep).remark == ""
+    said = scores(model, nets.images(40), enough, extractor, 0, sweep).remark
+    assert "FID" not in said and "IS is left out" in said
     object.__setattr__(extractor, "features", 12)
     remark = scores(model, nets.images(40), small, extractor, 0, sweep).remark
     assert "FID needs more images than features" in remark and "chunks of 12" in remark
+
+
+@pytest.mark.parametrize(("fakes", "reals"), [(60, 60), (90, 200), (1001, 1001), (1999, 4000)])
+def test_no_deviation_of_kid_where_subsets_are_much_the_same(fakes, reals):
+    stream = torch.Generator().manual_seed(0)
+    sides = [torch.randn(count, 4, generator=stream, dtype=torch.float64) for count in (fakes, reals)]
+    assert module._kid(*sides).deviation is None
+
+
+def test_the_deviation_of_kid_is_of_its_subsets(monkeypatch):
+    """By a plain U-statistic of many subsets."""
+    monkeypatch.setattr(module, "KID_SUBSET", 30)
+    rng = np.random.default_rng(0)
+    fakes, reals = rng.normal(size=(120, 3)), rng.normal(0.3, 1, size=(150, 3))
+    values = []
+    for _ in range(2000):
+        x, y = rng.choice(fakes, 30, False), rng.choice(reals, 30, False)
+        xx, yy, xy = ((a @ b.T / 3 + 1) ** 3 for a, b in ((x, x), (y, y), (x, y)))
+        np.fill_diagonal(xx, 0), np.fill_diagonal(yy, 0)
+        values.append((xx.sum() + yy.sum()) / (30 * 29) - 2 * xy.mean())
+    found = module._kid(torch.from_numpy(fakes), torch.from_numpy(reals))
+    assert found.deviation == pytest.approx(np.std(values), rel=0.25)
+
+
+@pytest.mark.parametrize("count", [10, 19, 20])
+def test_no_inception_score_of_single_images(count):
+    """It would be 1, whatever the images are."""
+    logits = 9 * torch.eye(10).repeat(2, 1)[:count]
+    found = module._inception_score(logits, 1)
+    assert (found is None) == (count < 20)
+    layout = protocols.layout(protocols.single(count), count, "reals")
+    several = dataclasses.replace(inception.DECLARED, features=5)
+    expected = "IS is left out" if count < 20 else "at most 2 for splits of 2 images"
+    assert expected in module.few_images(layout, several)
+    assert module.few_images(protocols.Layout(1, 1000, 1000), several) == ""
+    assert module.few_images(protocols.Layout(10, 100, 100), several) == ""
 
 
 def test_what_cannot_be_scored(extractor):

@@ -51,7 +51,7 @@ def test_what_a_snapshot_changes_is_nothing(penult, tmp_path):
 
 
 def test_an_averaged_run_has_averaged_snapshots_and_the_first_is_untrained(tmp_path):
-    """By the toy: w_0 as it was made, then e <- 2/11 e + 9/11 w after one update, with w that of a run without average."""
+    """By the toy: w_0 as it was made, then 2/11 e + 9/11 w after an update, with w that of a run without average."""
     config = {"batch_size": 12, "epochs": 0.25, "optimizer": "sgd", "lr": 0.1}
     for name, ema in (("plain", None), ("averaged", 0.5)):
         where = Where(runs=tmp_path, name=name, snapshots=(1, 0), device="cpu")
