@@ -50,7 +50,7 @@ class VonMisesFisher(Distribution):
 
     Raises:
         InputError: loc is not a batch of unit vectors in at least two dimensions, a concentration is negative,
-            infinite or NaN, types differ or are not float32 or float64, or shapes do not broadcast.
+            infinite or NaN, types differ or are not float32 or float64, devices differ, or shapes do not broadcast.
 
     Example:
         >>> loc = torch.nn.functional.normalize(torch.tensor([[1.0, 2.0, 2.0], [0.0, 3.0, 4.0]]), dim=-1)
@@ -82,6 +82,11 @@ class VonMisesFisher(Distribution):
             given = getattr(concentration, "dtype", type(concentration).__name__)
             raise InputError(
                 f"concentration is {given}, loc {loc.dtype}: give both one type, as by concentration.to(loc.dtype)"
+            )
+        if concentration.device != loc.device:
+            raise InputError(
+                f"concentration is on {concentration.device}, loc on {loc.device}: bring both to one device, as by "
+                "concentration.to(loc.device)"
             )
         batch = loc.shape[:-1]
         if concentration.shape != batch:

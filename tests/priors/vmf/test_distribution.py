@@ -222,6 +222,7 @@ UNIT = direction(4)
         (UNIT[:1], 1.0, "must be at least 2"),
         (UNIT.expand(3, 4), torch.ones(2).double(), r"must broadcast with \(3,\)"),
         (UNIT, torch.ones(2).float(), "give both one type"),
+        (UNIT, torch.ones(2, device="meta").double(), "is on meta, loc on cpu: bring both to one device"),
         (UNIT.half(), 1.0, "give a tensor of float32 or float64"),
         (torch.tensor([1, 0]), 1.0, "give a tensor of float32 or float64"),
     ],
