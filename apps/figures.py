@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 from torch import Tensor
 
+from apps.command.console import printable
 from priors.errors import InputError
 from priors.files import write_bytes
 
@@ -76,7 +77,7 @@ def grid(
         raise InputError(
             f"{path}: {sum(panel.shape[0] * panel.shape[1] for panel in panels)} images are too many for one picture"
         )
-    names = [_short(name) for name in row_names or ()]
+    names = [_short(printable(name)) for name in row_names or ()]
     left = _MARGIN + (max(_width(name, 8) for name in names) + _MARGIN if names else 0)
     top = _MARGIN + (_LINE if any(titles) else 0)
     widths = [max(sheet.shape[1] * scale / _DPI, _width(text, 9)) for sheet, text in zip(sheets, titles, strict=True)]

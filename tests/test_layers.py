@@ -106,7 +106,13 @@ Every method trains, tests or reads a classifier, so what trains one stands belo
 and a generator's training watches its FID, so fidelity stands between. What is on the lowest floor is in order as well:
 see `LOWEST`.
 """
-LOWEST = {"data": {"seeds", "command"}, "command": set(), "figures": set(), "recipes": {"command"}, "seeds": set()}
+LOWEST = {
+    "data": {"seeds", "command"},
+    "command": set(),
+    "figures": {"command"},
+    "recipes": {"command"},
+    "seeds": set(),
+}
 """By room of the lowest floor, what it may import of that floor."""
 PEERS = {"report": {"scores"}, "sharing": {"scores"}}
 """By room, what it may import of its own floor."""

@@ -9,8 +9,10 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from apps.command.console import printable
 from apps.command.errors import Diverged, Interrupted
 from apps.command.spelling import nearest_verb
+from apps.command.streams import ready
 from priors.errors import InputError
 
 VERBS: dict[str, tuple[str, str]] = {
@@ -34,7 +36,10 @@ VERBS: dict[str, tuple[str, str]] = {
 
 _THE_USERS_TO_MEND = {
     getattr(errno, name)
-    for name in "ENOSPC EDQUOT EROFS EACCES EPERM EFBIG ENOTDIR EISDIR EEXIST ENAMETOOLONG EIO".split()
+    for name in (
+        "ENOSPC EDQUOT EROFS EACCES EPERM EFBIG ENOTDIR EISDIR EEXIST ENAMETOOLONG EIO ELOOP EMFILE ENFILE ENOMEM "
+        "ENXIO EBUSY ESTALE ENOTEMPTY EXDEV ETXTBSY"
+    ).split()
     if hasattr(errno, name)
 }
 
@@ -42,6 +47,12 @@ _THE_USERS_TO_MEND = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status: 0 done, 1 failed, 2 bad input, 130 interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    with ready():
+        return _run(arguments)
+
+
+def _run(arguments: list[str]) -> int:
+    """The exit status of one command line, with what is wrong in one line."""
     try:
         return _dispatch(arguments)
     except InputError as error:
@@ -52,10 +63,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        if error.errno in _THE_USERS_TO_MEND:
+        # ENOENT of a named file: it was there when it was looked at, or its folder cannot be made, as in /proc.
+        if error.errno in _THE_USERS_TO_MEND or (error.errno == errno.ENOENT and error.filename):
             place = f"{error.filename}: " if error.filename else ""
             return _say(f"{place}{error.strerror}; mend that and give the same command again", 1)
         raise
+    except MemoryError:
+        return _say("there is not enough memory: give fewer or smaller things at a time, or end other programs", 1)
     except Interrupted as error:
         return _say(f"{error}; to go on: penult {shlex.join(arguments)}", 130)
     except Diverged as error:
@@ -65,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _say(message: object, status: int) -> int:
     """One line on standard error, from the first process only."""
     if os.environ.get("RANK", "0") == "0":
-        print(f"penult: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
+        print(f"penult: {printable(' '.join(str(message).split()))}", file=sys.stderr, flush=True)
     return status
 
 

@@ -8,6 +8,24 @@ from collections.abc import Iterable, Sequence
 
 _NARROWEST = 10
 """Columns of text are folded to make a table fit, but not below this many characters."""
+_HARMLESS = "\N{NO-BREAK SPACE}\N{IDEOGRAPHIC SPACE}\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"
+"""Signs of ordinary texts that Python does not count as printable."""
+
+
+def printable(text: object) -> str:
+    r"""A text that does nothing but stand where it is put: what controls a terminal is written out.
+
+    Escapes, line breaks, marks that turn the direction of writing and bytes of no character are such; names of classes
+    and of runs come from files, and may hold anything.
+
+    Example:
+        >>> print(printable("a\x1b[31m cat\n"))
+        a\x1b[31m cat\n
+    """
+    text = str(text)
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one in _HARMLESS else ascii(one)[1:-1] for one in text)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "") -> None:
@@ -39,7 +57,7 @@ def render(
         cat        4
         canary     2
     """
-    cells = [[str(cell) for cell in row] for row in rows]
+    columns, cells = [printable(head) for head in columns], [[printable(cell) for cell in row] for row in rows]
     numeric = [all(_is_number(row[index]) for row in cells) for index in range(len(columns))]
     widths = [max(map(_columns, (head, *(row[i] for row in cells)))) for i, head in enumerate(columns)]
     while sum(widths) + 2 * (len(widths) - 1) > width:
@@ -85,6 +103,6 @@ def _is_number(cell: str) -> bool:
 
 
 def say(text: str = "") -> None:
-    """Print one line, at once; of several processes only the first does."""
+    """Print a text at once, each of its lines as `printable`; of several processes only the first does."""
     if os.environ.get("RANK", "0") == "0":
-        print(text, flush=True)
+        print("\n".join(map(printable, text.split("\n"))), flush=True)

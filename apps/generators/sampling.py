@@ -1,5 +1,6 @@
 """Images of a generator, block by block, written as a picture, a folder or an archive."""
 
+import os
 import re
 import shutil
 import zipfile
@@ -11,6 +12,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from apps.command.console import printable
 from apps.figures import PICTURE_SUFFIXES, grid, to_bytes
 from apps.models.drawing import draw, draw_all
 from apps.models.generator import Generator
@@ -137,8 +139,17 @@ def _folder_names(class_names: Sequence[str]) -> list[str]:
         >>> _folder_names(["cat", "T-shirt/top", ".."])
         ['cat', 'T-shirt_top', 'class-2']
     """
-    names = [re.sub(r"[/\\\0:]", "_", name).strip().lstrip(".") for name in class_names]
-    return [name if name and names.count(name) == 1 else f"class-{number}" for number, name in enumerate(names)]
+    names = [re.sub(r"[/\\\0:]", "_", printable(name)).strip().lstrip(".") for name in class_names]
+    fits = [_fits(name) and names.count(name) == 1 for name in names]
+    return [name if fits[number] else f"class-{number}" for number, name in enumerate(names)]
+
+
+def _fits(name: str) -> bool:
+    """Whether a file system takes a name: most have 255 bytes, some have ASCII alone."""
+    try:
+        return 0 < len(os.fsencode(name)) <= 255
+    except UnicodeEncodeError:
+        return False
 
 
 def _write_archive(model, labels, n, seed, out: Path, concentration) -> None:

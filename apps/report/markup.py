@@ -6,6 +6,8 @@ from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from html import escape, unescape
 
+from apps.command.console import printable
+
 _VOID = {"br", "col", "img", "meta"}
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "\N{EN DASH}"
@@ -17,7 +19,12 @@ class Html(str):
 
 def html(value: object) -> Html:
     """A value as markup: what is markup stays, all else is escaped."""
-    return value if isinstance(value, Html) else Html(escape(str(value)))
+    return value if isinstance(value, Html) else Html(escape(shown(value)))
+
+
+def shown(value: object) -> str:
+    """A value as text, line by line as `printable`: an escape has no place in a page."""
+    return "\n".join(map(printable, str(value).split("\n")))
 
 
 def joined(parts: Iterable[object]) -> Html:
@@ -33,7 +40,7 @@ def element(name: str, /, *children: object, **attributes: object) -> Html:
         <p class="note">a &lt; b<br></p>
     """
     given = {key.rstrip("_").replace("_", "-"): value for key, value in attributes.items() if value is not None}
-    start = "".join(f' {key}="{escape(str(value))}"' for key, value in given.items())
+    start = "".join(f' {key}="{escape(shown(value))}"' for key, value in given.items())
     if name in _VOID:
         return Html(f"<{name}{start}>")
     return Html(f"<{name}{start}>{joined(children)}</{name}>")

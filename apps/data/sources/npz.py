@@ -1,7 +1,6 @@
 """Data sets in one `.npz` file: x_train, y_train, x_test, y_test and, if wanted, classes."""
 
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +8,9 @@ import torch
 
 from apps.data.image_set import ImageSet
 from apps.data.sources.finding import readable
-from apps.data.sources.npz_arrays import array, header, into_bytes
+from apps.data.sources.npz_arrays import DAMAGED, array, header, into_bytes
 from priors.errors import InputError
+from priors.files import open_regular
 
 _LAYOUT = "x_train, y_train, x_test, y_test and optionally classes"
 
@@ -33,7 +33,7 @@ def read_npz(path: Path, split: str, class_names: tuple[str, ...] | None = None)
     if not path.is_file():
         raise InputError(f"no data set at {path}: an .npz file with {_LAYOUT} was expected")
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path, "data set") as file, zipfile.ZipFile(file) as archive:
             held = {name.removesuffix(".npy") for name in archive.namelist()}
             missing = [name for name in ("x_train", "y_train", "x_test", "y_test") if name not in held]
             if missing:
@@ -51,7 +51,7 @@ def read_npz(path: Path, split: str, class_names: tuple[str, ...] | None = None)
             _check_classes(path, labels, class_names)
             class_names = class_names or tuple(str(i) for i in range(int(labels["train"].max()) + 1))
             images = array(archive, path, f"x_{split}")
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+    except DAMAGED as error:
         raise InputError(f"{path} is damaged or no .npz file ({error}): replace it by one with {_LAYOUT}") from None
     return ImageSet(
         name=readable(path.stem),
@@ -70,13 +70,13 @@ def read_samples(path: Path) -> ImageSet:
         InputError: there is no such file, no x in it, or one of the wrong type or shape.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path, "data set") as file, zipfile.ZipFile(file) as archive:
             held = sorted(name.removesuffix(".npy") for name in archive.namelist())
             if "x" not in held:
                 raise InputError(f"{path} has neither x (images) nor {_LAYOUT} (found: {', '.join(held)})")
             _image_shape(archive, path, "x")
             images = _channels_first(array(archive, path, "x"))
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+    except DAMAGED as error:
         raise InputError(f"{path} is damaged or no .npz file ({error}): replace it") from None
     labels = torch.zeros(len(images), dtype=torch.int64)
     return ImageSet(readable(path.stem), "all", images, labels, ("unlabelled",), str(path))
@@ -85,9 +85,9 @@ def read_samples(path: Path) -> ImageSet:
 def has_splits(path: Path) -> bool:
     """Whether an `.npz` file has the arrays of a data set, rather than images alone."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path, "data set") as file, zipfile.ZipFile(file) as archive:
             return any(name.startswith(("x_", "y_")) for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError):
+    except (*DAMAGED, InputError):
         return False
 
 

@@ -3,6 +3,7 @@
 No torch is imported: looking at a header is instant.
 """
 
+import lzma
 import zipfile
 import zlib
 from pathlib import Path
@@ -11,7 +12,11 @@ import numpy as np
 from numpy.lib import format as npy
 
 from priors.errors import InputError
+from priors.files import open_regular
 
+DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
+"""What reading an archive raises where it is damaged, encrypted (RuntimeError), or packed in a way that Python does not
+know (NotImplementedError, which is one)."""
 _ROUNDING = 1e-3
 """By how much pixels may miss the ends of [0, 1] or [-1, 1], as after a resizing."""
 
@@ -47,10 +52,10 @@ def counts(path: Path) -> tuple[int, int]:
         InputError: it is damaged, or holds something else.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path, "data set") as file, zipfile.ZipFile(file) as archive:
             train, test = (header(archive, path, f"x_{part}")[0][0] for part in ("train", "test"))
             return train, test
-    except (zipfile.BadZipFile, zlib.error, OSError, KeyError, IndexError, RuntimeError) as error:
+    except (*DAMAGED, KeyError, IndexError) as error:
         raise InputError(f"{path} is damaged or no data set ({error})") from None
 
 

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from apps.command.console import printable
+
 
 def text(value: object) -> str:
     r"""A value on one line, with the signs that Markdown or HTML would take for their own escaped.
@@ -11,7 +13,7 @@ def text(value: object) -> str:
         >>> print(text("a|b <c> *d*"))
         a\|b \<c\> \*d\*
     """
-    return re.sub(r"([\\`*_{}\[\]<>|#&~$])", r"\\\1", " ".join(str(value).split()))
+    return re.sub(r"([\\`*_{}\[\]<>|#&~$])", r"\\\1", printable(" ".join(str(value).split())))
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]], numbers: Sequence[int] = ()) -> str:

@@ -1,8 +1,14 @@
 """Tables on standard output: aligned, folded to the terminal, whole when there is none."""
 
+import io
+import os
+import subprocess
+import sys
+
 import pytest
 
-from apps.command.console import render, table
+from apps.command.console import printable, render, say, table
+from apps.command.streams import ready
 
 ROWS = [
     ("mlp", 11, "1,234", "a multilayer perceptron, as plain as it gets"),
@@ -53,3 +59,43 @@ def test_piped_tables_do_not_hang_on_a_terminal(capsys, monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
     table("title", HEADS, ROWS)
     assert capsys.readouterr().out.splitlines() == render("title", HEADS, ROWS, width=120)
+
+
+@pytest.mark.parametrize("text", ["\x1b[2Jcat", "a\nb", "\x9b31m", "a\u202etxt", "\ud83d", "\udce9", "\r", "\u2028"])
+def test_what_controls_a_terminal_is_written_out(text, capsys):
+    assert printable(text).isprintable() and printable(text).isascii()
+    assert len(render("t", ("class", "n"), [(text, 1), ("dog", 2)])) == 5, "one line a row"
+    say(text)
+    assert all(line.isprintable() for line in capsys.readouterr().out.split("\n"))
+
+
+@pytest.mark.parametrize("text", ["\u732b", "na\u00efve caf\u00e9", "a  b", "\u00a0", "T-shirt/top"])
+def test_ordinary_names_stay(text):
+    assert printable(text) == text
+
+
+class Broken(io.StringIO):
+    def write(self, text):
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+def test_a_broken_standard_error_ends_nothing(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Broken())
+    with ready():
+        print("a bar", file=sys.stderr, flush=True)
+        sys.stderr.writelines(["a", "b"])
+    with pytest.raises(BrokenPipeError):
+        print("a bar", file=sys.stderr)
+
+
+def test_streams_that_lack_a_character_or_are_closed(tmp_path):
+    """The number of a stream that was closed is not that of the next file: what is printed would land there."""
+    code = (
+        "import os, sys\nfrom apps.command.streams import ready\nfrom apps.command.console import say\n"
+        "with ready():\n"
+        "    say('\\u732b'); f = open('file', 'wb'); os.write(2, b'lost'); print('x', file=sys.stderr)\n"
+    )
+    environment = os.environ | {"CODE": code, "PYTHONIOENCODING": "ascii", "PYTHONPATH": os.pathsep.join(sys.path)}
+    shell = f'{sys.executable} -c "$CODE" 2>&-'
+    done = subprocess.run(["sh", "-c", shell], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, timeout=60)
+    assert (done.returncode, done.stdout) == (0, b"\\u732b\n") and (tmp_path / "file").read_bytes() == b""
