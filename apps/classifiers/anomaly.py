@@ -27,7 +27,7 @@ from apps.data.outliers import Conversion, are_pictures, outliers
 from apps.models import named
 from apps.models.activations import Activations, activations, images_for
 from apps.models.classifier_priors import read_prior
-from apps.runs.evaluations import read_evaluations
+from apps.runs.evaluations import claim_evaluations
 from apps.runs.outputs import check_folder
 from apps.training.session import start
 from priors.errors import InputError
@@ -71,7 +71,7 @@ def score_anomaly(config: AnomalyScoring) -> None:
     network = named.classifier(config.model, config.foreign)
     own = images_for(config.model, network, "test", **_source(config))
     others = _others(config, own)
-    earlier = read_evaluations(folder, FILE) if folder else []
+    earlier = claim_evaluations(folder, FILE) if folder else []
     accelerator = start(config.place.where())
     measured = _measured(config, network, own, others, accelerator)
     if not accelerator.is_main_process:

@@ -20,7 +20,7 @@ from apps.data import sources
 from apps.data.image_set import ImageSet
 from apps.models import named
 from apps.models.activations import Activations, activations, images_for
-from apps.runs.evaluations import read_evaluations
+from apps.runs.evaluations import claim_evaluations, read_evaluations
 from apps.runs.outputs import check_file
 from apps.training.session import start
 from priors.errors import InputError
@@ -44,7 +44,7 @@ def score_normalised(config: NormalisedScoring) -> None:
     if config.out is not None:
         check_file(config.out, (".json",), overwrite=True)  # it is added to
     network = named.classifier(config.model, config.foreign)
-    earlier = read_evaluations(path.parent, path.name) if path else []
+    earlier = claim_evaluations(path.parent, path.name) if path else []
     images, cut = _images(config, network)
     first = {}
     if config.images is not None and config.images < len(images):

@@ -11,6 +11,7 @@ from typing import Any
 
 from apps.command.console import printable
 from apps.command.errors import Diverged, Interrupted
+from apps.command.places import holding
 from apps.command.spelling import nearest_verb
 from apps.command.streams import ready
 from priors.errors import InputError
@@ -47,7 +48,7 @@ _THE_USERS_TO_MEND = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status: 0 done, 1 failed, 2 bad input, 130 interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    with ready():
+    with ready(), holding():
         return _run(arguments)
 
 

@@ -158,6 +158,8 @@ class Where(Place):
             )
         if self.name is not None and len(os.fsencode(self.name)) > 255:
             raise InputError(f"--name {self.name[:20]}...: longer than a folder's name may be: choose another --name")
+        if self.name is not None and not self.name.isprintable() and not (self.runs / self.name).exists():
+            raise InputError(f"--name {self.name!r}: expected a name without line breaks and other control characters")
         for tracker in self.tracker:
             if not any(find_spec(package) for package in _TRACKERS[tracker]):
                 raise InputError(

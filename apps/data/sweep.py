@@ -14,6 +14,7 @@ import torch.distributed
 from torch import Tensor
 from tqdm import tqdm
 
+from apps.command.console import printable
 from apps.data.batches import Batch, ordered
 from apps.data.image_set import ImageSet
 from priors.errors import InputError
@@ -90,7 +91,7 @@ def sweep(
     with tqdm(
         total=len(images),
         initial=len(images) - sum(result.size(number) for number in pending),
-        desc=description or images.name,
+        desc=printable(description or images.name),
         unit="image",
         disable=rank != 0 or not progress or not sys.stderr.isatty(),
         leave=False,

@@ -19,7 +19,7 @@ from apps.fidelity.sources import given_images
 from apps.fidelity.table import show
 from apps.models.generator import Generator
 from apps.models.named import generator_run, open_run, trained_data, trained_on
-from apps.runs.evaluations import keep_evaluation, read_evaluations
+from apps.runs.evaluations import claim_evaluations, keep_evaluation
 from apps.runs.run import Run
 from apps.training.session import start, sweeping
 from priors.errors import InputError
@@ -106,7 +106,7 @@ def _pair(config: FidelityScoring, device: torch.device) -> Pair:
         name, against = config.model, config.against
     reals = given_images(against, config.split, root=root, image_size=size)
     if run:
-        read_evaluations(run.folder)  # what is damaged is found before the work
+        claim_evaluations(run.folder)  # what is damaged is found before the work
     return Pair(source, name, reals, against, run)
 
 

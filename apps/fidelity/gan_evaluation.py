@@ -16,7 +16,7 @@ from apps.fidelity.gan_training import Training, gan_train, training_like
 from apps.fidelity.settings import GanScoring
 from apps.models import named
 from apps.models.generator import Generator
-from apps.runs.evaluations import first_images, keep_evaluation, read_evaluations
+from apps.runs.evaluations import claim_evaluations, first_images, keep_evaluation
 from apps.training.session import start, sweeping
 from priors.errors import InputError
 from priors.storage import digest_of
@@ -87,7 +87,7 @@ def _trial(config: GanScoring) -> Trial:
     if config.gan_train:
         train = sources.load(data, "train", root=root, image_size=size)
         training = training_like(by, model, folder, train, config.seed, config.place)
-    read_evaluations(folder)  # what is damaged is found before the work
+    claim_evaluations(folder)  # what is damaged is found before the work
     test, first = first_images(everything, config.images)
     made = {"data": data, "data_digest": test.digest, **first, "classifier": by}
     made |= {"classifier_digest": digest_of(network.state_dict()), "seed": config.seed, "reals": len(test)}

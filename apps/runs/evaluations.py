@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.data.image_set import ImageSet
+from apps.runs.outputs import check_writable
 from priors.errors import InputError
 from priors.files import read_json, write_json
 
@@ -27,6 +28,16 @@ def read_evaluations(folder: Path, name: str = "evaluation.json") -> list[dict[s
     ):
         raise InputError(f"{path} is no list of evaluations: move it away")
     return found
+
+
+def claim_evaluations(folder: Path, name: str = "evaluation.json") -> list[dict[str, Any]]:
+    """As `read_evaluations`, before work that will add to them: what is damaged or not to be written is found now.
+
+    Raises:
+        InputError: the file is damaged or of another program, cannot be written, or another process is adding to it.
+    """
+    check_writable(folder / name, f"{name} in {folder}")
+    return read_evaluations(folder, name)
 
 
 def protocol_of(entry: dict[str, Any]) -> dict[str, Any]:

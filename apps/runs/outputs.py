@@ -1,10 +1,11 @@
-"""Where a verb may write: asked before the work, not after it."""
+"""Where a verb may write: asked and claimed before the work, not after it; see `apps.command.places`."""
 
 import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from apps.command.places import claim
 from priors.errors import InputError
 
 
@@ -22,6 +23,8 @@ def check_file(path: Path, endings: Sequence[str], overwrite: bool, otherwise: s
     """
     if path.suffix.lower() not in endings:
         raise InputError(f"--out {path}: expected a name that ends in {', '.join(endings)}{otherwise}")
+    if os.path.lexists(path) and not (path.is_file() or path.is_dir()):
+        raise InputError(f"--out {path} is there, and is no regular file: choose another name")
     if path.is_dir():
         raise InputError(f"--out {path} is a folder: choose another name")
     if path.exists() and not overwrite:
@@ -58,17 +61,18 @@ def check_folder(path: Path) -> None:
 
 
 def check_writable(path: Path, given: str) -> None:
-    """Folders on the way are made later; what is there of them must be folders, the last one writable.
+    """Claim a place; what is there of the folders on the way must be folders, the last one writable.
 
     Args:
         path: of the file or folder.
         given: what the message calls it.
 
     Raises:
-        InputError: there is a file on the way, or a folder that may not be written to.
+        InputError: there is a file on the way, a folder that may not be written to, or another process writes there.
     """
     there = next(parent for parent in path.absolute().parents if parent.exists())
     if not there.is_dir():
         raise InputError(f"{given}: {there} is a file, not a folder")
     if not os.access(there, os.W_OK | os.X_OK):
         raise InputError(f"{given}: the folder {there} may not be written to")
+    claim(path, given)

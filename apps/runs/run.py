@@ -1,7 +1,6 @@
 """A run's folder: its configuration, its metrics, the states to resume from and, last of all, its result."""
 
 import errno
-import fcntl
 import json
 import math
 import os
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.command.config import differences
+from apps.command.places import lock
 from apps.runs.format import DIGESTS_OF_IMAGES, FORMAT, as_stored, format_of
 from priors.errors import InputError
 from priors.files import parse_json, read_bytes, read_json, write_bytes, write_json
@@ -170,22 +170,13 @@ class Run:
 
     def _acquire(self) -> None:
         """Hold an advisory lock for as long as this process lives; a kill releases it."""
-        self._lock = open(self.folder / ".lock", "w")  # noqa: SIM115 - held open on purpose
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.close()
-            self._lock = None
-            raise InputError(
-                f"{self.folder} is being written by another process: wait for it, or choose another --name"
-            ) from None
-        except OSError:
-            pass  # a file system without locks: nothing to hold
+        taken = f"{self.folder} is being written by another process: wait for it, or choose another --name"
+        self._lock = lock(self.folder / ".lock", taken)
 
     def close(self) -> None:
         """Release the lock."""
         if self._lock is not None:
-            self._lock.close()
+            os.close(self._lock)
             self._lock = None
 
     # States to resume from.

@@ -38,7 +38,7 @@ class OnTestImages(Evaluation):
         from apps.command.console import say
         from apps.data import sources
         from apps.models import named
-        from apps.runs.evaluations import first_images, keep_evaluation, read_evaluations
+        from apps.runs.evaluations import claim_evaluations, first_images, keep_evaluation
         from apps.training.session import start
         from priors.errors import InputError
 
@@ -48,7 +48,7 @@ class OnTestImages(Evaluation):
             raise InputError(f"which images to score {config.model} on: give --data")
         data = config.data or named.trained_data(run, None)
         if run:
-            read_evaluations(run.folder)  # what is damaged is found before the work
+            claim_evaluations(run.folder)  # what is damaged is found before the work
         accelerator = start(config.place.where(), work=self.work)
         size = config.image_size or trained.size_for(data)
         everything = sources.load(data, "test", root=config.place.data_root, image_size=size)

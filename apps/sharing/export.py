@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from apps.command.places import holding
 from apps.generators import sampling
 from apps.models.named import model_run, open_run
 from apps.runs.evaluations import protocol_of, read_evaluations
@@ -119,7 +120,8 @@ def export(
         if evaluations:
             write_json(beside / "evaluation.json", evaluations)
         model = model_run(beside)  # so the samples show that the copy is a model
-        grid = _draw(model, beside / "samples.png") if hasattr(model, "generate") else None
+        with holding():  # the lock of the grid is no part of the folder
+            grid = _draw(model, beside / "samples.png") if hasattr(model, "generate") else None
         said = Card(name, repository, licence, model, described, stored, result, tuple(evaluations), grid)
         write_bytes(beside / "README.md", card(said).encode(errors="replace"))
         files = tuple(file for file in FILES if (beside / file).exists())

@@ -4,6 +4,7 @@ No torch is imported: looking at a header is instant.
 """
 
 import lzma
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -17,6 +18,8 @@ from priors.files import open_regular
 DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
 """What reading an archive raises where it is damaged, encrypted (RuntimeError), or packed in a way that Python does not
 know (NotImplementedError, which is one)."""
+UNREADABLE = (ValueError, SyntaxError, OverflowError, tokenize.TokenError)
+"""What NumPy raises where an array's header is damaged."""
 _ROUNDING = 1e-3
 """By how much pixels may miss the ends of [0, 1] or [-1, 1], as after a resizing."""
 
@@ -36,7 +39,7 @@ def header(archive: zipfile.ZipFile, path: Path, name: str) -> tuple[tuple[int, 
         try:
             read = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
             shape, _, dtype = read(file)
-        except ValueError as error:
+        except UNREADABLE as error:
             raise InputError(f"{path}: {name} is not a readable array ({error})") from None
     if dtype.hasobject:
         raise InputError(
@@ -69,7 +72,7 @@ def array(archive: zipfile.ZipFile, path: Path, name: str) -> np.ndarray:
     with archive.open(f"{name}.npy") as file:
         try:
             return npy.read_array(file, allow_pickle=False)
-        except ValueError as error:
+        except UNREADABLE as error:
             raise InputError(f"{path}: {name} is not a readable array ({error})") from None
 
 

@@ -99,3 +99,9 @@ def test_streams_that_lack_a_character_or_are_closed(tmp_path):
     shell = f'{sys.executable} -c "$CODE" 2>&-'
     done = subprocess.run(["sh", "-c", shell], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, timeout=60)
     assert (done.returncode, done.stdout) == (0, b"\\u732b\n") and (tmp_path / "file").read_bytes() == b""
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31m", "a\nb", "a\u202eb"])
+def test_a_new_run_has_a_name_that_can_be_printed(penult, name):
+    said = penult("train", "classifier", "--name", name)
+    assert said.status == 2 and said.err.count("\n") == 1 and said.err.strip().isprintable() and "--name" in said.err
