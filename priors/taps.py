@@ -91,6 +91,7 @@ def tap(model: nn.Module, names: Sequence[str], *, copy: bool = False) -> Iterat
             gives no tensor.
 
     Example:
+        >>> _ = torch.manual_seed(0)
         >>> network = nn.Sequential(nn.Linear(4, 3), nn.ReLU(inplace=True))
         >>> with tap(network, ["0", "1"]) as taps:
         ...     output = network(torch.randn(2, 4))
