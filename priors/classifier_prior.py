@@ -325,9 +325,9 @@ class ClassifierPrior(nn.Module):
         """Read what `save` wrote, onto the CPU.
 
         Raises:
-            InputError: there is no such file, or it is truncated, or holds something else.
+            InputError: there is no such file, or it is damaged, or holds something else.
         """
-        tensors, metadata = read_tensors(path, "prior")
+        tensors, metadata = read_tensors(path, "prior", finite=True)
         if metadata.get("format") != _FORMAT:
             raise InputError(f"{path} holds no prior: format {_FORMAT!r} was expected, not {metadata.get('format')!r}")
         try:

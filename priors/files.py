@@ -84,8 +84,8 @@ def read_bytes(path: str | Path, what: str = "file") -> bytes:
         return file.read()
 
 
-def write_bytes(path: str | Path, payload: bytes) -> None:
-    """Write a file beside its place, flush it to the disk, and rename it there.
+def write_bytes(path: str | Path, *payload: bytes | memoryview) -> None:
+    """Write a file, of one piece or several, beside its place, flush it to the disk, and rename it there.
 
     Raises:
         OSError: the disk is full or the place cannot be written; what was at `path` is untouched.
@@ -95,7 +95,8 @@ def write_bytes(path: str | Path, payload: bytes) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with open(beside, "wb") as file:
-            file.write(payload)
+            for piece in payload:
+                file.write(piece)
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)

@@ -8,6 +8,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
+from priors.checksums import KEY, check, check_finite, remark_unchecked, sealed
 from priors.errors import InputError
 from priors.files import write_bytes
 from priors.remarks import remark
@@ -17,25 +18,41 @@ from priors.weight_names import differing, named_as
 def write_tensors(
     path: str | Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write tensors as safetensors, atomically; tensors that share memory are written apart."""
+    """Write tensors as safetensors with a checksum, atomically; tensors that share memory are written apart."""
     own = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-    write_bytes(path, to_bytes(own, metadata=dict(metadata) if metadata else None))
+    write_bytes(path, *sealed(to_bytes(own, metadata=dict(metadata) if metadata else None)))
 
 
-def read_tensors(path: str | Path, what: str = "weights") -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Read safetensors onto the CPU: the tensors and the file's metadata.
+def read_tensors(
+    path: str | Path, what: str = "weights", foreign: bool = False, finite: bool = False
+) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Read safetensors onto the CPU: the tensors and the file's metadata, without the checksum, which is compared.
+
+    A file without a checksum is read as it is; the first such file is remarked on, in the log.
+
+    Args:
+        path: of the file.
+        what: names it in messages.
+        foreign: whether another program may have written it: then it needs no checksum, and no remark.
+        finite: whether all numbers must be finite. `load_weights` asks for that too, and knows the exceptions.
 
     Raises:
-        InputError: the file is missing, truncated or of another format; `what` names it in the message.
+        InputError: the file is missing, truncated, of another format, not what was written, or not finite.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"no {what} at {path}: a safetensors file was expected")
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})
+            tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})
+        if not check(path, what) and not foreign:
+            remark_unchecked(path)
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is not readable as {what}: truncated, or not a safetensors file ({error})") from None
+    if finite:
+        check_finite(tensors, path)
+    metadata.pop(KEY, None)
+    return tensors, metadata
 
 
 def digest_of(tensors: Mapping[str, torch.Tensor]) -> str:
@@ -67,7 +84,8 @@ def load_weights(
 
     Raises:
         InputError: names are missing, left over, of another shape, or of another kind of number (the first few are
-            listed); or two names of one tensor of the module are given other numbers than each other.
+            listed); two names of one tensor of the module are given other numbers than each other; or a weight is not
+            finite. What the module has so by its making, such as a mask of -inf, may be.
     """
     own = module.state_dict()
     named = named_as(own, tensors, aliases)
@@ -87,6 +105,7 @@ def load_weights(
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise InputError(f"the weights in {source} do not fit this network: {'; '.join(wrong[:3])}{more}")
+    check_finite(named.tensors, source, own)
     if pair := differing(own, named.tensors):
         raise InputError(
             f"the weights in {source} do not fit this network: {pair[0]} and {pair[1]} are one tensor in it, and have "

@@ -56,8 +56,7 @@ def cached_features(images: ImageSet, extractor: Extractor, sweep: Callable, fol
     found = features_of(images, extractor, sweep, store=parts)
     if place()[0] == 0:
         try:
-            tensors = {"features": found.features}
-            write_tensors(path, tensors, {"identity": identity, "content": digest_of(tensors)})
+            write_tensors(path, {"features": found.features}, {"identity": identity})
             shutil.rmtree(parts, ignore_errors=True)
         except OSError as error:  # what was computed is not lost for want of a place to keep it
             say(f"The features of {images.name} could not be kept in {folder} ({error.strerror}).")
@@ -100,12 +99,13 @@ def _read(path: Path, identity: str, images: ImageSet, extractor: Extractor) -> 
     if not path.is_file():
         return None
     try:
-        tensors, metadata = read_tensors(path, "features")
+        tensors, metadata = read_tensors(path, "features", foreign=True)
     except InputError:
         return None
     features = tensors.get("features")
     if features is None or tuple(features.shape) != (len(images), extractor.features):
         return None
-    if metadata.get("identity") != identity or metadata.get("content") != digest_of(tensors):
+    # Files of before there were checksums say in their own way what they hold.
+    if metadata.get("identity") != identity or ("content" in metadata and metadata["content"] != digest_of(tensors)):
         return None
     return Features(features, None, images.name, images.split, images.digest)

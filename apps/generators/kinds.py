@@ -20,10 +20,10 @@ def _read(rebuild: Callable[[dict, dict[str, Tensor]], Generator], run: Run) -> 
     """The generator of a finished run.
 
     Raises:
-        InputError: a description that none can be built from, or weights that do not fit.
+        InputError: a description that none can be built from, or weights that are damaged or do not fit.
     """
     place = run.folder / "model.safetensors"
-    weights, _ = read_tensors(place, "the weights of a generator")
+    weights, _ = read_tensors(place, "the weights of a generator", finite=True)
     try:
         model = rebuild(description_of(run), weights)
     except InputError as error:

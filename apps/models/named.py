@@ -21,6 +21,7 @@ from apps.models.registry import CLASSIFIER, kind_of, refused
 from apps.runs.format import check_known
 from apps.runs.run import Run
 from priors import zoo
+from priors.checksums import check_finite
 from priors.errors import InputError, unknown
 from priors.files import read_json
 from priors.remarks import remark
@@ -199,8 +200,10 @@ def _imported(model: str, options: dict) -> zoo.Classifier:
     network, settings = made(model, settings=("weights",))
     _in_single_precision(network, model)  # before it has its weights: these may be of more digits than it was made with
     if "weights" in settings:
-        weights, metadata = read_tensors(settings["weights"], "weights")
+        weights, metadata = read_tensors(settings["weights"], "weights", foreign=True)
         load_weights(network, weights, settings["weights"], metadata)
+    else:  # buffers may be infinite by their making: masks are
+        check_finite(dict(network.named_parameters()), model)
     return zoo.wrap(network, **{name: value for name, value in options.items() if value}).eval()
 
 

@@ -22,6 +22,7 @@ from apps.runs.run import Run
 from apps.sharing.model_card.card import Card, Grid, card
 from priors.errors import InputError
 from priors.files import read_json, write_bytes, write_json
+from priors.storage import read_tensors, write_tensors
 
 FILES = (
     "model.safetensors",
@@ -113,7 +114,8 @@ def export(
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     try:
-        write_bytes(beside / "model.safetensors", (run / "model.safetensors").read_bytes())
+        # Written anew and not copied: with a checksum, also where the run is of before there were any.
+        write_tensors(beside / "model.safetensors", *read_tensors(run / "model.safetensors"))
         write_json(beside / "model.json", described)
         write_json(beside / "config.json", stored)
         write_json(beside / "result.json", result)

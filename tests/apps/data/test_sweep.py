@@ -4,6 +4,7 @@ import os
 
 import pytest
 import torch
+from flipping import flip
 
 from apps.data import sweep as module
 from apps.data.image_set import ImageSet
@@ -106,11 +107,12 @@ def test_parts_of_another_sweep_are_not_used(tmp_path, change):
     assert not old & set(tmp_path.iterdir())
 
 
-def test_damaged_parts_are_computed_again(tmp_path):
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(path.read_bytes()[:-7]), flip], ids=["cut", "bit"])
+def test_damaged_parts_are_computed_again(tmp_path, damage):
     straight = sweep(images(), measure, batch_size=5, store=tmp_path, key={})
     (part,) = tmp_path.iterdir()
     assert read_tensors(part)[0]["4/index"].tolist() == [20, 21, 22]
-    part.write_bytes(part.read_bytes()[:-7])
+    damage(part)
     counting = Counting()
     result = sweep(images(), counting, batch_size=5, store=tmp_path, key={})
     assert counting.batches == [0, 1, 2, 3, 4] and torch.equal(result["mean"], straight["mean"])
@@ -145,6 +147,8 @@ import torch
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[1])
 from accelerate import Accelerator
+from flipping import flip
+
 from apps.data import sweep as module
 from apps.data.sweep import sweep
 from test_sweep import Counting, images, measure
