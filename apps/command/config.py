@@ -142,7 +142,7 @@ class Where(Place):
     name: str | None = None
     """Name of the run's folder; unset: made from the configuration."""
     checkpoint_every: Count | None = None
-    """Steps between checkpoints, beside those that validations write."""
+    """Steps between checkpoints, beside those that validations write; the two newest are kept until the end."""
     log_every: LogEvery = 50
     """Steps between entries of metrics.jsonl."""
     snapshots: tuple[FromZero, ...] = ()

@@ -17,6 +17,9 @@ from apps.runs.format import DIGESTS_OF_IMAGES, FORMAT, as_stored, format_of
 from priors.errors import InputError
 from priors.files import parse_json, read_bytes, read_json, write_bytes, write_json
 
+KEPT_STATES = 2
+"""The newest states that stay: one that is damaged falls back to the one before it."""
+
 
 class Run:
     """The folder of one run, opened for training by one program at a time.
@@ -205,7 +208,7 @@ class Run:
         shutil.rmtree(beside, ignore_errors=True)
 
     def commit_state(self, beside: Path) -> None:
-        """Make a fully written state the newest one, then remove the older.
+        """Make a fully written state the newest one, then remove all but the one before it.
 
         What was logged before it is on the disk before it, and the older go only when it is itself: a power cut loses
         no more than a kill.
@@ -219,13 +222,15 @@ class Run:
         _flush(beside)
         os.replace(beside, place)
         _flush(place.parent)
-        for older in self.states():
-            if older != place:  # hidden first: what is visible is complete
-                gone = _hidden(older)
-                self.drop_state(gone)
-                with suppress(OSError):
-                    os.replace(older, gone)
-                    self.drop_state(gone)
+        for older in self.states()[:-KEPT_STATES]:
+            with suppress(OSError):
+                _remove(older)
+
+    def rewind_states(self, step: int) -> None:
+        """Drop the states after `step`, which were damaged: they are about to be made again."""
+        for place in self.states():
+            if _step(place) > step:
+                _remove(place)
 
     # Snapshots: the model as it was on the way.
 
@@ -262,11 +267,8 @@ class Run:
     def rewind_snapshots(self, step: int) -> None:
         """Drop the snapshots after `step`, since those steps are about to be done again."""
         for place in self.snapshots():
-            if int(place.name[5:]) > step:  # hidden first: what is visible is complete
-                gone = _hidden(place)
-                shutil.rmtree(gone, ignore_errors=True)
-                os.replace(place, gone)
-                shutil.rmtree(gone, ignore_errors=True)
+            if _step(place) > step:
+                _remove(place)
 
     # Metrics.
 
@@ -320,7 +322,20 @@ class Run:
 def _by_step(folder: Path) -> list[Path]:
     """The folders called `step-N` in a folder, by N."""
     found = [path for path in folder.glob("step-*") if path.name[5:].isdigit()]
-    return sorted(found, key=lambda path: int(path.name[5:]))
+    return sorted(found, key=_step)
+
+
+def _step(place: Path) -> int:
+    """The N of a folder called `step-N`."""
+    return int(place.name.removeprefix("step-"))
+
+
+def _remove(place: Path) -> None:
+    """Remove a folder, hidden first: what is visible is complete."""
+    gone = _hidden(place)
+    shutil.rmtree(gone, ignore_errors=True)
+    os.replace(place, gone)
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def _hidden(path: Path) -> Path:

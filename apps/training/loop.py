@@ -25,9 +25,10 @@ from apps.training.averaging import Average
 from apps.training.interruption import StopRequest
 from apps.training.meter import Meter
 from apps.training.schedule import learning_rate
-from apps.training.session import agreed, on_main, tracking
+from apps.training.session import agreed, from_main, on_main, tracking
 from apps.training.states import Progress, Training
 from apps.training.task import Task
+from apps.training.whole_state import newest_whole
 from priors.errors import InputError
 from priors.storage import load_weights, write_tensors
 
@@ -44,7 +45,7 @@ def fit(
 ) -> Progress:
     """Train `task` on `images` until its steps or its patience end, and write the weights into the run's folder.
 
-    The run must be open on the first process. It goes on from the newest state where there is one.
+    The run must be open on the first process. It goes on from the newest state that is not damaged, where there is one.
 
     Raises:
         Interrupted: the process was asked to stop (Ctrl-C, SIGTERM); the state is saved.
@@ -97,9 +98,9 @@ class _Fit:
         self.raw = self.training.networks
         self.trainable = {name: [p for p in raw.parameters() if p.requires_grad] for name, raw in self.raw.items()}
         self.learning = tuple(self.raw)
-        saved = self.run.states()
+        saved = from_main(accelerator, lambda: newest_whole(self.run))
         if saved:
-            agreed(accelerator, lambda: states.load_networks(self.training, saved[-1], self.run))
+            agreed(accelerator, lambda: states.load_networks(self.training, saved, self.run))
         elif self.main:
             task.start(self.batches.at(0))
         self.progress = self.training.progress
@@ -116,9 +117,10 @@ class _Fit:
                 average.restart()
             self.enter_phase(self.progress.phase)
             if saved:
-                agreed(accelerator, lambda: states.load_rest(self.training, saved[-1], self.optimizer, accelerator))
+                agreed(accelerator, lambda: states.load_rest(self.training, saved, self.optimizer, accelerator))
             on_main(accelerator, lambda: self.run.rewind_metrics(self.progress.step))
             on_main(accelerator, lambda: self.run.rewind_snapshots(self.progress.step if saved else -1))
+            on_main(accelerator, lambda: self.run.rewind_states(self.progress.step))
             if not saved and 0 in self.snapshots:
                 self.snapshot()
             with self.stop.listening(), tracking(accelerator, self.where, self.run.folder):
@@ -295,7 +297,7 @@ class _Fit:
             progress.best, progress.best_step, progress.waited = value, progress.step, 0
             progress.best_metrics = metrics
             training.best = training.snapshot()
-            training.best_files = None
+            training.best_files = ()
         elif progress.step > criterion.from_step:
             progress.waited += 1
             progress.stopped = self.config.patience is not None and progress.waited >= self.config.patience

@@ -12,16 +12,15 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from apps.command.config import differences
-from apps.runs.run import Run
+from apps.runs.run import KEPT_STATES, Run
 from apps.training.averaging import Average
 from apps.training.checkpoint import load_optimizer_state, load_random_state, optimizer_state, random_state
 from apps.training.session import agreed, on_main
 from apps.training.task import Task
+from apps.training.whole_state import WHAT, read_description, write_description
+from priors.checksums import check_finite
 from priors.errors import InputError
-from priors.files import read_json, write_json
 from priors.storage import load_weights, read_tensors, write_tensors
-
-_WHAT = "a training state"
 
 
 @dataclass
@@ -66,8 +65,8 @@ class Training:
     """Where it stands."""
     best: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     """By network, the best weights so far, on the CPU."""
-    best_files: Path | None = None
-    """A complete state that holds `best` already."""
+    best_files: tuple[Path, ...] = ()
+    """The complete states that hold `best`, of those that are kept, oldest first."""
 
     def kept(self) -> dict[str, nn.Module]:
         """The networks whose weights a user gets: averaged where averages are kept."""
@@ -93,9 +92,11 @@ def save(training: Training, run: Run, accelerator: Accelerator) -> None:
     step = training.progress.step
     beside = run.state_beside(step)
     generators = beside / f"random-{accelerator.process_index}.safetensors"
+    described: dict[str, Any] = {}
     try:
-        on_main(accelerator, lambda: _write(training, run.begin_state(step), run))
+        on_main(accelerator, lambda: described.update(_write(training, run.begin_state(step), run)))
         agreed(accelerator, lambda: write_tensors(generators, random_state(accelerator.device)))
+        on_main(accelerator, lambda: write_description(beside, described))
         on_main(accelerator, lambda: run.commit_state(beside))
     except OSError as error:
         if accelerator.is_main_process:
@@ -103,10 +104,11 @@ def save(training: Training, run: Run, accelerator: Accelerator) -> None:
         states = run.states()
         kept = f"the last complete state is {states[-1]}" if states else "no state had been saved yet"
         raise OSError(error.errno, f"could not write the state of step {step}: {error.strerror}; {kept}") from error
-    training.best_files = run.state(step) if training.best else None
+    training.best_files = (*training.best_files, run.state(step))[-KEPT_STATES:] if training.best else ()
 
 
-def _write(training: Training, folder: Path, run: Run) -> None:
+def _write(training: Training, folder: Path, run: Run) -> dict[str, Any]:
+    """Write the tensors, and give what is to be said of them in `state.json`."""
     for name, network in training.networks.items():
         write_tensors(folder / f"network-{name}.safetensors", network.state_dict())
     for name, average in training.averages.items():
@@ -118,25 +120,25 @@ def _write(training: Training, folder: Path, run: Run) -> None:
         tensors, numbers[turn] = optimizer_state(optimizer)
         write_tensors(folder / f"optimizer-{turn}.safetensors", tensors)
     write_tensors(folder / "task.safetensors", training.task.state_dict())
-    write_json(
-        folder / "state.json",
-        {
-            "format": run.format,
-            "config": run.config()["config"],
-            "networks": list(training.networks),
-            "averages": {name: average.updates for name, average in training.averages.items()},
-            "best": list(training.best),
-            "optimizers": numbers,
-            "progress": vars(training.progress),
-        },
-    )
+    return {
+        "format": run.format,
+        "config": run.config()["config"],
+        "networks": list(training.networks),
+        "averages": {name: average.updates for name, average in training.averages.items()},
+        "best": list(training.best),
+        "optimizers": numbers,
+        "progress": vars(training.progress),
+    }
 
 
-def _keep_best(before: Path | None, file: Path, tensors: dict[str, Tensor]) -> None:
-    """The best weights under another name where a state has them already, else written."""
-    if before is not None:
+def _keep_best(before: tuple[Path, ...], file: Path, tensors: dict[str, Tensor]) -> None:
+    """The best weights under another name where the state that goes next has them already, else written.
+
+    Not those of the newest state, which stays: what damages the one file would damage both states.
+    """
+    if len(before) == KEPT_STATES:
         try:
-            os.link(before / file.name, file)
+            os.link(before[0] / file.name, file)
             return
         except OSError:  # no links on this file system, or the older state was taken away
             pass
@@ -150,7 +152,7 @@ def load_networks(training: Training, folder: Path, run: Run) -> None:
         InputError: the state is damaged, or of another training.
     """
     with _refusing(folder):
-        state = _read(folder)
+        state = read_description(folder)
         changed = differences(state["config"], run.config()["config"])
         if changed:
             raise InputError(f"it is of a run with another configuration ({'; '.join(changed)})")
@@ -177,28 +179,28 @@ def load_rest(
         InputError: the state is damaged, or of another training.
     """
     with _refusing(folder):
-        state = _read(folder)
+        state = read_description(folder)
         for name, average in training.averages.items():
             _load(average.network, folder / f"average-{name}.safetensors")
             if average.format >= 2:  # a list of the names before, where nothing went by the updates
                 average.updates = int(state["averages"][name])
+        unchecked = "files" not in state
         for turn, numbers in state["optimizers"].items():
-            tensors, _ = read_tensors(folder / f"optimizer-{turn}.safetensors", _WHAT)
+            tensors, _ = read_tensors(folder / f"optimizer-{turn}.safetensors", WHAT, finite=unchecked)
             load_optimizer_state(optimizer(turn), tensors, numbers)
-        training.best = {name: read_tensors(folder / f"best-{name}.safetensors", _WHAT)[0] for name in state["best"]}
-        training.best_files = folder if training.best else None
-        training.task.load_state_dict(read_tensors(folder / "task.safetensors", _WHAT)[0])
+        for name in state["best"]:
+            file = folder / f"best-{name}.safetensors"
+            training.best[name] = read_tensors(file, WHAT)[0]
+            check_finite(training.best[name], file, training.networks[name].state_dict())
+        training.best_files = (folder,) if training.best else ()
+        training.task.load_state_dict(read_tensors(folder / "task.safetensors", WHAT)[0])
         file = folder / f"random-{accelerator.process_index}.safetensors"
         if file.exists():  # a process more than before starts on its own fresh stream
-            load_random_state(read_tensors(file, _WHAT)[0], accelerator.device)
-
-
-def _read(folder: Path) -> dict[str, Any]:
-    return read_json(folder / "state.json", _WHAT)
+            load_random_state(read_tensors(file, WHAT)[0], accelerator.device)
 
 
 def _load(network: nn.Module, file: Path) -> None:
-    load_weights(network, read_tensors(file, _WHAT)[0], file)
+    load_weights(network, read_tensors(file, WHAT)[0], file)
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import toys
+from flipping import flip
+from safetensors.torch import load_file, save_file
 
 from apps.runs.run import Run
 from priors.errors import InputError
@@ -31,7 +33,7 @@ def penult(capsys):
 
 
 def stopped(folder, capsys):
-    """A run that was stopped at step 5 of 8, with the state of step 4."""
+    """A run that was stopped at step 5 of 8, with the states of steps 3 and 4."""
     task = toys.Overflowing
     toys.KINDS["plain"] = task
     try:
@@ -39,7 +41,7 @@ def stopped(folder, capsys):
     finally:
         toys.KINDS["plain"] = toys.Plain
     capsys.readouterr()
-    assert [state.name for state in Run(folder / "run").states()] == ["step-4"]
+    assert [state.name for state in Run(folder / "run").states()] == ["step-3", "step-4"]
     return folder / "run"
 
 
@@ -195,11 +197,22 @@ def rewrite(state, **changes):
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def test_a_damaged_state_is_refused_and_kept(penult, tmp_path, capsys):
+def of_before(state):
+    """As states were before there were checksums."""
+    path = state / "state.json"
+    kept = json.loads(path.read_text())
+    path.write_text(json.dumps({key: value for key, value in kept.items() if key not in ("files", "checksum")}))
+
+
+@pytest.mark.parametrize("checked", [True, False])
+def test_a_damaged_state_that_is_the_only_one_is_refused_and_kept(penult, tmp_path, capsys, checked):
     """Each kind of damage in turn: one line that names the state and what to do, and nothing is changed."""
     run = stopped(tmp_path / "whole", capsys)
+    shutil.rmtree(run / "state/step-3")
+    if not checked:
+        of_before(run / "state/step-4")
     rest = {path: kept for path, kept in everything(run).items() if path.parts[:2] != ("state", "step-4")}
-    for number, (name, damage) in enumerate(DAMAGES.items()):
+    for number, (name, damage) in enumerate(list(DAMAGES.items())[:: 1 if checked else 3]):
         folder = tmp_path / str(number)
         shutil.copytree(run, folder / "run")
         damage(folder / "run/state/step-4")
@@ -214,6 +227,107 @@ def test_a_damaged_state_is_refused_and_kept(penult, tmp_path, capsys):
         assert everything(folder / "run") == rest, "whatever the damage was, this is left"
     assert penult(*TOY, "--runs", folder)[0] == 0
     assert [entry["step"] for entry in Run(folder / "run").metrics() if "images/s" in entry] == [4, 8]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The weights of the run that nothing happened to."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    assert toys.penult(*TOY, "--runs", folder) == 0
+    return (folder / "run/model.safetensors").read_bytes()
+
+
+def test_a_damaged_state_falls_back_to_the_one_before(penult, tmp_path, capsys, undisturbed):
+    """One line says so, and the end is the same."""
+    run = stopped(tmp_path / "whole", capsys)
+    for number, (name, damage) in enumerate(list(DAMAGES.items())[::5]):  # of both kinds of file
+        folder = tmp_path / str(number)
+        shutil.copytree(run, folder / "run")
+        damage(folder / "run/state/step-4")
+        status, said = penult(*TOY, "--runs", folder)
+        told = [line for line in said.splitlines() if "cannot be used" in line]
+        assert status == 0 and len(told) == 1, (name, said)
+        assert f"{folder}/run/state/step-4 cannot be used" in told[0] and "going on from the state before it" in told[0]
+        assert (folder / "run/model.safetensors").read_bytes() == undisturbed, name
+        assert not (folder / "run/state").exists()
+
+
+KEEPING = ("train", "toy", "--kind", "adversarial", "--epochs", "3", "--batch-size", "12", "--ema", ".9")
+KEEPING += ("--device", "cpu", "--threads", "1", "--name", "run", "--checkpoint-every", "2")
+FILES = ("network-model", "network-critic", "average-model", "best-model", "optimizer-critic", "task", "random-0")
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A run with every kind of file in its state, stopped after step 9, and the weights that it comes to."""
+    folder = tmp_path_factory.mktemp("kept")
+    assert toys.penult(*KEEPING, "--runs", folder / "straight") == 0
+    with pytest.MonkeyPatch.context() as patched:
+        losses = toys.Adversarial.losses
+
+        def stopping(task, turn, batch, step):
+            if step == 9:
+                raise KeyboardInterrupt
+            return losses(task, turn, batch, step)
+
+        patched.setattr(toys.Adversarial, "losses", stopping)
+        assert toys.penult(*KEEPING, "--runs", folder) == 130
+    return folder / "run", (folder / "straight/run/model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_flipped_bit_in_a_state_falls_back(penult, kept, tmp_path, file):
+    """It went on with other numbers, without a word."""
+    run, expected = kept
+    shutil.copytree(run, tmp_path / "run")
+    older, newest = Run(tmp_path / "run").states()
+    assert (older.name, newest.name) == ("step-6", "step-8")
+    flip(newest / f"{file}.safetensors")
+    status, said = penult(*KEEPING, "--runs", tmp_path)
+    assert status == 0 and f"{newest} cannot be used ({newest}/{file}.safetensors is damaged" in said
+    assert (tmp_path / "run/model.safetensors").read_bytes() == expected
+
+
+def test_no_file_of_the_two_states_is_one(kept):
+    """The best weights may be the same in both: two links to one file would be damaged together."""
+    older, newest = Run(kept[0]).states()
+    assert {path.stem for path in newest.iterdir()} >= {*FILES, "state"}
+    assert not {path.stat().st_ino for path in older.iterdir()} & {path.stat().st_ino for path in newest.iterdir()}
+
+
+def test_two_damaged_states_are_refused_and_kept(penult, kept, tmp_path):
+    shutil.copytree(kept[0], tmp_path / "run")
+    states = Run(tmp_path / "run").states()
+    for state in states:
+        flip(state / "optimizer-critic.safetensors")
+    before = everything(tmp_path)
+    status, line = penult(*KEEPING, "--runs", tmp_path)
+    assert status == 2 and all(f"from {state}:" in line for state in states)
+    assert line.endswith("remove these folders to start over") and everything(tmp_path) == before
+
+
+def test_a_digit_in_a_states_numbers_falls_back(penult, kept, tmp_path):
+    shutil.copytree(kept[0], tmp_path / "run")
+    path = tmp_path / "run/state/step-8/state.json"
+    path.write_text(path.read_text().replace('"step": 8', '"step": 9'))
+    status, said = penult(*KEEPING, "--runs", tmp_path)
+    assert status == 0 and f"{path} is damaged" in said
+    assert (tmp_path / "run/model.safetensors").read_bytes() == kept[1]
+
+
+@pytest.mark.parametrize("file", ["network-model", "average-model", "best-model", "optimizer-critic"])
+def test_what_is_not_finite_in_a_state_of_before_is_refused(penult, kept, tmp_path, file):
+    shutil.copytree(kept[0], tmp_path / "run")
+    older, newest = Run(tmp_path / "run").states()
+    shutil.rmtree(older)
+    of_before(newest)
+    path = newest / f"{file}.safetensors"
+    tensors = load_file(path)
+    name = max(tensors)
+    tensors[name].view(-1)[0] = float("nan")
+    save_file(tensors, path)
+    status, line = penult(*KEEPING, "--runs", tmp_path)
+    assert status == 2 and f"the weights in {path} are not finite: {name} holds 1 of" in line
 
 
 def test_a_damaged_result_is_said(penult, tmp_path):
@@ -282,12 +396,12 @@ def test_states_are_seen_only_when_they_are_whole(tmp_path):
         (beside / "x").write_text(str(step))
         assert run.state(step) not in run.states()
         run.commit_state(beside)
-        assert run.states() == [run.state(step)]
+        assert run.states()[-1] == run.state(step) and len(run.states()) <= 2
     run.begin_state(101)
-    assert run.states() == [run.state(100)]
+    assert run.states() == [run.state(10), run.state(100)]
     run.close()
     run.open("train toy", {}, {})
-    assert list((run.folder / "state").iterdir()) == [run.state(100)]
+    assert set((run.folder / "state").iterdir()) == {run.state(10), run.state(100)}
     run.close()
 
 

@@ -104,9 +104,9 @@ def test_killed_again_and_again_it_ends_the_same(machine, undisturbed, command, 
 
 
 def moments(events):
-    """Where in a list of events the third state is written: numbers from 1."""
+    """Where in a list of events the third state is written, the first to remove an older one: numbers from 1."""
     starts = [index for index, kind in enumerate(events) if kind == "step" and "rmtree" in events[index : index + 6]]
-    return range(starts[2] + 2, starts[3] + 1)
+    return range(starts[4] + 2, starts[5] + 1)
 
 
 def killed_once(machine, command, expected, at, folder):
@@ -148,7 +148,8 @@ def test_interrupted_it_saves_its_state_and_ends_the_same(machine, undisturbed, 
     line = one_line(answer)
     stopped = int(line.split("stopped at step ")[1].split(" ")[0])
     assert line.endswith("to go on: penult " + " ".join(command)) and "of 12" in line
-    assert [path.name for path in (tmp_path / "run/state").iterdir()] == [f"step-{stopped}"]
+    states = sorted(int(path.name.removeprefix("step-")) for path in (tmp_path / "run/state").iterdir())
+    assert len(states) == 2 and states[-1] == stopped
     assert machine(command)["status"] == 0
     found = left_behind(tmp_path / "run")
     # Stopping reads the losses early: their means are over other steps, everything else is the same.
@@ -200,7 +201,8 @@ def test_what_is_not_finite_is_never_saved(machine, kind, what, good, tmp_path):
         assert answer["status"] == 1
         line = one_line(answer)
         assert what in line and f"the last good state is {tmp_path}/run/state/{good}." in line
-        assert [path.name for path in (tmp_path / "run/state").iterdir()] == [good]
+        states = sorted(path.name for path in (tmp_path / "run/state").iterdir())
+        assert len(states) == 2 and states[-1] == good
         assert states_are_whole(tmp_path / "run")
 
 
