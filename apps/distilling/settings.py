@@ -54,7 +54,7 @@ class Config:
     teacher_norms: Literal["running", "batch"] = "running"
     """Statistics of the teacher's batch norm: those it was trained to, or each batch's own."""
     cache_logits: LogitsFolder | None = None
-    """Folder to keep the teacher's logits of each view of each image in, as float16, for later epochs and runs."""
+    """Folder to keep the teacher's logits of each view of each image in, as float16 with checksums, for later runs."""
     pretraining: Epochs = PRETRAINING
     """Epochs of each term that has a phase of its own (ab, ft), before the others."""
     augment: Literal["auto", "none", "flip", "crop", "crop+flip"] = "auto"

@@ -1,11 +1,13 @@
 """A teacher's logits for every view of every training image, kept in a file and filled in as they come up.
 
-Crops of 4 pixels of padding and flips have 162 views, so the whole of CIFAR-100 takes 1.6 GB in float16. Later runs
-with the same teacher, images and augmentation find what earlier ones have filled in.
+Crops of 4 pixels of padding and flips have 162 views, so the whole of CIFAR-100 takes 1.7 GB in float16. Later runs
+with the same teacher, images and augmentation find what earlier ones have filled in. Each row has a checksum, and one
+that is damaged is asked of the teacher again.
 """
 
 import json
 import os
+import zlib
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from pathlib import Path
@@ -16,9 +18,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from apps.command.console import say
 from apps.data.batches import Batch
 from priors.errors import InputError
 from priors.files import write_json
+
+_BLOCK = 1 << 16
+"""Rows that are taken over at a time."""
 
 
 class TeacherLogits:
@@ -36,7 +42,7 @@ class TeacherLogits:
         classes: of the teacher.
 
     Attributes:
-        path: the file; its first `images * views` bytes say what is filled in.
+        path: the file; its first `4 * images * views` bytes are a checksum a row, 0 where the row is not filled in.
         size: of the file, in bytes.
 
     Raises:
@@ -48,11 +54,10 @@ class TeacherLogits:
         if folder.exists() and not folder.is_dir():
             raise InputError(f"--cache-logits {folder} is a file: expected a folder, or a new one")
         folder.mkdir(parents=True, exist_ok=True)
-        rows = images * views
-        described = {**key, "images": images, "views": views, "classes": classes}
-        name = blake2b(json.dumps(described, sort_keys=True).encode(), digest_size=8).hexdigest()
-        self.path, self.size = folder / f"logits-{name}.bin", rows * (1 + 2 * classes)
-        write_json(folder / f"logits-{name}.json", described)
+        rows, before = images * views, {**key, "images": images, "views": views, "classes": classes}
+        described = before | {"checksums": "crc32"}
+        self.path, self.size = _place(folder, described), rows * (4 + 2 * classes)
+        write_json(self.path.with_suffix(".json"), described)
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             if (there := os.fstat(handle).st_size) not in (0, self.size):
@@ -63,20 +68,76 @@ class TeacherLogits:
             os.posix_fallocate(handle, 0, self.size)
         finally:
             os.close(handle)
-        self._views = views
-        self._filled = torch.from_numpy(np.memmap(self.path, np.uint8, "r+", 0, (rows,)))
-        self._logits = torch.from_numpy(np.memmap(self.path, np.float16, "r+", rows, (rows, classes)))
+        self._views, self._remarked = views, False
+        self._checksums = np.memmap(self.path, "<u4", "r+", 0, (rows,))
+        self._logits = np.memmap(self.path, "<f2", "r+", 4 * rows, (rows, classes))
+        self._take_over(_place(folder, before))
 
     def filled(self) -> float:
         """The part of the file that is filled in."""
-        return float(self._filled.float().mean())
+        return np.count_nonzero(self._checksums) / len(self._checksums)
 
     def __call__(self, teacher: Callable[[Tensor], Tensor] | nn.Module, batch: Batch) -> Float[Tensor, "batch classes"]:
-        """The teacher's logits for a batch, in float32 on its device."""
-        rows = (batch.index * self._views + batch.view).cpu()
-        missing = (self._filled[rows] == 0).nonzero().squeeze(1)
+        """The teacher's logits for a batch, in float32 on its device.
+
+        Raises:
+            InputError: logits that are not finite in float16.
+        """
+        rows = (batch.index * self._views + batch.view).cpu().numpy()
+        logits, stored = self._logits[rows], self._checksums[rows]
+        missing = np.flatnonzero(stored != _checksums(rows, logits))
         if len(missing):
-            images = batch.images[missing.to(batch.images.device)]
-            self._logits[rows[missing]] = teacher(images).to(torch.float16).cpu()
-            self._filled[rows[missing]] = 1  # last: what is filled in is there
-        return self._logits[rows].to(batch.images.device, torch.float32)
+            self._remark(int(np.count_nonzero(stored[missing])))
+            images = batch.images[torch.from_numpy(missing).to(batch.images.device)]
+            asked = teacher(images).to(torch.float16).cpu().numpy()
+            if not np.isfinite(asked).all():
+                raise InputError(
+                    "the teacher gives logits that are infinite, NaN or beyond 65,504, which float16 cannot keep: it "
+                    "has diverged, or leave --cache-logits out"
+                )
+            logits[missing] = asked
+            self._put(rows[missing], asked)
+        return torch.from_numpy(logits).to(batch.images.device, torch.float32)
+
+    def _put(self, rows: np.ndarray, logits: np.ndarray) -> None:
+        self._logits[rows] = logits
+        self._checksums[rows] = _checksums(rows, logits)  # last: what is filled in is there
+
+    def _remark(self, damaged: int) -> None:
+        """Say once that rows were damaged."""
+        if damaged and not self._remarked:
+            self._remarked = True
+            say(f"{self.path} is damaged: {damaged} rows of a batch are asked of the teacher again, and so are others.")
+
+    def _take_over(self, before: Path) -> None:
+        """Take what a file of before has filled in, without checksums then, and remove it.
+
+        It goes last, so that a kill loses nothing.
+        """
+        rows, classes = self._logits.shape
+        if not before.is_file() or before.stat().st_size != rows * (1 + 2 * classes):
+            return
+        filled = np.memmap(before, np.uint8, "r", 0, (rows,))
+        logits = np.memmap(before, "<f2", "r", rows, (rows, classes))
+        for first in range(0, rows, _BLOCK):
+            block = slice(first, first + _BLOCK)
+            wanted = (filled[block] != 0) & (self._checksums[block] == 0) & np.isfinite(logits[block]).all(1)
+            chosen = first + np.flatnonzero(wanted)
+            self._put(chosen, logits[chosen])
+        say(f"{before} has no checksums: what it holds is taken over as it is, into {self.path}.")
+        for file in (before.with_suffix(".json"), before):
+            file.unlink(missing_ok=True)
+
+
+def _place(folder: Path, described: Mapping[str, Any]) -> Path:
+    """The file of what is described."""
+    name = blake2b(json.dumps(described, sort_keys=True).encode(), digest_size=8).hexdigest()
+    return folder / f"logits-{name}.bin"
+
+
+def _checksums(rows: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """A checksum a row, of its logits and of its number; never 0."""
+    data, size = logits.tobytes(), 2 * logits.shape[1]
+    starts = range(0, len(data), size)
+    found = (zlib.crc32(data[start : start + size], row) or 1 for start, row in zip(starts, rows.tolist(), strict=True))
+    return np.fromiter(found, np.uint32, len(rows))

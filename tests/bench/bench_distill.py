@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import optim
@@ -138,7 +139,8 @@ def main() -> None:
     images = ImageSet("noise", "train", pixels, labels, tuple(map(str, range(CLASSES))))
     with tempfile.TemporaryDirectory() as folder:
         filled = TeacherLogits(Path(folder), {}, len(images), AUGMENTATION.views, CLASSES)
-        filled._filled.fill_(1)
+        for rows in np.array_split(np.arange(len(images) * AUGMENTATION.views), 200):
+            filled._put(rows, filled._logits[rows])
         few = ImageSet(images.name, images.split, pixels[:5_000], labels[:5_000], images.class_names)
         ways = {
             "plain KD": plainly(arguments, few, device),

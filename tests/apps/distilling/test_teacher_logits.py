@@ -1,8 +1,11 @@
 """Cached logits are the teacher's own, within rounding, and are asked for once."""
 
 import errno
+import hashlib
+import json
 import os
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -66,16 +69,88 @@ def test_another_run_goes_on_with_them_and_another_teacher_does_not(tmp_path):
 
 def test_its_size_is_what_it_says(tmp_path):
     logits = cache(tmp_path)
-    assert logits.path.stat().st_size == logits.size == COUNT * 50 * (1 + 2 * CLASSES)
+    assert logits.path.stat().st_size == logits.size == COUNT * 50 * (4 + 2 * CLASSES)
     # CIFAR-100: 50,000 images, 162 views, 100 classes
-    assert 50_000 * 162 * (1 + 2 * 100) == 1_628_100_000
+    assert 50_000 * 162 * (4 + 2 * 100) == 1_652_400_000
+
+
+def flip(path, offset):
+    """The exponent's highest bit, which a number below 2 has not set."""
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)[0]
+        file.seek(offset)
+        file.write(bytes([byte ^ 64]))
+
+
+@pytest.mark.parametrize("what", ["logit", "checksum", "row that was never filled in"])
+def test_a_damaged_row_is_asked_for_again(tmp_path, capsys, what):
+    """One exponent bit changed the student's training without a word."""
+    teacher, batch = Teacher(), batches().at(3)
+    with torch.no_grad():
+        expected = cache(tmp_path)(teacher, batch)
+    logits = cache(tmp_path)
+    row = int(batch.index[2] * AUGMENTATION.views + batch.view[2])
+    rows = COUNT * AUGMENTATION.views
+    if what.startswith("row"):
+        logits._logits[row], logits._checksums[row] = 0, 0
+        flip(logits.path, 4 * row)
+    else:
+        flip(logits.path, 4 * row if what == "checksum" else 4 * rows + row * 2 * CLASSES + 5)
+    capsys.readouterr()
+    with torch.no_grad():
+        assert torch.equal(cache(tmp_path)(teacher, batch), expected)
+        said = capsys.readouterr().out
+        assert teacher.seen == len(batch) + 1 and torch.equal(cache(tmp_path)(teacher, batch), expected)
+    assert teacher.seen == len(batch) + 1, "it was mended"
+    assert f"{logits.path} is damaged: 1 rows" in said and said.count("\n") == 1
+    assert capsys.readouterr().out == ""
+
+
+def test_rows_that_changed_places_are_asked_for_again(tmp_path):
+    teacher, batch = Teacher(), batches().at(3)
+    with torch.no_grad():
+        expected, logits = cache(tmp_path)(teacher, batch), cache(tmp_path)
+        rows = (batch.index * AUGMENTATION.views + batch.view)[:2].numpy()
+        logits._logits[rows], logits._checksums[rows] = logits._logits[rows[::-1]], logits._checksums[rows[::-1]]
+        assert torch.equal(logits(teacher, batch), expected) and teacher.seen == len(batch) + 2
+
+
+def test_a_file_of_before_is_taken_over_once(tmp_path, capsys):
+    """Its first bytes are 1 where a row is filled in, and there are no checksums; a row of infinities is left out."""
+    teacher, batch, rows = Teacher(), batches().at(3), COUNT * AUGMENTATION.views
+    key = {"teacher": "a", "images": COUNT, "views": AUGMENTATION.views, "classes": CLASSES}
+    name = hashlib.blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=8).hexdigest()
+    own = (batch.index * AUGMENTATION.views + batch.view).numpy()
+    filled, logits = np.zeros(rows, np.uint8), np.zeros((rows, CLASSES), np.float16)
+    logits[own], filled[own] = np.arange(8 * CLASSES).reshape(8, CLASSES), 1
+    logits[own[5], 2] = np.inf
+    (tmp_path / f"logits-{name}.bin").write_bytes(filled.tobytes() + logits.tobytes())
+    (tmp_path / f"logits-{name}.json").write_text(json.dumps(key))
+    with torch.no_grad():
+        found = cache(tmp_path)(teacher, batch)
+    assert teacher.seen == 1 and found.isfinite().all()
+    whole = torch.arange(8) != 5
+    assert torch.equal(found[whole], torch.arange(8.0 * CLASSES).reshape(8, CLASSES)[whole])
+    assert f"logits-{name}.bin has no checksums" in capsys.readouterr().out
+    assert not list(tmp_path.glob(f"*{name}*"))
+    cache(tmp_path)
+    assert capsys.readouterr().out == ""
+
+
+def test_logits_that_float16_cannot_hold_are_refused(tmp_path):
+    def beyond(images):
+        return torch.full((len(images), CLASSES), 7e4)
+
+    with pytest.raises(InputError, match="beyond 65,504, which float16 cannot keep"):
+        cache(tmp_path)(beyond, batches().at(0))
 
 
 def test_damaged_files_and_full_disks_are_one_line(tmp_path, monkeypatch):
     logits = cache(tmp_path)
     with open(logits.path, "ab") as handle:
         handle.write(b"x")
-    with pytest.raises(InputError, match=r"bytes, expected 15,000: remove it"):
+    with pytest.raises(InputError, match=r"bytes, expected 18,000: remove it"):
         cache(tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="is a file: expected a folder"):
