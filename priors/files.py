@@ -146,6 +146,8 @@ def parse_json(text: str, lenient: bool = False) -> Any:
         raise ValueError("it is nested too deeply") from None
     level = [value]
     for _ in range(_DEEPEST):
+        if not level:
+            break
         held = (item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list))
         level = [item for items in held for item in items]
     if level:

@@ -101,7 +101,7 @@ def test_weights_must_be_numbers_of_the_networks_kind():
 def test_unknown_names_offer_the_nearest():
     assert "did you mean 'mnist'" in str(unknown("data set", "mnits", ["digits", "mnist"]))
     assert "did you mean" not in str(unknown("data set", "zzz", ["digits", "mnist"]))
-    assert str(unknown("run", "x", [])) == "unknown run 'x': (none exist)"
+    assert str(unknown("run", "x", [])) == "unknown run 'x' (none exist)"
     many = str(unknown("class", "x", range(1000), "give a number"))
     assert "1000 in all" in many and many.endswith("; give a number") and len(many) < 400
     assert isinstance(unknown("run", "x", []), ValueError)
