@@ -165,6 +165,10 @@ def check(
         if concentration is not None:
             raise InputError(f"--concentration {concentration:g}: {model.title} has a uniform prior; leave it out")
         return [], "draws"
+    if not words and len(model.class_names) == 1:
+        raise InputError(
+            f"{source} has one class, so there is nothing between classes: leave out --between and --steps"
+        )
     if not words:
         raise InputError("--between: of which classes? Give --interpolate as well, such as --interpolate 1,2")
     chains = [parse_chain(word, model.class_names) for word in words]

@@ -129,7 +129,7 @@ def _samples(run: Contents) -> Html:
     if run.samples is None:
         return Html("")
     drawn = run.samples
-    what = "Mean images" if drawn.interpolations else "Images"
+    what = "Mean images" if drawn.means else "Images"
     text = f"{what} of z from the prior, {drawn.count} {'a class' if drawn.classes else 'in all'}, seed {drawn.seed}"
     if drawn.classes and len(drawn.rows) < drawn.classes:
         text += f"; the first {len(drawn.rows)} of {drawn.classes} classes"

@@ -83,7 +83,9 @@ class Samples:
         count: images a class; of an unconditional model, in all.
         classes: how many the model has; more than rows, where those would be too many.
         seed: of the draws.
-        interpolations: from one class to the next, or from draw to draw of an unconditional model.
+        means: whether they are the mean images of an autoencoder.
+        interpolations: from one class to the next (none of a single class), or from draw to draw of an unconditional
+            model.
         way: what they move along.
     """
 
@@ -91,6 +93,7 @@ class Samples:
     count: int
     classes: int | None
     seed: int
+    means: bool
     interpolations: tuple[Picture, ...]
     way: str
 
@@ -244,17 +247,19 @@ def _provenance(prior: ClassifierPrior) -> str:
 
 def _samples(model: Generator, n: int, seed: int) -> Samples:
     """Mean images, `n` a class of the first classes, or 10 n of an unconditional model, and what lies between some."""
-    between = _interpolations(model, seed)
+    between, means = _interpolations(model, seed), isinstance(model, HypersphericalVAE)
     if not model.conditional:
         images = draw_all(model, None, 10 * n, seed)
-        return Samples((_strip(images, "samples", f"{10 * n} samples"),), 10 * n, None, seed, between, _DRAWS)
+        sheet = _strip(images, "samples", f"{10 * n} samples")
+        return Samples((sheet,), 10 * n, None, seed, means, between, _DRAWS)
     labels = range(min(len(model.class_names), _MOST_CLASSES))
     drawn = draw_all(model, labels, n, seed)
     names = [model.class_names[label] for label in labels]
     rows = tuple(
         _strip(images[None], name, f"{n} samples of class {name}") for name, images in zip(names, drawn, strict=True)
     )
-    return Samples(rows, n, len(model.class_names), seed, between, _CENTRES if isinstance(model, HVAEL) else _CODES)
+    way = _CENTRES if isinstance(model, HVAEL) else _CODES
+    return Samples(rows, n, len(model.class_names), seed, means, between, way)
 
 
 def _interpolations(model: Generator, seed: int) -> tuple[Picture, ...]:
@@ -263,6 +268,8 @@ def _interpolations(model: Generator, seed: int) -> tuple[Picture, ...]:
         return ()
     labels = range(min(len(model.class_names) - 1, _MOST_BETWEEN)) if model.conditional else ()
     chains = [(label, label + 1) for label in labels]
+    if model.conditional and not chains:  # a single class has no next one
+        return ()
     rows = 1 if chains else _MOST_BETWEEN
     ends = "centres" if isinstance(model, HVAEL) else None
     images, names = interpolation.draw(model, chains, ends, rows, _STEPS, seed)
