@@ -1,4 +1,4 @@
-"""Pictures: grids of samples by class, reconstructions beside their originals, curves of a training."""
+"""Pictures: grids of samples by class, reconstructions beside their originals."""
 
 import io
 import warnings
@@ -140,50 +140,6 @@ def reconstructions(path: str | Path, originals: Tensor, rebuilt: Tensor, title:
     import torch
 
     grid(path, [torch.stack([originals, rebuilt])], [title], ["image", "rebuilt"])
-
-
-def curves(path: str | Path, entries: Sequence[dict], title: str = "") -> None:
-    """The metrics of a run over its steps: a panel a metric, training and validation in one.
-
-    Args:
-        path: where to.
-        entries: the lines of `metrics.jsonl`: {"step": N, "train/NAME" or "validation/NAME": value}.
-        title: over all panels.
-    """
-    series: dict[str, dict[str, tuple[list, list]]] = {}
-    for entry in entries:
-        for key, value in entry.items():
-            kind, _, name = key.partition("/")
-            if kind in ("train", "validation"):
-                steps, values = series.setdefault(name, {}).setdefault(kind, ([], []))
-                steps.append(entry["step"])
-                values.append(value)
-    series = {name: kinds for name, kinds in series.items() if not _constant(kinds)}
-    if not series:
-        raise InputError("no metrics to draw: the run has logged none that moved")
-    columns = 2 if len(series) == 4 else min(3, len(series))
-    rows = -(-len(series) // columns)
-    figure = Figure(figsize=(4 * columns, 2.8 * rows), dpi=150, layout="constrained")
-    for index, (name, kinds) in enumerate(series.items()):
-        axes = figure.add_subplot(rows, columns, index + 1)
-        for kind, (steps, values) in kinds.items():
-            axes.plot(
-                steps, values, label=kind, linewidth=1.2, color={"train": "#0072B2", "validation": "#D55E00"}[kind]
-            )
-        axes.set_title(name, fontsize=10)
-        axes.set_xlabel("step", fontsize=8)
-        axes.tick_params(labelsize=8)
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=8, frameon=False)
-    if title:
-        figure.suptitle(title, fontsize=11)
-    save(figure, path)
-
-
-def _constant(kinds: dict[str, tuple[list, list]]) -> bool:
-    """Whether a metric never moved, and so has nothing to show."""
-    values = [value for _, series in kinds.values() for value in series]
-    return len(values) > 1 and min(values) == max(values)
 
 
 def save(figure: Figure, path: str | Path) -> None:

@@ -20,9 +20,9 @@ from apps.models.drawing import draw_all
 from apps.models.generator import GENERATOR, Generator
 from apps.models.named import classifier, open_run
 from apps.models.registry import kind_of
-from apps.report.curves import Panel, panels
 from apps.report.published import Published, published
 from apps.runs.evaluations import read_evaluations
+from apps.runs.quantities import Panel, panels
 from apps.runs.run import Run
 from priors.class_table import ClassSummary
 from priors.classifier_prior import ClassifierPrior

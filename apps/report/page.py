@@ -7,9 +7,10 @@ from pathlib import Path
 from apps.report.article import article
 from apps.report.comparison import comparison
 from apps.report.contents import Contents
-from apps.report.curves import Panel, frame_of
+from apps.report.curves import frame_of
 from apps.report.markup import Html, element
 from apps.report.style import CSS
+from apps.runs.quantities import Panel
 from priors.errors import InputError
 from priors.files import open_regular
 

@@ -152,7 +152,7 @@ def _check_upright(run: Run, images: ImageSet) -> None:
 
 def _conclude(run: Run, result: dict[str, Any]) -> None:
     """Draw the curves, then write the result: it is there only when everything else is."""
-    from apps.figures import curves  # the plotting library is slow to load: not before the first step
+    from apps.training.curves import curves  # the plotting library is slow to load: not before the first step
 
     with suppress(InputError):  # nothing that could be drawn, as after a single step
         curves(run.folder / "curves.png", run.metrics(), run.folder.name)

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # toys and the like are no packa
 import unseen
 from forking import Machine
 
-from apps import figures
+from apps.training import curves
 
 LATENT = 5
 VARIANTS = ("hvae", "hvae-c", "hvae-l")
@@ -25,7 +25,7 @@ VARIANTS = ("hvae", "hvae-c", "hvae-l")
 def blank_curves():
     """No test but test_curves.py looks at a training's curves."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(figures, "save", unseen.leave_blank)
+        patched.setattr(curves, "save", unseen.leave_blank)
         yield
 
 

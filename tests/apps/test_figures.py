@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from apps.figures import PICTURE_SUFFIXES, curves, grid, mosaic, reconstructions, to_bytes
+from apps.figures import PICTURE_SUFFIXES, grid, mosaic, reconstructions, to_bytes
 from priors.errors import InputError
 
 
@@ -112,27 +112,3 @@ def test_reconstructions_are_below_their_originals(tmp_path):
     picture = read(tmp_path / "a.png")
     column = picture[:, -30, 0]
     assert np.flatnonzero(column == 0).max() < np.flatnonzero((column > 100) & (column < 200)).min()
-
-
-def entries(steps=20) -> list[dict]:
-    rows = [{"step": s, "train/loss": 1 / s, "train/constant": 2.3, "images/s": 9.0} for s in range(1, steps)]
-    return rows + [{"step": s, "validation/loss": 2 / s, "validation/accuracy": s / 30} for s in range(5, steps, 5)]
-
-
-def test_curves_show_a_panel_a_metric(tmp_path):
-    """What never moves has no panel: with and without it the picture is the same."""
-    curves(tmp_path / "a.png", entries(), "a run")
-    curves(tmp_path / "b.png", [{k: v for k, v in e.items() if k != "train/constant"} for e in entries()], "a run")
-    assert (read(tmp_path / "a.png") == read(tmp_path / "b.png")).all()
-    curves(tmp_path / "c.png", [{k: v for k, v in e.items() if "accuracy" not in k} for e in entries()], "a run")
-    assert read(tmp_path / "a.png").shape[1] == 2 * read(tmp_path / "c.png").shape[1]
-
-
-def test_curves_of_one_entry(tmp_path):
-    curves(tmp_path / "a.png", [{"step": 1, "train/loss": 3.0}])
-    assert read(tmp_path / "a.png").size
-
-
-def test_no_curves_of_nothing(tmp_path):
-    with pytest.raises(InputError, match="no metrics"):
-        curves(tmp_path / "a.png", [{"step": 3, "images/s": 2.0}])

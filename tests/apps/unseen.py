@@ -1,6 +1,6 @@
 """Curves of the trainings that tests run: left blank, since drawing them takes longer than most of these trainings.
 
-What they look like is for test_figures.py, and that a run draws them for test_curves.py.
+What they look like, and that a run draws them, is for test_curves.py.
 """
 
 from pathlib import Path
@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from apps import figures
+from apps.training import curves
 
-save = figures.save
+save = curves.save
 """What draws."""
 
 

@@ -14,10 +14,11 @@ from PIL import Image
 
 from apps.recipes.table import tables
 from apps.report.contents import contents
-from apps.report.curves import draw, frame_of, panels
+from apps.report.curves import draw, frame_of
 from apps.report.markup import Html, element, number, table
 from apps.report.page import labels, page
 from apps.report.published import published
+from apps.runs.quantities import panels
 
 VOID = {"meta", "img", "br", "col", "path", "use"}
 

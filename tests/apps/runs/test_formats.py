@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from apps import figures
 from apps.command.config import Optimisation
 from apps.runs.run import Run
+from apps.training import curves
 from distill.terms import terms
 
 PLACE = Path(__file__).parent / "formats"
@@ -37,7 +37,7 @@ every_run = pytest.mark.parametrize(("number", "name"), CASES)
 @pytest.fixture(autouse=True)
 def no_curves(monkeypatch):
     """They take longer than these trainings, and have tests of their own."""
-    monkeypatch.setattr(figures, "curves", lambda *_: None)
+    monkeypatch.setattr(curves, "curves", lambda *_: None)
 
 
 @cache
