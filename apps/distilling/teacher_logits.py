@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from apps.command.console import say
 from apps.data.batches import Batch
 from priors.errors import InputError
-from priors.files import write_json
+from priors.files import check_regular, write_json
 
 _BLOCK = 1 << 16
 """Rows that are taken over at a time."""
@@ -46,7 +46,7 @@ class TeacherLogits:
         size: of the file, in bytes.
 
     Raises:
-        InputError: the folder is a file, or the file is of another size.
+        InputError: the folder is a file, or the file is of another size, or a pipe or a device.
         OSError: the disk has no room for it.
     """
 
@@ -60,7 +60,8 @@ class TeacherLogits:
         write_json(self.path.with_suffix(".json"), described)
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            if (there := os.fstat(handle).st_size) not in (0, self.size):
+            check_regular(self.path, "cache of logits", found := os.fstat(handle))
+            if (there := found.st_size) not in (0, self.size):
                 raise InputError(
                     f"{self.path} has {there:,} bytes, expected {self.size:,}: remove it, and it is made anew"
                 )

@@ -18,6 +18,22 @@ def validated(result: Mapping[str, Any]) -> dict[str, Any]:
     return chosen if isinstance(chosen, dict) else {}
 
 
+def no_number(result: Mapping[str, Any]) -> str | None:
+    """The name of something in a result that is neither a number nor an object of numbers; None where all is well.
+
+    Example:
+        >>> no_number({"steps": 9, "best": {"accuracy": 0.5}}), no_number({"best": {"accuracy": "x"}})
+        (None, 'best: accuracy')
+    """
+    for name, value in result.items():
+        if isinstance(value, dict):
+            if (within := no_number(value)) is not None:
+                return f"{name}: {within}"
+        elif not (value is None or isinstance(value, int | float)):
+            return name
+    return None
+
+
 def evaluation_name(name: str, metrics: Mapping[str, Any]) -> str:
     """What evaluations call a validated metric.
 

@@ -14,6 +14,7 @@ from typing import Any
 from apps.command.config import differences
 from apps.command.places import lock
 from apps.runs.format import DIGESTS_OF_IMAGES, FORMAT, as_stored, format_of
+from apps.runs.result import no_number
 from priors.errors import InputError
 from priors.files import parse_json, read_bytes, read_json, write_bytes, write_json
 
@@ -53,11 +54,17 @@ class Run:
         return (self.folder / "result.json").is_file()
 
     def result(self) -> dict[str, Any]:
-        """What the finished run came to."""
+        """What the finished run came to: numbers, and objects of numbers, by name.
+
+        Raises:
+            InputError: it is missing or damaged, or something stands in the place of a number.
+        """
         path = self.folder / "result.json"
         result = read_json(path, "result of a finished run")
         if not isinstance(result, dict):
             raise InputError(f"{path} is not the result of a run: remove it to finish that run again")
+        if (wrong := no_number(result)) is not None:
+            raise InputError(f"{path} is damaged: its {wrong!r} is no number; put back a copy of it")
         return result
 
     def config(self) -> dict[str, Any]:

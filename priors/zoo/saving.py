@@ -95,7 +95,7 @@ def load(folder: str | Path, network: nn.Module | None = None) -> Classifier:
                 )
             with torch.random.fork_rng(devices=[]):
                 classifier = build(architecture["name"], **arguments)
-        classifier.provenance = {str(key): str(value) for key, value in description["provenance"].items()}
+        classifier.provenance = _provenance(description)
     except (AttributeError, KeyError, TypeError) as error:
         raise InputError(f"{described} describes no classifier that can be built: {error!r}") from None
     storage.load_weights(classifier, tensors, folder)
@@ -105,6 +105,18 @@ def load(folder: str | Path, network: nn.Module | None = None) -> Classifier:
 def _arguments(architecture: Mapping[str, Any]) -> dict[str, Any]:
     arguments = {key: value for key, value in architecture.items() if key not in ("name", "options")}
     return arguments | architecture["options"]
+
+
+def _provenance(description: Mapping[str, Any]) -> dict[str, str]:
+    """What a classifier was made of, as text.
+
+    Raises:
+        TypeError: a list or an object in the place of a text, which nobody wrote.
+    """
+    for key, value in description["provenance"].items():
+        if isinstance(value, list | dict):
+            raise TypeError(f"expected a text as its {key!r}, not {type(value).__name__}")
+    return {str(key): str(value) for key, value in description["provenance"].items()}
 
 
 def _identity(description: Mapping[str, Any]) -> str:

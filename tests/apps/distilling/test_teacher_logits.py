@@ -162,3 +162,19 @@ def test_damaged_files_and_full_disks_are_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(OSError, match="No space"):
         cache(tmp_path / "new")
+
+
+@pytest.mark.parametrize(
+    ("put", "said"),
+    [
+        (os.mkfifo, "not a named pipe"),
+        (lambda path: path.symlink_to("/dev/zero"), "not a device"),
+    ],
+    ids=["a pipe", "a device"],
+)
+def test_what_is_no_file_is_refused_in_its_place(tmp_path, put, said):
+    path = cache(tmp_path).path
+    path.unlink()
+    put(path)
+    with pytest.raises(InputError, match=said):
+        cache(tmp_path)

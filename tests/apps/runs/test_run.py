@@ -332,7 +332,12 @@ def test_what_is_not_finite_in_a_state_of_before_is_refused(penult, kept, tmp_pa
 
 def test_a_damaged_result_is_said(penult, tmp_path):
     assert penult(*TOY, "--runs", tmp_path)[0] == 0
-    for content, expected in (('{"steps": 8, "ep', "is not a readable result"), ("[]", "is not the result of a run")):
+    for content, expected in (
+        ('{"steps": 8, "ep', "is not a readable result"),
+        ("[]", "is not the result of a run"),
+        ('{"steps": "8"}', "'steps' is no number"),
+        ('{"steps": 8, "best": {"accuracy": [1]}}', "'best: accuracy' is no number"),
+    ):
         (tmp_path / "run/result.json").write_text(content)
         status, line = penult(*TOY, "--runs", tmp_path)
         assert status == 2 and expected in line and "result.json" in line

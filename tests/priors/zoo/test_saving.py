@@ -50,6 +50,8 @@ def test_a_later_save_replaces_the_earlier(saved):
         (lambda folder: edit_both(folder, options=None), "no classifier that can be built"),
         (lambda folder: edit_both(folder, image_shape=[3, 4]), r"image_shape is \[3, 4\]"),
         (lambda folder: drop(folder, "head.bias"), "head.bias is missing"),
+        (lambda folder: say_made_of(folder, [7]), "can be built: .*expected a text as its 'data', not list"),
+        (lambda folder: say_made_of(folder, {"x": 1}), "can be built: .*expected a text as its 'data', not dict"),
     ],
 )
 def test_damaged_and_foreign_files_are_said_in_one_line(saved, damage, said):
@@ -75,6 +77,12 @@ def test_a_file_that_names_trained_weights_has_nothing_downloaded(saved, monkeyp
     with pytest.raises(InputError, match=r"model.json names trained weights \(torchvision:.*\): a file never has"):
         load(saved[1])
     assert asked == []
+
+
+def say_made_of(folder, what):
+    description = json.loads((folder / "model.json").read_text())
+    description["provenance"]["data"] = what
+    (folder / "model.json").write_text(json.dumps(description))
 
 
 def edit(folder, **changes):
