@@ -399,7 +399,6 @@ def test_what_is_logged_is_the_mean_since_the_last_entry(tmp_path):
 
 
 def test_trackers_get_what_is_logged(tmp_path):
-    pytest.importorskip("tensorboard")
     train(toys.Plain(), tmp_path, where={"log_every": 5, "tracker": ("tensorboard",)})
     [file] = (tmp_path / "run").glob("events.out.tfevents.*")
     assert b"train/cross-entropy" in file.read_bytes()
