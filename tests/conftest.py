@@ -18,6 +18,7 @@ from apps.command.cli import main
 
 sys.path.insert(0, str(Path(__file__).parent / "apps"))
 
+from forking import Machine
 from spoken import last_of_each
 
 torch.set_num_threads(1)
@@ -43,6 +44,14 @@ def pytest_collection_finish(session):
     """Every training ends with a collection of garbage, which need not look through all that was imported by now."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def machine():
+    """`machine(arguments, processes=2)`: a command line in processes of its own; see tests/apps/forking.py."""
+    machine = Machine()
+    yield machine
+    machine.close()
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from apps.command.cli import main
 sys.path.insert(0, str(Path(__file__).parent))  # toys and the like are no package
 
 import unseen
-from forking import Machine
 
 from apps.training import curves
 
@@ -27,14 +26,6 @@ def blank_curves():
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(curves, "save", unseen.leave_blank)
         yield
-
-
-@pytest.fixture(scope="session")
-def machine():
-    """`machine(arguments, processes=2)`: a command line in processes of its own; see forking.py."""
-    machine = Machine()
-    yield machine
-    machine.close()
 
 
 @pytest.fixture(scope="session")

@@ -5,20 +5,24 @@ kill is a kill, or several over gloo, as torchrun starts them. Nothing here comp
 
 A job: `arguments` of penult, or of `program`, a file, where that is given; `processes` (one, which counts its events:
 see dying.py, whose words a job may use too; or more); the `folder` to run in; `environment`; `file_limit`, in bytes;
-`seconds` that it may take. The answer: `status` as the shell has it (-9 for a kill), the first that is not 0; `output`
-and `errors`, the first process's first; the `events` that it went through.
+`seconds` that it may take; `kill_after`, seconds after which it is killed. The answer: `status` as the shell has it
+(-9 for a kill), the first that is not 0; `output` and `errors`, the first process's first; the `events` that it went
+through.
 """
 
 import atexit
 import gc
+import importlib
 import json
 import os
+import pkgutil
 import resource
 import runpy
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 from dying import Script
@@ -27,16 +31,16 @@ ROOT = Path(__file__).parents[2]
 
 
 class Machine:
-    """Gives jobs to a server of its own, which starts with the first of them."""
+    """Gives jobs to a server of its own, which starts with the first of them; `all`: it imports all of apps first."""
 
-    def __init__(self):
-        self.process = None
+    def __init__(self, all: bool = False):
+        self.process, self.all = None, all
 
     def __call__(self, arguments, **job) -> dict:
         """Run a job to its end: its answer."""
         if self.process is None:
             environment = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "PYTHONPATH": str(ROOT)}
-            command = [sys.executable, __file__]
+            command = [sys.executable, __file__, *["all"] * self.all]
             pipe = subprocess.PIPE
             self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment, cwd="/")
             assert self.process.stdout.readline() == "ready\n"
@@ -133,11 +137,22 @@ def _ended(children: list[int]) -> list[int]:
     return [statuses[child] for child in children]
 
 
+def _kill(child: int, seconds: float) -> None:
+    """Kill a process after so many seconds, or wait for its end; its number is its own until `_ended` has it."""
+    killing = threading.Timer(seconds, os.kill, (child, signal.SIGKILL))
+    killing.start()
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    killing.cancel()
+    killing.join()
+
+
 def _launch(job: dict) -> tuple[list[int], list]:
     """Start the job's processes and wait for all: statuses, and each one's files."""
     count = job.get("processes", 1)
     if count == 1:
         child, files = _fork(job, {})
+        if "kill_after" in job:
+            _kill(child, job["kill_after"])
         return _ended([child]), [files]
     store, port = _store()
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
@@ -154,7 +169,7 @@ def _answer(statuses: list[int], files: list) -> dict:
     for own in files:
         for file in own:
             file.seek(0)
-        texts.append([file.read().decode() for file in own])
+        texts.append([file.read().decode(errors="replace") for file in own])
         for file in own:
             file.close()
     output, errors, events = ([text[place] for text in texts] for place in range(3))
@@ -165,6 +180,13 @@ def _answer(statuses: list[int], files: list) -> dict:
         "errors": "".join(errors),
         "events": json.loads(events[0] or "[]"),
     }
+
+
+def import_all(package) -> None:
+    """Import every module of a package, and what its modules import only when they are asked for something."""
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
 
 
 def _serve() -> None:
@@ -187,6 +209,8 @@ def _serve() -> None:
 
     VERBS["train toy"] = ("toys", "a small task")
     apps.figures.save = unseen.leave_blank
+    if sys.argv[1:] == ["all"]:
+        import_all(apps)
     torch.set_num_threads(1)
     gc.freeze()
     print("ready", flush=True)
