@@ -128,7 +128,7 @@ class Place:
     device: Literal["auto", "cpu"] = "auto"
     """auto takes a GPU where there is one."""
     threads: Threads | None = None
-    """CPU threads for tensor operations; unset: chosen by the size of the work."""
+    """CPU threads; unset: 1 for small networks, else the cores free at the start; a run resumes with its own."""
 
     def where(self, name: str | None = None) -> "Where":
         """The same place for a training run called `name`."""

@@ -4,7 +4,7 @@ import atexit
 import os
 import sys
 from collections.abc import Callable
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from accelerate.utils import InitProcessGroupKwargs
 
 from apps.command.config import Where
 from apps.data.sweep import sweep
+from apps.training.cores import free_cores
 from priors.errors import InputError
 
 Found = TypeVar("Found")
@@ -32,7 +33,8 @@ def start(
         where: device, threads and trackers.
         precision: fp32, or bf16 under autocast.
         work: small networks run on one thread (at small sizes a second one costs more than it brings), large ones on
-            all cores.
+            the cores that other programs leave free: threads wait for each other, and one that shares its core holds
+            up all.
 
     Raises:
         InputError: a tracker is not installed.
@@ -55,8 +57,7 @@ def start(
         raise InputError(
             f"--tracker {', '.join(sorted(missing))}: not installed here; install it with pip, or leave it out"
         )
-    cores = max(1, available_cores() // max(1, local_processes()))
-    torch.set_num_threads(where.threads or (1 if work == "small" else cores))
+    torch.set_num_threads(where.threads or (1 if work == "small" else free_cores(local_processes())))
     return accelerator
 
 
@@ -70,16 +71,9 @@ def _leave() -> None:
         torch.distributed.destroy_process_group()
 
 
-def available_cores() -> int:
-    """CPU cores that this process may use."""
-    with suppress(AttributeError):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def local_processes() -> int:
     """Processes of this launch on this machine."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def agreed(accelerator: Accelerator, action: Callable[[], object]) -> None:

@@ -15,6 +15,7 @@ from apps.command.console import say
 from apps.data.image_set import ImageSet
 from apps.data.sources.image_files import ImageFiles
 from apps.runs.run import Run
+from apps.training.cores import available_cores
 from apps.training.loop import fit, snapshots_of
 from apps.training.memory import check_training
 from apps.training.session import local_processes, on_main
@@ -102,6 +103,8 @@ def train(
     snapshots = snapshots_of(where, optimisation, images)
     if snapshots:  # part of what a run is: it has all of them or was never asked for any
         identity = identity | {"snapshots": list(snapshots)}
+    usual = torch.get_num_threads()
+    torch.set_num_threads(_threads(run, where))
     task = None
     if not run.finished:  # all before there is a folder
         _check_upright(run, images)
@@ -133,6 +136,20 @@ def train(
         return result
     finally:
         run.close()
+        torch.set_num_threads(usual)
+
+
+def _threads(run: Run, where: Where) -> int:
+    """Those that the run began with, as far as there are cores: another number sums in another order.
+
+    Those of the process where the run is new, or is told how many.
+    """
+    now = torch.get_num_threads()
+    if where.threads is not None or not (run.states() or run.metrics()):
+        return now
+    stored = run.config().get("environment")
+    begun_with = stored.get("threads") if isinstance(stored, dict) else None
+    return min(begun_with, available_cores()) if isinstance(begun_with, int) and begun_with > 0 else now
 
 
 def _check_upright(run: Run, images: ImageSet) -> None:

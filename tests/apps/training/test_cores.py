@@ -1,0 +1,119 @@
+"""How many threads a process takes: by the machine, its container, what others leave free, what a run began with."""
+
+import itertools
+import json
+import os
+from collections import namedtuple
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from apps.command.config import Where
+from apps.runs.run import Run
+from apps.training import cores, session
+from apps.training import train as training
+
+Times = namedtuple("Times", ("user", "system", "idle", "iowait", "guest"))
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """`machine(loads, bound)`: from now on each core works for so much of the time, and one second passes a look."""
+
+    def of(loads, bound=None):
+        looks, clock = itertools.count(0.0), itertools.count(0.0)
+
+        def times(percpu):
+            at = next(looks)
+            return [Times(at * load, 0, at * (1 - load) / 2, at * (1 - load) / 2, at * load) for load in loads]
+
+        monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(bound or range(len(loads))), raising=False)
+        monkeypatch.setattr(cores.psutil, "cpu_times", times)
+        passing = SimpleNamespace(perf_counter=lambda: next(clock), sleep=lambda seconds: None)
+        monkeypatch.setattr(cores, "time", passing)
+
+    return of
+
+
+@pytest.mark.parametrize(
+    ("loads", "bound", "processes", "expected"),
+    [
+        ([0, 0, 0, 0], None, 1, 4),
+        ([1, 1, 0, 0], None, 1, 2),
+        ([1, 1, 1, 1], None, 1, 1),  # never none
+        ([0.1, 0, 0.05, 0], None, 1, 4),  # what a quiet machine does
+        ([0.5, 0.5, 0, 0], None, 1, 3),  # one program that moved between two cores
+        ([1, 1, 0, 0], {2, 3}, 1, 2),  # others' cores are not its own
+        ([1, 1, 0, 0], {0, 1, 2}, 1, 1),
+        ([0, 0, 0, 0], None, 2, 2),
+        ([1, 0, 0, 0], None, 2, 2),  # the busy one is of the same launch
+        ([1, 1, 1, 0], None, 2, 1),
+        ([0, 0], None, 4, 1),
+    ],
+)
+def test_what_others_leave_free(machine, tmp_path, loads, bound, processes, expected):
+    machine(loads, bound)
+    assert cores.free_cores(processes, tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"cpu.max": "200000 100000\n"}, 2),
+        ({"cpu.max": "50000 100000\n"}, 1),
+        ({"cpu.max": "max 100000\n"}, 8),
+        ({"cpu.max": "damaged"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
+        ({}, 8),
+    ],
+)
+def test_a_container_may_have_less_than_the_machine(machine, tmp_path, files, expected):
+    machine([0] * 8)
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert cores.available_cores(tmp_path) == cores.free_cores(groups=tmp_path) == expected
+
+
+def test_what_its_container_has_spent_is_not_free(machine, tmp_path, monkeypatch):
+    machine([0] * 8)
+    (tmp_path / "cpu.max").write_text("400000 100000\n")
+    told = tmp_path / "cpu.stat"
+    told.write_text("usage_usec 1000000\nuser_usec 0\n")
+    monkeypatch.setattr(cores.time, "sleep", lambda seconds: told.write_text("usage_usec 4000000\nuser_usec 0\n"))
+    assert cores.free_cores(groups=tmp_path) == 1  # four cores' worth, of which another program has three
+
+
+def test_a_system_that_does_not_say_is_taken_to_be_quiet(machine, tmp_path, monkeypatch):
+    machine([0] * 4)
+    monkeypatch.setattr(cores.psutil, "cpu_times", lambda percpu: [])
+    assert cores.free_cores(groups=tmp_path) == 4
+
+
+def test_who_says_how_many_gets_so_many(monkeypatch):
+    monkeypatch.setattr(session, "free_cores", lambda processes: 3)
+    before = torch.get_num_threads()
+    try:
+        found = []
+        for threads, work in ((None, "large"), (None, "small"), (2, "large"), (2, "small")):
+            session.start(Where(device="cpu", threads=threads), work=work)
+            found.append(torch.get_num_threads())
+    finally:
+        torch.set_num_threads(before)
+    assert found == [3, 1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("recorded", "told", "expected"),
+    [(3, None, 3), (3, 2, 1), (64, None, 4), ("x", None, 1), (0, None, 1), (None, None, 1)],
+)
+def test_a_run_goes_on_with_the_threads_it_began_with(tmp_path, monkeypatch, recorded, told, expected):
+    monkeypatch.setattr(training, "available_cores", lambda: 4)
+    stored = {"format": 2, "verb": "train toy", "config": {}, "environment": {"threads": recorded}}
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+    run = Run(tmp_path)
+    assert training._threads(run, Where(threads=told)) == torch.get_num_threads() == 1  # nothing was trained yet
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "train/loss": 1.0}\n')
+    assert training._threads(run, Where(threads=told)) == expected
