@@ -59,18 +59,19 @@ class NormalisedAccuracy:
         images: how many were classified.
         zero: how many of their activations are zero: these have no direction, and are left as they are.
         activation_norm: mean norm of the activations.
-        activation_spread: standard deviation of their norms over that mean.
+        activation_spread: standard deviation of their norms over that mean; None of one image.
         weight_norm: mean norm of the classes' weights.
-        weight_spread: standard deviation of these norms over that mean; 0 where the paper's model is exact.
+        weight_spread: standard deviation of these norms over that mean; 0 where the paper's model is exact; None of
+            one class.
         variants: the accuracies.
     """
 
     images: int
     zero: int
     activation_norm: float
-    activation_spread: float
+    activation_spread: float | None
     weight_norm: float
-    weight_spread: float
+    weight_spread: float | None
     variants: tuple[Variant, ...]
 
     def __getitem__(self, name: str) -> Variant:
@@ -145,11 +146,16 @@ def normalised_accuracy(
         images=len(labels),
         zero=zero,
         activation_norm=float(long.mean()),
-        activation_spread=float(long.std(correction=0) / long.mean()),
+        activation_spread=_spread(long),
         weight_norm=float(wide.mean()),
-        weight_spread=float(wide.std(correction=0) / wide.mean()),
+        weight_spread=_spread(wide),
         variants=tuple(variants),
     )
+
+
+def _spread(norms: Tensor) -> float | None:
+    """Standard deviation of norms over their mean, where there are several."""
+    return float(norms.std(correction=0) / norms.mean()) if len(norms) > 1 else None
 
 
 def _variants(biased: bool) -> list[tuple[str, Length, Length, bool]]:

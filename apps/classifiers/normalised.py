@@ -150,7 +150,12 @@ def _print(model: str, images: ImageSet, found: NormalisedAccuracy) -> None:
             )
             for variant in found.variants
         ],
-        f"|a| is {found.activation_norm:.4g} +- {found.activation_spread:.0%}, |w| {found.weight_norm:.4g} +- "
-        f"{found.weight_spread:.0%}{zero}; {lengths}. Seo, Lee and Kwak (2021) compare the first row with both "
-        "normalised, bias dropped. Drop rate: change relative to the first row.",
+        f"|a| is {_norm(found.activation_norm, found.activation_spread)}, |w| "
+        f"{_norm(found.weight_norm, found.weight_spread)}{zero}; {lengths}. Seo, Lee and Kwak (2021) compare the first "
+        "row with both normalised, bias dropped. Drop rate: change relative to the first row.",
     )
+
+
+def _norm(mean: float, spread: float | None) -> str:
+    """A mean norm with its spread, where there are several."""
+    return f"{mean:.4g}" if spread is None else f"{mean:.4g} +- {spread:.0%}"

@@ -76,6 +76,13 @@ def test_nothing_is_lost_where_norms_are_equal():
     assert found.weight_spread == pytest.approx(0, abs=1e-6) and found[NORMALISED_WITH_BIAS].drop_rate == 0
 
 
+def test_one_thing_has_no_spread():
+    activations, labels, weight, _ = drawn(4)
+    one = normalised_accuracy(activations[:1], labels[:1], weight)
+    assert one.activation_spread is None and one.weight_spread > 0
+    assert normalised_accuracy(activations, 0 * labels, weight[:1]).weight_spread is None
+
+
 def test_many_rows_are_as_few():
     activations, labels, weight, bias = drawn(3, n=300)
     few = normalised_accuracy(activations, labels, weight, bias)
