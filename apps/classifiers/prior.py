@@ -5,13 +5,14 @@ from dataclasses import replace
 from accelerate import Accelerator
 
 from apps.classifiers.concentration_sweep import Choice, choose, is_sweep
-from apps.classifiers.prior_tables import print_choice, print_classes, print_fits
+from apps.classifiers.prior_tables import print_choice, print_classes, print_fits, say_in_two_lines
 from apps.classifiers.settings import PriorReading
 from apps.command.console import say
 from apps.models.activations import images_for
 from apps.models.classifier_priors import Reading, is_saved, read_prior
-from apps.models.named import classifier, is_run
+from apps.models.named import classifier, is_run, trained_on
 from apps.runs.outputs import check_file
+from apps.runs.run import Run
 from apps.training.session import start
 from priors.errors import InputError
 
@@ -36,7 +37,23 @@ def read_off(config: PriorReading) -> None:
         print_fits(reading)
     if config.out is not None:
         reading.prior.save(config.out)
-        say(f"The prior is in {config.out}. Next: penult train hvae --variant hvae-l --classifier {config.out} --help")
+        told = f"--data {_data(config)} --classifier {config.out} --latent-dim {reading.prior.dim - 1}"
+        say(f"The prior is in {config.out}. Next: penult train hvae {told}")
+
+
+def sum_up(config: PriorReading) -> None:
+    """Say in two lines what `read_off` would print, and where to see more.
+
+    Raises:
+        InputError: as for `read_off`.
+    """
+    _check(config)
+    accelerator = start(config.place.where())
+    reading = _reading(config, None, accelerator)
+    if accelerator.is_main_process:
+        say_in_two_lines(reading)
+        place = "" if str(config.place.runs) == "runs" else f" --runs {config.place.runs}"
+        say(f"     all of it: penult prior {config.model} --concentration {' '.join(config.concentration)}{place}")
 
 
 def _check(config: PriorReading) -> None:
@@ -50,6 +67,13 @@ def _check(config: PriorReading) -> None:
         raise InputError(f"--concentration {given} without a task: give --for hvae-l with it")
     if config.out is not None:
         check_file(config.out, (".safetensors",), config.overwrite)
+
+
+def _data(config: PriorReading) -> str:
+    """The data set that a generator on the prior may be trained on."""
+    if config.data is None and is_run(config.model) and not is_saved(config.model):
+        return trained_on(Run(config.model)).data
+    return config.data or "DATA"
 
 
 def _choice(config: PriorReading) -> Choice:

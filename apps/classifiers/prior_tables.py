@@ -57,6 +57,23 @@ def print_classes(model: str, prior: ClassifierPrior) -> None:
     )
 
 
+def say_in_two_lines(reading: Reading) -> None:
+    """The nearest classes, and how near the activations are to their class."""
+    prior = reading.prior
+    rows = prior.class_table()
+    near, expected = max(rows, key=lambda row: row.cosine), sum(row.mean_resultant_length for row in rows) / len(rows)
+    say(
+        f"     {prior.classes} mean directions in R^{prior.dim}; the nearest two are {near.name} and {near.nearest} "
+        f"(cosine {near.cosine:.2f})"
+    )
+    _, pooled = cosine_fits(prior, reading.measured.penultimate, reading.measured.labels)
+    if pooled.mean_cosine is not None:
+        say(
+            f"     the activations' mean cosine with their class is {pooled.mean_cosine:.2f}, and "
+            f"{expected:.2f} under the prior"
+        )
+
+
 def print_fits(reading: Reading) -> None:
     """How the directions of the measured activations compare with the prior."""
     prior, found = reading.prior, reading.measured

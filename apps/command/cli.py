@@ -12,7 +12,6 @@ from typing import Any
 from apps.command.console import printable
 from apps.command.errors import Diverged, Interrupted
 from apps.command.places import holding
-from apps.command.spelling import nearest_verb
 from apps.command.streams import ready
 from priors.errors import InputError
 
@@ -115,6 +114,8 @@ def verb_of(arguments: Sequence[str]) -> tuple[str, list[str]]:
     count = 2 if group else 1
     name = " ".join(arguments[:count])
     if name not in VERBS:
+        from apps.command.spelling import nearest_verb  # not before: it imports the parser
+
         raise nearest_verb(arguments, list(VERBS))
     return name, list(arguments[count:])
 

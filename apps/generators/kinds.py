@@ -23,7 +23,7 @@ def _read(rebuild: Callable[[dict, dict[str, Tensor]], Generator], run: Run) -> 
         InputError: a description that none can be built from, or weights that are damaged or do not fit.
     """
     place = run.folder / "model.safetensors"
-    weights, _ = read_tensors(place, "the weights of a generator", finite=True)
+    weights, _ = read_tensors(place, "weights of a generator", finite=True)
     try:
         model = rebuild(description_of(run), weights)
     except InputError as error:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from apps.classifiers.prior import read_off
+from apps.classifiers.prior import sum_up
 from apps.classifiers.settings import ClassifierTraining, PriorReading
 from apps.classifiers.training import train_classifier
 from apps.command.config import Data, Optimisation
@@ -30,7 +30,7 @@ def go_the_whole_path(config: WholePath) -> None:
     say(f"1/4  a classifier of {config.data} with {config.latent_dim + 1} penultimate units")
     train_classifier(_classifier(config, base, steps), guide=False)
     say("2/4  the von Mises-Fisher prior in its final layer")
-    read_off(PriorReading(model=_trained(config, base), concentration=(str(config.concentration),), place=place))
+    sum_up(PriorReading(model=_trained(config, base), concentration=(str(config.concentration),), place=place))
     say("3/4  the generators: unconditional, conditioned by the label, conditioned by the prior")
     for variant in VARIANTS:
         train_hvae(_generator(config, base, steps, variant), guide=False)

@@ -185,7 +185,7 @@ def inverted_run(folder: str | Path) -> Inverted:
         raise InputError(f"{run.folder}/model.json describes no inversion: it is damaged ({error!r})") from None
     if found is not None and found.shape != context:
         raise InputError(f"{run.folder}: {found.layer} gives {found.shape}, and {context} was inverted: it is damaged")
-    weights, _ = read_tensors(run.folder / "model.safetensors", "the weights of an inversion")
+    weights, _ = read_tensors(run.folder / "model.safetensors", "weights of an inversion")
     load_weights(model, weights, run.folder / "model.safetensors")
     title = "no context" if found is None else f"{description['network']}, {found.layer}"
     return Inverted(model.eval(), found, title)

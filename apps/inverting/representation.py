@@ -130,4 +130,5 @@ def _site(network: Classifier, layer: str) -> str:
         if name:
             return prefix + layer
     names = [module.removeprefix("body.").removeprefix("network.") for module, _ in network.named_modules() if module]
-    raise unknown("layer", layer, [*own, *(one for one in names if one not in ("body", "network"))])
+    known = dict.fromkeys((*own, *(one for one in names if one not in ("body", "network"))))
+    raise unknown("layer", layer, known)

@@ -113,6 +113,8 @@ def read_prior(
         prior = ClassifierPrior.from_classifier(network.cpu(), values, **evidence)
         if prior.provenance.dataset == "unknown":  # a network of one's own does not say what it was trained on
             prior.provenance = replace(prior.provenance, dataset=images.name)
+    if model.startswith("import:") and prior.class_names == tuple(map(str, range(prior.classes))):
+        prior.class_names = tuple(images.class_names)  # a module of one's own knows no names
     return Reading(prior, found, f"{len(images):,} training images of {images.name}")
 
 

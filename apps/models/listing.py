@@ -1,21 +1,23 @@
-"""The architectures of classifiers as a table. No torch is imported: listing them is instant."""
+"""The architectures of classifiers as tables. No torch is imported: listing them is instant."""
 
-from apps.command.console import table
-from priors.zoo.catalogue import catalogue
+from apps.command.console import say, table
+from priors.zoo.catalogue import Entry, catalogue
 
 
 def list_classifiers() -> None:
-    """Print a row an architecture: its sizes and what it is."""
-    rows, said = [], ""
+    """Print a table a family, which says what it is above its members."""
+    families: dict[str, list[Entry]] = {}
     for entry in catalogue():
-        about = f"{entry.summary} ({entry.paper})"
-        size = f"{entry.parameters:,}" if entry.parameters else "-"
-        # A family says what it is once, at its first member.
-        rows.append((entry.name, entry.penultimate or "-", size, "" if about == said else about))
-        said = about
-    table(
-        "classifiers",
-        ("name", "penultimate", "parameters", "what it is"),
-        rows,
-        "parameters: as published, with 100 classes of 3 x 32 x 32 images; penultimate: width without --penultimate",
+        families.setdefault(entry.family, []).append(entry)
+    for entries in families.values():
+        first = entries[0]
+        rows = [
+            (entry.name, entry.penultimate or "-", f"{entry.parameters:,}" if entry.parameters else "-")
+            for entry in entries
+        ]
+        table(f"{first.summary} ({first.paper})", ("name", "penultimate", "parameters"), rows)
+        say()
+    say(
+        "penultimate: width without --penultimate; parameters: as published, with 100 classes of 3 x 32 x 32 images, "
+        "and - where nothing is published"
     )

@@ -49,6 +49,8 @@ def open_run(folder: str | Path) -> Run:
         )
         raise unknown("run", str(folder), [str(folder.parent / name) for name in neighbours], "see penult ls runs")
     run = Run(folder)
+    if not run.finished and not run.ours:
+        raise InputError(f"{folder} is no run of penult: its config.json is another program's")
     if not run.finished:
         raise InputError(
             f"{folder} is not finished: give its training command again, and it goes on from its last checkpoint"

@@ -26,7 +26,7 @@ def _row(folder: Path) -> tuple[str, ...]:
         states = [int(path.name[5:]) for path in (folder / "state").glob("step-*") if path.name[5:].isdigit()]
         state = "finished" if result is not None else f"at step {max(states)}" if states else "no state yet"
         made_by, data = stored.get("verb", "?"), (stored.get("config") or {}).get("data", "?")
-        return folder.name, str(made_by), str(data), state, _score(result or {})
+        return folder.name, str(made_by), str(data), state, _score(result or {}) or _evaluated(folder)
     except (InputError, AttributeError):
         return folder.name, "?", "?", "damaged", ""
 
@@ -36,6 +36,19 @@ def _score(result: dict[str, Any]) -> str:
     chosen = {f"test {name}": value for name, value in tested(result).items()}
     chosen = chosen or {f"validation {name}": value for name, value in validated(result).items()}
     return next((f"{name} {value:.4g}" for name, value in chosen.items() if isinstance(value, float)), "")
+
+
+def _evaluated(folder: Path) -> str:
+    """The first score of the last evaluation, of a run whose training took none, such as an SNGAN's."""
+    path = folder / "evaluation.json"
+    entries = read_json(path) if path.is_file() else []
+    for entry in reversed(entries if isinstance(entries, list) else []):
+        scores = entry.get("scores") if isinstance(entry, dict) else None
+        for name, value in scores.items() if isinstance(scores, dict) else ():
+            number = value.get("value") if isinstance(value, dict) else value
+            if isinstance(number, float):
+                return f"evaluated {name} {number:.4g}"
+    return ""
 
 
 def _json_object(path: Path) -> dict[str, Any]:

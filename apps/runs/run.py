@@ -191,6 +191,15 @@ class Run:
 
     # States to resume from.
 
+    @property
+    def ours(self) -> bool:
+        """Whether its configuration looks like one of penult's; a damaged one does, and is told elsewhere."""
+        try:
+            stored = read_json(self.folder / "config.json", "run configuration")
+        except InputError:
+            return True
+        return isinstance(stored, dict) and "verb" in stored
+
     def states(self) -> list[Path]:
         """The complete states, oldest first."""
         return _by_step(self.folder / "state")

@@ -23,6 +23,7 @@ from apps.seeds import derive
 from apps.training import states
 from apps.training.averaging import Average
 from apps.training.interruption import StopRequest
+from apps.training.log_lines import LogLines
 from apps.training.meter import Meter
 from apps.training.schedule import learning_rate
 from apps.training.session import agreed, from_main, on_main, tracking
@@ -167,12 +168,14 @@ class _Fit:
             disable=None if self.main else True,
             dynamic_ncols=True,
         )
+        lines = LogLines(self.run.folder.name, self.steps, on=self.main and bar.disable)
         began, since, mark = time.perf_counter() - progress.seconds, time.perf_counter(), progress.step
         with bar:
             while progress.step < self.steps and not progress.stopped:
                 self.one_step(meter)
                 progress.step += 1
                 bar.update()
+                lines.step(progress.step)
                 step, last = progress.step, progress.step == self.steps
                 validating = last or step // self.validation_interval > (step - 1) // self.validation_interval
                 saving = self.where.checkpoint_every is not None and step % self.where.checkpoint_every == 0
@@ -193,6 +196,7 @@ class _Fit:
                 self.settle()
                 if validating:
                     self.validate(bar)
+                    lines.validated(step, means, progress.metrics, progress.best_step == step)
                 stop = self.stop.agreed()
                 if validating or saving or stop:
                     states.save(self.training, self.run, self.accelerator)

@@ -73,7 +73,7 @@ def lenet(wanted: Wanted, *, channels: Sequence[int], global_pooling: bool = Fal
     paper="Nash, Kushman and Williams, Inverting supervised representations, 2019, appendix A",
 )
 def lenet_fully_connected(wanted: Wanted, *, hidden: int = 2048, dropout: float = 0.5) -> Parts:
-    """The same with two fully connected layers of 2048 units with ReLU in place of the convolutions.
+    """Two fully connected layers of 2048 units with ReLU, then 256 units with ReLU.
 
     The taps are `body.fc1` and `body.fc2`, which stand for CONV1 and CONV2, `body.fc3` and `head`, each after its ReLU;
     stages, dropout and penultimate activations are as for `lenet`.

@@ -386,6 +386,32 @@ def test_lists(penult):
     assert penult("ls", "terms").status == 0
 
 
+def test_classifiers_are_listed_by_family_and_whole(penult):
+    said = penult("ls", "classifiers").out
+    assert "The same" not in said and said.count("Residual network of three groups") == 1
+    assert re.search(r"^wrn-16-1 +64 +180,916$", said, re.M)
+
+
+def test_a_run_without_scores_of_its_own_shows_its_evaluation(penult, copied):
+    run = copied("hvae")
+    (run / "result.json").write_text("{}")
+    (run / "evaluation.json").write_text('[{"scores": {"FID": {"value": 12.5}}}]')
+    assert "evaluated FID 12.5" in penult("ls", "runs").out
+
+
+def test_a_folder_of_another_program_is_no_run(penult, tmp_path):
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "config.json").write_text('{"model_type": "bert"}')
+    said = penult("sample", "theirs")
+    assert said.status == 2 and "another program's" in said.err and "training command" not in said.err
+
+
+def test_what_comes_after_a_prior_can_be_typed(penult, trained, tmp_path):
+    said = penult("prior", trained / "classifier", "--concentration", 5, "--out", "p.safetensors").out
+    command = said.splitlines()[-1].partition("Next: penult ")[2]
+    assert penult(*command.split(), "--epochs", 0.05, "--name", "next", "--device", "cpu").status == 0
+
+
 def test_data_sets_at_hand_are_marked(penult, tmp_path):
     (tmp_path / "sets").mkdir()
     npz(tmp_path / "sets" / "mnist.npz", side=28)

@@ -192,3 +192,15 @@ def test_a_reading_says_what_was_measured(trained):
     assert reading.measured.penultimate.shape == (1437, 6) and reading.images == "1,437 training images of digits"
     assert read_prior(str(trained / "classifier"), ["5"]).measured is None
     assert read_prior(str(trained / "classifier"), ["mle"]).measured is not None
+
+
+def test_a_module_of_ones_own_has_the_names_of_the_images(penult, tmp_path):
+    (tmp_path / "nameless.py").write_text(
+        "import torch\nfrom torch import nn\ndef network():\n    torch.manual_seed(0)\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 3))\n"
+    )
+    images, labels = np.random.default_rng(0).integers(0, 256, (60, 8, 8), np.uint8), np.arange(60) % 3
+    sets = {"x_train": images, "y_train": labels, "x_test": images, "y_test": labels}
+    np.savez("pets.npz", **sets, classes=["ant", "bee", "cow"])
+    said = penult("prior", "import:nameless:network", "--data", "pets.npz")
+    assert said.status == 0 and len(re.findall(r"^(?:ant|bee|cow) ", said.out, re.M)) == 6
