@@ -50,8 +50,8 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether `result.json` is there."""
-        return (self.folder / "result.json").is_file()
+        """Whether `result.json` is there; where that is no file it is `result` that says so."""
+        return os.path.lexists(self.folder / "result.json")
 
     def result(self) -> dict[str, Any]:
         """What the finished run came to: numbers, and objects of numbers, by name.

@@ -330,6 +330,16 @@ def test_what_is_not_finite_in_a_state_of_before_is_refused(penult, kept, tmp_pa
     assert status == 2 and f"the weights in {path} are not finite: {name} holds 1 of" in line
 
 
+def test_a_result_that_is_no_file_is_refused_and_nothing_trained_again(penult, tmp_path):
+    assert penult(*TOY, "--runs", tmp_path)[0] == 0
+    path = tmp_path / "run/result.json"
+    for put in (os.mkfifo, Path.mkdir, lambda path: path.symlink_to(path.name)):
+        path.rmdir() if path.is_dir() else path.unlink()
+        put(path)
+        status, line = penult(*TOY, "--runs", tmp_path)
+        assert status == 2 and "result.json" in line and not path.is_file()
+
+
 def test_a_damaged_result_is_said(penult, tmp_path):
     assert penult(*TOY, "--runs", tmp_path)[0] == 0
     for content, expected in (
