@@ -135,6 +135,32 @@ def _short(name: str, most: int = 24) -> str:
     return name if len(name) <= most else name[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
+def short_names(names: Sequence[str], most: int = 24) -> list[str]:
+    """Names for where there is little room: of a path only its last parts, as many as tell it from the others.
+
+    What is still longer than `most` is cut in its middle.
+
+    Example:
+        >>> short_names(["mnist", "/data/of/mine/test.npz"]), short_names(["one/test", "/data/two/test/"])
+        (['mnist', 'test.npz'], ['one/test', 'two/test'])
+    """
+    parts = [[part for part in printable(name).split("/") if part] or [name] for name in names]
+
+    def ends(index: int, count: int) -> str:
+        return "/".join(parts[index][-count:])
+
+    found = []
+    for index, own in enumerate(parts):
+        others = [other for other in range(len(parts)) if parts[other] != own]
+        count = next(
+            (n for n in range(1, len(own)) if all(ends(index, n) != ends(other, n) for other in others)), len(own)
+        )
+        name, half = ends(index, count), (most - 1) // 2
+        fits = len(name) <= most
+        found.append(name if fits else name[: most - 1 - half] + "\N{HORIZONTAL ELLIPSIS}" + name[-half:])
+    return found
+
+
 def reconstructions(path: str | Path, originals: Tensor, rebuilt: Tensor, title: str = "") -> None:
     """Originals (N, C, H, W) above what the model makes of them."""
     import torch

@@ -179,7 +179,9 @@ def _calibrations(fitted: Fitted, inside: Activations) -> dict[str, Calibration]
 def _draw(folder: Path, found: Anomaly) -> None:
     """The pictures of the scores and of the calibration."""
     from apps.classifiers.anomaly_figures import histograms, reliability  # the plotting library is slow to load
+    from apps.figures import short_names
 
+    (data,) = short_names([found.data])
     # The best class and the mixture look alike: one of them is drawn.
     shown = [score for score in found.values if not score.endswith(", max")]
     histograms(
@@ -191,6 +193,6 @@ def _draw(folder: Path, found: Anomaly) -> None:
             for other in found.against
         },
         QUANTITIES,
-        f"Scores of test images of {found.data} and of others: higher is more like {found.data}",
+        f"Scores of test images of {data} and of others: higher is more like {data}",
     )
-    reliability(folder / "reliability.png", found.calibrations, f"Reliability on the test images of {found.data}")
+    reliability(folder / "reliability.png", found.calibrations, f"Reliability on the test images of {data}")

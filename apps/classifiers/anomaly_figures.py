@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from analysis.directions.calibration import Calibration
-from apps.figures import save
+from apps.figures import save, short_names
 
 # Okabe and Ito's colours, which colour-blind people can tell apart; lines differ in dashes as well.
 _INSIDE = "#56B4E9"
@@ -45,12 +45,13 @@ def histograms(
         title: over all panels.
     """
     name, own = inside
+    called = dict(zip((name, *outside), short_names((name, *outside)), strict=True))
     rows = -(-len(own) // _COLUMNS)
     figure = Figure(figsize=(4 * _COLUMNS, 2.9 * rows + 0.4), dpi=150, layout="constrained")
     for index, (score, values) in enumerate(own.items()):
         axes = figure.add_subplot(rows, _COLUMNS, index + 1)
         edges = _edges(values, [other[score] for other in outside.values()])
-        axes.stairs(_density(values, edges), edges, fill=True, color=_INSIDE, label=_short(name))
+        axes.stairs(_density(values, edges), edges, fill=True, color=_INSIDE, label=called[name])
         for number, (other, scores) in enumerate(outside.items()):
             colour, dashes = _OUTSIDE[number % len(_OUTSIDE)]
             note = notes.get(other, {}).get(score, "")
@@ -60,22 +61,18 @@ def histograms(
                 color=colour,
                 linestyle=dashes,
                 linewidth=1.4,
-                label=f"{_short(other)} {note}".strip(),
+                label=f"{called[other]} {note}".strip(),
             )
         axes.set_title(score, fontsize=10)
         axes.set_xlabel(quantities[score], fontsize=8)
         axes.set_ylim(0, 1.15 + 0.09 * len(outside))  # the legend stands above the bins
-        axes.set_yticks([])
+        axes.set_ylabel("images a bin, fullest = 1" if index % _COLUMNS == 0 else "", fontsize=8)
+        axes.set_yticks([0, 0.5, 1])
         axes.tick_params(labelsize=8)
         axes.legend(fontsize=8, frameon=False, loc="upper left")
     if title:
         figure.suptitle(title, fontsize=11)
     save(figure, path)
-
-
-def _short(name: str, most: int = 20) -> str:
-    """The end of a name, which may be a path."""
-    return name if len(name) <= most else "\N{HORIZONTAL ELLIPSIS}" + name[1 - most :]
 
 
 def _edges(inside: Tensor, outside: list[Tensor]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What comes of an inversion: a table, numbers in JSON, a sheet of samples by layer and the bars of figure 5a."""
+"""What comes of an inversion: a table, numbers in JSON, a sheet of samples by layer and figure 5a."""
 
 import math
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from analysis.inversion.neighbour_entropy import NeighbourEntropy, neighbour_ent
 from apps.command.console import say, table
 from apps.data.batches import ordered
 from apps.data.image_set import ImageSet
-from apps.figures import grid, save
+from apps.figures import grid, save, short_names
 from apps.inverting.comparison import DRAWS, closest, distances
 from apps.inverting.inverted import inverted_run
 from apps.inverting.representation import Representation
@@ -41,7 +41,7 @@ def conclude(
     errors: Mapping[str, Tensor],
     test: ImageSet,
 ) -> None:
-    """Print and write what the layers keep, and draw the bars of figure 5a.
+    """Print and write what the layers keep, and draw figure 5a.
 
     Args:
         model: as on the command line.
@@ -60,7 +60,7 @@ def conclude(
         say(f"Caution: {increase}.")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "inversion.json", _json(model, accuracy, test, scores, steps, means))
-    _bars(folder / "nce.png", scores)
+    _differences(folder / "nce.png", model, found, test)
     say(f"inversion.json and nce.png are in {folder}.")
 
 
@@ -151,28 +151,39 @@ def _json(model, accuracy, test, scores, steps, errors) -> dict:
     }
 
 
-def _bars(path: Path, scores: Mapping[str, NegativeCrossEntropy]) -> None:
-    """NCE by layer, with its standard error (figure 5a in nats)."""
-    figure = Figure(figsize=(1.2 + 0.9 * len(scores), 3.2), dpi=150, layout="constrained")
+def _differences(path: Path, model: str, found: Mapping[str, Tensor], test: ImageSet) -> None:
+    """Figure 5a in nats: how far each layer's NCE is from an anchor, with the errors of the images' own differences.
+
+    The anchor is the density without context, or else the layer that was given first. From zero on, hundreds or
+    thousands of nats that all layers share would hide what they differ by.
+    """
+    anchor = "none" if "none" in found else next(iter(found))
+    rest = {layer: paired_difference(nats, found[anchor]) for layer, nats in found.items() if layer != anchor}
+    called = {layer: "no context" if layer == "none" else layer for layer in found}
+    level = float(found[anchor].double().mean())
+    figure = Figure(figsize=(max(4.8, 1.6 + 0.9 * len(rest)), 3.4), dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    places = range(len(scores))
-    axes.bar(
-        places,
-        [score.nats for score in scores.values()],
-        yerr=[score.standard_error for score in scores.values()],
-        color=["#999999" if layer == "none" else "#0072B2" for layer in scores],
-        capsize=3,
-        width=0.6,
-    )
-    for place, score in zip(places, scores.values(), strict=True):
+    axes.axhline(0, color="#666666", linestyle="--", linewidth=1)
+    for place, difference in enumerate(rest.values()):
+        axes.errorbar(place, difference.nats, difference.standard_error, fmt="o", color="#0072B2", capsize=3, ms=5)
         axes.annotate(
-            f"{score.nats:.1f}", (place, score.nats), (0, -10), textcoords="offset points", ha="center", fontsize=7
+            f"{difference.nats:+.2f}",
+            (place, difference.nats),
+            (8, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
         )
-    axes.set_xticks(places, ["no context" if layer == "none" else layer for layer in scores], fontsize=8)
-    axes.set_ylabel("NCE (nats an image)", fontsize=8)
+    axes.set_xticks(range(len(rest)), [called[layer] for layer in rest], fontsize=8, parse_math=False)
+    axes.set_xlim(-0.6, max(len(rest), 1) - 0.3)
+    axes.set_ylabel(f"NCE minus that of {called[anchor]}\n(nats an image)", fontsize=8, parse_math=False)
+    axes.set_xlabel(f"dashed: {called[anchor]}, NCE {level:.2f} nats an image; bars: standard errors", fontsize=8)
     axes.tick_params(labelsize=8)
-    axes.margins(y=0.12)
+    axes.margins(y=0.15)
     axes.grid(axis="y", alpha=0.3)
+    whose, images = (short_names([name])[0] for name in (model, test.name))
+    title = f"What {whose} keeps of {len(test):,} test images of {images}"
+    axes.set_title(title, fontsize=9, wrap=True, parse_math=False)
     save(figure, path)
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from apps.figures import PICTURE_SUFFIXES, grid, mosaic, reconstructions, to_bytes
+from apps.figures import PICTURE_SUFFIXES, grid, mosaic, reconstructions, short_names, to_bytes
 from priors.errors import InputError
 
 
@@ -112,3 +112,18 @@ def test_reconstructions_are_below_their_originals(tmp_path):
     picture = read(tmp_path / "a.png")
     column = picture[:, -30, 0]
     assert np.flatnonzero(column == 0).max() < np.flatnonzero((column > 100) & (column < 200)).min()
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (["mnist", "/data/of/mine/test.npz"], ["mnist", "test.npz"]),
+        (["/data/one/test.npz", "/data/two/test.npz"], ["one/test.npz", "two/test.npz"]),
+        (["/data/a", "/data/a", "/data/b/"], ["a", "a", "b"]),
+        (["test", "/data/test"], ["test", "data/test"]),
+        (["/"], ["/"]),
+        (["x" * 12 + "y" * 12 + "z" * 12], ["x" * 12 + "\N{HORIZONTAL ELLIPSIS}" + "z" * 11]),
+    ],
+)
+def test_long_names_are_told_apart_by_their_ends(names, shown):
+    assert short_names(names) == shown and all(len(name) <= 24 for name in shown)

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from analysis.directions.calibration import calibration
+from apps.classifiers import anomaly_figures as module
 from apps.classifiers.anomaly_figures import _density, _edges, histograms, reliability
 
 
@@ -54,3 +55,17 @@ def test_reliability_is_drawn_with_empty_bins(tmp_path):
     found = calibration(log_p, torch.tensor([0, 1, 1]))
     reliability(tmp_path / "a.png", {"softmax": found, "q(i|a)": found}, "digits")
     assert has(tmp_path / "a.png", "#D55E00") and has(tmp_path / "a.png", "#999999")
+
+
+def test_a_panel_says_whose_scores_and_how_many(monkeypatch, tmp_path):
+    """The legend names a set by the end of its path, and the heights have an axis."""
+    kept = []
+    monkeypatch.setattr(module, "save", lambda figure, _: kept.append(figure))
+    values = {"one": torch.arange(20, dtype=torch.float64)}
+    others = {name: values for name in ("/data/of/one/test.npz", "/data/of/two/test.npz")}
+    notes = {"/data/of/two/test.npz": {"one": "(AUROC 50.0 %)"}}
+    histograms(tmp_path / "a.png", ("mnist", values), others, notes, {"one": "nats"})
+    (axes,) = kept[0].axes
+    names = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert names == ["mnist", "one/test.npz", "two/test.npz (AUROC 50.0 %)"]
+    assert axes.get_ylabel() and list(axes.get_yticks()) == [0, 0.5, 1]

@@ -1,0 +1,57 @@
+"""What the layers keep, as a picture: differences, from an anchor that is named."""
+
+import numpy as np
+import pytest
+import torch
+
+from apps.data.image_set import ImageSet
+from apps.inverting import report
+from apps.inverting.report import conclude
+
+
+@pytest.fixture
+def drawn(monkeypatch, tmp_path):
+    """`drawn(found)`: the panel of `nce.png`."""
+
+    def axes(found):
+        kept = []
+        monkeypatch.setattr(report, "save", lambda figure, _: kept.append(figure))
+        pixels = torch.zeros(50, 1, 28, 28, dtype=torch.uint8)
+        test = ImageSet("/data/of/mine/digits.npz", "test", pixels, torch.arange(50) % 2, ("a", "b"))
+        conclude("runs/one", 0.5, tmp_path / "inv", found, {}, test)
+        (axes,) = kept[0].axes
+        return axes
+
+    return axes
+
+
+def likelihoods(**means: float) -> dict[str, torch.Tensor]:
+    """Log-likelihoods that share what makes an image hard, with a difference of their own."""
+    hard = 300 * torch.randn(50, generator=torch.Generator().manual_seed(0))
+    own = torch.Generator().manual_seed(1)
+    return {name: hard + mean + torch.randn(50, generator=own) for name, mean in means.items()}
+
+
+def test_the_axis_shows_what_the_layers_differ_by(drawn):
+    """Thirty-seven nats of four thousand fill the panel, with the errors of paired differences."""
+    found = likelihoods(none=-4000.0, fc1=-3963.0, logits=-3975.0)
+    axes = drawn(found)
+    low, high = axes.get_ylim()
+    assert -10 < low < 0 and 37 < high < 60
+    points = [container for container in axes.containers if hasattr(container, "has_yerr")]
+    heights = [float(point.lines[0].get_ydata()[0]) for point in points]
+    assert heights == pytest.approx([37, 25], abs=1)
+    apart = (found["fc1"] - found["none"]).numpy().astype(float)
+    (ends,) = points[0].lines[2][0].get_segments()
+    assert (ends[1, 1] - ends[0, 1]) / 2 == pytest.approx(apart.std(ddof=1) / np.sqrt(50), rel=1e-5)
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["fc1", "logits"]
+    assert "no context" in axes.get_ylabel() and f"NCE {float(found['none'].mean()):.2f} nats" in axes.get_xlabel()
+    assert axes.get_title() == "What one keeps of 50 test images of digits.npz"
+
+
+@pytest.mark.parametrize(
+    ("layers", "anchor"), [(("fc1", "logits"), "fc1"), (("fc1",), "fc1"), (("none",), "no context")]
+)
+def test_without_a_density_without_context_the_first_layer_is_the_anchor(drawn, layers, anchor):
+    axes = drawn(likelihoods(**dict.fromkeys(layers, -100.0)))
+    assert len(axes.containers) == len(layers) - 1 and anchor in axes.get_ylabel()
