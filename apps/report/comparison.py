@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from apps.figures import short_names
 from apps.report.cells import duration, score, setting
 from apps.report.contents import Contents
 from apps.report.markup import NOTHING, Html, element, number, table
@@ -19,7 +20,13 @@ def comparison(runs: Sequence[Contents], names: Sequence[str]) -> Html:
     keys = list(dict.fromkeys(key for config in settings for key in config))
     differing = [key for key in keys if len({_identity(config, key) for config in settings}) > 1]
     lines = [
-        (key.replace("_", "-"), *(setting(config[key]) if key in config else "not set" for config in settings))
+        (
+            key.replace("_", "-"),
+            *(
+                setting(value) if key in config else "not set"
+                for config, value in zip(settings, _values(settings, key), strict=True)
+            ),
+        )
         for key in differing
     ]
     if differing:
@@ -29,6 +36,18 @@ def comparison(runs: Sequence[Contents], names: Sequence[str]) -> Html:
         apart = element("p", f"All {len(keys)} settings agree.")
     both = element("div", element("div", scores), element("div", apart, class_="differ"), class_="columns")
     return element("section", element("h2", "Side by side"), both)
+
+
+def _values(settings: Sequence[dict[str, Any]], key: str) -> list[Any]:
+    """One setting of several runs; sets of images by their short names."""
+    values = [config.get(key) for config in settings]
+    return _short(values) if key == "data" else values
+
+
+def _short(names: Sequence[Any]) -> list[Any]:
+    """Sets of images by the ends of their paths: a whole one would push the next run out of sight."""
+    found = iter(short_names([name for name in names if isinstance(name, str)]))
+    return [next(found) if isinstance(name, str) else name for name in names]
 
 
 def _completed(run: Contents, runs: Sequence[Contents]) -> dict[str, Any]:
@@ -57,7 +76,7 @@ def _quantities(runs: Sequence[Contents]) -> dict[str, list[Html]]:
             cells = (value if isinstance(value, Html) else score(name, value) for value in values)
             quantities[name] = [nothing if value is None else cell for value, cell in zip(values, cells, strict=True)]
 
-    row("scored on", [entry.get("data") for entry in entries])
+    row("scored on", _short([entry.get("data") for entry in entries]))
     row("images", [entry.get("images") for entry in entries])
     row("importance samples", [entry.get("samples") for entry in entries])
     beside: dict[str, list[Html | None]] = {}

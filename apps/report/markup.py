@@ -103,7 +103,7 @@ def table(caption: object, heads: Sequence[object], rows: Iterable[Sequence[obje
         element(
             "tr",
             element("th", row[0], scope="row", class_=kinds[0]),
-            *(element("td", cell, class_=kind) for cell, kind in zip(row[1:], kinds[1:], strict=True)),
+            *(element("td", cell, class_=_kind(cell, kind)) for cell, kind in zip(row[1:], kinds[1:], strict=True)),
         )
         for row in rows
     ]
@@ -111,6 +111,11 @@ def table(caption: object, heads: Sequence[object], rows: Iterable[Sequence[obje
     # A box that scrolls must be reachable by keyboard, and so has a name.
     box = element("div", whole, class_="scroll", tabindex=0, role="region", aria_label=plain(caption))
     return joined((box, element("p", note, class_="note") if note else ""))
+
+
+def _kind(cell: Html, column: str | None) -> str | None:
+    """Of a cell: words among numbers stand as they do, but may be broken into lines."""
+    return "words" if column and cell not in ("", NOTHING) and not cell.startswith("<data") else column
 
 
 def _mostly_numbers(column: Sequence[Html]) -> bool:

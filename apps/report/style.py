@@ -46,13 +46,15 @@ table {
   min-width: min(100%, 24rem); border-collapse: collapse; font-size: .9375rem;
   font-variant-numeric: tabular-nums lining-nums;
 }
-caption { text-align: left; font-weight: 600; padding-bottom: .375rem; }
+caption { overflow-wrap: anywhere; text-align: left; font-weight: 600; padding-bottom: .375rem; }
 th, td { padding: .25rem 1.25rem .25rem 0; text-align: left; vertical-align: baseline; }
 th:last-child, td:last-child { padding-right: 0; }
 thead th { color: var(--soft); font-weight: 500; font-size: .8125rem; border-bottom: 1px solid var(--rule); }
 tbody th { font-weight: 400; }
 tbody tr + tr > * { border-top: 1px solid var(--tint); }
+td, thead th { min-width: 6ch; overflow-wrap: anywhere; }
 .number { text-align: right; white-space: nowrap; }
+td.words, thead th.number { text-align: right; white-space: normal; }
 .settings td { overflow-wrap: anywhere; }
 pre span { display: inline-block; max-width: 100%; }
 .differ th + th { padding-left: .5rem; }
