@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from apps.training.memory import available_bytes, check_memory, training_bytes
+from apps.command.config import Optimisation
+from apps.training.memory import available_bytes, check_memory, check_training, training_bytes, within_memory
 from priors import zoo
 from priors.errors import InputError
 
@@ -46,3 +47,20 @@ def test_linear_layers_alone():
         network = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.ReLU(), nn.Linear(5, 2))
     weights = 12 * 5 + 5 + 5 * 2 + 2
     assert training_bytes(network, (3, 2, 2), 10, "adam") == 4 * (weights * 4 + 10 * (5 + 5 + 2))
+
+
+def test_a_batch_that_cannot_fit_is_refused_of_networks_that_are_built():
+    network, image = nn.Sequential(nn.Flatten(), nn.Linear(12, 5)), torch.zeros(1, 3, 2, 2, device="meta")
+    ask = {"networks": {"model": network}, "forward": {"model": (image,)}, "device": torch.device("cpu")}
+    check_training(**ask, batch=1000, config=Optimisation())
+    with pytest.raises(InputError, match=r"the training of 65 weights with 1,000,000,000,000 images at a time needs"):
+        check_training(**ask, batch=10**12, config=Optimisation())
+    assert next(network.parameters()).device.type == "cpu", "the network itself is left where it is"
+
+
+def test_a_tensor_that_cannot_fit_is_refused_before_it_is_taken():
+    with within_memory():
+        small, bare = torch.zeros(3, 4), torch.empty(10**7, 10**7, device="meta")
+        with pytest.raises(InputError, match=r"a tensor of 10,000,000 x 10,000,000 numbers needs 372,529\.0 GiB"):
+            nn.Linear(10**7, 10**7)
+    assert small.shape == (3, 4) and bare.device.type == "meta"

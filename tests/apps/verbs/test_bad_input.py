@@ -107,6 +107,16 @@ VALUES = {
     "one test image": (["evaluate", "{hvae}", "--images", 1], "needs at least 2"),
     "no pixels": (["evaluate", "{hvae}", "--image-size", 0], "--image-size 0: expected 1 or more"),
     "no seeds": (["table", "penultimate", "4", "--seeds", 0], "--seeds 0: expected 1 or more"),
+    "batch larger than the set": ([*CLASSIFIER, "--batch-size", 100_000], "there are 1,437 images to train on"),
+    "width beyond memory": ([*CLASSIFIER, "--penultimate", 1_000_000_000], "1,000,000,000 x 128 numbers needs"),
+    "latents beyond memory": ([*HVAE, "--variant", "hvae", "--latent-dim", 999_999_999], "numbers needs"),
+    "channels beyond memory": (["train", "sngan", "--generator-width", 1_000_000], "numbers needs"),
+    "concentration of a training": ([*HVAE, "--classifier", "{classifier}", "--concentration", "1e300"], "at most"),
+    "concentrations of a sweep": (
+        ["prior", "{classifier}", "--concentration", "sweep:5,1e39", "--for", "hvae-l"],
+        "at",
+    ),
+    "samples beyond the disk": (["sample", "{hvae}", "--n", 1_000_000_000, "--out", "a.npz"], "free there"),
     "no tracker": ([*CLASSIFIER, "--tracker", "wandb"], "--tracker wandb: not installed"),
 }
 
@@ -151,6 +161,17 @@ def test_concentrations_that_cannot_be(refused, trained, verb, case):
 def test_concentrations_of_samples(refused, trained, kappa):
     line = refused("sample", trained / "hvae-l", "--concentration", kappa, "--out", "a.png")
     assert "--concentration" in line and "0 or more" in line
+
+
+def test_a_prior_that_tells_no_class_from_another_is_said(penult, trained):
+    words = [*HVAE, "--latent-dim", 5, "--classifier", trained / "classifier", "--concentration", 0]
+    said = penult(*words)
+    assert said.status == 0 and "is uniform, the same for all classes" in said.out
+
+
+def test_a_layer_that_there_is_not_lists_each_layer_once(refused, trained):
+    line = refused("analyse", "invert", trained / "classifier", "--taps", "conv9")
+    assert line.count("penultimate") == 1 and "unknown layer 'conv9'" in line
 
 
 def test_a_strategy_needs_a_network(refused, penult, trained):
