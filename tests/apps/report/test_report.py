@@ -377,8 +377,11 @@ def test_what_comes_from_files_is_escaped(penult, copied):
     run.rename(odd)
     for name in ("config.json", "result.json"):
         stored = json.loads((odd / name).read_text())
-        stored["command"] = ["train", "<em>"]
-        (stored["config"] if name == "config.json" else stored)["<script>alert(1)</script>"] = "</table><img src=x>"
+        if name == "config.json":
+            stored["command"] = ["train", "<em>"]
+            stored["config"]["<script>alert(1)</script>"] = "</table><img src=x>"
+        else:  # which holds numbers alone
+            stored["<script>alert(2)</script>"] = 2.0
         (odd / name).write_text(json.dumps(stored))
     Image.new("L", (2, 2)).save(odd / "<i>.png")
     classes = ["<u>", "&amp;", *"23456789"]
