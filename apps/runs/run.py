@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.command.config import differences
+from apps.command.console import say
 from apps.command.places import lock
 from apps.runs.format import DIGESTS_OF_IMAGES, FORMAT, as_stored, format_of
 from apps.runs.result import no_number
@@ -299,25 +300,26 @@ class Run:
 
     def metrics(self) -> list[dict[str, Any]]:
         """All complete lines of `metrics.jsonl`: each one's step, and what else in it is a finite number."""
-        return [entry for _, entry in self._logged()]
+        return [entry for _, entry in self._logged() if entry is not None]
 
-    def _logged(self) -> list[tuple[str, dict[str, Any]]]:
-        """The complete lines of `metrics.jsonl` as they are, and what they say."""
+    def _logged(self) -> list[tuple[str, dict[str, Any] | None]]:
+        """The complete lines of `metrics.jsonl` as they are, and what they say; None of one that says nothing."""
         path = self.folder / "metrics.jsonl"
-        lines = read_bytes(path, "metrics").decode(errors="replace").splitlines() if os.path.lexists(path) else []
-        entries = []
-        for line in lines:
-            with suppress(ValueError):
-                read = parse_json(line, lenient=True)
-                if isinstance(read, dict) and type(read.get("step")) is int:
-                    numbers = {name: value for name, value in read.items() if type(value) in (int, float)}
-                    entries.append((line, numbers))
-        return entries
+        text = read_bytes(path, "metrics").decode(errors="replace") if os.path.lexists(path) else ""
+        return [(line, _entry(line)) for line in text.splitlines()]
 
     def rewind_metrics(self, step: int) -> None:
-        """Drop what was logged after `step`, since those steps are about to be done again."""
-        kept = [line for line, entry in self._logged() if entry["step"] <= step]
-        write_bytes(self.folder / "metrics.jsonl", "".join(f"{line}\n" for line in kept).encode())
+        """Drop what was logged after `step`, since those steps are about to be done again.
+
+        What cannot be read goes too. That is said, but for an end that a kill has cut off.
+        """
+        path = self.folder / "metrics.jsonl"
+        logged = self._logged()
+        lost = sum(entry is None for _, entry in logged[:-1]) + (bool(logged) and _is_damaged(*logged[-1]))
+        if lost:
+            say(f"{path} is damaged: {lost} of its lines cannot be read, and are left out of it.")
+        kept = [line for line, entry in logged if entry is not None and entry["step"] <= step]
+        write_bytes(path, "".join(f"{line}\n" for line in kept).encode())
 
     def finish(self, result: dict[str, Any]) -> None:
         """Write `result.json`, then drop the states: there is nothing left to resume.
@@ -333,6 +335,20 @@ class Run:
         write_json(self.folder / "result.json", result)
         _flush(self.folder)
         shutil.rmtree(self.folder / "state", ignore_errors=True)
+
+
+def _entry(line: str) -> dict[str, Any] | None:
+    """What a line of `metrics.jsonl` says, in finite numbers; None where it has no step, or is no JSON."""
+    with suppress(ValueError):
+        read = parse_json(line, lenient=True)
+        if isinstance(read, dict) and type(read.get("step")) is int:
+            return {name: value for name, value in read.items() if type(value) in (int, float)}
+    return None
+
+
+def _is_damaged(line: str, entry: dict[str, Any] | None) -> bool:
+    """Whether the last line of a log is none that was ever begun: a kill leaves the beginning of one."""
+    return entry is None and not ('{"step"'.startswith(line[:7]) and not line.endswith("}"))
 
 
 def _by_step(folder: Path) -> list[Path]:

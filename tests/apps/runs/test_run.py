@@ -25,7 +25,7 @@ def penult(capsys):
         status = toys.penult(*arguments)
         said = capsys.readouterr()
         assert "Traceback" not in said.err
-        lines = said.err.strip().splitlines()
+        lines = [line for line in said.err.strip().splitlines() if not line.startswith("run: step ")]  # its progress
         assert len(lines) == (status != 0), said.err
         return status, lines[0] if lines else said.out
 
@@ -328,6 +328,29 @@ def test_what_is_not_finite_in_a_state_of_before_is_refused(penult, kept, tmp_pa
     save_file(tensors, path)
     status, line = penult(*KEEPING, "--runs", tmp_path)
     assert status == 2 and f"the weights in {path} are not finite: {name} holds 1 of" in line
+
+
+@pytest.mark.parametrize(
+    ("put", "lost", "kept"),
+    [
+        (lambda text: text.replace("{", "[", 1), True, [2]),
+        (lambda text: text.encode("utf-16").decode("latin-1"), True, []),
+        (lambda text: "{}\n", True, []),
+        (lambda text: text + '{"step": 3, "tr', False, [1, 2]),
+        (lambda text: text + '{"s', False, [1, 2]),
+    ],
+    ids=["a line", "all of them", "an object without a step", "the end cut off", "early"],
+)
+def test_lines_of_metrics_that_cannot_be_read_are_dropped_aloud(tmp_path, capsys, put, lost, kept):
+    run = Run(tmp_path)
+    for step in (1, 2, 3):
+        run.log({"step": step, "train/loss": 0.5})
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(put(path.read_text()), encoding="latin-1")
+    run.rewind_metrics(2)
+    said = capsys.readouterr()
+    assert ("lines cannot be read" in said.out + said.err) == lost
+    assert run.metrics() == [{"step": step, "train/loss": 0.5} for step in kept]
 
 
 def test_a_result_that_is_no_file_is_refused_and_nothing_trained_again(penult, tmp_path):
