@@ -14,7 +14,7 @@ from torch import Tensor
 
 from apps.command.console import printable
 from priors.errors import InputError
-from priors.files import write_bytes
+from priors.files.regular import write_bytes
 
 PICTURE_SUFFIXES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".webp")
 

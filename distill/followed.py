@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from distill.term import Needs
 from distill.trace import Shapes, Trace, shapes, trace
 from priors.errors import InputError
-from priors.heads import find_head
+from priors.reading.heads import find_head
 from priors.zoo.network import Classifier
 
 _NORMS = (nn.modules.batchnorm._BatchNorm,)

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from priors.dry_pass import undisturbed
 from priors.errors import InputError
-from priors.outputs import Outputs, outputs_are
-from priors.taps import tap
+from priors.reading.dry_pass import undisturbed
+from priors.reading.outputs import Outputs, outputs_are
+from priors.reading.taps import tap
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def trace(
     Args:
         network: gives logits.
         images: in [0, 1].
-        stages: names of taps (see `priors.taps`) that give feature maps.
+        stages: names of taps (see `priors.reading.taps`) that give feature maps.
         penultimate: name of the tap that gives the head's input; None: not kept.
         layers: names of further taps, of any shape.
         derivatives: keep the images as well, on the graph of all the rest, also where gradients are switched off.

@@ -8,10 +8,10 @@ from priors.errors import InputError as InputError
 from priors.goodness_of_fit import CosineFit as CosineFit
 from priors.goodness_of_fit import cosine_fits as cosine_fits
 from priors.goodness_of_fit import kolmogorov_smirnov as kolmogorov_smirnov
-from priors.heads import find_head as find_head
 from priors.maximum_likelihood import solve_concentration as solve_concentration
-from priors.taps import Taps as Taps
-from priors.taps import find_module as find_module
-from priors.taps import tap as tap
+from priors.reading.heads import find_head as find_head
+from priors.reading.taps import Taps as Taps
+from priors.reading.taps import find_module as find_module
+from priors.reading.taps import tap as tap
 from priors.vmf.distribution import HypersphericalUniform as HypersphericalUniform
 from priors.vmf.distribution import VonMisesFisher as VonMisesFisher

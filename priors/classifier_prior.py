@@ -21,10 +21,10 @@ from priors.class_posterior import ClassPosterior, class_posterior
 from priors.class_table import ClassSummary, class_table
 from priors.concentration import Concentration, Evidence, resolve
 from priors.errors import InputError, unknown
-from priors.files import parse_json
-from priors.heads import find_head, read_head
-from priors.storage import read_tensors, write_tensors
-from priors.taps import find_module
+from priors.files.json_files import parse_json
+from priors.files.tensors import read_tensors, write_tensors
+from priors.reading.heads import find_head, read_head
+from priors.reading.taps import find_module
 from priors.vmf.directions import norms, unit
 from priors.vmf.distribution import VonMisesFisher, log_densities
 from priors.zoo.network import Classifier, names_of_classes

@@ -3,7 +3,7 @@
 A package lists them in the `__init__.pyi` beside its `__init__.py`, where type checkers look for them as well, a line
 for each:
 
-    from priors.taps import tap as tap
+    from priors.reading.taps import tap as tap
 """
 
 import ast
@@ -22,7 +22,7 @@ def public_names(package: str) -> tuple[Callable[[str], object], Callable[[], li
     Example:
         >>> give, _, names = public_names("priors")
         >>> "tap" in names, give("tap").__module__
-        (True, 'priors.taps')
+        (True, 'priors.reading.taps')
     """
     module = sys.modules[package]
     homes = _homes(Path(module.__file__).with_suffix(".pyi"))

@@ -11,7 +11,7 @@ from torch import Tensor
 from analysis.directions.calibration import Calibration
 from apps.classifiers.detection import Detection
 from apps.classifiers.settings import AnomalyScoring
-from priors.files import write_json
+from priors.files.json_files import write_json
 
 FILE = "anomaly.json"
 """In a run's folder: what came out, by protocol."""

@@ -24,8 +24,8 @@ from apps.runs.evaluations import claim_evaluations, read_evaluations
 from apps.runs.outputs import check_file
 from apps.training.session import start
 from priors.errors import InputError
-from priors.files import write_json
-from priors.heads import read_head
+from priors.files.json_files import write_json
+from priors.reading.heads import read_head
 from priors.zoo import Classifier
 
 FILE = "normalised.json"

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from priors.errors import InputError
-from priors.files import OUT_OF_RESOURCES
+from priors.files.regular import OUT_OF_RESOURCES
 
 _SHORT = OUT_OF_RESOURCES | {errno.ENOSPC, errno.EDQUOT}
 _held: list[dict[Path, tuple[int, list[Path]]]] = []

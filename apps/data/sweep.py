@@ -18,7 +18,7 @@ from apps.command.console import printable
 from apps.data.batches import Batch, ordered
 from apps.data.image_set import ImageSet
 from priors.errors import InputError
-from priors.storage import read_tensors, write_tensors
+from priors.files.tensors import read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -14,7 +14,7 @@ from apps.seeds import generator
 from apps.training.task import Criterion, Phase, Task, build_optimizer
 from distill.weighted_sum import Objective
 from priors import zoo
-from priors.storage import write_tensors
+from priors.files.tensors import write_tensors
 
 METRICS = ("accuracy", "cross-entropy")
 """Of the student, on each set of images."""

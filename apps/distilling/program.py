@@ -34,7 +34,7 @@ from distill.term import Needs
 from distill.terms import parse
 from distill.weighted_sum import Objective
 from priors import ClassifierPrior, zoo
-from priors.storage import digest_of
+from priors.files.tensors import digest_of
 
 
 def distil(config: Config, guide: bool = True) -> None:

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from apps.command.console import say
 from apps.data.batches import Batch
 from priors.errors import InputError
-from priors.files import check_regular, write_json
+from priors.files.json_files import write_json
+from priors.files.regular import check_regular
 
 _BLOCK = 1 << 16
 """Rows that are taken over at a time."""

@@ -17,7 +17,7 @@ from apps.fidelity.extractor import Extractor
 from apps.fidelity.features import Features, features_of
 from apps.fidelity.processes import everywhere, place
 from priors.errors import InputError
-from priors.storage import digest_of, read_tensors, write_tensors
+from priors.files.tensors import digest_of, read_tensors, write_tensors
 
 
 def cache_folder(root: Path | None = None) -> Path:

@@ -12,8 +12,8 @@ from apps.command.config import Foreign
 from apps.models import named
 from apps.runs.run import Run
 from priors.errors import InputError
-from priors.files import read_json
-from priors.storage import digest_of
+from priors.files.json_files import read_json
+from priors.files.tensors import digest_of
 
 Extract = Callable[[UInt8[Tensor, "n channels height width"]], tuple[Float[Tensor, "n m"], Float[Tensor, "n classes"]]]
 

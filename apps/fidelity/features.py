@@ -13,7 +13,7 @@ from apps.fidelity.extractor import Extractor, run_extractor
 from apps.figures import to_levels
 from apps.models.generator import Generator
 from priors.errors import InputError
-from priors.storage import digest_of
+from priors.files.tensors import digest_of
 
 
 @dataclass(frozen=True)

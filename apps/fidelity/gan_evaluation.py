@@ -19,7 +19,7 @@ from apps.models.generator import Generator
 from apps.runs.evaluations import claim_evaluations, first_images, keep_evaluation
 from apps.training.session import start, sweeping
 from priors.errors import InputError
-from priors.storage import digest_of
+from priors.files.tensors import digest_of
 from priors.zoo import Classifier
 
 

@@ -21,7 +21,7 @@ from apps.runs.run import Run
 from apps.training.session import on_main, sweeping
 from apps.training.train import slug
 from priors.errors import InputError
-from priors.storage import digest_of
+from priors.files.tensors import digest_of
 
 
 @dataclass(frozen=True)

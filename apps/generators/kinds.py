@@ -13,7 +13,7 @@ from apps.models.registry import Kind, description_of
 from apps.models.sample_settings import SampleSettings
 from apps.runs.run import Run
 from priors.errors import InputError
-from priors.storage import load_weights, read_tensors
+from priors.files.tensors import load_weights, read_tensors
 
 
 def _read(rebuild: Callable[[dict, dict[str, Tensor]], Generator], run: Run) -> Generator:

@@ -11,7 +11,7 @@ from apps.data.image_set import ImageSet
 from apps.generators.hyperspherical_vae import HypersphericalVAE
 from apps.seeds import generator
 from priors.errors import InputError
-from priors.storage import digest_of
+from priors.files.tensors import digest_of
 
 
 @dataclass(frozen=True)

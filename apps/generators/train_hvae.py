@@ -20,7 +20,7 @@ from apps.training.session import start
 from apps.training.train import data_label, slug, train
 from priors import ClassifierPrior
 from priors.errors import InputError
-from priors.storage import digest_of
+from priors.files.tensors import digest_of
 
 
 def train_hvae(config: HVAESettings, guide: bool = True) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from apps.training.memory import within_memory
 from apps.training.session import start
 from apps.training.train import data_label, slug, train
 from priors.errors import InputError
-from priors.storage import digest_of
+from priors.files.tensors import digest_of
 
 CONCENTRATION = "5"
 """Of each class where nothing else is said (section 4.3)."""

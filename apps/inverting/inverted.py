@@ -22,7 +22,7 @@ from apps.seeds import generator
 from apps.training.memory import available_bytes
 from priors import zoo
 from priors.errors import InputError
-from priors.storage import digest_of, load_weights, read_tensors
+from priors.files.tensors import digest_of, load_weights, read_tensors
 
 DENSITY, DECODER = "inversion", "reconstruction"
 """Kinds of model, as `model.json` has them: p(x | h), and f(h) by least squares."""

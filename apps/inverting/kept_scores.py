@@ -7,7 +7,7 @@ from typing import Any
 from apps.inverting.plan import folder_of, said_of_second
 from apps.inverting.settings import InvertSettings
 from priors.errors import InputError
-from priors.files import read_json
+from priors.files.json_files import read_json
 
 
 def scored(config: InvertSettings) -> dict[str, float] | None:

@@ -24,7 +24,7 @@ from apps.training.loop import steps_of
 from apps.training.memory import within_memory
 from apps.training.task import Task
 from apps.training.train import slug, train
-from priors.storage import digest_of
+from priors.files.tensors import digest_of
 
 VERB = "analyse invert"
 

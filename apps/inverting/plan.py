@@ -21,7 +21,7 @@ from apps.runs.outputs import check_writable
 from apps.runs.run import Run
 from apps.training.train import slug
 from priors.errors import InputError, unknown
-from priors.storage import digest_of
+from priors.files.tensors import digest_of
 from priors.zoo import Classifier
 
 PAPERS = ("conv1", "conv2", "fc3", "logits")

@@ -30,7 +30,7 @@ from apps.inverting.inverted import inverted_run
 from apps.inverting.representation import Representation
 from apps.runs.run import Run
 from apps.seeds import generator
-from priors.files import write_json
+from priors.files.json_files import write_json
 
 
 def conclude(

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from priors.errors import InputError, unknown
-from priors.taps import find_module, tap
+from priors.reading.taps import find_module, tap
 from priors.zoo import Classifier
 
 _INSIDE = ("", "body.", "network.")

@@ -13,7 +13,7 @@ from apps.inverting.inverted import Inverted, inverted_run
 from apps.runs.run import Run
 from apps.training.session import on_main, sweeping
 from priors.errors import InputError
-from priors.storage import read_tensors, write_tensors
+from priors.files.tensors import read_tensors, write_tensors
 
 SWEPT = 100
 """Images a batch."""

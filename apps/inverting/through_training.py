@@ -12,7 +12,7 @@ from apps.command.console import say, table
 from apps.data.image_set import ImageSet
 from apps.figures import save
 from apps.models.named import open_run
-from priors.files import write_json
+from priors.files.json_files import write_json
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 

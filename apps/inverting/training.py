@@ -15,8 +15,8 @@ from apps.inverting.representation import Representation
 from apps.inverting.scoring import SWEPT
 from apps.training.task import Criterion, Phase, Sweep, Task
 from priors import zoo
-from priors.files import write_json
-from priors.storage import write_tensors
+from priors.files.json_files import write_json
+from priors.files.tensors import write_tensors
 
 BETAS = (0.95, 0.9995)
 """Of Adam, as PixelCNN++'s authors have them."""

@@ -5,8 +5,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from priors.dry_pass import undisturbed
-from priors.outputs import outputs_are
+from priors.reading.dry_pass import undisturbed
+from priors.reading.outputs import outputs_are
 from priors.zoo import Classifier
 
 

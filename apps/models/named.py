@@ -21,11 +21,11 @@ from apps.models.registry import CLASSIFIER, kind_of, refused
 from apps.runs.format import check_known
 from apps.runs.run import Run
 from priors import zoo
-from priors.checksums import check_finite
 from priors.errors import InputError, unknown
-from priors.files import read_json
+from priors.files.checksums import check_finite
+from priors.files.json_files import read_json
+from priors.files.tensors import load_weights, read_tensors
 from priors.remarks import remark
-from priors.storage import load_weights, read_tensors
 
 
 def is_run(model: str) -> bool:

@@ -16,7 +16,7 @@ from apps.models.sample_settings import SampleSettings
 from apps.runs.run import Run
 from priors import zoo
 from priors.errors import InputError
-from priors.files import read_json
+from priors.files.json_files import read_json
 
 Sample = Callable[[SampleSettings, torch.device], int]
 """Draws images of a run and writes them; gives how many."""

@@ -27,7 +27,7 @@ from apps.runs.run import Run
 from priors.class_table import ClassSummary
 from priors.classifier_prior import ClassifierPrior
 from priors.errors import InputError
-from priors.files import read_json
+from priors.files.json_files import read_json
 
 ANALYSES = {
     "normalised.json": "Accuracy with activations and weights normalised",

@@ -12,7 +12,7 @@ from apps.report.markup import Html, element
 from apps.report.style import CSS
 from apps.runs.quantities import Panel
 from priors.errors import InputError
-from priors.files import open_regular
+from priors.files.regular import open_regular
 
 _GENERATOR = "penult report"
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"

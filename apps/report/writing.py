@@ -11,7 +11,7 @@ from apps.report.contents import contents
 from apps.report.page import is_page, page
 from apps.runs.outputs import check_file
 from priors.errors import InputError
-from priors.files import write_bytes
+from priors.files.regular import write_bytes
 
 
 def write_page(runs: Sequence[Path], out: Path | None, samples: int, seed: int, overwrite: bool) -> None:

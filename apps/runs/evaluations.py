@@ -6,7 +6,7 @@ from typing import Any
 from apps.data.image_set import ImageSet
 from apps.runs.outputs import check_writable
 from priors.errors import InputError
-from priors.files import read_json, write_json
+from priors.files.json_files import read_json, write_json
 
 
 def read_evaluations(folder: Path, name: str = "evaluation.json") -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ from typing import Any
 
 from apps.data.sources.finding import UPRIGHT
 from priors.errors import InputError
-from priors.files import read_json
+from priors.files.json_files import read_json
 
 FORMATS = {
     0: "runs without a number",

@@ -6,7 +6,7 @@ from typing import Any
 from apps.command.console import say, table
 from apps.runs.result import tested, validated
 from priors.errors import InputError
-from priors.files import read_json
+from priors.files.json_files import read_json
 
 
 def list_runs(runs: Path) -> None:

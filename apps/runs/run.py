@@ -17,7 +17,8 @@ from apps.command.places import lock
 from apps.runs.format import DIGESTS_OF_IMAGES, FORMAT, as_stored, format_of
 from apps.runs.result import no_number
 from priors.errors import InputError
-from priors.files import parse_json, read_bytes, read_json, write_bytes, write_json
+from priors.files.json_files import parse_json, read_json, write_json
+from priors.files.regular import read_bytes, write_bytes
 
 KEPT_STATES = 2
 """The newest states that stay: one that is damaged falls back to the one before it."""

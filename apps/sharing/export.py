@@ -21,8 +21,9 @@ from apps.runs.outputs import check_writable
 from apps.runs.run import Run
 from apps.sharing.model_card.card import Card, Grid, card
 from priors.errors import InputError
-from priors.files import read_json, write_bytes, write_json
-from priors.storage import read_tensors, write_tensors
+from priors.files.json_files import read_json, write_json
+from priors.files.regular import write_bytes
+from priors.files.tensors import read_tensors, write_tensors
 
 FILES = (
     "model.safetensors",

@@ -31,7 +31,7 @@ from apps.training.states import Progress, Training
 from apps.training.task import Task
 from apps.training.whole_state import newest_whole
 from priors.errors import InputError
-from priors.storage import load_weights, write_tensors
+from priors.files.tensors import load_weights, write_tensors
 
 
 def fit(

@@ -18,9 +18,9 @@ from apps.training.checkpoint import load_optimizer_state, load_random_state, op
 from apps.training.session import agreed, on_main
 from apps.training.task import Task
 from apps.training.whole_state import WHAT, read_description, write_description
-from priors.checksums import check_finite
 from priors.errors import InputError
-from priors.storage import load_weights, read_tensors, write_tensors
+from priors.files.checksums import check_finite
+from priors.files.tensors import load_weights, read_tensors, write_tensors
 
 
 @dataclass

@@ -10,8 +10,8 @@ from torch import Tensor, nn, optim
 from apps.command.config import Optimisation
 from apps.data.batches import Batch
 from apps.runs.format import FORMAT
-from priors.files import write_json
-from priors.storage import write_tensors
+from priors.files.json_files import write_json
+from priors.files.tensors import write_tensors
 
 Sweep = Callable[..., dict[str, Tensor]]
 """`sweep(images, function)`: `function(batch)` over a set, sharded over processes, gathered in the order of the set."""

@@ -7,10 +7,10 @@ from typing import Any
 
 from apps.command.console import say
 from apps.runs.run import Run
-from priors.checksums import stored_checksum
 from priors.errors import InputError
-from priors.files import read_json, write_json
-from priors.storage import read_tensors
+from priors.files.checksums import stored_checksum
+from priors.files.json_files import read_json, write_json
+from priors.files.tensors import read_tensors
 
 WHAT = "a training state"
 _OWN = "checksum"

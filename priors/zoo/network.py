@@ -21,7 +21,7 @@ class Classifier(nn.Module, ABC):
     Attributes:
         class_names: one a class, in the order of the logits.
         image_shape: (channels, height, width) of its images; None where any is taken.
-        stages: names of the modules whose outputs are its stages, for `priors.taps`, first to last.
+        stages: names of the modules whose outputs are its stages, for `priors.reading.taps`, first to last.
         head_name: name of the final linear layer; `penultimate_tap` names its input.
         architecture: what `priors.zoo.build` takes to make another one, as JSON has it; None for a wrapped module.
         provenance: where its weights come from, in words, by subject: "data", "weights", ... Saved with it.
@@ -62,7 +62,7 @@ class Classifier(nn.Module, ABC):
 
     @property
     def penultimate_tap(self) -> str:
-        """The name under which `priors.taps` gives the penultimate activations."""
+        """The name under which `priors.reading.taps` gives the penultimate activations."""
         return f"{self.head_name}:input"
 
     @abstractmethod

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from priors import files, storage
 from priors.errors import InputError
+from priors.files.json_files import read_json, write_json
+from priors.files.tensors import load_weights, read_tensors, write_tensors
 from priors.zoo.network import Classifier
 from priors.zoo.registry import build, trained_weights
 from priors.zoo.wrapped import Wrapped, wrap
@@ -42,8 +43,8 @@ def save(classifier: Classifier, folder: str | Path, extra: Mapping[str, Any] | 
         "provenance": classifier.provenance,
         "extra": dict(extra or {}),
     }
-    storage.write_tensors(folder / "model.safetensors", tensors, {"architecture": _identity(description)})
-    files.write_json(folder / "model.json", description)
+    write_tensors(folder / "model.safetensors", tensors, {"architecture": _identity(description)})
+    write_json(folder / "model.json", description)
 
 
 def describe(folder: str | Path) -> dict[str, Any]:
@@ -53,7 +54,7 @@ def describe(folder: str | Path) -> dict[str, Any]:
         InputError: there is none, or it is of another kind.
     """
     path = Path(folder) / "model.json"
-    description = files.read_json(path, _WHAT)
+    description = read_json(path, _WHAT)
     if not isinstance(description, dict) or description.get("format") != _FORMAT:
         given = description.get("format") if isinstance(description, dict) else None
         raise InputError(f"{path} describes no classifier: format {_FORMAT!r} was expected, not {given!r}")
@@ -75,7 +76,7 @@ def load(folder: str | Path, network: nn.Module | None = None) -> Classifier:
     """
     folder = Path(folder)
     described, description = folder / "model.json", describe(folder)
-    tensors, metadata = storage.read_tensors(folder / "model.safetensors", f"{_WHAT} weights")
+    tensors, metadata = read_tensors(folder / "model.safetensors", f"{_WHAT} weights")
     if metadata.get("architecture") != _identity(description):
         raise InputError(f"model.json and model.safetensors in {folder} are of different classifiers: save it again")
     architecture, wrapped = description.get("architecture"), description.get("wrapped")
@@ -98,7 +99,7 @@ def load(folder: str | Path, network: nn.Module | None = None) -> Classifier:
         classifier.provenance = _provenance(description)
     except (AttributeError, KeyError, TypeError) as error:
         raise InputError(f"{described} describes no classifier that can be built: {error!r}") from None
-    storage.load_weights(classifier, tensors, folder)
+    load_weights(classifier, tensors, folder)
     return classifier.eval()
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from priors.errors import InputError, unknown
-from priors.heads import last_linear
+from priors.reading.heads import last_linear
 from priors.zoo.registry import Parts, Wanted, classifier
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's

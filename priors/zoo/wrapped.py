@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from priors.errors import InputError
-from priors.heads import find_head
-from priors.taps import find_module, tap
+from priors.reading.heads import find_head
+from priors.reading.taps import find_module, tap
 from priors.zoo.network import Classifier, names_of_classes
 
 
@@ -93,7 +93,7 @@ def wrap(
 
     Args:
         module: the network; it is not copied, so training one trains the other.
-        head: the name of its final linear layer, where `priors.heads.find_head` cannot tell by a dry pass.
+        head: the name of its final linear layer, where `priors.reading.heads.find_head` cannot tell by a dry pass.
         mean: of the pixels in [0, 1], as the network was trained with; 0 if left out.
         std: likewise; 1 if left out.
         class_names: one an output; "0", "1", ... if left out.

@@ -9,9 +9,10 @@ from scipy import integrate, special, stats
 from torch import nn
 from torchvision import models
 
-from priors import ClassifierPrior, storage
+from priors import ClassifierPrior
 from priors.classifier_prior import Provenance
 from priors.errors import InputError
+from priors.files.tensors import read_tensors, write_tensors
 from priors.zoo import build, load, save, wrap
 
 NAMES = ("ant", "bee", "cat", "dog")
@@ -294,11 +295,11 @@ def test_files_that_hold_no_prior_are_said(tmp_path):
         ClassifierPrior.load(path)
     good = ClassifierPrior.from_weight(weight_matrix(), 20)
     good.save(path)
-    tensors, metadata = storage.read_tensors(path)
+    tensors, metadata = read_tensors(path)
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(InputError, match="truncated"):
         ClassifierPrior.load(path)
-    storage.write_tensors(path, tensors)
+    write_tensors(path, tensors)
     with pytest.raises(InputError, match="holds no prior: format 'penult prior 1' was expected, not None"):
         ClassifierPrior.load(path)
     for spoil in (
@@ -306,13 +307,13 @@ def test_files_that_hold_no_prior_are_said(tmp_path):
         {"class_names": json.dumps(["a"])},
         {"provenance": json.dumps({"colour": "red"})},
     ):
-        storage.write_tensors(path, tensors, metadata | spoil)
+        write_tensors(path, tensors, metadata | spoil)
         with pytest.raises(InputError, match="holds no prior that can be used"):
             ClassifierPrior.load(path)
-    storage.write_tensors(path, {"weight": tensors["weight"]}, metadata)
+    write_tensors(path, {"weight": tensors["weight"]}, metadata)
     with pytest.raises(InputError, match="holds no prior that can be used: 'concentration'"):
         ClassifierPrior.load(path)
-    storage.write_tensors(path, tensors | {"concentration": -tensors["concentration"]}, metadata)
+    write_tensors(path, tensors | {"concentration": -tensors["concentration"]}, metadata)
     with pytest.raises(InputError, match="of class '0' is -20.0"):
         ClassifierPrior.load(path)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from priors.errors import InputError
-from priors.files import open_regular
+from priors.files.regular import open_regular
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

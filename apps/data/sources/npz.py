@@ -10,7 +10,7 @@ from apps.data.image_set import ImageSet
 from apps.data.sources.finding import readable
 from apps.data.sources.npz_arrays import DAMAGED, array, header, into_bytes
 from priors.errors import InputError
-from priors.files import open_regular
+from priors.files.regular import open_regular
 
 _LAYOUT = "x_train, y_train, x_test, y_test and optionally classes"
 

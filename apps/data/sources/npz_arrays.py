@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from priors.errors import InputError
-from priors.files import open_regular
+from priors.files.regular import open_regular
 
 DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
 """What reading an archive raises where it is damaged, encrypted (RuntimeError), or packed in a way that Python does not

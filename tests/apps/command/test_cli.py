@@ -426,7 +426,7 @@ def test_a_full_disk_is_one_line(penult, trained, monkeypatch):
     def full(*arguments):
         raise OSError(28, "No space left on device", "prior.safetensors")
 
-    monkeypatch.setattr("priors.storage.write_bytes", full)
+    monkeypatch.setattr("priors.files.tensors.write_bytes", full)
     said = penult("prior", trained / "classifier", "--out", "prior.safetensors")
     assert said.status == 1 and said.err.count("\n") == 1 and "No space left on device" in said.err
 

@@ -11,7 +11,7 @@ from apps.data.image_set import ImageSet
 from apps.data.sweep import sweep
 from apps.seeds import generator
 from priors.errors import InputError
-from priors.storage import read_tensors
+from priors.files.tensors import read_tensors
 
 
 def images(count=23):

@@ -13,7 +13,7 @@ from grown_terms import grown_terms as grown
 from safetensors.torch import load_file
 
 from apps.distilling.distillation import Distillation
-from priors.storage import read_tensors
+from priors.files.tensors import read_tensors
 
 SHARED = ["--data", "digits", "--device", "cpu", "--threads", 1]
 WORDS = ["distill", "ce+directions+means+slopes+crd", "--teacher", "runs/teacher", "--student", "mlp", *SHARED]

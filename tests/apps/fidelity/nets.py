@@ -7,7 +7,7 @@ from apps.data.image_set import ImageSet
 from apps.fidelity.extractor import Extractor, classifier_extractor
 from apps.models.generator import Generator
 from priors import zoo
-from priors.files import write_json
+from priors.files.json_files import write_json
 
 SHAPE = (1, 6, 6)
 

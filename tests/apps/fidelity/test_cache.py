@@ -18,7 +18,7 @@ from apps.data.sweep import sweep
 from apps.fidelity.cache import cache_folder, cached_features
 from apps.fidelity.features import features_of
 from priors.errors import InputError
-from priors.storage import read_tensors, write_tensors
+from priors.files.tensors import read_tensors, write_tensors
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from apps.report.contents import contents
 from apps.report.scores import headline, protocol
 from priors import zoo
 from priors.errors import InputError
-from priors.files import write_json
-from priors.storage import read_tensors
+from priors.files.json_files import write_json
+from priors.files.tensors import read_tensors
 
 SEED = 3
 

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from priors.storage import read_tensors
+from priors.files.tensors import read_tensors
 
 WORDS = [
     *["train", "sngan", "--data", "digits", "--device", "cpu", "--threads", "1", "--generator-width", "4"],

@@ -21,7 +21,7 @@ from apps.generators.sngan_training import Objective, SNGANTraining, standing_st
 from apps.generators.train_sngan import objective, resolved
 from apps.models.named import generator_run
 from priors import ClassifierPrior
-from priors.storage import read_tensors
+from priors.files.tensors import read_tensors
 
 SHAPE = (1, 8, 8)
 CLASSES = ("a", "b", "c")

@@ -10,7 +10,7 @@ from apps.models.named import generator_run, open_run
 from apps.models.registry import CLASSIFIER, kind_of, kinds
 from apps.models.rooms import offered
 from priors.errors import InputError
-from priors.files import write_json
+from priors.files.json_files import write_json
 
 KINDS = """
 from apps.models.registry import Kind

@@ -9,9 +9,9 @@ from flipping import flip
 from safetensors.torch import load_file, save_file
 
 from apps.pretrained import from_pretrained
-from priors import checksums
 from priors.errors import InputError
-from priors.storage import read_tensors, write_tensors
+from priors.files import checksums
+from priors.files.tensors import read_tensors, write_tensors
 
 FIXTURES = Path(__file__).parent / "formats/0"
 SMALL = ("--device", "cpu", "--threads", "1")

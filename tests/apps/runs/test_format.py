@@ -25,7 +25,7 @@ from apps.training import train as training
 from apps.training.averaging import Average
 from apps.training.whole_state import read_description, write_description
 from priors.errors import InputError
-from priors.storage import read_tensors
+from priors.files.tensors import read_tensors
 
 TOY = ("train", "toy", "--epochs", "2", "--batch-size", "12", "--device", "cpu", "--threads", "1", "--ema", "0.5")
 

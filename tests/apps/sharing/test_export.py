@@ -21,9 +21,9 @@ from apps.models.named import classifier, generator_run
 from apps.pretrained import from_pretrained
 from apps.sharing import export as exporting
 from apps.sharing.export import public
-from priors import storage
 from priors.errors import InputError
-from priors.storage import write_tensors
+from priors.files import tensors as tensor_files
+from priors.files.tensors import write_tensors
 
 RUNS = ("classifier", "hvae", "hvae-c", "hvae-l")
 GENERATORS = RUNS[1:]
@@ -333,14 +333,14 @@ def test_a_full_disk_leaves_what_was_there(penult, copied, monkeypatch, tmp_path
     run = copied("hvae")
     assert penult("export", run, "out").status == 0
     before = contents(tmp_path)
-    write = storage.write_bytes
+    write = tensor_files.write_bytes
 
     def full(path, *payload):
         if path.name == file:
             raise OSError(28, "No space left on device", str(path))
         write(path, *payload)
 
-    for module in (storage, exporting):
+    for module in (tensor_files, exporting):
         monkeypatch.setattr(module, "write_bytes", full)
     said = penult("export", run, "out", "--overwrite")
     assert said.status == 1 and said.err.count("\n") == 1 and "No space left on device" in said.err

@@ -10,8 +10,8 @@ from apps.command.config import Optimisation
 from apps.training.checkpoint import load_optimizer_state, load_random_state, optimizer_state, random_state
 from apps.training.task import build_optimizer
 from priors.errors import InputError
-from priors.files import read_json, write_json
-from priors.storage import read_tensors, write_tensors
+from priors.files.json_files import read_json, write_json
+from priors.files.tensors import read_tensors, write_tensors
 
 
 def network():

@@ -287,7 +287,7 @@ class Scripted(toys.Plain):
 
 
 def test_patience_stops_and_the_best_is_kept(tmp_path):
-    from priors.storage import read_tensors
+    from priors.files.tensors import read_tensors
 
     task = Scripted([3.0, 1.0, 2.0, 1.5, 1.0, 0.0])
     progress = train(task, tmp_path, epochs=6, patience=3)

@@ -12,7 +12,7 @@ import toys
 
 from apps.data import sources
 from apps.inverting.inverted import inverted_run
-from priors.storage import read_tensors
+from priors.files.tensors import read_tensors
 
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 ENVIRONMENT = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}

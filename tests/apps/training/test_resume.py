@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from priors.storage import read_tensors
+from priors.files.tensors import read_tensors
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
 

@@ -13,7 +13,7 @@ from apps.training.loop import fit, snapshots_of
 from apps.training.session import start
 from priors import zoo
 from priors.errors import InputError
-from priors.storage import read_tensors
+from priors.files.tensors import read_tensors
 
 TRAIN = ["train", "classifier", "--schedule", "constant", "--device", "cpu", "--threads", 1, "--penultimate", 2]
 

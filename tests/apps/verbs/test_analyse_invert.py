@@ -19,8 +19,8 @@ from apps.inverting.representation import check_order, representation
 from apps.training.session import start
 from priors import zoo
 from priors.errors import InputError
-from priors.files import read_json
-from priors.storage import read_tensors
+from priors.files.json_files import read_json
+from priors.files.tensors import read_tensors
 
 SMALL = [
     "--layers",

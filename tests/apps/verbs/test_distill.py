@@ -15,7 +15,7 @@ from apps.data.shift import parse_shift
 from apps.distilling.distillation import Distillation
 from apps.seeds import derive
 from priors import ClassifierPrior, zoo
-from priors.storage import digest_of, read_tensors
+from priors.files.tensors import digest_of, read_tensors
 
 TINY = "--data digits --student mlp --device cpu --threads 1 --lr 0.01 --log-every 1".split()
 

@@ -14,8 +14,8 @@ from torch.distributions import kl_divergence
 from torch.nn.functional import normalize
 
 from priors import ClassifierPrior
-from priors.heads import find_head
-from priors.taps import tap
+from priors.reading.heads import find_head
+from priors.reading.taps import tap
 from priors.vmf import HypersphericalUniform, VonMisesFisher
 from priors.vmf.transport import rsample
 from priors.zoo import build

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from priors.errors import InputError
-from priors.taps import tap
+from priors.reading.taps import tap
 from priors.zoo import build
 
 TAPS = ["body.conv1", "body.conv2", "body.fc3", "head"]

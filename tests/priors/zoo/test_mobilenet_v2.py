@@ -3,7 +3,7 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.models.mobilenetv2 import InvertedResidual, MobileNetV2
 
-from priors.taps import tap
+from priors.reading.taps import tap
 from priors.zoo import build
 
 # Expansion, channels, blocks and stride, as torchvision takes them: the second group keeps the size of small images.

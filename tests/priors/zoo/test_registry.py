@@ -11,8 +11,8 @@ from torchvision.models.resnet import BasicBlock
 
 import priors.zoo
 from priors.errors import InputError
-from priors.heads import find_head
-from priors.taps import tap
+from priors.reading.heads import find_head
+from priors.reading.taps import tap
 from priors.zoo import build, load, registered, save
 from priors.zoo.catalogue import catalogue
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from priors import storage
 from priors.errors import InputError
+from priors.files.tensors import read_tensors, write_tensors
 from priors.zoo import build, describe, load, save
 
 
@@ -94,15 +94,15 @@ def edit(folder, **changes):
 def edit_both(folder, **changes):
     edit(folder, **changes)
     description = json.loads((folder / "model.json").read_text())
-    tensors, _ = storage.read_tensors(folder / "model.safetensors")
+    tensors, _ = read_tensors(folder / "model.safetensors")
     identity = json.dumps([description["architecture"], None], sort_keys=True)
-    storage.write_tensors(folder / "model.safetensors", tensors, {"architecture": identity})
+    write_tensors(folder / "model.safetensors", tensors, {"architecture": identity})
 
 
 def drop(folder, name):
-    tensors, metadata = storage.read_tensors(folder / "model.safetensors")
+    tensors, metadata = read_tensors(folder / "model.safetensors")
     del tensors[name]
-    storage.write_tensors(folder / "model.safetensors", tensors, metadata)
+    write_tensors(folder / "model.safetensors", tensors, metadata)
 
 
 def test_half_precision_weights_load_into_an_ordinary_network(saved):

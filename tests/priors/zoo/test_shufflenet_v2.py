@@ -1,7 +1,7 @@
 import torch
 from torchvision.models import shufflenet_v2_x1_0
 
-from priors.taps import tap
+from priors.reading.taps import tap
 from priors.zoo import build
 
 

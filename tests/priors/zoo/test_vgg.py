@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torchvision.models.vgg import cfgs, make_layers
 
-from priors.taps import tap
+from priors.reading.taps import tap
 from priors.zoo import build
 
 LAYERS = nn.Conv2d | nn.BatchNorm2d | nn.MaxPool2d

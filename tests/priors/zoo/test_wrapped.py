@@ -4,7 +4,7 @@ from torch import nn
 from torchvision import models
 
 from priors.errors import InputError
-from priors.taps import tap
+from priors.reading.taps import tap
 from priors.zoo import build, load, save, wrap
 
 

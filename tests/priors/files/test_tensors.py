@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from priors import storage
 from priors.errors import InputError, unknown
+from priors.files.tensors import load_weights, read_tensors, write_tensors
 
 
 def test_tensors_come_back_with_their_metadata(tmp_path):
@@ -19,34 +19,34 @@ def test_tensors_come_back_with_their_metadata(tmp_path):
         "learned": nn.Parameter(weight.clone()),
     }
     path = tmp_path / "new" / "folder" / "x.safetensors"
-    storage.write_tensors(path, tensors, {"network": "wrn-16-2"})
-    read, metadata = storage.read_tensors(path)
+    write_tensors(path, tensors, {"network": "wrn-16-2"})
+    read, metadata = read_tensors(path)
     assert metadata == {"network": "wrn-16-2"} and read.keys() == tensors.keys()
     for name, tensor in tensors.items():
         assert read[name].dtype == tensor.dtype and torch.equal(read[name], tensor)
         assert not read[name].requires_grad
-    assert storage.read_tensors(path)[0]["weight"].data_ptr() != weight.data_ptr()
+    assert read_tensors(path)[0]["weight"].data_ptr() != weight.data_ptr()
 
 
 def test_a_reader_never_sees_half_a_file(tmp_path, monkeypatch):
     path = tmp_path / "x.safetensors"
-    storage.write_tensors(path, {"w": torch.zeros(10)})
+    write_tensors(path, {"w": torch.zeros(10)})
     seen = []
     replace = os.replace
 
     def look(source, target):
-        seen.append(torch.equal(storage.read_tensors(path)[0]["w"], torch.zeros(10)))
-        seen.append(torch.equal(storage.read_tensors(source)[0]["w"], torch.ones(10)))
+        seen.append(torch.equal(read_tensors(path)[0]["w"], torch.zeros(10)))
+        seen.append(torch.equal(read_tensors(source)[0]["w"], torch.ones(10)))
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", look)
-    storage.write_tensors(path, {"w": torch.ones(10)})
-    assert seen == [True, True] and torch.equal(storage.read_tensors(path)[0]["w"], torch.ones(10))
+    write_tensors(path, {"w": torch.ones(10)})
+    assert seen == [True, True] and torch.equal(read_tensors(path)[0]["w"], torch.ones(10))
 
 
 def test_missing_truncated_and_foreign_files_are_said_in_one_line(tmp_path):
     good = tmp_path / "good.safetensors"
-    storage.write_tensors(good, {"w": torch.zeros(100)})
+    write_tensors(good, {"w": torch.zeros(100)})
     payload = good.read_bytes()
     for number, content in enumerate(
         [payload[:-1], payload[: len(payload) // 2], payload[:4], b"", b"PK\x03\x04 a pickle"]
@@ -54,11 +54,11 @@ def test_missing_truncated_and_foreign_files_are_said_in_one_line(tmp_path):
         bad = tmp_path / f"{number}.safetensors"
         bad.write_bytes(content)
         with pytest.raises(InputError, match=f"{number}.safetensors is not readable as prior: truncated") as error:
-            storage.read_tensors(bad, "prior")
+            read_tensors(bad, "prior")
         assert "\n" not in str(error.value)
     for missing in (tmp_path / "none.safetensors", tmp_path):
         with pytest.raises(InputError, match="no prior at"):
-            storage.read_tensors(missing, "prior")
+            read_tensors(missing, "prior")
 
 
 def test_weights_must_fit_exactly(tmp_path):
@@ -71,9 +71,9 @@ def test_weights_must_fit_exactly(tmp_path):
         ({f"x{i}": torch.ones(1) for i in range(4)}, "and 3 more"),
     ):
         with pytest.raises(InputError, match=f"weights in a.file do not fit this network.*{said}"):
-            storage.load_weights(module, tensors, "a.file")
+            load_weights(module, tensors, "a.file")
         assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
-    storage.load_weights(module, {"weight": torch.ones(2, 3), "bias": torch.zeros(2)}, "a.file")
+    load_weights(module, {"weight": torch.ones(2, 3), "bias": torch.zeros(2)}, "a.file")
     assert torch.equal(module(torch.ones(1, 3)), torch.full((1, 2), 3.0))
 
 
@@ -89,12 +89,12 @@ def test_weights_must_be_numbers_of_the_networks_kind():
         ("num_batches_tracked", torch.tensor(float("nan")), "num_batches_tracked holds float32, expected int64"),
     ):
         with pytest.raises(InputError, match=f"do not fit this network: {said}"):
-            storage.load_weights(module, before | {name: tensor}, "a.file")
+            load_weights(module, before | {name: tensor}, "a.file")
         assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
     # Precision is no kind, and a file of half precision has its counts in it, too.
-    storage.load_weights(module, {name: tensor.half() for name, tensor in before.items()}, "a.file")
+    load_weights(module, {name: tensor.half() for name, tensor in before.items()}, "a.file")
     assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
-    storage.load_weights(module, before | {"num_batches_tracked": torch.tensor(5, dtype=torch.int32)}, "a.file")
+    load_weights(module, before | {"num_batches_tracked": torch.tensor(5, dtype=torch.int32)}, "a.file")
     assert module.num_batches_tracked == 5
 
 

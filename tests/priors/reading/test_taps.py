@@ -5,7 +5,7 @@ from torch import nn
 from torchvision import models
 
 from priors.errors import InputError
-from priors.taps import find_module, tap
+from priors.reading.taps import find_module, tap
 
 
 class Reused(nn.Module):

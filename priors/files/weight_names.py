@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from priors.taps import canonical
+from priors.reading.taps import canonical
 
 _COUNTERS = ("n_averaged",)
 """What a wrapper keeps beside the network: how many weights torch.optim.swa_utils.AveragedModel has averaged."""

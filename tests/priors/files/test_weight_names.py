@@ -10,7 +10,7 @@ from torch.distributions import Distribution
 from torch.optim.swa_utils import AveragedModel
 
 from priors.errors import InputError
-from priors.storage import load_weights, read_tensors
+from priors.files.tensors import load_weights, read_tensors
 
 
 class Net(nn.Module):

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves
 
-from priors.dry_pass import undisturbed
 from priors.errors import InputError
-from priors.taps import find_module, modules_by_name, refuse_scripted, tap, unwrapped
+from priors.reading.dry_pass import undisturbed
+from priors.reading.taps import find_module, modules_by_name, refuse_scripted, tap, unwrapped
 
 _SIDES = (32, 28, 64, 224, 8, 16, 48, 96, 128, 256, 299)
 """Of the images that a network is tried on where its own size is not known."""

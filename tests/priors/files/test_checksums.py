@@ -8,9 +8,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from priors import checksums, storage
 from priors.classifier_prior import ClassifierPrior
 from priors.errors import InputError
+from priors.files import checksums
+from priors.files.tensors import load_weights, read_tensors, write_tensors
 
 TENSORS = {
     "weight": torch.arange(12, dtype=torch.float32).reshape(3, 4) / 7,
@@ -22,7 +23,7 @@ TENSORS = {
 @pytest.fixture
 def path(tmp_path):
     path = tmp_path / "x.safetensors"
-    storage.write_tensors(path, TENSORS, {"names": '["a", "ü", "猫"]', "kind": "b"})
+    write_tensors(path, TENSORS, {"names": '["a", "ü", "猫"]', "kind": "b"})
     return path
 
 
@@ -42,7 +43,7 @@ def test_no_flipped_bit_passes(path):
         content[place // 8] ^= 1 << place % 8
         path.write_bytes(content)
         try:
-            read, metadata = storage.read_tensors(path, foreign=True)
+            read, metadata = read_tensors(path, foreign=True)
         except InputError as error:
             assert str(path) in str(error)
             continue
@@ -64,20 +65,20 @@ def test_the_checksum_is_zlibs_of_header_and_bytes(path):
 
 
 def test_the_same_content_gives_the_same_bytes(path, tmp_path):
-    storage.write_tensors(tmp_path / "y", dict(reversed(TENSORS.items())), {"kind": "b", "names": '["a", "ü", "猫"]'})
+    write_tensors(tmp_path / "y", dict(reversed(TENSORS.items())), {"kind": "b", "names": '["a", "ü", "猫"]'})
     assert (tmp_path / "y").read_bytes() == path.read_bytes()
-    tensors, metadata = storage.read_tensors(path)
-    storage.write_tensors(tmp_path / "z", tensors, metadata)
+    tensors, metadata = read_tensors(path)
+    write_tensors(tmp_path / "z", tensors, metadata)
     assert (tmp_path / "z").read_bytes() == path.read_bytes()
 
 
 def test_files_without_a_checksum_are_remarked_on_once_and_foreign_ones_never(tmp_path, remarks):
     for name in ("a", "b", "c"):
         save_file(TENSORS, tmp_path / name)
-    storage.read_tensors(tmp_path / "a", foreign=True)
+    read_tensors(tmp_path / "a", foreign=True)
     assert remarks() == []
     for name in ("b", "c", "b"):
-        assert torch.equal(storage.read_tensors(tmp_path / name)[0]["weight"], TENSORS["weight"])
+        assert torch.equal(read_tensors(tmp_path / name)[0]["weight"], TENSORS["weight"])
     (line,) = remarks()
     assert f"{tmp_path}/b has no checksum" in line and "\n" not in line
 
@@ -88,7 +89,7 @@ def test_damage_is_said_in_a_line_that_names_the_file(path):
     path.write_bytes(content)
     for foreign in (False, True):
         with pytest.raises(InputError, match=r"x.safetensors is damaged \(prior\): its checksum") as error:
-            storage.read_tensors(path, "prior", foreign=foreign)
+            read_tensors(path, "prior", foreign=foreign)
         assert "\n" not in str(error.value)
 
 
@@ -121,12 +122,12 @@ class Masked(nn.Module):
 def test_weights_that_are_not_finite_are_refused_and_masks_are_not():
     module = Masked()
     weights = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-    storage.load_weights(module, weights, "a.file")
+    load_weights(module, weights, "a.file")
     for name, place in (("layer.weight", (1, 2)), ("layer.bias", 1), ("mask", (2, 0))):
         damaged = {key: tensor.clone() for key, tensor in weights.items()}
         damaged[name][place] = float("nan")
         with pytest.raises(InputError, match=f"the weights in a.file are not finite: {name} holds ") as error:
-            storage.load_weights(module, damaged, "a.file")
+            load_weights(module, damaged, "a.file")
         assert "\n" not in str(error.value)
         assert all(torch.equal(tensor, weights[key]) for key, tensor in module.state_dict().items()), "none was taken"
 
@@ -135,8 +136,8 @@ def test_weights_that_are_not_finite_are_refused_and_masks_are_not():
 def test_priors_that_are_not_finite_are_refused(tmp_path, name):
     path = tmp_path / "p.safetensors"
     ClassifierPrior.from_weight(torch.eye(3, 4), 20, torch.zeros(3)).save(path)
-    tensors, metadata = storage.read_tensors(path)
+    tensors, metadata = read_tensors(path)
     tensors[name].view(-1)[1] = float("inf")
-    storage.write_tensors(path, tensors, metadata)
+    write_tensors(path, tensors, metadata)
     with pytest.raises(InputError, match=f"p.safetensors are not finite: {name} holds 1 of"):
         ClassifierPrior.load(path)

@@ -8,11 +8,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
-from priors.checksums import KEY, check, check_finite, remark_unchecked, sealed
 from priors.errors import InputError
-from priors.files import write_bytes
+from priors.files.checksums import KEY, check, check_finite, remark_unchecked, sealed
+from priors.files.regular import write_bytes
+from priors.files.weight_names import differing, named_as
 from priors.remarks import remark
-from priors.weight_names import differing, named_as
 
 
 def write_tensors(
@@ -74,7 +74,7 @@ def load_weights(
     """Copy `tensors` into `module`, all of them and nothing else.
 
     Their names may have what wrappers put into them, such as "module." before each: see
-    `priors.weight_names.named_as`. Where they are not the module's own, that is remarked on.
+    `priors.files.weight_names.named_as`. Where they are not the module's own, that is remarked on.
 
     Args:
         module: of any type of floats; values are rounded to it.

@@ -8,8 +8,8 @@ from torchvision import models
 
 from priors.classifier_prior import ClassifierPrior
 from priors.errors import InputError
-from priors.heads import find_head, last_linear, read_head
-from priors.taps import find_module
+from priors.reading.heads import find_head, last_linear, read_head
+from priors.reading.taps import find_module
 from priors.zoo import wrap
 
 

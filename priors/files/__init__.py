@@ -1,0 +1,1 @@
+"""Files: regular ones, JSON, tensors with their checksums, and the names of weights in them."""
