@@ -2,8 +2,8 @@
 
 import io
 import os
+import re
 import shutil
-import sys
 import textwrap
 from collections.abc import Sequence
 from contextlib import redirect_stderr
@@ -16,7 +16,7 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from apps.command.options import bare, check_values
-from apps.command.spelling import check_words
+from apps.command.words import check_words
 from priors.errors import InputError
 
 Config = TypeVar("Config")
@@ -28,8 +28,9 @@ def parse(kind: type[Config], verb: str, description: str, arguments: Sequence[s
     """The configuration that a verb's arguments mean.
 
     Raises:
-        InputError: no such option, one given twice, a value out of its range, or one that the configuration refuses.
-        SystemExit: help was printed (0), or the arguments are no flags of this verb (2, explained on standard error).
+        InputError: no such option, one given twice, a word too many or missing, a value of another type or out of its
+            range, or one that the configuration refuses.
+        SystemExit: help was printed.
     """
     check_words(kind, verb, arguments)
     written = io.StringIO()
@@ -48,7 +49,8 @@ def parse(kind: type[Config], verb: str, description: str, arguments: Sequence[s
         refused = _refusal(stop)
         if refused is not None:
             raise InputError(str(refused)) from None
-        sys.stderr.write(written.getvalue())
+        if stop.code:
+            raise InputError(f"{_unframed(written.getvalue())}; see penult {verb} --help") from None
         raise
     check_values(config)
     return config
@@ -60,6 +62,13 @@ def _refusal(stop: SystemExit) -> InputError | None:
     while error is not None and not isinstance(error, InputError):
         error = error.__context__
     return error
+
+
+def _unframed(message: str) -> str:
+    """What the parser says in a box, without the box: for what is found by the parser alone."""
+    lines = (re.sub(r"[\u2500-\u257f|]|[-+]{3,}", " ", line).strip() for line in message.splitlines())
+    kept = [line for line in lines if line and not line.startswith("For full helptext")]
+    return " ".join(kept) or "the options were not understood"
 
 
 def _wrapped(description: str) -> str:

@@ -1,14 +1,15 @@
 """The options that a configuration has on the command line: their names, and the rules of their values."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import tyro
 
-from apps.command.ranges import ANY_FLOAT, ANY_INT, Choices, Rule
+from apps.command.ranges import ANY_FLOAT, ANY_INT, Choices, Range, Rule
 from priors.errors import InputError
 
 _FALLBACK = {int: ANY_INT, float: ANY_FLOAT}
@@ -22,19 +23,56 @@ class Option:
         flag: as it is typed, such as --batch-size; RUN for a word by its place.
         path: names of the fields that lead to its value.
         rule: of the value, or of each value of several; None where all are fine that have its type.
-        switch: whether it is turned on and off, by --name and --no-name (--section.no-name).
+        kind: the type of the value, or of each value of several; bool of a switch, which is turned on and off by
+            --name and --no-name (--section.no-name).
         named: whether a flag is typed.
-        several: whether any number of values follows.
+        count: how many values follow; None: any number.
         optional: whether none unsets it.
+        required: whether it has to be given.
     """
 
     flag: str
     path: tuple[str, ...]
     rule: Rule | None
-    switch: bool
+    kind: type
     named: bool
-    several: bool
+    count: int | None
     optional: bool
+    required: bool
+
+    @property
+    def switch(self) -> bool:
+        """Whether it has no value."""
+        return self.kind is bool
+
+    @property
+    def several(self) -> bool:
+        """Whether any number of values follows."""
+        return self.count is None
+
+    @property
+    def expected(self) -> str:
+        """What a value has to be, in words."""
+        words = self.rule.words if isinstance(self.rule, Choices | Range) else ""
+        if self.kind in (int, float):
+            number = "a whole number" if self.kind is int else "a number"
+            words = words if words.startswith(number) else f"{number}, {words}"
+        words = words or ("a path" if self.kind is Path else "a text")
+        return f"{words}, or none" if self.optional or (self.several and self.named) else words
+
+    def unsets(self, value: str) -> bool:
+        """Whether a value as it is typed says that there is none."""
+        return self.optional and value.lower() == "none"
+
+    def reads(self, value: str) -> bool:
+        """Whether a value as it is typed is of its type."""
+        if self.kind not in (int, float) or self.unsets(value) or (self.several and value == "none"):
+            return True
+        try:
+            self.kind(value)
+        except ValueError:
+            return False
+        return True
 
     @property
     def spellings(self) -> tuple[str, ...]:
@@ -93,8 +131,20 @@ def _options(kind: type, path: tuple[str, ...], prefix: str) -> Iterator[Option]
             continue
         named = tyro.conf.Positional[int].__metadata__[0] not in marks
         flag = f"--{prefix}{name}" if named else part.name.upper()
-        several, optional = get_origin(hint) is tuple, NoneType in get_args(hint)
-        yield Option(flag, (*path, part.name), _rule(kind, part.name), hint is bool, named, several, optional)
+        one, count, optional = _plain(hint)
+        required = part.default is MISSING and part.default_factory is MISSING
+        yield Option(flag, (*path, part.name), _rule(kind, part.name), one, named, count, optional, required)
+
+
+def _plain(hint: Any) -> tuple[type, int | None, bool]:
+    """The plain type of one value, how many there are (None: any number), and whether there may be none."""
+    inner = get_args(hint)
+    if get_origin(hint) in (Union, UnionType) and NoneType in inner:
+        one, count, _ = _plain(bare(next(kind for kind in inner if kind is not NoneType))[0])
+        return one, count, True
+    if get_origin(hint) is tuple:
+        return _plain(bare(inner[0])[0])[0], None if inner[1:] == (Ellipsis,) else len(inner), False
+    return (str if get_origin(hint) is Literal else hint), 1, False
 
 
 @cache

@@ -49,14 +49,15 @@ class Range:
         """What is expected instead, in words; None where the value is fine. NaN never is."""
         low = value > self.above if self.least is None else value >= self.least
         high = value < self.below if self.most is None else value <= self.most
-        if low and high:
-            return None
+        return None if low and high else f"expected {self.words}"
+
+    @property
+    def words(self) -> str:
+        """Which numbers they are."""
         begin = f"a number above {_plain(self.above)}" if self.least is None else f"{_plain(self.least)} or more"
         if self.most == float("inf"):
-            return f"expected {begin}"
-        return f"expected {begin}, " + (
-            f"below {_plain(self.below)}" if self.most is None else f"at most {_plain(self.most)}"
-        )
+            return begin
+        return f"{begin}, " + (f"below {_plain(self.below)}" if self.most is None else f"at most {_plain(self.most)}")
 
 
 def _plain(bound: int | float) -> str:
@@ -93,7 +94,12 @@ class Choices:
 
     def refusal(self, value: str) -> str | None:
         """What is expected instead; None for one of the names."""
-        return None if value in self.names else f"expected one of {', '.join(self.names)}"
+        return None if value in self.names else f"expected {self.words}"
+
+    @property
+    def words(self) -> str:
+        """Which names there are."""
+        return f"one of {', '.join(self.names)}"
 
 
 ANY_INT = Range(-(2**31), most=2**31 - 1)

@@ -1,11 +1,8 @@
-"""Words of the command line that are not what they should be: unknown verbs and options, and options given twice."""
+"""Verbs and options that there are not, and what was meant by them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 from difflib import get_close_matches
-from itertools import takewhile
 
-from apps.command.options import Option, options_of
-from apps.command.ranges import Choices
 from priors.errors import InputError, unknown
 
 VERB_SYNONYMS = {
@@ -53,6 +50,16 @@ VERB_SYNONYMS = {
 """Verbs by the words that others use for them."""
 
 FLAG_SYNONYMS = {
+    "b": "batch-size",
+    "c": "concentration",
+    "d": "data",
+    "e": "epochs",
+    "f": "overwrite",
+    "j": "threads",
+    "l": "labels lr",
+    "o": "out",
+    "s": "seed",
+    "t": "threads",
     "alpha": "lr",
     "amp": "precision",
     "architecture": "arch student",
@@ -180,70 +187,23 @@ def _meant(given: str, verb: str) -> InputError:
     return InputError(f"unknown verb {given!r}: did you mean {verb!r}? See penult --help")
 
 
-def check_words(kind: type, verb: str, words: Sequence[str]) -> None:
-    """Find options and names that there are not, and options that are given twice, before any value is read.
+def unknown_option(name: str, verb: str, known: Collection[str]) -> InputError:
+    """The error for an option that a verb has not.
 
     Args:
-        kind: the verb's configuration.
-        verb: its name.
-        words: after it.
-
-    Raises:
-        InputError: an unknown option or name (what was meant is offered), the same option twice, or one and its
-            contrary.
+        name: as it was typed, with its dashes.
+        verb: whose option it should be.
+        known: all spellings of the options that the verb has, with their dashes.
     """
-    if {"-h", "--help"} & set(words):
-        return
-    options = options_of(kind)
-    known = {spelling: option for option in options if option.named for spelling in option.spellings}
-    given: dict[str, str] = {}
-    for option, name, values in _read(words, verb, options, known):
-        before = given.get(option.flag)
-        if option.named and before is not None:
-            said = "is given twice" if before == name else f"contradicts {before}"
-            raise InputError(f"{name} {said}: leave one out")
-        given[option.flag] = name
-        for value in values if isinstance(option.rule, Choices) else ():
-            if value not in option.rule.names and not (option.optional and value.lower() == "none"):
-                raise unknown(f"value of {option.flag}", value, option.rule.names, f"see penult {verb} --help")
-
-
-def _read(
-    words: Sequence[str], verb: str, options: Sequence[Option], known: dict[str, Option]
-) -> Iterator[tuple[Option, str, list[str]]]:
-    """Each option that is given, as it is spelt, with its values; words by their places come one by one."""
-    places = iter([option for option in options if not option.named])
-    place = next(places, None)
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        if word.startswith("--") and not word.startswith("--tyro-") and word != "--":
-            name, equals, value = word.partition("=")
-            name = name.replace("_", "-")
-            if name not in known:
-                raise _unknown(name, verb, known)
-            option, values = known[name], [value] if equals else []
-            if not (equals or option.switch):
-                count = len(list(takewhile(lambda other: not other.startswith("--"), rest)))
-                count = count if option.several else min(count, 1)
-                values, rest = rest[:count], rest[count:]
-            yield option, name, values
-        elif place is not None:
-            yield place, place.flag, [word]
-            place = place if place.several else next(places, None)
-
-
-def _unknown(name: str, verb: str, known: dict[str, Option]) -> InputError:
-    """The error for an option that a verb has not."""
-    bare, see = name[2:], f"see penult {verb} --help"
+    bare, see = name.lstrip("-"), f"see penult {verb} --help"
     if bare in _INSTEAD:
         return InputError(f"unknown option {name} of penult {verb}: {_INSTEAD[bare]}; {see}")
     names = [spelling[2:] for spelling in known]
-    meant = next((one for one in FLAG_SYNONYMS.get(bare, "").split() if one in names), None)
-    ends = [one for one in names if one.endswith(f".{bare}")]
-    near = [meant] if meant else ends[:1] or get_close_matches(bare, names, n=1, cutoff=0.6)
+    near = [bare] if bare in names else [one for one in FLAG_SYNONYMS.get(bare, "").split() if one in names]
+    near = near or [one for one in names if one.endswith(f".{bare}")]
+    near = near or get_close_matches(bare, names, n=1, cutoff=0.6)
     if not near:  # a synonym that is misspelt itself
         synonym = get_close_matches(bare, FLAG_SYNONYMS, n=1, cutoff=0.8)
-        near = [one for word in synonym for one in FLAG_SYNONYMS[word].split() if one in names][:1]
+        near = [one for word in synonym for one in FLAG_SYNONYMS[word].split() if one in names]
     guess = f": did you mean --{near[0]}?" if near else ";"
     return InputError(f"unknown option {name} of penult {verb}{guess} {see[0].upper() if near else see[0]}{see[1:]}")

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -11,7 +12,7 @@ from apps.command.cli import VERBS, configured, verb_of
 from apps.command.config import Optimisation
 from apps.command.options import check_values, options_of
 from apps.command.ranges import FolderRule, Range
-from apps.command.spelling import check_words
+from apps.command.words import check_words
 from priors.errors import InputError
 
 TERMS = "ce+hinton+ckd+crd+ab+ft+vid+rkd+sp+fitnet+attention"
@@ -77,6 +78,71 @@ def test_no_number_is_without_end(verb):
 def test_words_that_cannot_be_are_one_line(words, expected):
     with pytest.raises(InputError, match=re.escape(expected)):
         configured(*verb_of(words.split()))
+
+
+def refusal(words: list[str]) -> str:
+    with pytest.raises(InputError) as refused:
+        configured(*verb_of(words))
+    assert "\n" not in str(refused.value) and "see penult" in str(refused.value).lower()
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("train classifier --epochs many", "--epochs many: expected a number above 0, at most 1,000,000; see penult"),
+        ("train classifier --batch-size 1e3", "--batch-size 1e3: expected a whole number, 1 or more"),
+        (
+            "train classifier --patience=",
+            "--patience '': expected a whole number, 1 or more, at most 1,000,000,000, or",
+        ),
+        ("train hvae --hidden 8 wide", "--hidden 8 wide: expected of each a whole number, 1 or more"),
+        ("train sngan --betas 0.5", "--betas 0.5: expected 2 values, each a number, 0 or more, below 1"),
+        ("train sngan --betas 0.5 0.9 0.1", "'0.1' is a word too many: --betas takes 2 values"),
+        ("train classifier --epochs --lr 3", "--epochs has no value: expected a number above 0"),
+        ("sample x --out", "--out has no value: expected a path"),
+        ("train classifier --epochs 1 2", "'2' is a word too many: --epochs takes one value"),
+        ("train classifier --head-bias yes", "'yes' is a word too many: --head-bias takes no value"),
+        ("evaluate x --gan-train=1", "--gan-train=1: --gan-train takes no value"),
+        ("train classifier epochs=3", "did you mean --epochs?"),
+        ("export a b c", "'c' is a word too many: penult export takes RUN, DIR and options"),
+        ("export a", "DIR is missing: give penult export RUN DIR"),
+        ("table", "PAPER and NUMBER are missing: give penult table PAPER NUMBER"),
+        ("distill", "TERMS is missing"),
+        ("sample x -o a.png", "unknown option -o of penult sample: did you mean --out?"),
+        ("sample x ---n 3", "did you mean --n?"),
+        ("sample -- -a b", "'b' is a word too many"),
+        ("ls --tyro-print-completion basch", "did you mean 'bash'?"),
+    ],
+)
+def test_values_that_are_missing_wrong_or_too_many_are_one_line(words, expected):
+    assert expected in refusal(words.split())
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_option_without_its_value_or_with_another_kind_is_one_line(verb):
+    """The parser's own boxes of several lines are never reached."""
+    options = options_of(configuration(verb))
+    places = [TERMS if verb == "distill" else "x" for option in options if option.required]
+    for option in (option for option in options if option.named):
+        said = refusal([*verb.split(), *places, option.flag + ("=1" if option.switch else "")])
+        assert option.flag in said and ("has no value" in said or "takes no value" in said)
+        if option.kind in (int, float):
+            assert f"{option.flag} many" in refusal([*verb.split(), *places, option.flag, "many"])
+    if places:
+        assert "missing" in refusal(verb.split())
+
+
+def test_what_the_parser_alone_finds_is_one_line_too(monkeypatch):
+    monkeypatch.setattr("apps.command.flags.check_words", lambda *arguments: None)
+    for words in ("train classifier --epochs many", "sample", "ls x", "export a b c"):
+        assert not set("│╭╰|") & set(refusal(words.split()))
+
+
+def test_a_dash_before_a_name_or_a_number_is_read():
+    assert configured("sample", ["--", "-a"])[1].run == Path("-a")
+    assert configured("train classifier", ["--data", "x", "--snapshots", "3"])[1].data.data == "x"
+    assert configured("evaluate", ["x", "--mean", "-0.5", "-1e-3"])[1].foreign.mean == (-0.5, -0.001)
 
 
 def test_a_file_for_a_folder(penult, tmp_path):

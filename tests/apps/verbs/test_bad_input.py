@@ -99,7 +99,7 @@ VALUES = {
     "no name": ([*CLASSIFIER[:-2], "--name", ""], "--name ''"),
     "latent dimension": ([*HVAE, "--variant", "hvae", "--latent-dim", 0], "--latent-dim 0: expected 1 or more"),
     "hidden": ([*HVAE, "--variant", "hvae", "--hidden", 64, 0], "--hidden 64 0"),
-    "no hidden": ([*HVAE, "--variant", "hvae", "--hidden"], "expected the widths"),
+    "no hidden": ([*HVAE, "--variant", "hvae", "--hidden", "none"], "expected the widths"),
     "warm-up": ([*HVAE, "--variant", "hvae", "--kl-warmup", -1], "--kl-warmup -1.0"),
     "no images": (["sample", "{hvae}", "--n", 0], "--n 0: expected 1 or more"),
     "no samples": (["evaluate", "{hvae}", "--samples", 0], "--samples 0: expected 1 or more"),
