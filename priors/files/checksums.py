@@ -66,7 +66,7 @@ def check(path: Path, what: str) -> bool:
         if _checksum(header, metadata, _blocks(file)) != stored:
             raise InputError(
                 f"{path} is damaged ({what}): its checksum is not the one it was written with; put back a copy of it, "
-                "or make it again"
+                f"or make it again (a program that changed it on purpose must leave {KEY} out of its metadata)"
             )
         return True
 

@@ -30,6 +30,8 @@ def open_regular(path: str | Path, what: str = "file") -> IO[bytes]:
         OSError: the machine is short of something, such as open files.
     """
     path = Path(path)
+    if "\0" in str(path):
+        raise InputError(f"no {what} at {str(path)!r}: a file's name has no NUL")
     try:
         check_regular(path, what)
         # Without O_NONBLOCK a pipe that was put there meanwhile would wait for a writer.

@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
+from torch.nn.parameter import is_lazy
 
 from priors.errors import InputError
-from priors.files.checksums import KEY, check, check_finite, remark_unchecked, sealed
-from priors.files.regular import write_bytes
+from priors.files.checksums import KEY, check, check_finite, not_finite, remark_unchecked, sealed
+from priors.files.regular import OUT_OF_RESOURCES, open_regular, write_bytes
 from priors.files.weight_names import differing, named_as
 from priors.remarks import remark
 
@@ -38,17 +39,21 @@ def read_tensors(
 
     Raises:
         InputError: the file is missing, truncated, of another format, not what was written, or not finite.
+        OSError: the machine is short of something, such as open files.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"no {what} at {path}: a safetensors file was expected")
+    open_regular(path, what).close()  # says why it cannot be opened: to safetensors all such files are missing
     try:
         with safe_open(path, framework="pt") as file:
             tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})
         if not check(path, what) and not foreign:
             remark_unchecked(path)
-    except (SafetensorError, OSError) as error:
+    except SafetensorError as error:
         raise InputError(f"{path} is not readable as {what}: truncated, or not a safetensors file ({error})") from None
+    except OSError as error:
+        if error.errno in OUT_OF_RESOURCES:
+            raise
+        raise InputError(f"{path} is not readable as {what}: {error.strerror or error}") from None
     if finite:
         check_finite(tensors, path)
     metadata.pop(KEY, None)
@@ -84,10 +89,14 @@ def load_weights(
 
     Raises:
         InputError: names are missing, left over, of another shape, or of another kind of number (the first few are
-            listed); two names of one tensor of the module are given other numbers than each other; or a weight is not
-            finite. What the module has so by its making, such as a mask of -inf, may be.
+            listed); two names that share memory in the module are given different numbers; a layer has no shape yet; or
+            a weight is not finite, or would not be in the module's type. What the module has so by its making, such as
+            a mask of -inf, may be.
     """
-    own = module.state_dict()
+    # What is no tensor is a state of other kinds, which no file of tensors has.
+    own = {name: tensor for name, tensor in module.state_dict().items() if isinstance(tensor, torch.Tensor)}
+    if lazy := [name for name, tensor in own.items() if is_lazy(tensor)]:
+        raise InputError(f"{lazy[0]} has no shape yet to put weights in: run the network on some images first")
     named = named_as(own, tensors, aliases)
     wrong = [f"{name} is missing" for name in named.missing]
     wrong += [f"{name} is not expected" for name in named.unexpected]
@@ -102,14 +111,19 @@ def load_weights(
         for name in own
         if name in named.tensors and not _converts(named.tensors[name], own[name].dtype)
     ]
+    wrong += [
+        f"{name} holds numbers that are too large for {str(own[name].dtype).removeprefix('torch.')}"
+        for name, tensor in named.tensors.items()
+        if tensor.is_floating_point() and not_finite(tensor.to(own[name].dtype)) > not_finite(tensor)
+    ]
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise InputError(f"the weights in {source} do not fit this network: {'; '.join(wrong[:3])}{more}")
     check_finite(named.tensors, source, own)
     if pair := differing(own, named.tensors):
         raise InputError(
-            f"the weights in {source} do not fit this network: {pair[0]} and {pair[1]} are one tensor in it, and have "
-            "other numbers than each other there"
+            f"the weights in {source} do not fit this network: {pair[0]} and {pair[1]} share memory in it, and are "
+            "different there"
         )
     if named.renamed:
         remark(f"The names of the weights in {source}: {named.renamed}.")
@@ -124,6 +138,8 @@ def _converts(tensor: torch.Tensor, dtype: torch.dtype) -> bool:
     """
     if tensor.dtype == dtype:
         return True
-    if tensor.is_complex() or dtype.is_complex or tensor.is_floating_point() == dtype.is_floating_point:
+    if tensor.is_complex() or dtype.is_complex:
         return tensor.is_complex() == dtype.is_complex
-    return tensor.is_floating_point() and torch.equal(tensor, tensor.round())
+    if dtype.is_floating_point:
+        return tensor.is_floating_point()
+    return torch.equal(tensor.to(dtype).to(tensor.dtype), tensor)  # whole numbers that the type has

@@ -57,7 +57,7 @@ def named_as(own: Mapping[str, Tensor], given: Mapping[str, Tensor], aliases: Ma
 
 
 def differing(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> tuple[str, str] | None:
-    """Two names of one tensor of the network that are given other numbers than each other; None where there are none.
+    """Two names that share memory in the network and are given different numbers; None where there are none.
 
     Only one of both would be left in the network.
 
@@ -67,11 +67,13 @@ def differing(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> tuple
     """
     for name, others in _alike(own).items():
         for other in others:
-            same = own[name].shape == own[other].shape and own[name].stride() == own[other].stride()
-            if name < other and same and name in tensors and other in tensors:
-                one, two = (tensors[each].to(own[name].dtype) for each in (name, other))
-                if not torch.equal(one, two):
-                    return name, other
+            if name in tensors and other in tensors:
+                mine, theirs = own[name], own[other]
+                # The other's numbers as the network lays them out, and what the first name means of them.
+                laid = torch.empty_strided(theirs.shape, theirs.stride(), dtype=theirs.dtype).copy_(tensors[other])
+                part = laid.as_strided(mine.shape, mine.stride(), mine.storage_offset() - theirs.storage_offset())
+                if not torch.equal(part, tensors[name].to(mine.dtype)):
+                    return min(name, other), max(name, other)
     return None
 
 
@@ -134,7 +136,9 @@ def _under(
             unexpected.append(name)
     for omitted, kept in aliases.items():
         place = ours.get(renaming(omitted))
-        if place is not None and place not in tensors and kept in given:
+        # Where the network shares the memory, that sets it: as a transpose or a slice, if it is one there.
+        shared = place in tensors or any(one in tensors for one in alike.get(place, ()))
+        if place is not None and not shared and kept in given:
             tensors[place] = given[kept]
     missing = [name for name in own if name not in tensors and not any(one in tensors for one in alike.get(name, ()))]
     return Named(tensors, tuple(missing), tuple(unexpected), "")
@@ -142,20 +146,17 @@ def _under(
 
 def _alike(own: Mapping[str, Tensor]) -> dict[str, tuple[str, ...]]:
     """By the names of tensors that share memory: those of others that hold all of it, so that to set them is enough."""
-    by_memory: dict[int, list[str]] = {}
+    by_memory: dict[tuple[int, torch.dtype], dict[str, tuple[int, int]]] = {}
     for name, tensor in own.items():
         if tensor.numel() and tensor.device.type != "meta":
-            by_memory.setdefault(tensor.untyped_storage().data_ptr(), []).append(name)
+            memory = tensor.untyped_storage().data_ptr(), tensor.dtype
+            by_memory.setdefault(memory, {})[name] = _extent(tensor)
     found = {}
-    for names in by_memory.values():
-        for name in names:
-            first, last = _extent(own[name])
-            others = (other for other in names if other != name)
-            ends = ((other, *_extent(own[other])) for other in others)
+    for extents in by_memory.values():
+        dense = [(name, *ends) for name, ends in extents.items() if ends[1] - ends[0] == own[name].numel()]
+        for name, (first, last) in extents.items():
             found[name] = tuple(
-                other
-                for other, start, end in ends
-                if start <= first and last <= end and end - start == own[other].numel()
+                other for other, start, end in dense if start <= first and last <= end and other != name
             )
     return {name: others for name, others in found.items() if others}
 

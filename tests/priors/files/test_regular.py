@@ -48,6 +48,7 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path):
         ("loop", "Too many levels"),
         ("x" * 300, "name too long"),
         ("nowhere", "no run at"),
+        ("no\0name", "has no NUL"),
     ):
         for read in (read_bytes, read_json):
             with pytest.raises(InputError, match=said):

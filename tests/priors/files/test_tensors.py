@@ -1,4 +1,5 @@
 import os
+import resource
 
 import pytest
 import torch
@@ -61,6 +62,19 @@ def test_missing_truncated_and_foreign_files_are_said_in_one_line(tmp_path):
             read_tensors(missing, "prior")
 
 
+def test_a_shortage_of_open_files_is_no_damage(tmp_path):
+    """Where it were, a training would find all of its states damaged."""
+    write_tensors(tmp_path / "a", {"w": torch.zeros(2)})
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        with pytest.raises(OSError, match="Too many open files"):
+            read_tensors(tmp_path / "a")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert read_tensors(tmp_path / "a")[0]["w"].tolist() == [0, 0]
+
+
 def test_weights_must_fit_exactly(tmp_path):
     module = nn.Linear(3, 2)
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
@@ -96,6 +110,43 @@ def test_weights_must_be_numbers_of_the_networks_kind():
     assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
     load_weights(module, before | {"num_batches_tracked": torch.tensor(5, dtype=torch.int32)}, "a.file")
     assert module.num_batches_tracked == 5
+
+
+@pytest.mark.parametrize(
+    ("of", "dtype", "given", "said"),
+    [
+        (torch.half, torch.float32, 1e5, "value holds numbers that are too large for float16"),
+        (torch.float32, torch.float64, -1e39, "value holds numbers that are too large for float32"),
+        (torch.uint8, torch.int64, 300, "value holds int64, expected uint8"),
+        (torch.int32, torch.int64, 2**40, "value holds int64, expected int32"),
+        (torch.bool, torch.int64, 2, "value holds int64, expected bool"),
+        (torch.int64, torch.float32, 1e30, "value holds float32, expected int64"),
+    ],
+)
+def test_numbers_that_the_networks_type_does_not_have_are_refused(of, dtype, given, said):
+    module = nn.Module()
+    module.register_buffer("value", torch.ones(2, dtype=of))
+    with pytest.raises(InputError, match=said):
+        load_weights(module, {"value": torch.tensor([0, given], dtype=dtype)}, "a.file")
+    assert module.value.tolist() == [1, 1]
+    load_weights(module, {"value": torch.tensor([0, 1], dtype=dtype)}, "a.file")
+    assert module.value.tolist() == [0, 1]
+
+
+def test_layers_without_a_shape_are_said_and_states_that_are_no_tensors_stay():
+    class Counting(nn.Linear):
+        def get_extra_state(self):
+            return {"calls": 7}
+
+        def set_extra_state(self, state):
+            raise AssertionError("no file of tensors has one")
+
+    weights = {"weight": torch.ones(2, 3), "bias": torch.zeros(2)}
+    module = Counting(3, 2)
+    load_weights(module, weights, "a.file")
+    assert torch.equal(module.weight, torch.ones(2, 3))
+    with pytest.raises(InputError, match="weight has no shape yet .* run the network on some images first"):
+        load_weights(nn.LazyLinear(2), weights, "a.file")
 
 
 def test_unknown_names_offer_the_nearest():

@@ -45,6 +45,16 @@ class Transposed(nn.Module):
         self.decoder.weight = nn.Parameter(self.encoder.weight.detach().T)
 
 
+class Views(nn.Module):
+    """A square matrix, and its transpose and its first rows in the same memory."""
+
+    def __init__(self):
+        super().__init__()
+        self.matrix = nn.Parameter(torch.randn(3, 3))
+        self.register_buffer("turned", self.matrix.detach().T)
+        self.register_buffer("upper", self.matrix.detach()[:2])
+
+
 def prefixed(prefix):
     return lambda net: {f"{prefix}{name}": tensor for name, tensor in net.state_dict().items()}
 
@@ -181,9 +191,28 @@ def test_tied_weights_of_a_network_that_ties_none_and_under_a_prefix(tmp_path, c
 def test_tied_weights_that_differ_in_the_file_are_refused():
     """Only those that are copied last would be left."""
     torch.manual_seed(1)
-    with pytest.raises(InputError, match=r"decoder.weight and embedding.weight are one tensor .* other numbers"):
+    with pytest.raises(InputError, match=r"decoder.weight and embedding.weight share memory in it, and are different"):
         load_weights(Tied(), Tied(tied=False).state_dict(), "a.safetensors")
     both = Tied().state_dict()
     net = Tied()
     load_weights(net, both, "a.safetensors")
     assert torch.equal(net.decoder.weight, both["decoder.weight"])
+
+
+def test_metadata_does_not_turn_what_the_network_has_as_a_transpose_or_a_slice():
+    """A file says no more than which names share memory: written as it is, the transpose would set the matrix."""
+    net, other = Views(), Views()
+    load_weights(other, {"matrix": net.matrix.detach()}, "a", {"turned": "matrix", "upper": "matrix", "format": "pt"})
+    assert same(net, other)
+    load_weights(other, {name: 2 * tensor for name, tensor in net.state_dict().items()}, "a")
+    assert torch.equal(other.matrix, 2 * net.matrix) and torch.equal(other.turned, 2 * net.matrix.T)
+
+
+@pytest.mark.parametrize("name", ["turned", "upper"])
+def test_a_transpose_or_a_slice_with_other_numbers_is_refused(name):
+    net = Views()
+    before = copy.deepcopy(net.state_dict())
+    wrong = before | {name: before[name] + torch.eye(3)[: len(before[name])]}
+    with pytest.raises(InputError, match=f"matrix and {name} share memory in it, and are different there"):
+        load_weights(net, wrong, "a.safetensors")
+    assert all(torch.equal(before[key], tensor) for key, tensor in net.state_dict().items())
