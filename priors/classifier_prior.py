@@ -8,7 +8,7 @@ activations of classification networks, 2021, equation 5) of normalised penultim
 
 import json
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -354,7 +354,7 @@ class ClassifierPrior(nn.Module):
 
     def _of(self, labels: Tensor | Sequence[int | str]) -> tuple[Tensor, Tensor]:
         """Directions and concentrations of labels; a wrong one never wraps around to another class."""
-        if isinstance(labels, int | str):  # one: a text is a name, and not a list of letters
+        if isinstance(labels, str) or not isinstance(labels, Iterable):  # one: a text is a name, not a list of letters
             labels = torch.tensor(self.number(labels))
         elif not isinstance(labels, Tensor):
             labels = torch.tensor([self.number(label) for label in labels], dtype=torch.long)

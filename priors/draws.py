@@ -1,6 +1,6 @@
 """What every function that draws is given: how many draws, and where their random numbers come from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -15,7 +15,7 @@ def sample_shape(given: int | Sequence[int]) -> torch.Size:
     Raises:
         InputError: neither whole numbers of at least 0, nor one.
     """
-    sizes = (given,) if isinstance(given, int) else given
+    sizes = given if isinstance(given, Iterable) else (given,)  # an integer may be NumPy's
     try:
         shape = torch.Size(sizes)
     except TypeError:

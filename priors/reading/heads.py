@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from jaxtyping import Float
@@ -80,7 +81,7 @@ def _is_plain(layer: nn.Linear) -> bool:
 
 def _applied(layer: nn.Linear) -> Head | None:
     """Weight and bias by what the layer gives; None where no pair of them gives that."""
-    like, m = next(layer.parameters()), layer.in_features
+    like, m = next(layer.parameters(), layer.weight), layer.in_features
     source = torch.Generator().manual_seed(0)
     vectors = torch.randn(8, m, generator=source, dtype=torch.float64).to(like)
     given = layer(vectors)
@@ -141,7 +142,7 @@ def find_head(
     if not linear:
         raise InputError(f"{type(core).__name__} has no linear layer (torch.nn.Linear) to read a prior from")
     seen = _giving_output(core, linear, image_shape) if len(linear) > 1 else ()
-    if len(seen) == 1:
+    if len({linear[path] for path in seen}) == 1:  # one layer, under whatever names
         return seen[0], linear[seen[0]]
     return last_linear(core, seen)
 
@@ -183,7 +184,7 @@ def last_linear(core: nn.Module, among: Sequence[str] = ()) -> tuple[str, nn.Lin
         for index, (path, layer) in enumerate(tail)
         if all(layer.out_features != later.in_features for _, later in tail[index + 1 :])
     ]
-    if len(ends) > 1:
+    if len({layer for _, layer in ends}) > 1:
         raise InputError(
             f"{kind} has several final linear layers: name the head, one of {_listed([e[0] for e in ends])}"
         )
@@ -220,7 +221,8 @@ def _giving_output(
 def _tried(core: nn.Module, image_shape: Sequence[int] | None) -> Iterator[Tensor]:
     """Batches to try, of the shapes that a network's first layer could take."""
     first = next((module for module in core.modules() if isinstance(module, nn.Conv2d | nn.Linear)), None)
-    like = next(core.parameters())
+    own = chain(core.parameters(), core.buffers())
+    like = next((tensor for tensor in own if tensor.is_floating_point()), torch.empty(0))
     if image_shape is not None:
         shapes = [tuple(image_shape)]
     elif isinstance(first, nn.Conv2d):

@@ -79,7 +79,7 @@ def class_directions(
 
     Raises:
         InputError: activations or labels of another shape or none at all, a label out of range, or an activation that
-            is not finite (its class is named).
+            is not finite (its class is named) or an integer.
     """
     classes, m = weight.shape
     require_activations(activations, m)
@@ -114,6 +114,8 @@ def class_directions(
 
 
 def require_activations(activations: Tensor, m: int) -> None:
-    """Raise InputError where activations are not (N, m) with N at least 1."""
+    """Raise InputError where activations are not floats (N, m) with N at least 1."""
+    if not activations.is_floating_point():
+        raise InputError(f"activations are {activations.dtype}: floats were expected")
     if activations.ndim != 2 or activations.shape[1] != m or len(activations) == 0:
         raise InputError(f"activations have shape {tuple(activations.shape)}: (N, {m}) was expected, N at least 1")

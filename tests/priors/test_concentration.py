@@ -10,7 +10,7 @@ from scipy import optimize, special
 from priors import ClassifierPrior, VonMisesFisher
 from priors.concentration import STRATEGIES
 from priors.errors import InputError
-from priors.vmf.directions import class_directions
+from priors.vmf.directions import class_directions, require_activations
 
 NAMES = ("ant", "bee", "cat")
 M = 5
@@ -126,6 +126,11 @@ def test_what_cannot_be_measured_is_said_in_one_line(weight, measured, way, chan
 def test_labels_must_be_one_an_activation(weight, measured, labels):
     with pytest.raises(InputError, match=r"labels are .* of shape .*: one class number for each of 1200 activations"):
         class_directions(measured["activations"], labels, weight, NAMES)
+
+
+def test_integers_are_no_activations():
+    with pytest.raises(InputError, match="activations are torch.int64: floats were expected"):
+        require_activations(torch.ones(3, M, dtype=torch.int64), M)
 
 
 def test_the_class_that_cannot_be_measured_is_named(weight, measured):

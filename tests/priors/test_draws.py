@@ -1,6 +1,7 @@
 """What every sampler is given: a number of draws, labels, and a source of random numbers."""
 
 import jaxtyping
+import numpy as np
 import pytest
 import torch
 
@@ -30,7 +31,8 @@ def prior():
 
 @pytest.mark.parametrize("make", [lambda: VonMisesFisher(torch.eye(3), 4.0), lambda: HypersphericalUniform(3, (3,))])
 def test_a_number_of_draws_is_a_shape(make):
-    assert torch.equal(make().sample(5, source()), make().sample((5,), source()))
+    for number in (5, np.int64(5), [np.int32(5)]):
+        assert torch.equal(make().sample(number, source()), make().sample((5,), source()))
     for wrong in (-1, "5", 2.5, (2, -1), True):
         with pytest.raises(InputError, match="a number, or a shape"):
             make().sample(wrong)
@@ -61,9 +63,11 @@ def test_a_prior_says_how_to_draw_several_of_a_label():
 
 def test_one_label_is_one_draw_and_a_name_no_list_of_letters():
     assert prior().sample(11).shape == prior().sample("11").shape == (14,)
-    assert torch.equal(prior().sample("11", source()), prior().sample(11, source()))
-    with pytest.raises(InputError, match="out of range"):
-        prior().sample(12)
+    for label in (11, np.int64(11), [11], torch.tensor(11)):
+        assert torch.equal(prior().sample("11", source()), prior().sample(label, source()).view(14))
+    for wrong in (12, np.int64(-1), None, True):
+        with pytest.raises(InputError, match="out of range"):
+            prior().sample(wrong)
 
 
 def test_a_deficit_and_a_length_may_be_a_number_beside_a_tensor():

@@ -131,6 +131,33 @@ def test_one_pass_tells_which_linear_layer_is_the_head(case):
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
 
 
+class Twice(Own):
+    """One head under two names, as where old weights must still fit."""
+
+    def __init__(self, after=None):
+        super().__init__(nn.Linear(16, 4), after=after)
+        self.classifier = self.fc
+
+
+def test_one_head_under_two_names_is_one():
+    for net in (Twice(), Twice(nn.LogSoftmax(1))):
+        assert find_head(net)[1] is net.fc
+    net = nn.ModuleDict({"fc": nn.Linear(16, 4)})
+    net["classifier"] = net["fc"]
+    assert find_head(net)[1] is last_linear(net)[1] is net["fc"]
+
+
+def test_weights_that_are_buffers_make_a_head_as_well():
+    net = Own(nn.Linear(4, 8))
+    for layer in net.modules():
+        for name, parameter in list(layer.named_parameters(recurse=False)):
+            delattr(layer, name)
+            layer.register_buffer(name, parameter.detach())
+    assert find_head(net)[0] == "fc" and not list(net.parameters())
+    net.fc.register_forward_hook(lambda module, args, logits: logits / 2)
+    assert torch.equal(ClassifierPrior.from_classifier(net, 20).weight, net.fc.weight / 2)
+
+
 def test_where_a_pass_cannot_tell_nothing_is_guessed():
     with pytest.raises(InputError, match="several final linear layers: name the head, one of fc, unused.0"):
         find_head(Sum())
