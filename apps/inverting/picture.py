@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from apps.data.sources.image_files import centre, channels_of, decoded, opened
+from apps.data.sources.image_files import centre, decoded, opened
 from priors.errors import InputError
 
 
@@ -24,7 +24,6 @@ def read_picture(path: Path, image_shape: tuple[int, int, int]) -> Float[Tensor,
     if height != width:
         raise InputError(f"--image {path}: pictures are brought to squares, and this network takes {height}x{width}")
     with opened(path) as image:
-        channels_of(image, path)  # refuses deeper pixels
         picture = decoded(image, path, channels)
     pixels = np.array(centre(picture, height), dtype=np.uint8).reshape(height, width, channels)
     return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255

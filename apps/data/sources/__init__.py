@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apps.data.sources.catalogue import DATASETS, DatasetInfo, data_root
-from apps.data.sources.finding import is_split
+from apps.data.sources.finding import class_folders, is_split
 from priors.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -77,8 +77,9 @@ def load_pictures(
 ) -> ImageSet:
     """As `load`, where images without splits will do as well: an `.npz` as `penult sample` writes, or any folder.
 
-    A folder has splits only where `train` or `test` in it hold folders of classes themselves: one with pictures alone
-    is a class of that name. Without splits all its pictures are taken, at any depth.
+    A folder has splits where `train` or `test` in it hold folders of classes themselves, or where it has no folders
+    but these: `train` with pictures alone, beside other classes, is a class of that name. Without splits all its
+    pictures are taken, at any depth.
 
     The arguments are those of `load`.
 
@@ -90,7 +91,9 @@ def load_pictures(
         if path.is_dir() and not any(is_split(path, part) for part in ("train", "test")):
             from apps.data.sources.folder import read_pictures
 
-            return read_pictures(path, image_size=image_size, memory_limit=memory_limit)
+            splits = set(class_folders(path)) <= {"train", "test"} and (path / split).is_dir()
+            place = path / split if splits else path
+            return read_pictures(place, image_size=image_size, memory_limit=memory_limit)
         if path.is_file() and path.suffix.lower() == ".npz":
             from apps.data.sources.npz import has_splits, read_samples
 

@@ -3,27 +3,32 @@
 import os
 from collections import deque
 from pathlib import Path
+from typing import NoReturn
 
 from priors.errors import InputError
+from priors.remarks import remark
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 
 UPRIGHT = "-upright"
 """What the digest of a set that stays in files ends in: its pictures are turned as EXIF says, which shows in no name
 and size. Programs before runs of format 2 did not turn them; their digests end without it."""
+_SAID: set[str] = set()
+"""Names of the hidden folders with images that were mentioned already."""
 
 
 def pictures_under(folder: Path, part: str = "") -> list[str]:
     """The image files under `folder/part` at any depth, relative to `folder`, with "/" between the parts, in order.
 
-    Links are followed, but for one to a folder that it is in itself, which would lead round for ever. A folder that is
-    reached more than once is read once: where it is itself, or else through the first link. Hidden files, and those
-    that do not end like an image, are passed over.
+    Links are followed, but for one to a folder that it, or `folder/part`, lies in: it would lead round, and to other
+    classes. A folder that is reached more than once is read once: where it is itself, or else through the first link.
+    What is hidden, and what does not end like an image, is passed over; of a hidden folder with images that is said.
 
     Raises:
         InputError: a folder that cannot be read, or a link that leads nowhere: its images would be missed.
     """
-    found, seen, waiting = [], set(), deque([folder / part])
+    top = folder / part
+    found, seen, waiting = [], set(), deque([top])
     while waiting:  # what is there itself goes before what is reached through its links
         for parent, folders, names in os.walk(waiting.popleft(), onerror=_refuse):
             place = os.stat(parent)
@@ -31,7 +36,8 @@ def pictures_under(folder: Path, part: str = "") -> list[str]:
                 folders.clear()
                 continue
             seen.add((place.st_dev, place.st_ino))
-            waiting += [link for name in sorted(folders) if _leads_on(link := Path(parent, name))]
+            folders[:] = _visible(parent, folders)
+            waiting += [link for name in folders if _leads_on(link := Path(parent, name), top)]
             for name in names:
                 if name[0] == ".":
                     continue
@@ -43,27 +49,30 @@ def pictures_under(folder: Path, part: str = "") -> list[str]:
 
 
 def class_folders(folder: Path) -> list[str]:
-    """The names of the folders in a folder, in order; hidden ones are passed over.
+    """The names of the folders in a folder, in order; hidden ones are passed over, as by `pictures_under`.
 
     Raises:
         InputError: the folder cannot be read, or a link in it leads nowhere: a class may be missed.
     """
     try:
-        names = sorted(name for name in os.listdir(folder) if name[0] != ".")
+        names = os.listdir(folder)
     except OSError as error:
         _refuse(error)
     for name in names:
-        check_link(folder / name)
-    return [name for name in names if (folder / name).is_dir()]
+        if name[0] != ".":
+            check_link(folder / name)
+    return _visible(folder, [name for name in names if (folder / name).is_dir()])
 
 
 def is_split(folder: Path, split: str) -> bool:
     """Whether `folder/split` is a split of a data set: it holds folders of classes itself.
 
     A folder with pictures alone is none, whatever it is called: CIFAR-100 has a class of the name "train".
+
+    Raises:
+        InputError: as for `class_folders`.
     """
-    place = folder / split
-    return place.is_dir() and any(name[0] != "." and (place / name).is_dir() for name in os.listdir(place))
+    return (folder / split).is_dir() and bool(class_folders(folder / split))
 
 
 def readable(name: str) -> str:
@@ -79,13 +88,23 @@ def check_link(path: Path) -> None:
         )
 
 
-def _leads_on(path: Path) -> bool:
-    """Whether a folder is a link, and not to one that it is in itself."""
+def _visible(parent: str | Path, folders: list[str]) -> list[str]:
+    """The folders of a folder that are not hidden, in order; of hidden ones with images it is said, once a name."""
+    for name in (name for name in folders if name[0] == "." and name not in _SAID):
+        place = os.path.join(parent, name)
+        if any(file.lower().endswith(IMAGE_SUFFIXES) for _, _, files in os.walk(place) for file in files):
+            _SAID.add(name)
+            remark(f"Images in hidden folders are left out, such as those in {readable(place)}.")
+    return sorted(name for name in folders if name[0] != ".")
+
+
+def _leads_on(path: Path, top: Path) -> bool:
+    """Whether a folder is a link, and not to one that it or `top` lies in."""
     if not path.is_symlink():
         return False
-    here, target = (os.path.join(os.path.realpath(place), "") for place in (path.parent, path))
-    return not here.startswith(target)
+    parent, top, target = (os.path.join(os.path.realpath(place), "") for place in (path.parent, top, path))
+    return not parent.startswith(target) and not top.startswith(target)
 
 
-def _refuse(error: OSError) -> None:
+def _refuse(error: OSError) -> NoReturn:
     raise InputError(f"{readable(str(error.filename))} cannot be read ({error.strerror}): its images would be missed")

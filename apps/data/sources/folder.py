@@ -33,7 +33,8 @@ def read_folder(folder: Path, split: str, *, image_size: int | None, memory_limi
     """Read one split of an image folder; classes are the names of the folders in alphabetical order.
 
     Images are RGB, or grey if all are; transparency is dropped; pictures of cameras are turned as they were held (EXIF
-    orientation). Links are followed. Files that do not end like an image are passed over. Where an `image_size` is
+    orientation); of animations the first picture is taken. Links are followed. Files that do not end like an image are
+    passed over, and so is what is hidden. Where an `image_size` is
     given, the headers of at most 10,000 files are looked at beforehand, otherwise all of them; of the training images
     also those of the test images, where they are there: they must agree before anything is trained.
 
@@ -138,8 +139,8 @@ def _look(folder: Path, paths: list[str], image_size: int | None) -> _Look:
     coloured, first, size = None, folder / paths[0], None
     for path in (folder / path for path in paths[::step]):
         with opened(path) as image:
-            if coloured is None and channels_of(image, path) == 3:
-                coloured = path
+            if channels_of(image, path) == 3:
+                coloured = coloured or path
             if image_size is None:
                 found = size_of(image, path)
                 size = size or found

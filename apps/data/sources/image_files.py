@@ -145,11 +145,15 @@ def opened(path: Path) -> Iterator[Image.Image]:
 def decoded(image: Image.Image, path: Path, channels: int) -> Image.Image:
     """The pixels of an opened file, grey (1 channel) or RGB (3), turned as the camera was held (EXIF orientation).
 
+    Of a file with several pictures, such as an animation, it is the first. Transparency is dropped.
+
     Raises:
-        InputError: the file is damaged.
+        InputError: the file is damaged, or as for `channels_of`.
     """
+    channels_of(image, path)  # deeper pixels would be cut off
     try:
         image.load()  # formats with their tags behind the pixels know them from here on; TIFF is turned already
+        image.info.pop("transparency", None)  # Pillow would warn of that of a palette
         pixels = image.convert("L" if channels == 1 else "RGB")
         turn = _TURNS.get(_orientation(image))
     except (OSError, SyntaxError, ValueError) as error:

@@ -1,6 +1,7 @@
 """Data sets in one `.npz` file: x_train, y_train, x_test, y_test and, if wanted, classes."""
 
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -111,44 +112,59 @@ def _image_shape(archive: zipfile.ZipFile, path: Path, name: str) -> tuple[int, 
 def _channels_first(images: np.ndarray) -> torch.Tensor:
     """Bring images to (n, channels, height, width), as `_image_shape` understands them."""
     if images.ndim == 3:
-        return torch.from_numpy(images)[:, None]
+        return torch.from_numpy(images)[:, None].contiguous()
     images = torch.from_numpy(images)
-    return images.permute(0, 3, 1, 2).contiguous() if images.shape[3] in (1, 3) else images
+    return (images.permute(0, 3, 1, 2) if images.shape[3] in (1, 3) else images).contiguous()
 
 
 def _labels(archive: zipfile.ZipFile, path: Path, part: str, count: int) -> np.ndarray:
     """The labels of a split, one an image; int64, unless they are out of its range."""
     name = f"y_{part}"
     labels = array(archive, path, name)
-    if labels.dtype.kind not in "iu":
-        raise InputError(f"{path}: {name} is {labels.dtype}{_into_labels(labels)}")
     if labels.shape not in ((count,), (count, 1)):
-        one_hot = labels.ndim == 2 and len(labels) == count and (labels.sum(1) == 1).all()
         raise InputError(
             f"{path}: {name} has shape {labels.shape}, expected ({count},): one label for each image of x_{part}"
-            f"{'; one-hot rows become y.argmax(1)' if one_hot else ''}"
+            f"{'; one-hot rows become y.argmax(1)' if _one_hot(labels, count) else ''}"
         )
+    if labels.dtype.kind not in "iu":
+        raise InputError(f"{path}: {name} is {labels.dtype}{_into_labels(labels)}")
     labels = labels.ravel()
-    return labels if labels.dtype == np.uint64 and labels.max() >= 2**63 else labels.astype(np.int64)
+    return labels if labels.dtype.kind == "u" and labels.max() >= 2**63 else labels.astype(np.int64)
+
+
+def _one_hot(values: np.ndarray, count: int) -> bool:
+    """Whether there is a row for each image, with one 1 among zeros."""
+    if values.ndim != 2 or len(values) != count or values.dtype.kind not in "biuf":
+        return False
+    return bool(((values == 0) | (values == 1)).all() and (values.sum(1) == 1).all())
 
 
 def _into_labels(values: np.ndarray) -> str:
     """What is to be done with labels that are no integers."""
-    if values.dtype.kind != "f":
-        return ", expected integers from 0"
-    if np.isnan(values).any():
-        return " and holds NaN, expected integers from 0"
-    return ", expected integers from 0" + (": y.astype('int64')" if (values == values.round()).all() else "")
+    expected = ", expected integers from 0"
+    if values.dtype.kind in "US":
+        return f"{expected}: names, y = np.unique(y, return_inverse=True), over both splits; the names are the classes"
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        return f" and holds {'NaN' if np.isnan(values).any() else 'infinite values'}{expected}"
+    whole = values.dtype.kind == "b" or (values.dtype.kind == "f" and (values == values.round()).all())
+    return expected + (": y.astype('int64')" if whole else "")
 
 
 def _names(archive: zipfile.ZipFile, path: Path) -> tuple[str, ...]:
-    """The names of the classes as text; bytes are UTF-8."""
+    """The names of the classes as text; bytes are UTF-8.
+
+    Raises:
+        InputError: they are neither text nor whole numbers, or a name is there twice: scores are told by it.
+    """
     names = array(archive, path, "classes").ravel()
     if names.dtype.kind not in "USiu":
         raise InputError(f"{path}: classes is {names.dtype}, expected one name a class, as text")
-    if names.dtype.kind == "S":
-        return tuple(name.decode("utf-8", "backslashreplace") for name in names.tolist())
-    return tuple(map(str, names.tolist()))
+    as_bytes = names.dtype.kind == "S"
+    names = [name.decode("utf-8", "backslashreplace") if as_bytes else str(name) for name in names.tolist()]
+    name, count = Counter(names).most_common(1)[0] if names else ("", 0)
+    if count > 1:
+        raise InputError(f"{path}: {count} classes are called {name!r}: give each a name of its own")
+    return tuple(names)
 
 
 def _check_classes(path: Path, labels: dict[str, np.ndarray], class_names: tuple[str, ...] | None) -> None:

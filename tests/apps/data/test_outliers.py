@@ -95,6 +95,16 @@ def test_a_class_may_be_called_like_a_split(tmp_path, name):
         given_images(str(tmp_path), "test" if name == "train" else "train")
 
 
+def test_pictures_right_in_the_splits_are_not_mixed(tmp_path):
+    """Nothing but train and test: these are splits, also without classes in them."""
+    for split, shades in (("train", (1, 2, 3)), ("test", (4, 5))):
+        (tmp_path / split).mkdir()
+        for shade in shades:
+            Image.new("L", (6, 6), shade).save(tmp_path / split / f"{shade}.png")
+    for split, shades in (("train", [1, 2, 3]), ("test", [4, 5])):
+        assert given_images(str(tmp_path), split).images[:, 0, 0, 0].tolist() == shades
+
+
 def test_what_sample_writes_is_read_by_its_arrays(tmp_path):
     pixels = np.arange(2 * 6 * 6 * 3, dtype=np.uint8).reshape(2, 6, 6, 3)
     np.savez(tmp_path / "a.npz", x=pixels, y=np.array([0, 1]), classes=np.array(["a", "b"]))

@@ -122,6 +122,59 @@ def test_pixels_of_more_than_8_bits_are_refused(folder):
         load(folder, "train")
 
 
+@pytest.mark.parametrize("way", ["outliers", "read_picture", "after a colour image", "not looked at", "in files"])
+def test_deeper_pixels_are_refused_by_every_reader(folder, monkeypatch, way):
+    """A plain conversion cuts them off: what is lighter than 255 of 65,535 would be white."""
+    Image.fromarray(np.full((6, 5), 300, np.uint16)).save(path := folder / "train" / "bee" / "4.png")
+    if way == "not looked at":
+        monkeypatch.setattr("apps.data.sources.folder._LOOKED_AT", 1)
+    with pytest.raises(InputError, match="4.png has pixels of more than 8 bits"):
+        match way:
+            case "outliers":
+                outliers(str(folder / "train"), (3, 6, 6), 1)
+            case "read_picture":
+                read_picture(path, (3, 6, 6))
+            case "not looked at":
+                load(folder, "train", image_size=4)
+            case _:
+                load(folder, "train", memory_limit=0 if way == "in files" else 10**9)
+
+
+def test_a_transparent_palette_gives_its_colours(folder):
+    """Pillow's own way is by RGBA; straight to RGB it warns."""
+    path = folder / "train" / "ant" / "0.png"
+    image = Image.open(path).convert("P")
+    image.save(path, transparency=bytes(range(0, 256, 2)))
+    found = load(folder, "train").images[0]
+    assert np.array_equal(found, np.asarray(Image.open(path).convert("RGBA"))[..., :3].transpose(2, 0, 1))
+
+
+def test_an_animation_is_its_first_picture(folder):
+    frames = [Image.new("RGB", (5, 6), (shade, shade, 0)) for shade in (200, 9)]
+    for ending in ("png", "gif", "webp"):
+        frames[0].save(folder / "train" / "bee" / f"9.{ending}", save_all=True, append_images=frames[1:], lossless=True)
+        found = load(folder, "train").images[-1]
+        assert found[:, 0, 0].tolist() == [200, 200, 0]
+        (folder / "train" / "bee" / f"9.{ending}").unlink()
+
+
+def test_hidden_folders_are_left_out_and_that_is_said_once(folder, monkeypatch, caplog):
+    """What notebooks and version control keep beside pictures is no picture of the set."""
+    monkeypatch.setattr("apps.data.sources.finding._SAID", set())
+    for place in ("train/ant/.ipynb_checkpoints", "train/bee/.ipynb_checkpoints", "test/.git/deep", "train/ant/.empty"):
+        (folder / place).mkdir(parents=True)
+    assert len(load(folder, "train")) == 11 and not caplog.records
+    for place in ("train/ant/.ipynb_checkpoints", "train/bee/.ipynb_checkpoints", "test/.git/deep"):
+        Image.new("RGB", (5, 6)).save(folder / place / "0.png")
+    for _ in range(2):
+        assert len(load(folder, "train")) == 11 and len(load(folder, "test")) == 4
+        assert len(load_pictures(folder / "train" / "ant", "train")) == 6
+        assert len(outliers(str(folder / "train"), (3, 6, 6), 1)) == 11
+    said = [record.message for record in caplog.records]
+    assert len(said) == 2 and all(line.startswith("Images in hidden folders are left out") for line in said)
+    assert sum("ant/.ipynb_checkpoints" in line for line in said) == sum("test/.git" in line for line in said) == 1
+
+
 def test_folders_that_are_no_data_set(folder, tmp_path):
     (folder / "test" / "cat").mkdir()
     with pytest.raises(InputError, match="have other classes .1 differ; 'cat' is only in test"):
@@ -212,6 +265,15 @@ def test_links_that_lead_round_end(folder):
     assert len(load_pictures(folder / "train", "train")) == 11
 
 
+def test_a_link_far_off_does_not_lead_to_other_classes(folder):
+    """What is linked lies elsewhere, and links back to all classes: they are not this one's."""
+    (folder.parent / "elsewhere").mkdir()
+    Image.new("RGB", (5, 6)).save(folder.parent / "elsewhere" / "0.png")
+    (folder.parent / "elsewhere" / "up").symlink_to(folder / "train")
+    (folder / "train" / "ant" / "linked").symlink_to(folder.parent / "elsewhere")
+    assert load(folder, "train").labels.bincount().tolist() == [6 + 1, 5]
+
+
 @pytest.mark.parametrize("target", ["gone", "itself"])
 @pytest.mark.parametrize("place", ["train/ant/itself", "train/itself"])
 def test_links_that_lead_nowhere_are_named(folder, target, place):
@@ -233,6 +295,20 @@ def test_a_folder_that_cannot_be_read_is_named(folder, monkeypatch):
     monkeypatch.setattr("os.scandir", scandir)
     with pytest.raises(InputError, match=r"ant/shut cannot be read \(Permission denied\)"):
         load(folder, "train")
+
+
+@pytest.mark.parametrize("read", [load_pictures, lambda place, _: outliers(str(place), (3, 6, 6), 1)])
+def test_a_split_that_cannot_be_read_is_named(folder, monkeypatch, read):
+    lists, shut = os.listdir, str(folder / "test")
+
+    def listdir(place):
+        if str(place) == shut:
+            raise PermissionError(13, "Permission denied", shut)
+        return lists(place)
+
+    monkeypatch.setattr("os.listdir", listdir)
+    with pytest.raises(InputError, match=r"insects/test cannot be read \(Permission denied\)"):
+        read(folder, "test")
 
 
 def test_names_that_are_not_utf_8(folder):

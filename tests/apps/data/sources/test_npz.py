@@ -51,6 +51,16 @@ def test_fortran_order_and_column_labels(tmp_path):
     assert found.labels.tolist() == Y.tolist()
 
 
+@pytest.mark.parametrize("channels", [None, 3])
+def test_fortran_order_of_grey_images_and_of_channels_first(tmp_path, channels):
+    """Held row by row all the same: a batch is one piece of memory an image. Labels may be of the other byte order."""
+    images = X if channels is None else np.repeat(X[:, None], channels, 1)
+    path = save(tmp_path / "mine.npz", x_train=np.asfortranarray(images), x_test=images[:3], y_train=Y.astype(">i4"))
+    found = load(path, "train")
+    assert np.array_equal(found.images.squeeze(1), images) and found.images.is_contiguous()
+    assert found.labels.tolist() == Y.tolist()
+
+
 NAN = np.where(np.arange(6) == 2, np.nan, 0.0)
 OBJECTS = np.array([None] * 6, dtype=object)
 
@@ -71,6 +81,16 @@ OBJECTS = np.array([None] * 6, dtype=object)
         ({"y_train": Y[:5]}, "y_train has shape \\(5,\\), expected \\(6,\\)"),
         ({"y_train": Y.astype(np.float32)}, "y_train is float32, expected integers"),
         ({"y_train": np.eye(6, dtype=np.int64)}, "y_train has shape \\(6, 6\\).*y.argmax\\(1\\)"),
+        ({"y_train": np.eye(3)[Y]}, "y_train has shape \\(6, 3\\).*one-hot rows become y.argmax\\(1\\)"),
+        ({"y_train": np.eye(3, dtype=bool)[Y]}, "y_train has shape \\(6, 3\\).*one-hot rows become"),
+        ({"y_train": np.full((6, 3), 1 / 3)}, "one label for each image of x_train$"),
+        ({"y_train": np.array([[2, -1]] * 6)}, "one label for each image of x_train$"),
+        ({"y_train": np.where(Y == 2, np.inf, Y)}, "y_train is float64 and holds infinite values"),
+        ({"y_train": np.array(["a", "b", "c"])[Y]}, "y_train is <U1, .*np.unique\\(y, return_inverse=True\\)"),
+        ({"y_train": np.array([b"a", b"b", b"c"])[Y]}, "y_train is \\|S1, .*np.unique"),
+        ({"y_train": Y > 0}, "y_train is bool, expected integers from 0: y.astype\\('int64'\\)"),
+        ({"classes": np.array(["a", "b", "a"])}, "2 classes are called 'a': give each a name of its own"),
+        ({"classes": np.array([b"a", b"a", b"a"])}, "3 classes are called 'a'"),
         ({"classes": np.array([0.5, 1, 2])}, "classes is float64, expected one name a class, as text"),
         ({"y_train": NAN}, "y_train is float64 and holds NaN"),
         ({"y_train": OBJECTS}, "y_train holds Python objects"),
@@ -152,7 +172,7 @@ def test_the_advice_for_other_pixels_keeps_the_image(tmp_path, x, meant):
 @pytest.mark.parametrize("named", [True, False])
 def test_labels_out_of_range_are_found_at_once(tmp_path, label, named):
     """Six images have six classes at most, whatever the largest label is: no name is made for each below it."""
-    labels = np.array([0, 1, 2, 0, 1, label], dtype=np.int64 if label < 2**63 else np.uint64)
+    labels = np.array([0, 1, 2, 0, 1, label], dtype=">i8" if label < 2**63 else ">u8")  # of whichever byte order
     names = np.array(["a", "b", "c"]) if named else None
     path = save(tmp_path / "mine.npz", y_train=labels, classes=names)
     with pytest.raises(InputError, match=f"label {label} at position 5 of y_train, expected 0 to"):
