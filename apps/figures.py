@@ -4,9 +4,12 @@ import io
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
@@ -159,6 +162,21 @@ def short_names(names: Sequence[str], most: int = 24) -> list[str]:
         fits = len(name) <= most
         found.append(name if fits else name[: most - 1 - half] + "\N{HORIZONTAL ELLIPSIS}" + name[-half:])
     return found
+
+
+def legend(place: Axes | Figure, entries: Sequence[tuple[Artist, str]], **given: Any) -> None:
+    """Draw a legend whose names stand as they are: a `$` starts no formula, and a `_` in front hides none.
+
+    Args:
+        place: of one panel, or of all.
+        entries: what is drawn, and what it is called.
+        given: as for Matplotlib's own.
+    """
+    artists, names = zip(*entries, strict=True)
+    drawn = place.legend(artists, ["?"] * len(names), **given)
+    for text, name in zip(drawn.get_texts(), names, strict=True):
+        text.set_parse_math(False)
+        text.set_text(name)
 
 
 def reconstructions(path: str | Path, originals: Tensor, rebuilt: Tensor, title: str = "") -> None:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from analysis.directions.calibration import Calibration
-from apps.figures import save, short_names
+from apps.figures import legend, save, short_names
 
 # Okabe and Ito's colours, which colour-blind people can tell apart; lines differ in dashes as well.
 _INSIDE = "#56B4E9"
@@ -51,27 +51,22 @@ def histograms(
     for index, (score, values) in enumerate(own.items()):
         axes = figure.add_subplot(rows, _COLUMNS, index + 1)
         edges = _edges(values, [other[score] for other in outside.values()])
-        axes.stairs(_density(values, edges), edges, fill=True, color=_INSIDE, label=called[name])
+        drawn = [(axes.stairs(_density(values, edges), edges, fill=True, color=_INSIDE), called[name])]
         for number, (other, scores) in enumerate(outside.items()):
             colour, dashes = _OUTSIDE[number % len(_OUTSIDE)]
             note = notes.get(other, {}).get(score, "")
-            axes.stairs(
-                _density(scores[score], edges),
-                edges,
-                color=colour,
-                linestyle=dashes,
-                linewidth=1.4,
-                label=f"{called[other]} {note}".strip(),
-            )
+            heights = _density(scores[score], edges)
+            line = axes.stairs(heights, edges, color=colour, linestyle=dashes, linewidth=1.4)
+            drawn.append((line, f"{called[other]} {note}".strip()))
         axes.set_title(score, fontsize=10)
         axes.set_xlabel(quantities[score], fontsize=8)
         axes.set_ylim(0, 1.15 + 0.09 * len(outside))  # the legend stands above the bins
         axes.set_ylabel("images a bin, fullest = 1" if index % _COLUMNS == 0 else "", fontsize=8)
         axes.set_yticks([0, 0.5, 1])
         axes.tick_params(labelsize=8)
-        axes.legend(fontsize=8, frameon=False, loc="upper left")
+        legend(axes, drawn, fontsize=8, frameon=False, loc="upper left")
     if title:
-        figure.suptitle(title, fontsize=11)
+        figure.suptitle(title, fontsize=11, parse_math=False)
     save(figure, path)
 
 
@@ -130,5 +125,5 @@ def reliability(path: str | Path, calibrations: Mapping[str, Calibration], title
         axes.set(xlim=(0, 1), ylim=(0, 1))
         below.set_ylim(0, 1)
     if title:
-        figure.suptitle(title, fontsize=11)
+        figure.suptitle(title, fontsize=11, parse_math=False)
     save(figure, path)

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Patch
 from torch import Tensor
 
-from apps.figures import save
+from apps.figures import legend, save
 from apps.models.activations import Activations
 from apps.seeds import generator
 from priors.classifier_prior import ClassifierPrior
@@ -145,9 +145,10 @@ def draw(path: str | Path, panels: Sequence[Panel], caption: str, shown: int, se
         _panel(figure.add_subplot(rows, columns, index + 1), one, shown, seed)
     figure.supxlabel("\n".join(lines), fontsize=8, color="0.3", parse_math=False)
     if len(names) <= 2 * len(PALETTE):
-        patches = [Patch(color=_colour(i), label=name.replace("$", r"\$")) for i, name in enumerate(names)]
-        figure.legend(
-            handles=[*patches, Line2D([], [], color="0.45", marker=">", markersize=4, label="weight")],
+        patches = [(Patch(color=_colour(i)), name) for i, name in enumerate(names)]
+        legend(
+            figure,
+            [*patches, (Line2D([], [], color="0.45", marker=">", markersize=4), "weight")],
             loc="outside upper center",
             ncols=min(len(patches) + 1, max(3, int(width / (0.42 + 0.07 * max(map(len, names)))))),
             fontsize=8,

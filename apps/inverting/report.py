@@ -177,7 +177,8 @@ def _differences(path: Path, model: str, found: Mapping[str, Tensor], test: Imag
     axes.set_xticks(range(len(rest)), [called[layer] for layer in rest], fontsize=8, parse_math=False)
     axes.set_xlim(-0.6, max(len(rest), 1) - 0.3)
     axes.set_ylabel(f"NCE minus that of {called[anchor]}\n(nats an image)", fontsize=8, parse_math=False)
-    axes.set_xlabel(f"dashed: {called[anchor]}, NCE {level:.2f} nats an image; bars: standard errors", fontsize=8)
+    said = f"dashed: {called[anchor]}, NCE {level:.2f} nats an image; bars: standard errors"
+    axes.set_xlabel(said, fontsize=8, parse_math=False)
     axes.tick_params(labelsize=8)
     axes.margins(y=0.15)
     axes.grid(axis="y", alpha=0.3)

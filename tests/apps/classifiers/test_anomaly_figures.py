@@ -8,6 +8,7 @@ from PIL import Image
 from analysis.directions.calibration import calibration
 from apps.classifiers import anomaly_figures as module
 from apps.classifiers.anomaly_figures import _density, _edges, histograms, reliability
+from apps.figures import save
 
 
 def has(path, colour: str) -> bool:
@@ -69,3 +70,16 @@ def test_a_panel_says_whose_scores_and_how_many(monkeypatch, tmp_path):
     names = [text.get_text() for text in axes.get_legend().get_texts()]
     assert names == ["mnist", "one/test.npz", "two/test.npz (AUROC 50.0 %)"]
     assert axes.get_ylabel() and list(axes.get_yticks()) == [0, 0.5, 1]
+
+
+def test_names_stand_as_they_are(monkeypatch, tmp_path):
+    """A dollar begins no formula, which may be none that can be drawn, and a line below hides no name."""
+    kept = []
+    monkeypatch.setattr(module, "save", lambda figure, path: kept.append(figure) or save(figure, path))
+    values, names = {"one": torch.arange(20, dtype=torch.float64)}, ("_mine", "$\\frac$", "a$b$")
+    histograms(
+        tmp_path / "a.png", (names[0], values), dict.fromkeys(names[1:], values), {}, {"one": "nats"}, "$\\frac$"
+    )
+    found = calibration(torch.tensor([[0.9, 0.1]], dtype=torch.float64).log(), torch.tensor([0]))
+    reliability(tmp_path / "b.png", {"softmax": found}, "on $\\frac$")
+    assert tuple(text.get_text() for text in kept[0].axes[0].get_legend().get_texts()) == names

@@ -127,7 +127,7 @@ def test_a_panel_holds_its_own_concentrations_and_leaves_out_what_has_no_directi
 
 
 def test_the_picture_has_every_panel(tmp_path):
-    names = ("$x$", "T-shirt/top", "auto $mobile")
+    names = ("$x$", "_T-shirt/top", "auto $\\frac$")
     one = panel("step 1", prior_of([0, 2, 4], [1, 50, 5000], names), found_for(prior_of([0, 2, 4], [9, 9, 9])), 20.0)
     draw(tmp_path / "1.png", [one], "Dots.", 20)
     draw(tmp_path / "2.png", [one] * 2, "Dots.", 20)
