@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from math import prod
 from pathlib import Path
@@ -133,15 +134,21 @@ def _write_folder(model, labels, n, seed, out: Path, concentration) -> None:
 
 
 def _folder_names(class_names: Sequence[str]) -> list[str]:
-    """A folder's name for each class: the class's own, where a file system takes it.
+    """A folder's name for each class: the class's own, where a file system takes it; some tell no capitals from others.
 
     Example:
         >>> _folder_names(["cat", "T-shirt/top", ".."])
         ['cat', 'T-shirt_top', 'class-2']
     """
     names = [re.sub(r"[/\\\0:]", "_", printable(name)).strip().lstrip(".") for name in class_names]
-    fits = [_fits(name) and names.count(name) == 1 for name in names]
-    return [name if fits[number] else f"class-{number}" for number, name in enumerate(names)]
+    alike = Counter(name.casefold() for name in names)
+    numbers = [f"class-{number}" for number in range(len(names))]
+    found = [
+        name if _fits(name) and alike[name.casefold()] == 1 else number
+        for name, number in zip(names, numbers, strict=True)
+    ]
+    # A class may be called as another one's number.
+    return found if len({name.casefold() for name in found}) == len(found) else numbers
 
 
 def _fits(name: str) -> bool:
