@@ -1,5 +1,6 @@
 """Reading the prior off a classifier's final layer: tables, the file it is kept in, the choice of a concentration."""
 
+import shlex
 from dataclasses import replace
 
 from accelerate import Accelerator
@@ -37,7 +38,8 @@ def read_off(config: PriorReading) -> None:
         print_fits(reading)
     if config.out is not None:
         reading.prior.save(config.out)
-        told = f"--data {_data(config)} --classifier {config.out} --latent-dim {reading.prior.dim - 1}"
+        data, place = (shlex.quote(str(given)) for given in (_data(config), config.out))
+        told = f"--data {data} --classifier {place} --latent-dim {reading.prior.dim - 1}"
         say(f"The prior is in {config.out}. Next: penult train hvae {told}")
 
 
@@ -52,8 +54,10 @@ def sum_up(config: PriorReading) -> None:
     reading = _reading(config, None, accelerator)
     if accelerator.is_main_process:
         say_in_two_lines(reading)
-        place = "" if str(config.place.runs) == "runs" else f" --runs {config.place.runs}"
-        say(f"     all of it: penult prior {config.model} --concentration {' '.join(config.concentration)}{place}")
+        runs = str(config.place.runs)
+        place = "" if runs == "runs" else f" --runs {shlex.quote(runs)}"
+        model, kappa = shlex.quote(config.model), " ".join(config.concentration)
+        say(f"     all of it: penult prior {model} --concentration {kappa}{place}")
 
 
 def _check(config: PriorReading) -> None:

@@ -47,7 +47,7 @@ def train_classifier(config: ClassifierTraining, guide: bool = True) -> dict[str
         images,
         test,
         provenance={"data": name, "made by": f"penult train classifier --arch {config.arch}"},
-        following=f"penult prior {run.folder} --concentration 20" if guide else None,
+        following=f"penult prior {run.quoted} --concentration 20" if guide else None,
     )
 
 

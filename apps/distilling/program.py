@@ -116,7 +116,7 @@ def _one_student(config: Config, guide: bool) -> dict[str, Any]:
         score=lambda task: scores(run, task, accelerator, len(pictures.test)),
         optimisation=replace(config.optimisation, epochs=length),
         where=config.where,
-        following=f"penult evaluate {run.folder}" if guide else None,
+        following=f"penult evaluate {run.quoted}" if guide else None,
         augmentation=pictures.augmentation,
         shift=shift,
     )

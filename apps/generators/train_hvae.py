@@ -56,7 +56,7 @@ def train_hvae(config: HVAESettings, guide: bool = True) -> dict[str, Any]:
         score=lambda task: {},
         optimisation=optimisation,
         where=where,
-        following=f"penult sample {run.folder} --out grid.png, or penult evaluate {run.folder}" if guide else None,
+        following=f"penult sample {run.quoted} --out grid.png, or penult evaluate {run.quoted}" if guide else None,
     )
 
 

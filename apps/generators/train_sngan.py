@@ -66,7 +66,7 @@ def train_sngan(config: SNGANSettings, guide: bool = True) -> dict[str, Any]:
         score=lambda task: {},
         optimisation=optimisation,
         where=where,
-        following=f"penult sample {run.folder} --out grid.png" if guide else None,
+        following=f"penult sample {run.quoted} --out grid.png" if guide else None,
         augmentation=augmentation_for(images, flip=config.flip),
     )
 

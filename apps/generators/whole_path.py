@@ -1,5 +1,6 @@
 """The whole path on one data set: a classifier, its prior, HVAE, HVAE-C and HVAE-L, their samples and likelihoods."""
 
+import shlex
 from dataclasses import replace
 
 from apps.classifiers.prior import sum_up
@@ -42,7 +43,7 @@ def go_the_whole_path(config: WholePath) -> None:
     )
     say(f"Pictures: {picture}. Runs: {runs}/{base}-*.")
     labels = f"--labels 0-{classes - 1} --n {_COLUMNS}"
-    say(f"Next: penult sample {runs}/{base}-hvae-l {labels} --out grid.png, or penult train hvae --help")
+    say(f"Next: penult sample {shlex.quote(str(models[-1]))} {labels} --out grid.png, or penult train hvae --help")
 
 
 def _steps(config: WholePath, count: int) -> Optimisation:

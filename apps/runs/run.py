@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -39,6 +40,11 @@ class Run:
         self.folder = Path(folder)
         self._new_format = format
         self._lock = None
+
+    @property
+    def quoted(self) -> str:
+        """Its folder as a word of a command, quoted where a shell would take it apart."""
+        return shlex.quote(str(self.folder))
 
     @property
     def format(self) -> int:

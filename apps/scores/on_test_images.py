@@ -56,7 +56,7 @@ class OnTestImages(Evaluation):
         found = self.score(config, run, images, accelerator)
         if run is not None and accelerator.is_main_process:
             keep_evaluation(run.folder, {"data": data, "data_digest": images.digest, **first, **found})
-            following = f" Next: {self.following} {run.folder}" if self.following else ""
+            following = f" Next: {self.following} {run.quoted}" if self.following else ""
             say(f"Written to {run.folder / 'evaluation.json'}.{following}")
             shutil.rmtree(run.folder / "evaluation.parts", ignore_errors=True)
 

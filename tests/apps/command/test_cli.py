@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -407,9 +408,12 @@ def test_a_folder_of_another_program_is_no_run(penult, tmp_path):
 
 
 def test_what_comes_after_a_prior_can_be_typed(penult, trained, tmp_path):
-    said = penult("prior", trained / "classifier", "--concentration", 5, "--out", "p.safetensors").out
+    said = penult("prior", trained / "classifier", "--concentration", 5, "--out", "a $prior.safetensors").out
     command = said.splitlines()[-1].partition("Next: penult ")[2]
-    assert penult(*command.split(), "--epochs", 0.05, "--name", "next", "--device", "cpu").status == 0
+    said = penult(*shlex.split(command), "--epochs", 0.05, "--name", "it's next", "--device", "cpu")
+    assert said.status == 0
+    following = said.out.partition("Next: penult ")[2].partition(", or ")[0]
+    assert penult(*shlex.split(following), "--n", 1).status == 0
 
 
 def test_data_sets_at_hand_are_marked(penult, tmp_path):
