@@ -110,7 +110,7 @@ def tap(model: nn.Module, names: Sequence[str], *, copy: bool = False) -> Iterat
         stack.enter_context(core.register_forward_pre_hook(lambda *_: _begin(taps)))
         for site in sites:
             name, _, end = site.partition(":")
-            module = find_module(model, name)[1]
+            name, module = find_module(model, name)
             refuse_scripted(core, name)
             stack.enter_context(
                 module.register_forward_pre_hook(_before(taps, site, copy), with_kwargs=True)
@@ -154,9 +154,10 @@ def refuse_scripted(core: nn.Module, name: str = "") -> None:
     Raises:
         InputError: it is one.
     """
-    above = name.split(".")
-    for place in [""] + [".".join(above[: count + 1]) for count in range(len(above) if name else 0)]:
-        if isinstance(modules_by_name(core).get(place) if place else core, torch.jit.ScriptModule):
+    # Each step of a training taps anew: the way to a module is walked, and not all modules are listed.
+    places = [name[:end] for end, letter in enumerate(f"{name}.") if letter == "."]
+    for place in ["", *places]:
+        if isinstance(find_module(core, place)[1] if place else core, torch.jit.ScriptModule):
             what = f"{place!r} is" if place else "this network is"
             raise InputError(
                 f"{what} a torch.jit module, compiled by script or trace: nothing inside it can be read; give the "

@@ -240,6 +240,23 @@ def test_modules_of_torch_jit_are_refused_in_one_line_and_eager_ones_beside_them
     assert torch.equal(taps["1:input"], eager(x)) and torch.equal(taps["1"], output)
 
 
+def test_modules_are_listed_no_more_often_for_more_taps(monkeypatch):
+    """A training taps in each step: with a list a tap, a ResNet of 110 layers took 24 ms for it, where one takes 2."""
+    net = models.resnet18()
+    listings, listed = [], nn.Module.named_modules
+
+    def counted(module, *args, **options):
+        listings.append(module is net)
+        return listed(module, *args, **options)
+
+    monkeypatch.setattr(nn.Module, "named_modules", counted)
+    for names in (["fc:input"], ["layer1.0.bn1", "layer2.0.bn1", "layer3", "layer4", "fc:input"]):
+        listings.clear()
+        with tap(net, names):
+            pass
+        assert sum(listings) <= 1
+
+
 def test_keyword_arguments_can_be_tapped(x):
     class Keyword(nn.Module):
         def __init__(self):
