@@ -23,6 +23,7 @@ class Followed:
 
     Attributes:
         network: student or teacher.
+        image_shape: (channels, height, width) of its images.
         stages: names of the taps that give its feature maps.
         penultimate: name of the tap that gives its head's input; None: not kept.
         shapes: of all that.
@@ -30,6 +31,7 @@ class Followed:
     """
 
     network: nn.Module
+    image_shape: tuple[int, int, int]
     stages: tuple[str, ...]
     penultimate: str | None
     shapes: Shapes
@@ -49,7 +51,7 @@ class Followed:
             InputError: it is not plain which one that is.
         """
         name = self.network.head_name if isinstance(self.network, Classifier) else None
-        return find_head(self.network, name)[1]
+        return find_head(self.network, name, self.image_shape)[1]
 
 
 def followed(
@@ -89,7 +91,7 @@ def followed(
     except (RuntimeError, TypeError, ValueError) as error:  # a module of the user's own
         shown, said = "x".join(map(str, image_shape)), str(error).partition("\n")[0]
         raise InputError(f"the {who} cannot take images of {shown} (channels x height x width): {said}") from None
-    return Followed(network, stages, head, found, layers)
+    return Followed(network, image_shape, stages, head, found, layers)
 
 
 def _input_of_head(network: nn.Module, image_shape: tuple[int, int, int]) -> str:

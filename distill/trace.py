@@ -124,9 +124,9 @@ def shapes(
     Raises:
         InputError: as for `trace`.
     """
-    parameter = next(network.parameters())
+    like = next(network.parameters(), torch.empty(0))  # a table has none
     with undisturbed(network):
-        dry = trace(network, parameter.new_zeros((1, *image_shape)), stages, penultimate, layers)
+        dry = trace(network, like.new_zeros((1, *image_shape)), stages, penultimate, layers)
     width = None if dry.penultimate is None else dry.penultimate.shape[1]
     maps = tuple(tuple(stage.shape[1:]) for stage in dry.stages)
     layered = {name: tuple(kept.shape[1:]) for name, kept in dry.layers.items()}

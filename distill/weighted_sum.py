@@ -82,7 +82,8 @@ class Objective(nn.Module):
         self.phases = (*(name for name, term in chosen.items() if term.pretrains), TRAIN)
         self._needs: dict[tuple[str, ...], Needs] = {}
         if teacher is not None:
-            teacher.network.eval().requires_grad_(False)
+            for parameter in teacher.network.eval().parameters():  # its own requires_grad_ torch.jit lacks
+                parameter.requires_grad_(False)
 
     @property
     def pieces(self) -> dict[str, nn.Module]:

@@ -174,7 +174,7 @@ class ClassifierPrior(nn.Module):
             class_names = core.class_names if class_names is None else class_names
             network = (core.architecture or {}).get("name") or type(core.network).__name__
             provenance = provenance or Provenance(network, core.provenance.get("data", "unknown"))
-        name, layer = find_head(core, head)
+        name, layer = find_head(module, head)
         applied = read_head(layer, name)
         return cls.from_weight(
             applied.weight,

@@ -139,7 +139,7 @@ def find_module(model: nn.Module, name: str) -> tuple[str, nn.Module]:
     name = canonical(name)
     try:
         return name, unwrapped(core.get_submodule(name))
-    except AttributeError:  # wrappers on the way, or no such module
+    except (AttributeError, RuntimeError):  # wrappers on the way, a network of torch.jit, or no such module
         modules = modules_by_name(core)
     if name not in modules and core is not model:
         name = name.removeprefix("module.")

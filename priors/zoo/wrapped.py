@@ -66,11 +66,9 @@ class Wrapped(Classifier):
         normalised = self.normalise(images)
         try:
             return self.network(normalised)
-        except torch.OutOfMemoryError:
+        except (InputError, torch.OutOfMemoryError, torch.AcceleratorError):  # nothing that images are to blame for
             raise
         except (IndexError, RuntimeError, TypeError, ValueError) as error:  # a module of the user's own
-            if isinstance(error, InputError):
-                raise
             shown, said = "x".join(map(str, images.shape[1:])), str(error).partition("\n")[0]
             kind = str(normalised.dtype).removeprefix("torch.")
             raise InputError(

@@ -118,6 +118,52 @@ def classifying(*after) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3), *after)
 
 
+class Odd(nn.Module):
+    """Of images of 5 x 5 alone, with a projection after its head that nothing uses."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.hidden = nn.Conv2d(3, 4, 3), nn.Linear(36, 16)
+        self.fc, self.unused = nn.Linear(16, 4), nn.Linear(4, 8)
+
+    def forward(self, images):
+        return self.fc(self.hidden(self.body(images).relu().flatten(1)))
+
+
+def test_the_head_that_a_phase_leaves_out_is_found_by_images_of_the_networks_size():
+    student = Odd()
+    both = objective(
+        "ce+ab", student=student, teacher=Odd(), student_taps=["body"], teacher_taps=["body"], image_shape=(3, 5, 5)
+    )
+    trained = {id(parameter) for parameter in both.trainable("ab")}
+    left = [name for name, parameter in student.named_parameters() if id(parameter) not in trained]
+    assert left == ["fc.weight", "fc.bias"]
+
+
+class Table(nn.Module):
+    """Logits of each pixel, stored."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("logits", torch.randn(16, 3))
+
+    def forward(self, images):
+        return images.flatten(1) @ self.logits
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_a_teacher_may_have_no_parameters_or_be_compiled_by_torch_jit():
+    images, labels = torch.rand(4, 1, 4, 4), torch.tensor([0, 1, 2, 0])
+    student, eager = classifying(), classifying()
+    plain = objective("hinton", student=student, teacher=eager, image_shape=(1, 4, 4))
+    for make in (torch.jit.script, lambda network: torch.jit.trace(network, images)):
+        scripted = objective("hinton", student=student, teacher=make(classifying()), image_shape=(1, 4, 4))
+        torch.testing.assert_close(scripted(images, labels).total, plain(images, labels).total)
+        assert not any(parameter.requires_grad for parameter in scripted.teacher.network.parameters())
+    table = objective("hinton", student=student, teacher=Table(), image_shape=(1, 4, 4))
+    assert table(images, labels).total > 0
+
+
 def test_networks_that_give_probabilities_are_refused_where_their_logits_are_looked_at():
     images, labels = torch.rand(4, 1, 4, 4), torch.tensor([0, 1, 2, 0])
     plain, softmax, log_softmax = classifying(), classifying(nn.Softmax(1)), classifying(nn.LogSoftmax(1))

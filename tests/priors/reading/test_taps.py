@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision import models
 
+from priors.classifier_prior import ClassifierPrior
 from priors.errors import InputError
 from priors.reading.taps import find_module, tap
 
@@ -235,6 +236,8 @@ def test_modules_of_torch_jit_are_refused_in_one_line_and_eager_ones_beside_them
         with pytest.raises(InputError, match=said) as error, tap(network, [name]):
             network(x)
         assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match="this network is a torch.jit module"):
+        ClassifierPrior.from_classifier(part, 20)
     with tap(whole, ["1:input", "1"]) as taps:
         output = whole(x)
     assert torch.equal(taps["1:input"], eager(x)) and torch.equal(taps["1"], output)
@@ -287,5 +290,6 @@ def test_distributed_wrapper(x, tmp_path):
         assert torch.equal(taps["module.fc2"], net.fc2(net.fc1(x).relu()))
         assert torch.equal(net.fc3(taps["fc3:input"]), output)
         assert find_module(ddp, "fc3") == ("fc3", net.fc3) and hooks(net) == 0
+        assert torch.equal(ClassifierPrior.from_classifier(ddp, 20, head="module.fc3").weight, net.fc3.weight)
     finally:
         torch.distributed.destroy_process_group()

@@ -113,6 +113,17 @@ def test_a_network_of_another_type_takes_the_same_images(images, dtype):
     assert wrap(Own())(images.double()).dtype == torch.float32
 
 
+@pytest.mark.parametrize("error", [torch.AcceleratorError("CUDA error: device-side assert"), torch.OutOfMemoryError()])
+def test_images_are_not_blamed_for_a_device(images, error):
+    class Failing(nn.Linear):
+        def forward(self, x):
+            raise error
+
+    with pytest.raises(type(error)) as raised:
+        wrap(nn.Sequential(nn.Flatten(), Failing(192, 3)))(images)
+    assert raised.value is error
+
+
 def test_images_that_a_users_network_cannot_take_are_said_in_one_line(images):
     network = wrap(nn.Sequential(nn.Flatten(), nn.Linear(7, 3)))
     for call in (network, network.penultimate):
