@@ -27,6 +27,8 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """By EXIF's number. Pillow's `exif_transpose` also writes all other tags anew, and stops at damaged ones."""
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM", "TIFF")
+"""What a file may hold, whatever it is called. Of all formats that Pillow knows, some run other programs: Ghostscript."""
 
 
 @dataclass(frozen=True)
@@ -134,11 +136,13 @@ def opened(path: Path) -> Iterator[Image.Image]:
         raise InputError(f"{path} is missing: put it back")
     with open_regular(path, "image") as file:
         try:
-            image = Image.open(file)
+            image = Image.open(file, formats=_FORMATS)
         except Image.DecompressionBombError:
             raise InputError(f"{path} has more pixels than an image is trusted to have: make it smaller") from None
         except (OSError, SyntaxError, ValueError):
-            raise InputError(f"{path} is damaged or not an image: replace or remove it") from None
+            raise InputError(
+                f"{path} is damaged or not an image ({', '.join(_FORMATS)}): replace or remove it"
+            ) from None
         yield image
 
 

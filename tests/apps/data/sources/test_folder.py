@@ -140,6 +140,25 @@ def test_deeper_pixels_are_refused_by_every_reader(folder, monkeypatch, way):
                 load(folder, "train", memory_limit=0 if way == "in files" else 10**9)
 
 
+@pytest.mark.parametrize("kind", ["eps", "pcx", "ico"])
+def test_other_formats_are_refused_whatever_they_are_called(folder, monkeypatch, kind):
+    """PostScript above all, which another program would be started for."""
+    monkeypatch.setattr("subprocess.check_call", lambda *_, **__: 1 / 0)
+    path = folder / "train" / "ant" / "0.png"
+    Image.new("RGB", (16, 16)).save(path.with_suffix(f".{kind}"))
+    path.with_suffix(f".{kind}").rename(path)
+    with pytest.raises(InputError, match=r"0.png is damaged or not an image \(PNG, JPEG, "):
+        load(folder, "train")
+
+
+@pytest.mark.parametrize("kind", ["bmp", "gif", "webp", "ppm", "tiff", "jpg", "mpo"])
+def test_the_content_says_the_format(folder, kind):
+    for path in sorted(folder.rglob("*.png")):
+        Image.open(path).save(path.with_suffix(f".{kind}"))
+        path.with_suffix(f".{kind}").rename(path)
+    assert load(folder, "train").image_shape == (3, 6, 5)
+
+
 def test_a_transparent_palette_gives_its_colours(folder):
     """Pillow's own way is by RGBA; straight to RGB it warns."""
     path = folder / "train" / "ant" / "0.png"
