@@ -28,7 +28,7 @@ _TURNS = {
 }
 """By EXIF's number. Pillow's `exif_transpose` also writes all other tags anew, and stops at damaged ones."""
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM", "TIFF")
-"""What a file may hold, whatever it is called. Of all formats that Pillow knows, some run other programs: Ghostscript."""
+"""What a file may hold, whatever it is called: Pillow reads others too, some by another program (Ghostscript)."""
 
 
 @dataclass(frozen=True)
