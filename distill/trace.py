@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from priors.errors import InputError
+from priors.floats import PIXELS, own_dtype, to_own
 from priors.reading.dry_pass import undisturbed
 from priors.reading.outputs import Outputs, outputs_are
 from priors.reading.taps import tap
@@ -75,15 +76,17 @@ def trace(
 
     Args:
         network: gives logits.
-        images: in [0, 1].
+        images: in [0, 1], of any floating-point type: they are brought to that of the network's weights.
         stages: names of taps (see `priors.reading.taps`) that give feature maps.
         penultimate: name of the tap that gives the head's input; None: not kept.
         layers: names of further taps, of any shape.
         derivatives: keep the images as well, on the graph of all the rest, also where gradients are switched off.
 
     Raises:
-        InputError: a tap does not exist (the nearest is offered), or gives no tensor of the right number of dimensions.
+        InputError: a tap does not exist (the nearest is offered), or gives no tensor of the right number of dimensions;
+            or images of whole numbers.
     """
+    images = to_own(network, images, "images", PIXELS)
     names = (*stages, *(() if penultimate is None else (penultimate,)), *layers)
     if not names and not derivatives:  # nothing to listen for: a compiled network stays compiled
         return Trace(network(images))
@@ -125,8 +128,9 @@ def shapes(
         InputError: as for `trace`.
     """
     like = next(network.parameters(), torch.empty(0))  # a table has none
+    zeros = like.new_zeros((1, *image_shape), dtype=own_dtype(network))
     with undisturbed(network):
-        dry = trace(network, like.new_zeros((1, *image_shape)), stages, penultimate, layers)
+        dry = trace(network, zeros, stages, penultimate, layers)
     width = None if dry.penultimate is None else dry.penultimate.shape[1]
     maps = tuple(tuple(stage.shape[1:]) for stage in dry.stages)
     layered = {name: tuple(kept.shape[1:]) for name, kept in dry.layers.items()}

@@ -23,6 +23,7 @@ from priors.concentration import Concentration, Evidence, resolve
 from priors.errors import InputError, unknown
 from priors.files.json_files import parse_json
 from priors.files.tensors import read_tensors, write_tensors
+from priors.floats import require_floats
 from priors.reading.heads import find_head, read_head
 from priors.reading.taps import find_module
 from priors.vmf.directions import norms, unit
@@ -135,6 +136,7 @@ class ClassifierPrior(nn.Module):
         if bias is not None:
             if bias.shape != (len(weight),):
                 raise InputError(f"the bias has shape {tuple(bias.shape)}: ({len(weight)},) was expected, one a class")
+            require_floats(bias, "biases")
             bias = bias.detach().to(weight, copy=True)
         for name, norm in zip(names, norms(weight.double()).tolist(), strict=True):
             if norm == 0:
@@ -369,6 +371,7 @@ class ClassifierPrior(nn.Module):
     def _directions(self, activations: Tensor) -> Tensor:
         if activations.ndim == 0 or activations.shape[-1] != self.dim:
             raise InputError(f"activations have shape {tuple(activations.shape)}: (..., {self.dim}) was expected")
+        require_floats(activations, "activations")
         activations = activations.to(self.loc.dtype)
         if activations.device.type == "cpu" and not torch.compiler.is_compiling():
             largest = activations.detach().abs().amax(-1)

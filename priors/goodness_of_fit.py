@@ -11,6 +11,7 @@ from torch import Tensor
 
 from priors.classifier_prior import ClassifierPrior
 from priors.errors import InputError
+from priors.floats import require_floats
 from priors.maximum_likelihood import solve_concentration
 from priors.vmf import bessel
 from priors.vmf.directions import class_directions
@@ -117,6 +118,7 @@ def kolmogorov_smirnov(versine: Float[Tensor, " n"], dim: int, concentration: fl
     """
     if not len(versine):
         raise InputError("no samples were given to compare with a distribution: at least one was expected")
+    require_floats(versine, "versines")
     expected = cosine_cdf(versine.double().sort(descending=True).values, dim, concentration)
     steps = torch.arange(len(versine) + 1, dtype=torch.float64, device=expected.device) / len(versine)
     return float(torch.maximum(steps[1:] - expected, expected - steps[:-1]).max())

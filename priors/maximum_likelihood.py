@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from priors.errors import InputError
+from priors.floats import require_floats
 from priors.vmf import bessel
 
 _STEPS = 30
@@ -51,7 +52,10 @@ def solve_concentration(
     if dim < 2:
         raise InputError(f"directions in {dim} dimensions: at least 2 were expected")
     # In float64, so that a number does not become float32 first.
-    device = next((given.device for given in (resultant, deficit) if isinstance(given, Tensor)), None)
+    tensors = [given for given in (resultant, deficit) if isinstance(given, Tensor)]
+    for given in tensors:
+        require_floats(given, "mean resultant lengths")
+    device = tensors[0].device if tensors else None
     resultant = torch.as_tensor(resultant, dtype=torch.float64, device=device)
     deficit = 1 - resultant if deficit is None else torch.as_tensor(deficit, dtype=torch.float64, device=device)
     resultant, deficit = torch.broadcast_tensors(resultant, deficit)

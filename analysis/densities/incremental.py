@@ -20,6 +20,7 @@ from torch import Tensor
 
 from analysis.densities.streams import LEVELS, GatedLayer, Streams
 from analysis.densities.weight_norm import WeightNormConv
+from priors.floats import require_digits
 
 Choose = Callable[[int, int, Tensor], Tensor]
 """By row, column and (batch, outputs): the pixels there, (batch, channels) in [0, 1]."""
@@ -41,9 +42,13 @@ class Incremental:
         model: its weights are taken as they are now.
         context: as the model takes it.
         batch: how many images.
+
+    Raises:
+        InputError: weights of half precision, or a context that is not the model's.
     """
 
     def __init__(self, model: Streams, context: Tensor | None, batch: int):
+        require_digits(model, "this density")
         channels, self.height, self.width = model.image_shape
         weight = model.final.direction
         self.batch, self.contexts_of = batch, model.contexts_of

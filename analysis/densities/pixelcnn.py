@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from analysis.densities.logistics import LogisticMixture
 from analysis.densities.pixel_softmax import PixelSoftmax
-from analysis.densities.pixels import PixelDistribution
+from analysis.densities.pixels import PixelDistribution, require_image_type
 from analysis.densities.sampling import sample
 from analysis.densities.streams import LEVELS, GatedLayer, Streams, concat_elu
 from analysis.densities.weight_norm import WeightNormConv, Window, down_shift, right_shift
 from priors.errors import InputError
+from priors.floats import require_digits, to_own
 
 
 class PixelCNN(Streams):
@@ -107,14 +108,17 @@ class PixelCNN(Streams):
         """Parameters of each pixel's distribution, given all pixels before it in reading order and the context.
 
         Args:
-            images: in [0, 1].
-            context: (batch, K) or (batch, K, h, w); None where the model has none.
+            images: in [0, 1], float32 or float64.
+            context: (batch, K) or (batch, K, h, w), of any floating-point type; None where the model has none.
 
         Raises:
-            InputError: shapes that are not the model's.
+            InputError: shapes that are not the model's, images or a context of another type, or weights of half
+                precision (autocast leaves them in float32).
         """
+        require_digits(self, "this density")
         contexts = self.contexts(images, context)
-        x = 2 * images - 1
+        require_image_type(images)
+        x = 2 * to_own(self, images, "images") - 1
         x = torch.cat([x, torch.ones_like(x[:, :1])], 1)
         down = down_shift(self.start_down(x))
         right = down_shift(self.start_above(x)) + right_shift(self.start_left(x))
@@ -184,6 +188,7 @@ class PixelCNN(Streams):
                 f"a context of shape {given or None}: {expected or None} was expected, from the network and the layer "
                 "that this model was trained on"
             )
+        context = None if context is None else to_own(self, context, "a context's values")
         if len(given) < 4:
             return [None if context is None else context[:, :, None, None]] * LEVELS
         sizes = [[side >> level for side in self.image_shape[1:]] for level in range(LEVELS)]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from priors.draws import require_generator
 from priors.errors import InputError
+from priors.floats import at_least_float32
 
 LEVELS = 256
 _ROUNDING = 2.0**-20
@@ -34,15 +35,23 @@ def levels(images: Float[Tensor, "*shape"], *, check: bool = True) -> Int64[Tens
         >>> levels(torch.tensor([0.0, 0.2, 1.0])).tolist()
         [0, 51, 255]
     """
+    require_image_type(images)
+    rounded = (images * 255).round()
+    if check and images.numel():
+        _require_grid(images.detach(), rounded.detach() / 255)
+    return rounded.long()
+
+
+def require_image_type(images: Float[Tensor, "*shape"]) -> None:
+    """Raise InputError unless images are float32 or float64: half precision has not as many values as there are levels.
+
+    Between 1/2 and 1 those of bfloat16 are a level apart, so that what a density is told would hang on its rounding.
+    """
     if images.dtype not in (torch.float32, torch.float64):
         raise InputError(
             f"images are {images.dtype}: float32 or float64 in [0, 1] was expected, as by images.float() of other "
             "floats or images.float() / 255 of bytes"
         )
-    rounded = (images * 255).round()
-    if check and images.numel():
-        _require_grid(images.detach(), rounded.detach() / 255)
-    return rounded.long()
 
 
 class PixelDistribution(ABC):
@@ -95,7 +104,7 @@ class PixelDistribution(ABC):
                 f"{(batch, channels, *size)} were expected"
             )
         with torch.autocast(outputs.device.type, enabled=False):
-            return self._log_prob(_at_least_float32(outputs), levels(images, check=check))
+            return self._log_prob(at_least_float32(outputs, "outputs"), levels(images, check=check))
 
     def sample(
         self, outputs: Float[Tensor, "batch outputs"], generator: torch.Generator | None = None
@@ -136,7 +145,7 @@ class PixelDistribution(ABC):
                 f"{self.outputs} outputs and {self.draws} draws"
             )
         with torch.no_grad(), torch.autocast(outputs.device.type, enabled=False):
-            outputs = _at_least_float32(outputs)
+            outputs = at_least_float32(outputs, "outputs")
             return self._place(outputs, uniforms).to(outputs.dtype) / 255
 
     @abstractmethod
@@ -160,10 +169,6 @@ def categorical(logits: Float[Tensor, "batch classes"], uniforms: Float64[Tensor
     """
     ends = (logits - logits.amax(1, keepdim=True)).exp().cumsum(1, dtype=torch.float64)
     return (ends <= uniforms.unsqueeze(1) * ends[:, -1:]).sum(1)
-
-
-def _at_least_float32(outputs: Tensor) -> Tensor:
-    return outputs if outputs.dtype == torch.float64 else outputs.float()
 
 
 def _require_grid(images: Tensor, nearest: Tensor) -> None:

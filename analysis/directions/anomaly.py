@@ -18,6 +18,7 @@ Lee, Lee and Shin 2018) of penultimate activations.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 
 import torch
 from jaxtyping import Float, Int
@@ -25,6 +26,8 @@ from torch import Tensor
 
 from priors.classifier_prior import ClassifierPrior
 from priors.errors import InputError
+from priors.floats import require_floats
+from priors.labels import class_numbers
 from priors.vmf import bessel
 
 _NARROWEST = 1e-3
@@ -77,7 +80,7 @@ def fit_norms(activations: Float[Tensor, "n m"], labels: Int[Tensor, " n"], clas
     Raises:
         InputError: labels out of range, values that are not finite, or a class with fewer than two activations.
     """
-    _require(activations, labels, classes)
+    labels = _require(activations, labels, classes)
     pointing = activations.double().norm(dim=1) > 0
     logs, labels = _log_norm(activations[pointing]), labels[pointing]
     count = _counts(labels, classes)
@@ -92,7 +95,7 @@ def fit_gaussians(activations: Float[Tensor, "n m"], labels: Int[Tensor, " n"], 
     Raises:
         InputError: as for `fit_norms`.
     """
-    _require(activations, labels, classes)
+    labels = _require(activations, labels, classes)
     activations = activations.double()
     means = _sums(activations, labels, classes) / _counts(labels, classes).unsqueeze(1)
     centred = activations - means[labels]
@@ -155,7 +158,8 @@ def given_norm_log_densities(
 Score = Callable[[Fitted, Tensor, Tensor], Tensor]
 
 ANOMALY_SCORES: dict[str, Score] = {}
-"""By name: from what is fitted, activations (n, m) and logits (n, classes) to scores (n,), float64."""
+"""By name: from what is fitted, activations (n, m) and logits (n, classes), of any floating-point type, to
+scores (n,), float64."""
 QUANTITIES: dict[str, str] = {}
 """By name: what a score is, with its unit, as an axis says it."""
 
@@ -164,9 +168,15 @@ def anomaly_score(name: str, quantity: str) -> Callable[[Score], Score]:
     """Make a function the score of that name."""
 
     def register(function: Score) -> Score:
-        ANOMALY_SCORES[name] = function
+        @wraps(function)
+        def score(fitted: Fitted, activations: Tensor, logits: Tensor) -> Tensor:
+            require_floats(activations, "activations")
+            require_floats(logits, "logits")
+            return function(fitted, activations, logits)
+
+        ANOMALY_SCORES[name] = score
         QUANTITIES[name] = quantity
-        return function
+        return score
 
     return register
 
@@ -250,11 +260,10 @@ def _counts(labels: Tensor, classes: int) -> Tensor:
     return count.double()
 
 
-def _require(activations: Tensor, labels: Tensor, classes: int) -> None:
-    if not len(labels) or len(labels) != len(activations):
-        raise InputError(f"{len(labels)} labels were given for {len(activations)} activations")
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= classes:
-        raise InputError(f"label {low if low < 0 else high} is out of range: the classes are 0 to {classes - 1}")
+def _require(activations: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """The labels in int64, where they fit activations that can be looked at."""
+    labels = class_numbers(labels, len(activations), classes)
+    require_floats(activations, "activations")
     if not bool(activations.isfinite().all()):
         raise InputError("activations have values that are not finite")
+    return labels

@@ -1,5 +1,6 @@
 """How far probabilities of classes can be believed: accuracy, likelihood and expected calibration error."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -7,6 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from priors.errors import InputError
+from priors.floats import require_floats
+from priors.labels import class_numbers
 
 BINS = 15
 """Of equal width in [0, 1], as in Guo, Pleiss, Sun and Weinberger (On calibration of modern neural networks, 2017)."""
@@ -43,8 +46,9 @@ def calibration(
     """Compare probabilities with what came true.
 
     Args:
-        log_probabilities: of the classes, in nats, such as `logits.log_softmax(-1)`; computed with in float64.
-        labels: the true classes.
+        log_probabilities: of the classes, in nats, such as `logits.log_softmax(-1)`, of any floating-point type;
+            computed with in float64.
+        labels: the true classes, of any type of whole numbers.
         bins: how many of equal width.
 
     Raises:
@@ -52,15 +56,14 @@ def calibration(
     """
     if bins < 1:
         raise InputError(f"bins is {bins}: 1 or more was expected")
-    if not len(labels) or len(labels) != len(log_probabilities):
-        raise InputError(f"{len(labels)} labels were given for {len(log_probabilities)} rows of log-probabilities")
-    classes = log_probabilities.shape[1]
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= classes:
-        raise InputError(f"label {low if low < 0 else high} is out of range: the classes are 0 to {classes - 1}")
+    require_floats(log_probabilities, "log-probabilities")
+    count, classes = log_probabilities.shape
+    labels = class_numbers(labels, count, classes, "rows of log-probabilities")
+    # Each is rounded relative to itself, and their sum by that times the entropy, which is log c at most.
+    rounding = torch.finfo(log_probabilities.dtype).eps * math.log(max(classes, 2))
     log_probabilities = log_probabilities.double()
     total = log_probabilities.logsumexp(1).abs().max()
-    if not float(total) < 1e-3:
+    if not float(total) < max(1e-3, rounding):
         raise InputError(
             f"rows are no log-probabilities: one sums to exp({float(total):.3g}) or its inverse; take log_softmax(-1)"
         )
@@ -73,7 +76,7 @@ def calibration(
     return Calibration(
         images=len(labels),
         accuracy=float(right.mean()),
-        nll=float(-log_probabilities.gather(1, labels.long().unsqueeze(1)).mean()),
+        nll=float(-log_probabilities.gather(1, labels.unsqueeze(1)).mean()),
         ece=float((believed - correct).abs().sum() / len(labels)),
         edges=edges,
         counts=counts,

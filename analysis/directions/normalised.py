@@ -20,6 +20,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from priors.errors import InputError
+from priors.floats import require_floats
+from priors.labels import class_numbers
 
 _ROWS = 4096
 """Activations at a time: logits of a large set are never held at once."""
@@ -102,8 +104,9 @@ def normalised_accuracy(
     A head without a bias has no variants that keep it; those that drop it keep their names.
 
     Args:
-        activations: penultimate ones, unnormalised.
-        labels: their classes.
+        activations: penultimate ones, unnormalised, of any floating-point type. Logits are computed in float32, or in
+            float64 where these are.
+        labels: their classes, of any type of whole numbers.
         weight: the final layer's, one row a class.
         bias: the final layer's.
 
@@ -117,7 +120,8 @@ def normalised_accuracy(
         >>> found["original"].accuracy, found["both normalised, bias dropped"].accuracy
         (0.5, 1.0)
     """
-    _require(activations, labels, weight, bias)
+    labels = _require(activations, labels, weight, bias)
+    dtype = torch.promote_types(activations.dtype, torch.float32)
     long, wide = activations.double().norm(dim=1), weight.double().norm(dim=1)
     zero = int((long == 0).sum())
     if zero == len(long):
@@ -135,9 +139,9 @@ def normalised_accuracy(
         correct = _correct(
             activations,
             labels,
-            rescaled[of_activations][0].to(activations.dtype),
-            (rescaled[of_weights][1].unsqueeze(1) * weight).to(activations.dtype),
-            bias.to(activations.dtype) if kept and bias is not None else None,
+            rescaled[of_activations][0].to(dtype),
+            (rescaled[of_weights][1].unsqueeze(1) * weight).to(dtype),
+            bias.to(dtype) if kept and bias is not None else None,
         )
         first = variants[0].correct if variants else correct
         change = 100 * (correct / first - 1) if first else 0.0
@@ -177,22 +181,24 @@ def _correct(activations: Tensor, labels: Tensor, factors: Tensor, weight: Tenso
     correct = 0
     for rows in range(0, len(labels), _ROWS):
         part = slice(rows, rows + _ROWS)
-        logits = torch.nn.functional.linear(activations[part] * factors[part].unsqueeze(1), weight, bias)
+        scaled = activations[part].to(factors.dtype) * factors[part].unsqueeze(1)
+        logits = torch.nn.functional.linear(scaled, weight, bias)
         correct += int((logits.argmax(1) == labels[part]).sum())
     return correct
 
 
-def _require(activations: Tensor, labels: Tensor, weight: Tensor, bias: Tensor | None) -> None:
+def _require(activations: Tensor, labels: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The labels in int64, where all that is given fits."""
     classes, m = weight.shape
     if activations.shape[1] != m or len(activations) == 0:
         raise InputError(f"activations have shape {tuple(activations.shape)}: (N, {m}) was expected, N at least 1")
-    if len(labels) != len(activations):
-        raise InputError(f"{len(labels)} labels were given for {len(activations)} activations")
+    labels = class_numbers(labels, len(activations), classes)
     if bias is not None and len(bias) != classes:
         raise InputError(f"the bias has {len(bias)} values: {classes} were expected, one a class")
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= classes:
-        raise InputError(f"label {low if low < 0 else high} is out of range: the classes are 0 to {classes - 1}")
     for what, values in (("activations", activations), ("weights", weight), ("biases", bias)):
-        if values is not None and not bool(values.isfinite().all()):
+        if values is None:
+            continue
+        require_floats(values, what)
+        if not bool(values.isfinite().all()):
             raise InputError(f"{what} have values that are not finite")
+    return labels

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from analysis.inversion.distances import mean_vector, pair_blocks, squared_distances
 from analysis.inversion.rows import require_positive, row_blocks, rows_of
+from priors.draws import gaussians, require_generator
 from priors.errors import InputError
 
 
@@ -142,21 +143,22 @@ def density_bound(
         variance: of the noise in each unit.
         bandwidth: variance of a kernel in each unit; None: that of the noise. Choose it on images of neither set: what
             is best for `held_out` is too good to be a bound.
-        generator: of the noise, one draw an image, on the activations' device.
+        generator: of the noise, one draw an image, on any device; None: torch's own of the activations' device.
 
     Raises:
-        InputError: as for `noise_bounds`, or the two sets have not as many units.
+        InputError: as for `noise_bounds`, the two sets have not as many units, or a generator that is none.
     """
     bandwidth = variance if bandwidth is None else bandwidth
     require_positive("variance", variance)
     require_positive("bandwidth", bandwidth)
+    require_generator(generator)
     centres, h = rows_of(fitted), rows_of(held_out)
     units = h.shape[1]
     if centres.shape[1] != units:
         raise InputError(f"held-out activations have {units} units: {centres.shape[1]} were expected, as fitted to")
     mean, scores = mean_vector(centres), []
     for rows in row_blocks(h):
-        noise = torch.randn(h[rows].shape, dtype=torch.float64, device=h.device, generator=generator)
+        noise = gaussians(h[rows].shape, generator, torch.float64, h.device)
         blurred = h[rows] + math.sqrt(variance) * noise
         score = torch.full_like(blurred[:, 0], -torch.inf)
         for columns in row_blocks(centres):

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from priors.errors import InputError
+from priors.floats import at_least_float32, require_floats
 
 MEANING = (
     "NCE: mean of log p(x|h) over held-out images (equation 11, negated). H(x) + NCE bounds I(x; h) from below, and "
@@ -53,12 +54,16 @@ class NegativeCrossEntropy:
 
 
 def bits_per_dim(nats: float | Tensor, image_shape: Sequence[int]) -> float | Tensor:
-    """The cross-entropy in bits a sub-pixel, of a log-likelihood of whole images in nats.
+    """The cross-entropy in bits a sub-pixel, of a log-likelihood of whole images in nats; float32, or float64 of such.
+
+    Raises:
+        InputError: tensors of whole numbers.
 
     Example:
         >>> bits_per_dim(uniform_nats((1, 28, 28)), (1, 28, 28))
         8.0
     """
+    nats = at_least_float32(nats, "log-likelihoods") if isinstance(nats, Tensor) else nats
     return -nats / (math.prod(image_shape) * math.log(2))
 
 
@@ -159,13 +164,14 @@ def uniform_nats(image_shape: Sequence[int]) -> float:
 def unit_distance(
     first: Float[Tensor, "batch *units"], second: Float[Tensor, "others *theirs"]
 ) -> Float[Tensor, " batch"]:
-    """Mean absolute difference of two representations over their units (table 1).
+    """Mean absolute difference of two representations over their units (table 1); float32, or float64 of such.
 
     Raises:
-        InputError: other shapes.
+        InputError: other shapes, or no floating-point numbers.
     """
     if first.shape != second.shape:
         raise InputError(f"representations of shape {tuple(first.shape)} and {tuple(second.shape)}: the same expected")
+    first, second = (at_least_float32(units, "representations") for units in (first, second))
     return (first - second).abs().flatten(1).mean(1)
 
 
@@ -175,7 +181,7 @@ class Neighbours:
 
     Attributes:
         index: (queries, k) positions among the candidates, the nearest first.
-        distance: (queries, k) mean absolute differences over the units.
+        distance: (queries, k) mean absolute differences over the units; float32, or float64 where any of both is.
     """
 
     index: Int64[Tensor, "queries k"]
@@ -188,16 +194,17 @@ def nearest(
     """The k candidates with the least `unit_distance` to each query.
 
     Raises:
-        InputError: representations of different layers, or fewer than k candidates.
+        InputError: representations of different layers, fewer than k candidates, or no floating-point numbers.
     """
-    queries, candidates = queries.flatten(1), candidates.flatten(1)
+    queries, candidates = (at_least_float32(units, "representations").flatten(1) for units in (queries, candidates))
+    dtype = torch.promote_types(queries.dtype, candidates.dtype)
     if queries.shape[1] != candidates.shape[1]:
         raise InputError(
             f"representations of {queries.shape[1]} and {candidates.shape[1]} units: those of one layer were expected"
         )
     if not 1 <= k <= len(candidates):
         raise InputError(f"the {k} nearest of {len(candidates)}: expected from 1 to {len(candidates)}")
-    distance = torch.cdist(queries, candidates, p=1) / queries.shape[1]
+    distance = torch.cdist(queries.to(dtype), candidates.to(dtype), p=1) / queries.shape[1]
     found = distance.topk(k, dim=1, largest=False)
     return Neighbours(found.indices, found.values)
 
@@ -237,6 +244,7 @@ class Nearest:
 
 
 def _require(log_likelihoods: Tensor) -> None:
+    require_floats(log_likelihoods, "log-likelihoods")
     if len(log_likelihoods) < 2:
         raise InputError(f"log-likelihoods of {len(log_likelihoods)} image: a standard error needs 2 or more")
     if not bool(log_likelihoods.isfinite().all()):

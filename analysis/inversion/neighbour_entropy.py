@@ -15,6 +15,7 @@ from torch import Tensor
 
 from analysis.inversion.distances import pair_blocks
 from analysis.inversion.rows import require_positive, rows_of
+from priors.draws import gaussians, require_generator
 from priors.errors import InputError
 
 
@@ -69,17 +70,18 @@ def neighbour_entropies(
         variance: of Gaussian noise that is added to each unit first, one draw an image; it takes a float64 copy of the
             activations. None: none is.
         offset: the equation's epsilon.
-        generator: of the noise, on the activations' device.
+        generator: of the noise, on any device; None: torch's own of the activations' device.
 
     Raises:
         InputError: fewer than two images, no units, values that are not finite, k out of range, a negative offset, a
-            variance that is not above 0, or distances of 0 without an offset.
+            variance that is not above 0, a generator that is none, or distances of 0 without an offset.
 
     Example:
         >>> uniform = torch.rand(2000, 2, generator=torch.Generator().manual_seed(0))
         >>> [round(found.entropy, 1) for found in neighbour_entropies(3 * uniform)], round(2 * math.log(3), 1)
         ([2.2, 2.2, 2.3], 2.2)
     """
+    require_generator(generator)
     h = rows_of(activations)
     images, units = h.shape
     for k in neighbours:
@@ -90,7 +92,7 @@ def neighbour_entropies(
     constant = int((h.amin(0) == h.amax(0)).sum())
     if variance is not None:
         require_positive("variance", variance)
-        noise = torch.randn(h.shape, dtype=torch.float64, device=h.device, generator=generator)
+        noise = gaussians(h.shape, generator, torch.float64, h.device)
         h = noise.mul_(math.sqrt(variance)).add_(h)
     distances = neighbour_distances(h, max(neighbours, default=1))
     found = []

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from priors.errors import InputError
+from priors.floats import at_least_float32, require_digits, to_own
 
 _LEAK = 0.2
 
@@ -53,16 +54,21 @@ class UpConvolution(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], channels, 3, padding=1))
 
     def forward(self, context: Float[Tensor, "batch *context"]) -> Float[Tensor, "batch channels height width"]:
-        """Images, which least squares may put outside [0, 1].
+        """Images, which least squares may put outside [0, 1], in the type of the weights.
+
+        Args:
+            context: of any floating-point type; it is brought to that of the weights, which is float32 or float64.
 
         Raises:
-            InputError: a context of another shape.
+            InputError: a context of another shape or of whole numbers, or weights of half precision.
         """
         if context.shape[1:] != self.context_shape:
             raise InputError(
                 f"a context of shape {tuple(context.shape[1:])}: {self.context_shape} was expected, from the network "
                 "and the layer that this decoder was trained on"
             )
+        require_digits(self, "this decoder")
+        context = to_own(self, context, "a context's values")
         if self.start is None:
             maps = F.interpolate(context, self.size, mode="bilinear", align_corners=False)
         else:
@@ -73,5 +79,12 @@ class UpConvolution(nn.Module):
 def squared_error(
     images: Float[Tensor, "batch channels height width"], reconstructions: Float[Tensor, "batch channels height width"]
 ) -> Float[Tensor, " batch"]:
-    """|x - f(h)|^2 of each image, a sum over its sub-pixels (equation 3)."""
-    return (images - reconstructions).float().square().flatten(1).sum(1)
+    """|x - f(h)|^2 of each image, a sum over its sub-pixels (equation 3); float32, or float64 where any of both is.
+
+    Raises:
+        InputError: images or reconstructions of whole numbers.
+    """
+    x, y = (
+        at_least_float32(pixels, what) for pixels, what in ((images, "images"), (reconstructions, "reconstructions"))
+    )
+    return (x - y).square().flatten(1).sum(1)

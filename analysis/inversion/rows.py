@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from priors.errors import InputError
+from priors.floats import require_floats
 
 _ROWS = 1024
 _VALUES = 2**23
@@ -16,12 +17,13 @@ def rows_of(activations: Float[Tensor, "images *features"]) -> Float[Tensor, "im
     """One flat row an image, of the type given, off the graph.
 
     Raises:
-        InputError: fewer than two images, no units, or values that are not finite.
+        InputError: fewer than two images, no units, no floating-point numbers, or values that are not finite.
     """
     if activations.ndim < 2 or len(activations) < 2 or not activations.numel():
         raise InputError(
             f"activations have shape {tuple(activations.shape)}: (images, units) was expected, with 2 or more images"
         )
+    require_floats(activations, "activations")
     rows = activations.detach().flatten(1)
     if not all(bool(rows[block].isfinite().all()) for block in row_blocks(rows)):
         raise InputError("activations have values that are not finite")

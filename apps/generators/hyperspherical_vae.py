@@ -21,6 +21,7 @@ from apps.generators import bernoulli
 from apps.models.generator import Generator
 from priors import VonMisesFisher
 from priors.errors import InputError
+from priors.floats import at_least_float32
 from priors.vmf.bessel import log_sphere_area
 from priors.vmf.transport import rsample
 
@@ -145,7 +146,7 @@ class HypersphericalVAE(Generator):
             if labels is None:
                 raise InputError("the encoder sees the label: give labels to encode")
             x = torch.cat([x, F.one_hot(labels, len(self.class_names)).to(x.dtype)], -1)
-        parameters = _at_least_float32(self.to_posterior(self.encoder(x)))
+        parameters = at_least_float32(self.to_posterior(self.encoder(x)))
         direction, scale = parameters.split((self.dim, 1), -1)
         return VonMisesFisher(F.normalize(direction, dim=-1), 1 + F.softplus(scale.squeeze(-1)), validate_args=False)
 
@@ -172,7 +173,7 @@ class HypersphericalVAE(Generator):
         """The bound's parts at one draw of z; images are binary, or in [0, 1] as the means of binary ones."""
         posterior = self.encode(images, labels)
         z = rsample(posterior.loc, posterior.concentration, generator)
-        logits = _at_least_float32(self.decode(z, labels))
+        logits = at_least_float32(self.decode(z, labels))
         x = images.flatten(1)
         reconstruction = -F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(-1)
         return Bound(reconstruction, self.divergence(posterior, labels))
@@ -295,8 +296,3 @@ def _last_unit(weight: Tensor) -> Tensor:
     row = torch.zeros_like(weight[:1])
     row[0, -1] = 1
     return row
-
-
-def _at_least_float32(values: Tensor) -> Tensor:
-    """Densities are not for half precision, whatever autocast computed the networks in."""
-    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values

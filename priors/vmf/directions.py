@@ -8,6 +8,8 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from priors.errors import InputError
+from priors.floats import require_floats
+from priors.labels import class_numbers
 
 _NUMBERS = 2**22
 """Numbers in double precision that are held at a time, besides what is kept."""
@@ -83,15 +85,7 @@ def class_directions(
     """
     classes, m = weight.shape
     require_activations(activations, m)
-    if labels.shape != activations.shape[:1] or labels.is_floating_point() or labels.dtype == torch.bool:
-        raise InputError(
-            f"labels are {labels.dtype} of shape {tuple(labels.shape)}: one class number for each of "
-            f"{len(activations)} activations was expected"
-        )
-    labels = labels.to(weight.device, torch.long)
-    low, high = (int(bound) for bound in labels.aminmax())
-    if low < 0 or high >= classes:
-        raise InputError(f"label {low if low < 0 else high} is out of range: the classes are 0 to {classes - 1}")
+    labels = class_numbers(labels, len(activations), classes).to(weight.device)
     loc = unit(weight.double())
     sums, versines, kept = torch.zeros_like(loc), [], []
     for rows, own in zip(*(part.split(max(1, _NUMBERS // m)) for part in (activations, labels)), strict=True):
@@ -114,8 +108,7 @@ def class_directions(
 
 
 def require_activations(activations: Tensor, m: int) -> None:
-    """Raise InputError where activations are not floats (N, m) with N at least 1."""
-    if not activations.is_floating_point():
-        raise InputError(f"activations are {activations.dtype}: floats were expected")
+    """Raise InputError where activations are not (N, m) with N at least 1, or no floating-point numbers."""
     if activations.ndim != 2 or activations.shape[1] != m or len(activations) == 0:
         raise InputError(f"activations have shape {tuple(activations.shape)}: (N, {m}) was expected, N at least 1")
+    require_floats(activations, "activations")

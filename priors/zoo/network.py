@@ -10,6 +10,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from priors.errors import InputError
+from priors.floats import PIXELS, own_dtype, require_floats
 
 
 class Classifier(nn.Module, ABC):
@@ -81,18 +82,14 @@ class Classifier(nn.Module, ABC):
         """
         if images.ndim != 4:
             raise InputError(f"images have shape {tuple(images.shape)}: (batch, channels, height, width) was expected")
-        if not images.is_floating_point():
-            raise InputError(
-                f"images are {images.dtype}: floating-point values in [0, 1] were expected (divide bytes by 255)"
-            )
+        require_floats(images, "images", PIXELS)
         if self.image_shape is not None and images.shape[1:] != self.image_shape:
             raise InputError(
                 f"images are {_as_text(images.shape[1:])} (channels x height x width), but this network takes"
                 f" {_as_text(self.image_shape)}"
             )
         normalised = (images - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)
-        own = next((weight.dtype for weight in self.parameters() if weight.is_floating_point()), normalised.dtype)
-        return normalised.to(own)
+        return normalised.to(own_dtype(self) or normalised.dtype)
 
 
 class Network(Classifier):

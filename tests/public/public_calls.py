@@ -1,0 +1,209 @@
+"""Every public function of the libraries that computes with tensors, called once on small made-up numbers."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import analysis
+import distill
+import priors
+from analysis.inversion.cross_entropy import Nearest, nearest, unit_distance
+from distill.terms import terms
+
+N, M, CLASSES = 40, 6, 3
+
+
+class Given:
+    """What calls are given: the same numbers whatever their type and their device.
+
+    Args:
+        dtype: of what is looked at.
+        rounded: a type that its values are rounded to first; None: none.
+        device: of all tensors.
+    """
+
+    def __init__(self, dtype: torch.dtype, rounded: torch.dtype | None = None, device: str = "cpu"):
+        self.dtype, self.rounded, self.device = dtype, rounded or dtype, device
+
+    def like(self, values: Tensor) -> Tensor:
+        """Numbers in the type that is tried."""
+        return values.to(self.rounded).to(self.dtype).to(self.device)
+
+    def normal(self, *shape: int, seed: int = 0) -> Tensor:
+        """Normal ones."""
+        return self.like(torch.randn(shape, generator=torch.Generator().manual_seed(seed)))
+
+    def part(self, *shape: int) -> Tensor:
+        """Between 0 and 1."""
+        return self.like(torch.rand(shape, generator=torch.Generator().manual_seed(3)))
+
+    def log_probabilities(self) -> Tensor:
+        """Of classes; not rounded twice, since those of fewer digits do not sum to one."""
+        found = torch.randn(N, CLASSES, generator=torch.Generator().manual_seed(4)).log_softmax(1)
+        return found.to(self.device, self.dtype)
+
+    @property
+    def labels(self) -> Tensor:
+        """Of N rows."""
+        return (torch.arange(N) % CLASSES).to(self.device)
+
+    @property
+    def images(self) -> Tensor:
+        """Two grey ones, on the grid of a density."""
+        levels = torch.arange(32).reshape(2, 1, 4, 4) * 8
+        return levels.to(self.device, self.dtype) if self.dtype == torch.uint8 else self.like(levels / 255)
+
+    def prior(self, concentration: Any = 5.0, **evidence: Tensor) -> priors.ClassifierPrior:
+        """In float32."""
+        weight = torch.randn(CLASSES, M, generator=torch.Generator().manual_seed(1)).to(self.device)
+        return priors.ClassifierPrior.from_weight(weight, concentration, **evidence)
+
+    def network(self, network: nn.Module) -> nn.Module:
+        """On the device, in float32 but for what a test makes of it, without dropout."""
+        return network.to(self.device).eval()
+
+
+def source() -> torch.Generator:
+    """Of draws, on the CPU."""
+    return torch.Generator().manual_seed(2)
+
+
+def density(context: tuple[int, ...] = (), channels: int = 1) -> nn.Module:
+    """A small one."""
+    torch.manual_seed(0)
+    return analysis.PixelCNN((channels, 4, 4), context, layers=1, filters=2)
+
+
+def decoder(context: tuple[int, ...]) -> nn.Module:
+    """A small one."""
+    torch.manual_seed(0)
+    return analysis.UpConvolution((1, 8, 8), context, filters=2)
+
+
+def convolutional(width: int, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """A classifier of the user's own."""
+    torch.manual_seed(width)
+    body = [nn.Conv2d(1, width, 3, 2, 1), nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, width, 3, 1, 1)]
+    network = nn.Sequential(*body, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, CLASSES))
+    return network.to(dtype)
+
+
+def scored(give: Given, score: Callable) -> Tensor:
+    """An anomaly score."""
+    fitted = analysis.fit_anomaly_scores(give.prior(), torch.randn(N, M).to(give.device), give.labels)
+    return score(fitted, give.normal(N, M), give.normal(N, CLASSES))
+
+
+def near(give: Given) -> Any:
+    """Neighbours in candidates that come in parts."""
+    found = Nearest(give.normal(5, M), 2)
+    found.add(give.normal(N, M, seed=5))
+    found.add(give.normal(N, M, seed=6))
+    return found.found()
+
+
+def distilled(
+    give: Given, term: str, student: torch.dtype = torch.float32, teacher: torch.dtype = torch.float32
+) -> Tensor:
+    """The first phase of an objective of labels and a term, of images of the type given."""
+    objective = distill.objective(
+        term if term == "ce" else f"ce+{term}",
+        student=convolutional(4, student).to(give.device),
+        teacher=convolutional(5, teacher).to(give.device),
+        prior=give.prior(),
+        image_shape=(1, 4, 4),
+        labels=give.labels,
+        student_taps=("2", "4"),
+        teacher_taps=("2", "4"),
+        generator=source(),
+    ).to(give.device)
+    for memory in objective.memories.values():
+        memory.to(give.device)
+    step = torch.Generator(give.device).manual_seed(0)
+    index = torch.arange(2).to(give.device)
+    return objective(give.images, give.labels[:2], index, phase=objective.phases[0], generator=step).total
+
+
+def vmf(give: Given) -> priors.VonMisesFisher:
+    """Two of them."""
+    return priors.VonMisesFisher(give.like(torch.eye(M)[:2]), give.like(torch.tensor([5.0, 50.0])))
+
+
+CALLS: dict[str, Callable[[Given], Any]] = {
+    "ClassifierPrior": lambda give: (lambda made: (made.loc, made.bias, made.concentration))(
+        priors.ClassifierPrior.from_weight(give.normal(CLASSES, M), 5.0, give.normal(CLASSES))
+    ),
+    "ClassifierPrior mle": lambda give: give.prior("mle", activations=give.normal(N, M), labels=give.labels),
+    "ClassifierPrior norms": lambda give: give.prior("norms", activations=give.normal(N, M)),
+    "ClassifierPrior.log_prob": lambda give: give.prior().log_prob(give.normal(N, M)),
+    "ClassifierPrior.posterior": lambda give: give.prior().posterior(give.normal(N, M)),
+    "VonMisesFisher": lambda give: (vmf(give).log_prob(vmf(give).loc), vmf(give).entropy()),
+    "VonMisesFisher.sample": lambda give: vmf(give).sample((3,), source()),
+    "VonMisesFisher kl": lambda give: torch.distributions.kl_divergence(vmf(give), vmf(give)),
+    "VonMisesFisher kl to uniform": lambda give: torch.distributions.kl_divergence(
+        vmf(give), priors.HypersphericalUniform(M, device=give.device)
+    ),
+    "HypersphericalUniform": lambda give: priors.HypersphericalUniform(M).log_prob(vmf(give).loc),
+    "cosine_fits": lambda give: priors.cosine_fits(give.prior(), give.normal(N, M), give.labels),
+    "kolmogorov_smirnov": lambda give: priors.kolmogorov_smirnov(give.part(N), M, 5.0),
+    "solve_concentration": lambda give: priors.solve_concentration(give.part(4), M),
+    "normalised_accuracy": lambda give: analysis.normalised_accuracy(
+        give.normal(N, M), give.labels, give.normal(CLASSES, M, seed=1), give.normal(CLASSES)
+    ),
+    "calibration": lambda give: analysis.calibration(give.log_probabilities(), give.labels),
+    "fit_anomaly_scores": lambda give: (lambda made: (made.norms, made.gaussians))(
+        analysis.fit_anomaly_scores(give.prior(), give.normal(N, M), give.labels)
+    ),
+    **{f"ANOMALY_SCORES {name}": partial(scored, score=score) for name, score in analysis.ANOMALY_SCORES.items()},
+    "noise_bounds": lambda give: analysis.noise_bounds(give.normal(N, M), [0.1, 1.0]),
+    "density_bound": lambda give: analysis.density_bound(
+        give.normal(N, M), give.normal(9, M, seed=1), 0.1, generator=source()
+    ),
+    "binned": lambda give: analysis.binned(give.normal(N, M), 3),
+    "binned_by_width": lambda give: analysis.binned_by_width(give.normal(N, M), 0.7),
+    "bits_per_dim": lambda give: analysis.bits_per_dim(give.normal(N), (1, 2, 2)),
+    "negative_cross_entropy": lambda give: analysis.negative_cross_entropy(give.normal(N), 10),
+    "paired_difference": lambda give: analysis.paired_difference(give.normal(N), give.normal(N, seed=1)),
+    "increases": lambda give: analysis.increases({"a": give.normal(N), "b": give.part(N)}),
+    "neighbour_entropies": lambda give: analysis.neighbour_entropies(
+        give.normal(N, M), variance=0.1, generator=source()
+    ),
+    "nearest": lambda give: nearest(give.normal(5, M), give.normal(N, M, seed=5), 2),
+    "Nearest": near,
+    "unit_distance": lambda give: unit_distance(give.normal(5, M), give.normal(5, M, seed=1)),
+    "squared_error": lambda give: analysis.squared_error(give.images, give.part(2, 1, 4, 4)),
+    "UpConvolution": lambda give: give.network(decoder((5,)))(give.normal(2, 5)),
+    "UpConvolution of maps": lambda give: give.network(decoder((5, 4, 4)))(give.normal(2, 5, 4, 4)),
+    "PixelCNN": lambda give: give.network(density()).log_prob(give.images),
+    "PixelCNN.initialise": lambda give: give.network(density()).initialise(give.images),
+    "PixelCNN of a context": lambda give: give.network(density((5,))).log_prob(
+        Given(torch.float32, device=give.device).images, give.normal(2, 5)
+    ),
+    "PixelCNN of maps": lambda give: give.network(density((5, 2, 2))).log_prob(
+        Given(torch.float32, device=give.device).images, give.normal(2, 5, 2, 2)
+    ),
+    "PixelCNN.sample": lambda give: give.network(density((5,))).sample(give.normal(2, 5), source()),
+    "LogisticMixture": lambda give: analysis.LogisticMixture().log_prob(
+        give.normal(2, 100, 2, 2), torch.zeros(2, 3, 2, 2).to(give.device)
+    ),
+    "LogisticMixture.sample": lambda give: analysis.LogisticMixture().sample(give.normal(2, 100), source()),
+    "PixelSoftmax": lambda give: analysis.PixelSoftmax().log_prob(
+        give.normal(2, 256, 2, 2), torch.zeros(2, 1, 2, 2).to(give.device)
+    ),
+    "PixelSoftmax.sample": lambda give: analysis.PixelSoftmax().sample(give.normal(2, 256), source()),
+    **{f"objective {term}": partial(distilled, term=term) for term in terms()},
+}
+"""By name (a public one, and what of it): what is called."""
+
+REST = {
+    "priors": "ClassPosterior ClassSummary Provenance Evidence strategy InputError CosineFit find_head Taps "
+    "find_module tap",
+    "analysis": "CapturedSampler PixelDistribution anomaly_score Calibration NormalisedAccuracy DensityBound "
+    "NoiseBounds Binned ConditionalDensity NegativeCrossEntropy uniform_nats NeighbourEntropy",
+    "distill": "needs_of weights_of derivative batch_statistics gather_with_gradients Given Loss Needs Setting Shared "
+    "Term Trace Objective WeightedSum",
+}
+"""By package, its other public names: results, protocols, what only hands on, and what is called within the above."""
