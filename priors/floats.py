@@ -61,8 +61,10 @@ def to_own(
         InputError: no floating-point numbers; `what` they are called.
     """
     require_floats(values, what, expected)
-    own = own_dtype(network)
-    return values if own is None or torch.is_autocast_enabled(values.device.type) else values.to(own)
+    own, kind = own_dtype(network), values.device.type
+    if own is None or (torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)):
+        return values
+    return values.to(own)
 
 
 def require_digits(network: nn.Module, what: str) -> None:
