@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from importing import imports_from
 
 ROOT = Path(__file__).parents[1]
 STUBS = sorted(path for package in ("priors", "distill", "analysis") for path in (ROOT / package).rglob("*.pyi"))
@@ -76,7 +77,7 @@ def test_each_comes_from_its_home_in_a_fresh_process_before_and_after_it_is_impo
     for package, homes in HOMES.items():
         for home in {home for _, home in homes}:
             given.append((package, [name for name, other in homes if other == home], home, True))
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | imports_from(ROOT)
     found = subprocess.run(
         [sys.executable, "-c", IN_FRESH_PROCESSES],
         input=json.dumps(given),
@@ -91,5 +92,5 @@ def test_each_comes_from_its_home_in_a_fresh_process_before_and_after_it_is_impo
 def test_what_lists_names_loads_no_torch():
     script = "import sys\n" + "".join(f"import {package}\ndir({package}); {package}.__all__\n" for package in HOMES)
     script += "from priors import InputError\nassert 'torch' not in sys.modules and 'numpy' not in sys.modules"
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | imports_from(ROOT)
     subprocess.run([sys.executable, "-W", "error", "-c", script], env=environment, check=True)

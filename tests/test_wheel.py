@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from importing import imports_from
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("apps", "priors", "distill", "analysis")
@@ -15,7 +16,7 @@ PACKAGES = ("apps", "priors", "distill", "analysis")
 
 def run(*command: str, cwd: Path, path: Path | str) -> subprocess.CompletedProcess:
     """A command in another folder, with one place to import from before what is installed."""
-    environment = os.environ | {"PYTHONPATH": str(path), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"} | imports_from(path, but=ROOT)
     return subprocess.run([*command], cwd=cwd, env=environment, capture_output=True, text=True, timeout=120)
 
 

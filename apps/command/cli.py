@@ -88,9 +88,9 @@ def _dispatch(arguments: list[str]) -> int:
         print(overview())
         return 0
     if arguments[0] in ("-V", "--version"):
-        from importlib.metadata import version
+        from apps.command.version import own_version
 
-        print(f"penult {version('penult')}")
+        print(f"penult {own_version()}")
         return 0
     group = [verb for verb in VERBS if verb.startswith(f"{arguments[0]} ")]
     if group and (len(arguments) < 2 or arguments[1] in ("-h", "--help")):

@@ -6,10 +6,10 @@ import re
 import shutil
 from collections.abc import Callable
 from hashlib import blake2b
-from importlib.metadata import version
 from pathlib import Path
 
 from apps.command.console import say
+from apps.command.version import version_of
 from apps.data.image_set import ImageSet
 from apps.data.sources.catalogue import data_root
 from apps.data.sources.image_files import ImageFiles
@@ -74,7 +74,7 @@ def _identity(images: ImageSet, extractor: Extractor) -> str:
         "layer": extractor.layers[0],
         "weights": extractor.digest,
         "preprocessing": extractor.preprocessing,
-        "torch-fidelity": version("torch-fidelity"),
+        "torch-fidelity": version_of("torch-fidelity"),
     }
     return json.dumps(parts, sort_keys=True)
 

@@ -9,11 +9,11 @@ metrics, no states, no pictures but a new grid of samples.
 import os
 import re
 import shutil
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from apps.command.places import holding
+from apps.command.version import own_version
 from apps.generators import sampling
 from apps.models.named import model_run, open_run
 from apps.runs.evaluations import protocol_of, read_evaluations
@@ -108,7 +108,7 @@ def export(
     """
     model_run(run)  # what is damaged is found before anything is written, and named by its own place
     opened = Run(run)
-    stored = public(opened.config()) | {"export": {"format": FORMAT, "penult": version("penult")}}
+    stored = public(opened.config()) | {"export": {"format": FORMAT, "penult": own_version()}}
     described = public(read_json(run / "model.json", "model description"))
     result, evaluations = public(opened.result()), _evaluations(run)
     beside = folder.with_name(f".{folder.name}.partial")

@@ -26,6 +26,7 @@ import threading
 from pathlib import Path
 
 from dying import Script
+from importing import imports_from
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,7 +40,7 @@ class Machine:
     def __call__(self, arguments, **job) -> dict:
         """Run a job to its end: its answer."""
         if self.process is None:
-            environment = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "PYTHONPATH": str(ROOT)}
+            environment = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"} | imports_from(ROOT)
             command = [sys.executable, __file__, *["all"] * self.all]
             pipe = subprocess.PIPE
             self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment, cwd="/")

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from importing import imports_from
 from material import PLACE, SHARED
 from outcome import SECONDS, Outcome, Tally, digests, ill, refusal, run
 
@@ -161,7 +162,7 @@ def _process(work: Path, command: str, environment: dict[str, str]) -> Outcome:
     """A command by a shell, in a process of its own."""
     root = str(Path(__file__).parents[2])
     line = f"{shlex.quote(sys.executable)} -m apps {command}"
-    place = os.environ | {"PYTHONPATH": root} | environment
+    place = os.environ | imports_from(root) | environment
     try:
         ended = subprocess.run(["bash", "-c", line], cwd=work, env=place, capture_output=True, timeout=4 * SECONDS)
     except subprocess.TimeoutExpired:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tyro
+from importing import imports_from
 from PIL import Image
 
 from apps.command.cli import VERBS, main
@@ -64,7 +65,7 @@ def test_version(penult):
 
 def program(*words: str, **options) -> subprocess.CompletedProcess:
     environment = {name: value for name, value in os.environ.items() if name != "PENULT_DATA"}
-    environment |= {"PYTHONPATH": str(ROOT), "COLUMNS": "100"}
+    environment |= {"COLUMNS": "100"} | imports_from(ROOT)
     return subprocess.run(words, capture_output=True, text=True, env=environment, timeout=120, **options)
 
 
