@@ -45,7 +45,7 @@ def claim(path: Path, given: str) -> None:
         InputError: another process holds it, or nothing can be written there.
         OSError: the disk is full, or the machine is short of something.
     """
-    place = Path(os.path.abspath(path))
+    place = _found(path)
     if os.environ.get("RANK", "0") != "0" or any(place in held for held in _held):
         return
     made = [folder for folder in place.parents if not os.path.lexists(folder)]
@@ -89,13 +89,36 @@ def lock(path: Path, taken: str) -> int:
                 raise InputError(taken) from None
             except OSError:
                 return handle  # a file system without locks: nothing to hold
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.stat(path), os.fstat(handle)):
-                    return handle
+            if is_at(handle, path):
+                return handle
         except BaseException:
             os.close(handle)
             raise
         os.close(handle)  # who had it before took it away meanwhile
+
+
+def is_at(handle: int, path: Path) -> bool:
+    """Whether a lock's file is still the one at its path: a folder that is removed takes it along.
+
+    Args:
+        handle: as `lock` gave it.
+        path: of the file.
+    """
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(handle))
+    except FileNotFoundError:
+        return False
+
+
+def _found(path: Path) -> Path:
+    """One name for a place, however it is spelt.
+
+    A link to a folder is that folder, since what is written goes into it; a link to a file is replaced by what is
+    written.
+    """
+    if os.path.isdir(path):
+        return Path(os.path.realpath(path))
+    return Path(os.path.realpath(path.parent), path.name)
 
 
 def _beside(place: Path) -> Path:
@@ -104,7 +127,8 @@ def _beside(place: Path) -> Path:
 
 def _release(place: Path, handle: int, made: list[Path]) -> None:
     with suppress(OSError):
-        os.unlink(_beside(place))
+        if is_at(handle, _beside(place)):  # else the folder was removed meanwhile, and another command has it now
+            os.unlink(_beside(place))
     os.close(handle)
     _remove(made)
 

@@ -86,7 +86,8 @@ class TeacherLogits:
             InputError: logits that are not finite in float16.
         """
         rows = (batch.index * self._views + batch.view).cpu().numpy()
-        logits, stored = self._logits[rows], self._checksums[rows]
+        stored = self._checksums[rows]  # first: another process that fills a row in meanwhile leaves it missing here
+        logits = self._logits[rows]
         missing = np.flatnonzero(stored != _checksums(rows, logits))
         if len(missing):
             self._remark(int(np.count_nonzero(stored[missing])))

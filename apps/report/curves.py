@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from apps.report.markup import MINUS, Html
 from apps.runs.quantities import Panel
 
-_COLOURS = {"train": "#010203", "validation": "#010204", "test": "#010204"}
+_COLOURS = {"train": "#010203", "validation": "#010204", "test": "#010205"}
 """Stand-ins that the page's own colours take the place of."""
 _SETTLED = 0.2
 """The fraction of a training after which the curves choose the frame, where the start would flatten them."""
@@ -98,7 +98,7 @@ def _inline(svg: str, prefix: str, label: str) -> Html:
     for name, new in used.items():
         body = re.sub(rf"#{name}\b", f"#{new}", body)
     for kind, colour in _COLOURS.items():
-        body = body.replace(colour, f"var(--{'train' if kind == 'train' else 'held-out'})")
+        body = body.replace(colour, f"var(--{kind})")
     body = body.replace("#000000", "currentColor")
     body = re.sub(r"font-family: [^;\"]*;? ?", "", body)
     body = re.sub(r' d="([^"]*)"', lambda found: f' d="{_rounded(found[1])}"', body)

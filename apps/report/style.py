@@ -4,12 +4,12 @@ CSS = """
 :root {
   color-scheme: light dark;
   --ground: #fdfdfc; --ink: #1b1e21; --soft: #59616b; --rule: #d8dce0; --tint: #f1f3f4; --mark: #fff3cd;
-  --train: #0b6bb0; --held-out: #c04a08; --paper: #fff; --shade: #0003;
+  --train: #0b6bb0; --validation: #c04a08; --test: #12805c; --paper: #fff; --shade: #0003;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --ground: #15181b; --ink: #e3e6e8; --soft: #9da6b0; --rule: #343a40; --tint: #1e2226; --mark: #453a12;
-    --train: #62aeea; --held-out: #f0904f; --paper: #eceeef; --shade: #fff3;
+    --train: #62aeea; --validation: #f0904f; --test: #5fc99b; --paper: #eceeef; --shade: #fff3;
   }
 }
 * { box-sizing: border-box; }
@@ -73,9 +73,10 @@ figcaption { font-size: .875rem; }
 .key { white-space: nowrap; color: var(--soft); margin-right: 1.25rem; font-size: .875rem; }
 .key::before {
   content: ""; display: inline-block; width: 1.1em; height: 3px; margin-right: .375em; vertical-align: .25em;
-  background: var(--held-out);
+  background: var(--validation);
 }
 .key.train::before { background: var(--train); }
+.key.test::before { background: var(--test); }
 .strips th {
   padding: 0 .75rem 0 0; vertical-align: middle; max-width: 9rem; white-space: nowrap; overflow: hidden;
   text-overflow: ellipsis;
@@ -102,7 +103,7 @@ summary { cursor: pointer; }
 @media print {
   :root {
     --ground: #fff; --ink: #000; --soft: #444; --rule: #bbb; --tint: #eee; --mark: #fff3cd; --train: #0b6bb0;
-    --held-out: #c04a08; --paper: #fff; --shade: transparent;
+    --validation: #c04a08; --test: #12805c; --paper: #fff; --shade: transparent;
   }
   body { max-width: none; padding: 0; font-size: 10pt; }
   .scroll { overflow: visible; }

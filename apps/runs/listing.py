@@ -5,6 +5,7 @@ from typing import Any
 
 from apps.command.console import say, table
 from apps.runs.result import tested, validated
+from apps.runs.run import Run
 from priors.errors import InputError
 from priors.files.json_files import read_json
 
@@ -23,8 +24,8 @@ def _row(folder: Path) -> tuple[str, ...]:
     try:
         stored = _json_object(folder / "config.json")
         result = _json_object(folder / "result.json") if (folder / "result.json").is_file() else None
-        states = [int(path.name[5:]) for path in (folder / "state").glob("step-*") if path.name[5:].isdigit()]
-        state = "finished" if result is not None else f"at step {max(states)}" if states else "no state yet"
+        states = [place.name.removeprefix("step-") for place in Run(folder).states()]
+        state = "finished" if result is not None else f"at step {states[-1]}" if states else "no state yet"
         made_by, data = stored.get("verb", "?"), (stored.get("config") or {}).get("data", "?")
         return folder.name, str(made_by), str(data), state, _score(result or {}) or _evaluated(folder)
     except (InputError, AttributeError):

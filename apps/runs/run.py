@@ -14,7 +14,7 @@ from typing import Any
 
 from apps.command.config import differences
 from apps.command.console import say
-from apps.command.places import lock
+from apps.command.places import is_at, lock
 from apps.runs.format import DIGESTS_OF_IMAGES, FORMAT, as_stored, format_of
 from apps.runs.result import no_number
 from priors.errors import InputError
@@ -197,6 +197,18 @@ class Run:
             os.close(self._lock)
             self._lock = None
 
+    def check_held(self) -> None:
+        """Make sure that the folder is still the one that was opened, before anything is written into it.
+
+        Raises:
+            InputError: it was removed meanwhile, or also made anew by another program.
+        """
+        if self._lock is not None and not is_at(self._lock, self.folder / ".lock"):
+            raise InputError(
+                f"{self.folder} was removed or replaced while this program was writing it: nothing more is written "
+                "there; give the same command again to begin anew"
+            )
+
     # States to resume from.
 
     @property
@@ -221,7 +233,12 @@ class Run:
         return _hidden(self.state(step))
 
     def begin_state(self, step: int) -> Path:
-        """A fresh folder to write the state of `step` into, not yet visible as one."""
+        """A fresh folder to write the state of `step` into, not yet visible as one.
+
+        Raises:
+            InputError: as for `check_held`.
+        """
+        self.check_held()
         beside = self.state_beside(step)
         self.drop_state(beside)
         beside.mkdir(parents=True)
@@ -271,8 +288,10 @@ class Run:
             result: what that run came to.
 
         Raises:
+            InputError: as for `check_held`.
             OSError: it could not be written; nothing of it is left.
         """
+        self.check_held()
         place = self.folder / "snapshots" / f"step-{step}"
         beside = _hidden(place)
         shutil.rmtree(beside, ignore_errors=True)
@@ -297,7 +316,12 @@ class Run:
     # Metrics.
 
     def log(self, entry: dict[str, Any]) -> None:
-        """Append one line to `metrics.jsonl`."""
+        """Append one line to `metrics.jsonl`.
+
+        Raises:
+            InputError: as for `check_held`.
+        """
+        self.check_held()
         path = self.folder / "metrics.jsonl"
         try:
             with open(path, "a", encoding="utf-8") as file:
@@ -332,8 +356,9 @@ class Run:
         """Write `result.json`, then drop the states: there is nothing left to resume.
 
         Raises:
-            InputError: a number of the result is not finite.
+            InputError: a number of the result is not finite, or as for `check_held`.
         """
+        self.check_held()
         wrong = [name for name, value in result.items() if isinstance(value, float) and not math.isfinite(value)]
         if wrong:
             raise InputError(
@@ -360,7 +385,7 @@ def _is_damaged(line: str, entry: dict[str, Any] | None) -> bool:
 
 def _by_step(folder: Path) -> list[Path]:
     """The folders called `step-N` in a folder, by N."""
-    found = [path for path in folder.glob("step-*") if path.name[5:].isdigit()]
+    found = [path for path in folder.glob("step-*") if path.name[5:].isdecimal()]
     return sorted(found, key=_step)
 
 

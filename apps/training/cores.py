@@ -2,8 +2,9 @@
 
 import os
 import time
+from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import psutil
 
@@ -11,6 +12,8 @@ _MOMENT = 0.05
 """Seconds over which the machine is looked at: five of the ticks that Linux counts time in."""
 _SPARE = 0.25
 """Of a core: one that is used less than this counts as free."""
+_MEMBERSHIP = Path("/proc/self/cgroup")
+"""Where Linux tells which control groups a process is in."""
 _NOT_BUSY = {"idle", "iowait", "guest", "guest_nice"}
 """Times of a core that are no work, or are counted in another one already."""
 
@@ -21,7 +24,7 @@ def available_cores(groups: Path = Path("/sys/fs/cgroup")) -> int:
     Args:
         groups: where Linux tells of control groups.
     """
-    return max(1, int(min(len(_bound_to()), _quota(groups))))
+    return max(1, int(min(len(_bound_to()), _limit(groups)[0])))
 
 
 def free_cores(processes: int = 1, groups: Path = Path("/sys/fs/cgroup")) -> int:
@@ -36,12 +39,13 @@ def free_cores(processes: int = 1, groups: Path = Path("/sys/fs/cgroup")) -> int
     cores = available_cores(groups)
     if cores <= processes:
         return 1
-    busy, spent, begun = _busy(), _spent(groups), time.perf_counter()
+    limit, group = _limit(groups)
+    busy, spent, begun = _busy(), _spent(groups, group), time.perf_counter()
     time.sleep(_MOMENT)
     took = time.perf_counter() - begun
     # Time is counted in ticks: a core may seem to have worked for longer than there was.
     work = sum(min(1.0, (after - before) / took) for before, after in zip(busy, _busy(), strict=False))
-    free = min(len(_bound_to()) - work, _quota(groups) - (_spent(groups) - spent) / took)
+    free = min(len(_bound_to()) - work, limit - (_spent(groups, group) - spent) / took)
     return max(1, int(min(cores, free + processes - 1 + _SPARE)) // processes)
 
 
@@ -52,22 +56,49 @@ def _bound_to() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def _quota(groups: Path) -> float:
-    """Cores' worth of time that a container pays for; infinity where it sets no limit."""
-    for name in ("cpu.max", "cpu/cpu.cfs_quota_us"):  # of version 2, "max 100000" without a limit; of version 1, "-1"
-        with suppress(OSError, ValueError):
-            limit, *period = map(float, (groups / name).read_text().split())
-            period = period[0] if period else float((groups / "cpu/cpu.cfs_period_us").read_text())
-            if limit > 0 and period > 0:
-                return limit / period
+def _limit(groups: Path) -> tuple[float, Path]:
+    """Cores' worth of time that is paid for, and the folder of the group that says so; infinity where none does.
+
+    A group has no more than those around it: the smallest limit holds.
+    """
+    return min(((_quota(folder), folder) for folder in _own(groups)), key=lambda found: found[0])
+
+
+def _own(groups: Path) -> Iterator[Path]:
+    """Folders of the control groups that this process is in, of both versions, each before those around it.
+
+    In a container they may be told as the machine outside has them; then the outermost folder is its own.
+    """
+    paths = {"": "", "cpu": ""}
+    with suppress(OSError, ValueError):
+        for line in _MEMBERSHIP.read_text().splitlines():
+            _, names, path = line.split(":", 2)
+            paths |= {name: path.strip("/") for name in names.split(",") if name in paths and ".." not in path}
+    for name, path in paths.items():
+        inner = PurePosixPath(path)
+        yield from (groups / name / part for part in (inner, *inner.parents))
+
+
+def _quota(folder: Path) -> float:
+    """Cores' worth of time that one group pays for; infinity where it sets no limit."""
+    with suppress(OSError, ValueError):
+        if (folder / "cpu.max").exists():  # version 2; "max" without a limit
+            limit, period = map(float, (folder / "cpu.max").read_text().split())
+        else:  # version 1; -1 without a limit
+            limit, period = (float((folder / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
+        if limit > 0 and period > 0:
+            return limit / period
     return float("inf")
 
 
-def _spent(groups: Path) -> float:
-    """Seconds of work that a container has had, of all its cores together; 0 where that is not known."""
+def _spent(groups: Path, folder: Path) -> float:
+    """Seconds of work that a group has had, of all its cores together; 0 where that is not known."""
     with suppress(OSError, ValueError):
-        told = dict(line.split() for line in (groups / "cpu.stat").read_text().splitlines())
-        return int(told.get("usage_usec", 0)) / 1e6
+        told = dict(line.split() for line in (folder / "cpu.stat").read_text().splitlines())
+        if "usage_usec" in told:
+            return int(told["usage_usec"]) / 1e6
+        of_version_1 = groups / "cpuacct" / folder.relative_to(groups / "cpu")
+        return int((of_version_1 / "cpuacct.usage").read_text()) / 1e9
     return 0.0
 
 

@@ -10,7 +10,7 @@ from apps.figures import save
 from apps.runs.quantities import panels
 from priors.errors import InputError
 
-_COLOURS = {"train": "#0072B2", "validation": "#D55E00", "test": "#D55E00"}
+_COLOURS = {"train": "#0072B2", "validation": "#D55E00", "test": "#009E73"}
 _COLUMNS = 3
 
 

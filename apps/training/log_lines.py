@@ -1,9 +1,10 @@
 """How a training is followed where there is no bar: lines on standard error, for logs."""
 
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+
+from apps.command.console import printable
 
 LONGEST = 60.0
 """Seconds without a line, at most, as long as steps are shorter."""
@@ -17,12 +18,12 @@ class LogLines:
     Args:
         name: of the run, which lines begin with.
         steps: of the training.
-        on: whether lines are wanted.
+        on: whether lines are wanted: of one process of several, where there is no bar.
         clock: seconds.
     """
 
     def __init__(self, name: str, steps: int, on: bool, clock: Callable[[], float] = time.perf_counter):
-        self._name, self._steps, self._on, self._clock = name, steps, on, clock
+        self._name, self._steps, self._on, self._clock = printable(name), steps, on, clock
         self._last = clock()
 
     def step(self, step: int) -> None:
@@ -45,5 +46,4 @@ class LogLines:
 
     def _say(self, step: int, found: str) -> None:
         self._last = self._clock()
-        if os.environ.get("RANK", "0") == "0":
-            print(f"{self._name}: step {step:,} of {self._steps:,}{found}", file=sys.stderr, flush=True)
+        print(f"{self._name}: step {step:,} of {self._steps:,}{found}", file=sys.stderr, flush=True)

@@ -12,6 +12,7 @@ from torch import nn
 from tqdm import tqdm
 
 from apps.command.config import Optimisation, Where
+from apps.command.console import printable
 from apps.command.errors import Diverged, Interrupted
 from apps.data.augment import Augmentation
 from apps.data.batches import Batches
@@ -163,7 +164,7 @@ class _Fit:
         bar = tqdm(
             total=self.steps,
             initial=progress.step,
-            desc=self.run.folder.name,
+            desc=printable(self.run.folder.name),
             unit="step",
             disable=None if self.main else True,
             dynamic_ncols=True,
@@ -325,6 +326,7 @@ class _Fit:
             load_weights(network, final[name], self.run.folder)
 
         def write() -> None:
+            self.run.check_held()
             if self.training.best:
                 write_tensors(self.run.folder / "last.safetensors", last["model"])
             self.task.save(self.run.folder, self.raw)

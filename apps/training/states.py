@@ -103,7 +103,8 @@ def save(training: Training, run: Run, accelerator: Accelerator) -> None:
             run.drop_state(beside)
         states = run.states()
         kept = f"the last complete state is {states[-1]}" if states else "no state had been saved yet"
-        raise OSError(error.errno, f"could not write the state of step {step}: {error.strerror}; {kept}") from error
+        said = f"could not write the state of step {step}: {error.strerror}; {kept}"
+        raise OSError(error.errno, said, str(run.folder)) from error
     training.best_files = (*training.best_files, run.state(step))[-KEPT_STATES:] if training.best else ()
 
 

@@ -1,5 +1,6 @@
 """Which state a training goes on from: the newest that is what was written, by the checksums of its files."""
 
+import errno
 import json
 import zlib
 from pathlib import Path
@@ -45,19 +46,25 @@ def newest_whole(run: Run) -> Path | None:
 
     Raises:
         InputError: all are damaged.
+        OSError: the machine is short of something, such as open files.
     """
-    damaged: dict[Path, InputError] = {}
+    damaged: dict[Path, str] = {}
     for folder in reversed(run.states()):
         try:
             _check(folder)
         except InputError as error:
-            damaged[folder] = error
+            damaged[folder] = str(error)
             continue
-        for other, error in damaged.items():
-            say(f"{other} cannot be used ({error}); going on from the state before it, {folder.name}.")
+        except OSError as error:
+            if error.errno != errno.EIO:  # a disk that cannot read it; all else says nothing of the state
+                raise
+            damaged[folder] = f"{error.filename or folder}: {error.strerror}"
+            continue
+        for other, why in damaged.items():
+            say(f"{other} cannot be used ({why}); going on from the state before it, {folder.name}.")
         return folder
     if damaged:
-        why = ", nor from ".join(f"{folder}: {error}" for folder, error in damaged.items())
+        why = ", nor from ".join(f"{folder}: {said}" for folder, said in damaged.items())
         which = "that folder" if len(damaged) == 1 else "these folders"
         raise InputError(f"cannot go on from {why}; remove {which} to start over")
     return None

@@ -1,5 +1,6 @@
 """Tensors as safetensors, so written that a kill leaves the old file or the new one."""
 
+import errno
 from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
@@ -54,6 +55,8 @@ def read_tensors(
         if error.errno in OUT_OF_RESOURCES:
             raise
         raise InputError(f"{path} is not readable as {what}: {error.strerror or error}") from None
+    except RuntimeError as error:  # torch's, which maps the file: there is no memory for it, or no open file more
+        raise OSError(errno.ENOMEM, f"it cannot be read now ({error})", str(path)) from None
     if finite:
         check_finite(tensors, path)
     metadata.pop(KEY, None)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -73,6 +74,46 @@ def test_a_claim_dies_with_its_process(held, tmp_path):
         claim(tmp_path / "a.npz", "--out a.npz")
         claim(tmp_path / "a.npz", "--out a.npz")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("claimed", "other"),
+    [
+        ("folder", "link"),
+        ("link", "folder"),
+        ("link/a.npz", "folder/a.npz"),
+        ("../far/../a.npz", "a.npz"),  # of the folder that the link leads to, and not of the one that it is in
+        ("folder/../folder/new/a.npz", "link/new/a.npz"),
+    ],
+)
+def test_a_place_is_one_however_it_is_spelt(held, tmp_path, claimed, other):
+    (tmp_path / "deep/folder").mkdir(parents=True)
+    for link in ("deep/link", "far"):
+        (tmp_path / link).symlink_to(tmp_path / "deep/folder")
+    with holding():
+        claim(tmp_path / "deep" / claimed, "it")
+        claim(tmp_path / "deep" / other, "it")  # the same command may
+        assert [*(tmp_path / "deep").rglob("*.lock")] == [*tmp_path.rglob("*.lock")]
+    held(tmp_path / "deep" / claimed)
+    with pytest.raises(InputError, match="another process"), holding():
+        claim(tmp_path / "deep" / other, "it")
+
+
+def test_what_is_written_in_the_place_of_a_link_to_a_file_is_another_place(held, tmp_path):
+    (tmp_path / "link.npz").symlink_to("a.npz")
+    held(tmp_path / "a.npz")
+    with holding():
+        claim(tmp_path / "link.npz", "it")
+
+
+def test_a_folder_removed_while_it_is_held(held, tmp_path):
+    """Who held it before takes nothing away from who holds it now."""
+    with holding():
+        claim(tmp_path / "gone" / "a.npz", "it")
+        shutil.rmtree(tmp_path / "gone")
+        held(tmp_path / "gone" / "a.npz")
+    with pytest.raises(InputError, match="another process"), holding():
+        claim(tmp_path / "gone" / "a.npz", "it")
 
 
 def test_folders_that_nothing_came_into_go_again(tmp_path):

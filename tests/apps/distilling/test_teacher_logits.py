@@ -107,6 +107,28 @@ def test_a_damaged_row_is_asked_for_again(tmp_path, capsys, what):
     assert capsys.readouterr().out == ""
 
 
+def test_rows_that_another_process_fills_in_meanwhile_are_not_damaged(tmp_path, capsys, monkeypatch):
+    """Between the two looks of one process at a row, its logits and its checksum, another writes both."""
+    teacher, batch, logits = Teacher(), batches().at(3), cache(tmp_path)
+    other, looks = cache(tmp_path), []
+
+    class Watched(np.ndarray):
+        def __getitem__(self, rows):
+            found = super().__getitem__(rows)
+            looks.append(rows)
+            if len(looks) == 1:
+                other(Teacher(), batch)
+            return found
+
+    for name in ("_checksums", "_logits"):
+        monkeypatch.setattr(logits, name, getattr(logits, name).view(Watched))
+    with torch.no_grad():
+        found = logits(teacher, batch)
+    assert len(looks) > 1 and capsys.readouterr().out == ""
+    with torch.no_grad():
+        assert torch.equal(found, cache(tmp_path)(Teacher(), batch))
+
+
 def test_rows_that_changed_places_are_asked_for_again(tmp_path):
     teacher, batch = Teacher(), batches().at(3)
     with torch.no_grad():

@@ -331,7 +331,7 @@ def test_a_curve_is_drawn_in_the_pages_colours():
     page = Page(f"{one}{two}")
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert ids and len(ids) == len(set(ids)) and one == draw(panel, (0.0, 1.0), "a")
-    assert "var(--train)" in one and "var(--held-out)" in one and "#0" not in one and "font-family" not in one
+    assert "var(--train)" in one and "var(--validation)" in one and "#0" not in one and "font-family" not in one
     assert "step" in page.texts and page.all("svg")[0]["aria-label"].startswith("<loss> by step: train ends at 0.05")
 
 

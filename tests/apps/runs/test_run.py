@@ -1,5 +1,6 @@
 """A run's folder: never overwritten, refused where it is another's or damaged, in one line and without harm."""
 
+import errno
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from apps.runs.run import Run
 from priors.errors import InputError
+from priors.files import json_files, tensors
 
 TOY = ("train", "toy", "--epochs", "2", "--batch-size", "12", "--device", "cpu", "--threads", "1", "--name", "run")
 
@@ -306,6 +308,37 @@ def test_two_damaged_states_are_refused_and_kept(penult, kept, tmp_path):
     assert line.endswith("remove these folders to start over") and everything(tmp_path) == before
 
 
+def failing(monkeypatch, module, name, code, where):
+    """`name` of a module fails by an error of the system where its first argument is in the folder `where`."""
+    real = getattr(module, name)
+
+    def fail(path, *rest, **options):
+        if Path(path).parent == where:
+            raise OSError(code, os.strerror(code), str(path))
+        return real(path, *rest, **options)
+
+    monkeypatch.setattr(module, name, fail)
+
+
+def test_a_state_that_the_disk_cannot_read_falls_back(penult, kept, tmp_path, monkeypatch):
+    shutil.copytree(kept[0], tmp_path / "run")
+    newest = tmp_path / "run/state/step-8"
+    failing(monkeypatch, json_files, "read_bytes", errno.EIO, newest)
+    status, said = penult(*KEEPING, "--runs", tmp_path)
+    assert status == 0 and f"{newest} cannot be used ({newest}/state.json: Input/output error)" in said
+    assert (tmp_path / "run/model.safetensors").read_bytes() == kept[1]
+
+
+@pytest.mark.parametrize(("module", "name"), [(json_files, "read_bytes"), (tensors, "open_regular")])
+def test_a_machine_that_is_short_of_files_says_nothing_of_a_state(penult, kept, tmp_path, monkeypatch, module, name):
+    """The newest one was taken for damaged, and removed."""
+    shutil.copytree(kept[0], tmp_path / "run")
+    before, newest = everything(tmp_path), tmp_path / "run/state/step-8"
+    failing(monkeypatch, module, name, errno.EMFILE, newest)
+    status, line = penult(*KEEPING, "--runs", tmp_path)
+    assert status == 1 and "Too many open files" in line and everything(tmp_path) == before
+
+
 def test_a_digit_in_a_states_numbers_falls_back(penult, kept, tmp_path):
     shutil.copytree(kept[0], tmp_path / "run")
     path = tmp_path / "run/state/step-8/state.json"
@@ -322,10 +355,10 @@ def test_what_is_not_finite_in_a_state_of_before_is_refused(penult, kept, tmp_pa
     shutil.rmtree(older)
     of_before(newest)
     path = newest / f"{file}.safetensors"
-    tensors = load_file(path)
-    name = max(tensors)
-    tensors[name].view(-1)[0] = float("nan")
-    save_file(tensors, path)
+    weights = load_file(path)
+    name = max(weights)
+    weights[name].view(-1)[0] = float("nan")
+    save_file(weights, path)
     status, line = penult(*KEEPING, "--runs", tmp_path)
     assert status == 2 and f"the weights in {path} are not finite: {name} holds 1 of" in line
 
@@ -412,6 +445,60 @@ def test_one_program_at_a_time(tmp_path):
     first.close()
     second.open("train toy", {}, {})
     second.close()
+
+
+WRITING = {
+    "a line of the log": lambda run: run.log({"step": 1}),
+    "a state": lambda run: run.begin_state(1),
+    "a snapshot": lambda run: run.save_snapshot(1, lambda folder: None, {}),
+    "the result": lambda run: run.finish({"steps": 1}),
+}
+
+
+@pytest.mark.parametrize("write", WRITING.values(), ids=WRITING)
+@pytest.mark.parametrize("again", [False, True])
+def test_a_folder_that_was_removed_meanwhile_is_written_no_more(tmp_path, write, again):
+    """A training that goes on in a forgotten window put its states among those of the run that was begun anew."""
+    first, second = Run(tmp_path / "run"), Run(tmp_path / "run")
+    first.open("train toy", {"lr": 1}, {})
+    shutil.rmtree(tmp_path / "run")
+    if again:
+        second.open("train toy", {"lr": 2}, {})
+    before = everything(tmp_path)
+    with pytest.raises(InputError, match="run was removed or replaced while"):
+        write(first)
+    assert everything(tmp_path) == before
+    if again:
+        write(second)
+        second.close()
+
+
+def test_a_training_whose_folder_is_removed_ends_in_one_line(penult, tmp_path, monkeypatch):
+    class Losing(toys.Plain):
+        def losses(self, turn, batch, step):
+            shutil.rmtree(tmp_path / "run", ignore_errors=True)
+            return super().losses(turn, batch, step)
+
+    monkeypatch.setitem(toys.KINDS, "plain", Losing)
+    status, line = penult(*TOY, "--runs", tmp_path)
+    assert status == 2 and f"{tmp_path}/run was removed or replaced while" in line and not (tmp_path / "run").exists()
+
+
+def test_a_state_whose_folder_goes_while_it_is_written_is_one_line(penult, tmp_path, monkeypatch):
+    class Losing(toys.Plain):
+        def state_dict(self):
+            shutil.rmtree(tmp_path / "run")
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", "step-4/.task.safetensors.partial")
+
+    monkeypatch.setitem(toys.KINDS, "plain", Losing)
+    status, line = penult(*TOY, "--runs", tmp_path)
+    assert status == 1 and f"{tmp_path}/run: could not write the state of step 4: No such file" in line
+
+
+def test_folders_beside_the_states_are_none(tmp_path):
+    for name in ("step-3", "step-12", "step-\u00b2", "step-", "step-x"):
+        (tmp_path / "state" / name).mkdir(parents=True)
+    assert [state.name for state in Run(tmp_path).states()] == ["step-3", "step-12"]
 
 
 def test_a_refusal_gives_the_lock_back(tmp_path):

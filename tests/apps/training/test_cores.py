@@ -77,12 +77,50 @@ def test_a_container_may_have_less_than_the_machine(machine, tmp_path, files, ex
     assert cores.available_cores(tmp_path) == cores.free_cores(groups=tmp_path) == expected
 
 
-def test_what_its_container_has_spent_is_not_free(machine, tmp_path, monkeypatch):
+JOB = {"job/cpu.max": "300000 100000\n"}
+OLD_JOB = {"cpu/job/cpu.cfs_quota_us": "300000\n", "cpu/job/cpu.cfs_period_us": "100000\n"}
+
+
+@pytest.mark.parametrize(
+    ("told", "files", "expected"),
+    [
+        ("0::/job/step\n", JOB, 3),
+        ("0::/job/step\n", JOB | {"job/step/cpu.max": "200000 100000\n"}, 2),
+        ("0::/job/step\n", JOB | {"job/step/cpu.max": "600000 100000\n"}, 3),  # the group around it has less
+        ("0::/job\n", JOB | {"job/cpu.max": "max 100000\n"}, 8),
+        ("0::/other\n", JOB, 8),
+        ("0::/../job\n", JOB, 8),  # a group out of sight
+        ("9:memory:/x\n4:cpu,cpuacct:/job\n0::/\n", OLD_JOB, 3),
+        ("9:memory:/job\n4:cpu,cpuacct:/\n", OLD_JOB, 8),
+        ("4:cpu:/docker/1f\n", {"cpu/cpu.cfs_quota_us": "200000", "cpu/cpu.cfs_period_us": "100000"}, 2),
+        ("damaged\n", JOB | {"cpu.max": "500000 100000\n"}, 5),
+    ],
+)
+def test_the_limit_of_a_job_is_its_groups_own(machine, tmp_path, monkeypatch, told, files, expected):
+    """As systemd and batch systems set it: the outermost group has none."""
     machine([0] * 8)
-    (tmp_path / "cpu.max").write_text("400000 100000\n")
-    told = tmp_path / "cpu.stat"
-    told.write_text("usage_usec 1000000\nuser_usec 0\n")
-    monkeypatch.setattr(cores.time, "sleep", lambda seconds: told.write_text("usage_usec 4000000\nuser_usec 0\n"))
+    (tmp_path / "told").write_text(told)
+    monkeypatch.setattr(cores, "_MEMBERSHIP", tmp_path / "told")
+    for name, text in files.items():
+        (tmp_path / "groups" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "groups" / name).write_text(text)
+    assert cores.available_cores(tmp_path / "groups") == cores.free_cores(groups=tmp_path / "groups") == expected
+
+
+@pytest.mark.parametrize(
+    ("limit", "usage", "unit"),
+    [
+        ({"cpu.max": "400000 100000\n"}, "cpu.stat", "user_usec 0\nusage_usec {}000000\n"),
+        ({"cpu/cpu.cfs_quota_us": "400000", "cpu/cpu.cfs_period_us": "100000"}, "cpuacct/cpuacct.usage", "{}000000000"),
+    ],
+    ids=["version 2", "version 1"],
+)
+def test_what_its_container_has_spent_is_not_free(machine, tmp_path, monkeypatch, limit, usage, unit):
+    machine([0] * 8)
+    for name, text in (limit | {"cpu/cpu.stat": "nr_periods 0\n", usage: unit.format(1)}).items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(cores.time, "sleep", lambda seconds: (tmp_path / usage).write_text(unit.format(4)))
     assert cores.free_cores(groups=tmp_path) == 1  # four cores' worth, of which another program has three
 
 

@@ -70,6 +70,14 @@ def test_scores_on_test_images_are_called_so(figure):
     assert (axes.get_title(), axes.get_ylabel(), axes.get_xlabel()) == ("cross-entropy", "nats", "step")
 
 
+def test_each_set_of_images_has_a_colour_of_its_own(figure):
+    """As a student has that is scored on held-out and on test images: two curves of one colour are told by nothing."""
+    kinds = ("train/accuracy", "validation/accuracy", "validation/test accuracy")
+    (axes,) = figure([{"step": s} | {kind: place + 0.1 * s for place, kind in enumerate(kinds)} for s in (1, 2)])
+    assert [line.get_label() for line in axes.lines] == ["train", "validation", "test"]
+    assert len({line.get_color() for line in axes.lines}) == 3
+
+
 def test_distortion_and_reconstruction_are_one_panel(figure):
     """The bound's parts on training images are those on held-out ones, in nats, though logged with another sign."""
     found = figure(

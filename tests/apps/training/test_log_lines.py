@@ -1,5 +1,7 @@
 """Where standard error is no terminal, a training says how far it is: a line a validation, and one a minute."""
 
+import itertools
+
 from apps.training.log_lines import LogLines
 
 
@@ -26,16 +28,19 @@ def test_a_line_a_minute_and_one_a_validation(capsys):
     ]
 
 
-def test_none_where_there_is_a_bar_or_another_process(capsys, monkeypatch):
+def test_a_name_that_controls_a_terminal_is_written_out(capsys):
+    """New runs have no such name, but those of before may."""
+    lines = LogLines("a\x1b[31m\n", 10, on=True, clock=itertools.count(0.0, 61.0).__next__)
+    lines.step(1)
+    assert capsys.readouterr().err == "a\\x1b[31m\\n: step 1 of 10\n"
+
+
+def test_none_where_there_is_a_bar(capsys):
     clock = Clock()
     lines = LogLines("run", 10, on=False, clock=clock)
     clock.now = 100.0
     lines.step(1)
     lines.validated(1, {}, {}, best=True)
-    monkeypatch.setenv("RANK", "1")
-    other = LogLines("run", 10, on=True, clock=clock)
-    clock.now = 200.0
-    other.step(1)
     assert capsys.readouterr().err == ""
 
 
