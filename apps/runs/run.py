@@ -16,10 +16,11 @@ from apps.command.config import differences
 from apps.command.console import say
 from apps.command.places import is_at, lock
 from apps.runs.format import DIGESTS_OF_IMAGES, FORMAT, as_stored, format_of
+from apps.runs.logged import is_damaged, logged_lines
 from apps.runs.result import no_number
 from priors.errors import InputError
-from priors.files.json_files import parse_json, read_json, write_json
-from priors.files.regular import read_bytes, write_bytes
+from priors.files.json_files import read_json, write_json
+from priors.files.regular import write_bytes
 
 KEPT_STATES = 2
 """The newest states that stay: one that is damaged falls back to the one before it."""
@@ -331,13 +332,7 @@ class Run:
 
     def metrics(self) -> list[dict[str, Any]]:
         """All complete lines of `metrics.jsonl`: each one's step, and what else in it is a finite number."""
-        return [entry for _, entry in self._logged() if entry is not None]
-
-    def _logged(self) -> list[tuple[str, dict[str, Any] | None]]:
-        """The complete lines of `metrics.jsonl` as they are, and what they say; None of one that says nothing."""
-        path = self.folder / "metrics.jsonl"
-        text = read_bytes(path, "metrics").decode(errors="replace") if os.path.lexists(path) else ""
-        return [(line, _entry(line)) for line in text.splitlines()]
+        return [entry for _, entry in logged_lines(self.folder / "metrics.jsonl") if entry is not None]
 
     def rewind_metrics(self, step: int) -> None:
         """Drop what was logged after `step`, since those steps are about to be done again.
@@ -345,8 +340,8 @@ class Run:
         What cannot be read goes too. That is said, but for an end that a kill has cut off.
         """
         path = self.folder / "metrics.jsonl"
-        logged = self._logged()
-        lost = sum(entry is None for _, entry in logged[:-1]) + (bool(logged) and _is_damaged(*logged[-1]))
+        logged = logged_lines(path)
+        lost = sum(entry is None for _, entry in logged[:-1]) + (bool(logged) and is_damaged(*logged[-1]))
         if lost:
             say(f"{path} is damaged: {lost} of its lines cannot be read, and are left out of it.")
         kept = [line for line, entry in logged if entry is not None and entry["step"] <= step]
@@ -367,20 +362,6 @@ class Run:
         write_json(self.folder / "result.json", result)
         _flush(self.folder)
         shutil.rmtree(self.folder / "state", ignore_errors=True)
-
-
-def _entry(line: str) -> dict[str, Any] | None:
-    """What a line of `metrics.jsonl` says, in finite numbers; None where it has no step, or is no JSON."""
-    with suppress(ValueError):
-        read = parse_json(line, lenient=True)
-        if isinstance(read, dict) and type(read.get("step")) is int:
-            return {name: value for name, value in read.items() if type(value) in (int, float)}
-    return None
-
-
-def _is_damaged(line: str, entry: dict[str, Any] | None) -> bool:
-    """Whether the last line of a log is none that was ever begun: a kill leaves the beginning of one."""
-    return entry is None and not ('{"step"'.startswith(line[:7]) and not line.endswith("}"))
 
 
 def _by_step(folder: Path) -> list[Path]:
