@@ -1,3 +1,4 @@
+import errno
 import os
 import resource
 
@@ -156,3 +157,16 @@ def test_unknown_names_offer_the_nearest():
     many = str(unknown("class", "x", range(1000), "give a number"))
     assert "1000 in all" in many and many.endswith("; give a number") and len(many) < 400
     assert isinstance(unknown("run", "x", []), ValueError)
+
+
+def test_a_file_that_memory_has_no_room_for_is_not_called_damaged(tmp_path, monkeypatch):
+    """As torch says of 120 MB under `ulimit -v`: an error without a number."""
+    write_tensors(tmp_path / "a.safetensors", {"a": torch.ones(3)})
+
+    def short(path, framework):
+        raise RuntimeError(f"unable to mmap 120000120 bytes from file <{path}>: Cannot allocate memory (12)")
+
+    monkeypatch.setattr("priors.files.tensors.safe_open", short)
+    with pytest.raises(OSError, match="cannot be read now .*Cannot allocate memory") as raised:
+        read_tensors(tmp_path / "a.safetensors")
+    assert (raised.value.errno, raised.value.filename) == (errno.ENOMEM, str(tmp_path / "a.safetensors"))
