@@ -7,7 +7,7 @@ from torch import nn
 
 from apps.models.named import model_run
 from apps.sharing import hub
-from priors.errors import InputError
+from priors.errors import InputError, reason, shown
 
 
 def from_pretrained(path_or_repository: str | Path, device: str | torch.device = "cpu") -> nn.Module:
@@ -28,6 +28,10 @@ def from_pretrained(path_or_repository: str | Path, device: str | torch.device =
         InputError: there is no such folder or repository, it holds no finished run, its files are damaged, or the
             device is none.
     """
+    if not isinstance(path_or_repository, str | Path):
+        raise InputError(
+            f"from_pretrained of {shown(path_or_repository)}: expected the path of a folder, or OWNER/NAME on the Hub"
+        )
     folder = Path(path_or_repository)
     if not folder.exists() and isinstance(path_or_repository, str) and hub.is_repository(path_or_repository):
         folder = hub.fetch(path_or_repository)
@@ -35,4 +39,4 @@ def from_pretrained(path_or_repository: str | Path, device: str | torch.device =
     try:
         return model.to(device)
     except (RuntimeError, AssertionError) as error:  # torch has both for a device that is not there
-        raise InputError(f"device {str(device)!r}: {str(error).partition(chr(10))[0]}") from None
+        raise InputError(f"device {str(device)!r}: {reason(error)}") from None

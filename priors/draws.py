@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from priors.errors import InputError
+from priors.errors import InputError, shown
 
 
 def sample_shape(given: int | Sequence[int]) -> torch.Size:
@@ -21,7 +21,7 @@ def sample_shape(given: int | Sequence[int]) -> torch.Size:
     except TypeError:
         shape = None
     if shape is None or any(isinstance(size, bool) or size < 0 for size in sizes):
-        raise InputError(f"draws of shape {given!r}: a number, or a shape such as (5,), was expected")
+        raise InputError(f"draws of shape {shown(given)}: a number, or a shape such as (5,), was expected")
     return shape
 
 
@@ -33,7 +33,7 @@ def require_generator(generator: torch.Generator | None) -> None:
     """
     if generator is not None and not isinstance(generator, torch.Generator):
         raise InputError(
-            f"generator is {generator!r}: the source of the draws was expected, such as "
+            f"generator is {shown(generator)}: the source of the draws was expected, such as "
             "torch.Generator().manual_seed(0)"
         )
 

@@ -59,8 +59,6 @@ def draw_circles(config: CircleDrawing) -> None:
 
 def _place(config: CircleDrawing) -> Path:
     """Where to draw; what needs no network to be refused is refused here."""
-    if not config.models:
-        raise InputError("no MODEL was given: expected a run of a classifier with --penultimate 2")
     if config.out is None and (len(config.models) > 1 or not is_run(config.models[0])):
         raise InputError("where to draw? Several models, or one that is no run, have no one folder: give --out")
     return config.out or Path(config.models[0]) / "circle.png"

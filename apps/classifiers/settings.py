@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from apps.command.config import Data, Foreign, Optimisation, Place, Where
+from apps.command.options import ONE_OR_MORE, REQUIRED
 from apps.command.ranges import Count, FromZero, Pixels, Rate, Seed, Width
 from priors.errors import InputError
 
@@ -91,7 +92,7 @@ class AnomalyScoring:
 
     model: tyro.conf.Positional[str]
     """The classifier: a MODEL, see penult --help."""
-    against: tuple[str, ...] = ()
+    against: Annotated[tuple[str, ...], REQUIRED] = ()
     """Other images: data sets, .npz files, folders of pictures, or noise (uniform); brought to the network's shape."""
     data: str | None = None
     """The classifier's own data set; unset: the one the run was trained on."""
@@ -118,8 +119,8 @@ class AnomalyScoring:
 class CircleDrawing:
     """Draw circles."""
 
-    models: tyro.conf.Positional[tuple[str, ...]]
-    """The classifiers: MODELs, see penult --help."""
+    models: Annotated[tyro.conf.Positional[tuple[str, ...]], ONE_OR_MORE]
+    """The classifiers, of two penultimate units each: MODELs, see penult --help."""
     concentration: tuple[str, ...] = ("norms",)
     """A number, one a class, or a strategy of penult prior, by each panel's own activations; norms is the paper's."""
     data: str | None = None

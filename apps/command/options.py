@@ -12,6 +12,11 @@ import tyro
 from apps.command.ranges import ANY_FLOAT, ANY_INT, Choices, Range, Rule
 from priors.errors import InputError
 
+ONE_OR_MORE = tyro.conf.arg(help_behavior_hint="(one or more are required)")
+"""Of words by their places that are at least one: the parser calls an empty list a default."""
+REQUIRED = tyro.conf.arg(help_behavior_hint="(required)")
+"""Of an option that has to be given: its configuration refuses the empty default."""
+
 _FALLBACK = {int: ANY_INT, float: ANY_FLOAT}
 
 

@@ -21,7 +21,7 @@ from apps.runs.run import Run
 from apps.seeds import generator
 from apps.training.memory import available_bytes
 from priors import zoo
-from priors.errors import InputError
+from priors.errors import InputError, reason
 from priors.files.tensors import digest_of, load_weights, read_tensors
 
 DENSITY, DECODER = "inversion", "reconstruction"
@@ -182,7 +182,7 @@ def inverted_run(folder: str | Path) -> Inverted:
     except InputError:
         raise
     except (AttributeError, KeyError, TypeError, RuntimeError, ValueError) as error:
-        raise InputError(f"{run.folder}/model.json describes no inversion: it is damaged ({error!r})") from None
+        raise InputError(f"{run.folder}/model.json describes no inversion: it is damaged ({reason(error)})") from None
     if found is not None and found.shape != context:
         raise InputError(f"{run.folder}: {found.layer} gives {found.shape}, and {context} was inverted: it is damaged")
     weights, _ = read_tensors(run.folder / "model.safetensors", "weights of an inversion")

@@ -6,7 +6,7 @@ from typing import Any
 
 from apps.inverting.plan import folder_of, said_of_second
 from apps.inverting.settings import InvertSettings
-from priors.errors import InputError
+from priors.errors import InputError, reason
 from priors.files.json_files import read_json
 
 
@@ -34,7 +34,9 @@ def scored(config: InvertSettings) -> dict[str, float] | None:
             if not any(entry["network"] == said_of_second(config) for entry in steps):
                 return None
     except (IndexError, KeyError, TypeError) as error:
-        raise InputError(f"{folder} holds no scores of an inversion ({error!r}): remove its .json files") from None
+        raise InputError(
+            f"{folder} holds no scores of an inversion ({reason(error)}): remove its .json files"
+        ) from None
     # Another command may have been there since, with other layers.
     return scores if all(f"{layer} NCE" in scores for layer in config.asked_layers) else None
 

@@ -26,7 +26,7 @@ from apps.runs.quantities import Panel, panels
 from apps.runs.run import Run
 from priors.class_table import ClassSummary
 from priors.classifier_prior import ClassifierPrior
-from priors.errors import InputError
+from priors.errors import InputError, reason
 from priors.files.json_files import read_json
 
 ANALYSES = {
@@ -315,7 +315,7 @@ def _picture(file: Path, shows: str = "") -> Picture:
             opened.load()
             width, height = opened.size
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{file} is no readable PNG ({error}): draw it again, or move it away") from None
+        raise InputError(f"{file} is no readable PNG ({reason(error)}): draw it again, or move it away") from None
     return Picture(file.stem, shows or _CAPTIONS.get(file.stem) or caption(file.stem), png, width, height)
 
 

@@ -25,7 +25,7 @@ def write_page(runs: Sequence[Path], out: Path | None, samples: int, seed: int, 
         overwrite: whether a file that is no page of this kind may be replaced.
 
     Raises:
-        InputError: no runs, one that is not finished or given twice, or a place that cannot be
+        InputError: a run that is not finished or given twice, or a place that cannot be
             written.
     """
     _check(runs)
@@ -39,8 +39,6 @@ def write_page(runs: Sequence[Path], out: Path | None, samples: int, seed: int, 
 
 def _check(runs: Sequence[Path]) -> None:
     """Refuse what makes no page."""
-    if not runs:
-        raise InputError("no run was given: name the folders of one or more finished runs (see penult ls runs)")
     places = [folder.resolve() for folder in runs]
     for number, folder in enumerate(runs):
         open_run(folder)

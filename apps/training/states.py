@@ -18,7 +18,7 @@ from apps.training.checkpoint import load_optimizer_state, load_random_state, op
 from apps.training.session import agreed, on_main
 from apps.training.task import Task
 from apps.training.whole_state import WHAT, read_description, write_description
-from priors.errors import InputError
+from priors.errors import InputError, reason
 from priors.files.checksums import check_finite
 from priors.files.tensors import load_weights, read_tensors, write_tensors
 
@@ -213,6 +213,5 @@ def _refusing(folder: Path):
         raise InputError(f"cannot go on from {folder}: {error}; remove that folder to start over") from None
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise InputError(
-            f"cannot go on from {folder}: not a state of this run ({type(error).__name__}: {error}); "
-            "remove that folder to start over"
+            f"cannot go on from {folder}: not a state of this run ({reason(error)}); remove that folder to start over"
         ) from None

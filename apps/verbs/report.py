@@ -10,6 +10,7 @@ from typing import Annotated
 
 import tyro
 
+from apps.command.options import ONE_OR_MORE
 from apps.command.ranges import Range, Seed
 
 
@@ -17,8 +18,8 @@ from apps.command.ranges import Range, Seed
 class Config:
     """Write a run's page."""
 
-    runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Folders of finished runs."""
+    runs: Annotated[tyro.conf.Positional[tuple[Path, ...]], ONE_OR_MORE]
+    """Folders of finished runs (see `penult ls runs`)."""
     out: Path | None = None
     """The page; unset: report.html in the run's folder, or here for several runs. An earlier page is replaced."""
     n: Annotated[int, Range(0, most=100)] = 8

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch.nn.parameter import is_lazy
 
-from priors.errors import InputError
+from priors.errors import InputError, reason
 from priors.files.checksums import KEY, check, check_finite, not_finite, remark_unchecked, sealed
 from priors.files.regular import OUT_OF_RESOURCES, open_regular, write_bytes
 from priors.files.weight_names import differing, named_as
@@ -54,7 +54,7 @@ def read_tensors(
     except OSError as error:
         if error.errno in OUT_OF_RESOURCES:
             raise
-        raise InputError(f"{path} is not readable as {what}: {error.strerror or error}") from None
+        raise InputError(f"{path} is not readable as {what}: {error.strerror or reason(error)}") from None
     except RuntimeError as error:  # torch's, which maps the file: there is no memory for it, or no open file more
         raise OSError(errno.ENOMEM, f"it cannot be read now ({error})", str(path)) from None
     if finite:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from functools import lru_cache
 
-from priors.errors import InputError
+from priors.errors import InputError, shown
 from priors.vmf.debye import log_moments
 
 _NODES = 64  # a power of two, so that cosines come from square roots
@@ -118,7 +118,7 @@ def pieces(m: int, tolerance: float) -> tuple[Piece, ...]:
         InputError: m is not an integer of at least 2.
     """
     if not isinstance(m, int) or isinstance(m, bool) or m < 2:
-        raise InputError(f"ambient dimension {m!r}: give an integer of at least 2, the sphere being S^(m-1)")
+        raise InputError(f"ambient dimension {shown(m)}: give an integer of at least 2, the sphere being S^(m-1)")
     with localcontext() as context:
         context.prec = _DIGITS
         ends = [Decimal(0), _SPLIT, Decimal(2)] if m < _TWO_PIECES_BELOW else [Decimal(0), Decimal(2)]

@@ -13,7 +13,7 @@ from torch.distributions.constraints import Constraint
 
 from priors.draws import gaussians, require_generator
 from priors.draws import sample_shape as as_shape
-from priors.errors import InputError
+from priors.errors import InputError, shown
 from priors.vmf import bessel
 
 FLOATS = (torch.float32, torch.float64)
@@ -150,7 +150,7 @@ class HypersphericalUniform(Distribution):
         validate_args: bool | None = None,
     ):
         if not isinstance(dim, int) or isinstance(dim, bool) or dim < 2:
-            raise InputError(f"dimension {dim!r}: give the ambient one, an integer of at least 2 (the circle)")
+            raise InputError(f"dimension {shown(dim)}: give the ambient one, an integer of at least 2 (the circle)")
         self.dtype = dtype if dtype is not None else torch.get_default_dtype()
         self.device = device
         if self.dtype not in FLOATS:

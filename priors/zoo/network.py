@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from priors.errors import InputError
+from priors.errors import InputError, shown
 from priors.floats import PIXELS, own_dtype, require_floats
 
 
@@ -120,16 +120,16 @@ def names_of_classes(classes: int | Sequence[str]) -> tuple[str, ...]:
         InputError: fewer than two classes, a name that is no text, or one given twice.
     """
     if isinstance(classes, bool) or not isinstance(classes, int | Sequence) or isinstance(classes, str):
-        raise InputError(f"classes is {classes!r}: a number of classes or a list of their names was expected")
+        raise InputError(f"classes is {shown(classes)}: a number of classes or a list of their names was expected")
     names = tuple(str(index) for index in range(classes)) if isinstance(classes, int) else tuple(classes)
     if len(names) < 2:
         raise InputError(
             f"{len(names) if not isinstance(classes, int) else classes} classes: at least two were expected"
         )
     seen = set()
-    for name in names:
+    for label, name in enumerate(names):
         if not isinstance(name, str):
-            raise InputError(f"class name {name!r} is a {type(name).__name__}: text was expected")
+            raise InputError(f"the class name {shown(name)} is no text: names were expected, such as {str(label)!r}")
         if name in seen:
             raise InputError(f"the class name {name!r} is given twice: names tell classes apart")
         seen.add(name)

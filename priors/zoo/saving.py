@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from priors.errors import InputError
+from priors.errors import InputError, reason, shown
 from priors.files.json_files import read_json, write_json
 from priors.files.tensors import load_weights, read_tensors, write_tensors
 from priors.zoo.network import Classifier
@@ -57,7 +57,7 @@ def describe(folder: str | Path) -> dict[str, Any]:
     description = read_json(path, _WHAT)
     if not isinstance(description, dict) or description.get("format") != _FORMAT:
         given = description.get("format") if isinstance(description, dict) else None
-        raise InputError(f"{path} describes no classifier: format {_FORMAT!r} was expected, not {given!r}")
+        raise InputError(f"{path} describes no classifier: format {_FORMAT!r} was expected, not {shown(given)}")
     return description
 
 
@@ -98,7 +98,7 @@ def load(folder: str | Path, network: nn.Module | None = None) -> Classifier:
                 classifier = build(architecture["name"], **arguments)
         classifier.provenance = _provenance(description)
     except (AttributeError, KeyError, TypeError) as error:
-        raise InputError(f"{described} describes no classifier that can be built: {error!r}") from None
+        raise InputError(f"{described} describes no classifier that can be built: {reason(error)}") from None
     load_weights(classifier, tensors, folder)
     return classifier.eval()
 

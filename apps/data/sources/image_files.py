@@ -14,7 +14,7 @@ from PIL import ExifTags, Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from priors.errors import InputError
+from priors.errors import InputError, reason
 from priors.files.regular import open_regular
 
 _TURNS = {
@@ -161,7 +161,7 @@ def decoded(image: Image.Image, path: Path, channels: int) -> Image.Image:
         pixels = image.convert("L" if channels == 1 else "RGB")
         turn = _TURNS.get(_orientation(image))
     except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{path} is damaged, it cannot be decoded ({error}): replace or remove it") from None
+        raise InputError(f"{path} is damaged, it cannot be decoded ({reason(error)}): replace or remove it") from None
     return pixels if turn is None else pixels.transpose(turn)
 
 

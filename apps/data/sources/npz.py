@@ -10,7 +10,7 @@ import torch
 from apps.data.image_set import ImageSet
 from apps.data.sources.finding import readable
 from apps.data.sources.npz_arrays import DAMAGED, array, header, into_bytes
-from priors.errors import InputError
+from priors.errors import InputError, reason
 from priors.files.regular import open_regular
 
 _LAYOUT = "x_train, y_train, x_test, y_test and optionally classes"
@@ -53,7 +53,9 @@ def read_npz(path: Path, split: str, class_names: tuple[str, ...] | None = None)
             class_names = class_names or tuple(str(i) for i in range(int(labels["train"].max()) + 1))
             images = array(archive, path, f"x_{split}")
     except DAMAGED as error:
-        raise InputError(f"{path} is damaged or no .npz file ({error}): replace it by one with {_LAYOUT}") from None
+        raise InputError(
+            f"{path} is damaged or no .npz file ({reason(error)}): replace it by one with {_LAYOUT}"
+        ) from None
     return ImageSet(
         name=readable(path.stem),
         split=split,
@@ -78,7 +80,7 @@ def read_samples(path: Path) -> ImageSet:
             _image_shape(archive, path, "x")
             images = _channels_first(array(archive, path, "x"))
     except DAMAGED as error:
-        raise InputError(f"{path} is damaged or no .npz file ({error}): replace it") from None
+        raise InputError(f"{path} is damaged or no .npz file ({reason(error)}): replace it") from None
     labels = torch.zeros(len(images), dtype=torch.int64)
     return ImageSet(readable(path.stem), "all", images, labels, ("unlabelled",), str(path))
 

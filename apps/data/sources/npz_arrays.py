@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib import format as npy
 
-from priors.errors import InputError
+from priors.errors import InputError, reason
 from priors.files.regular import open_regular
 
 DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
@@ -40,7 +40,7 @@ def header(archive: zipfile.ZipFile, path: Path, name: str) -> tuple[tuple[int, 
             read = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
             shape, _, dtype = read(file)
         except UNREADABLE as error:
-            raise InputError(f"{path}: {name} is not a readable array ({error})") from None
+            raise InputError(f"{path}: {name} is not a readable array ({reason(error)})") from None
     if dtype.hasobject:
         raise InputError(
             f"{path}: {name} holds Python objects, which are not read; save it as plain numbers or strings"
@@ -59,7 +59,7 @@ def counts(path: Path) -> tuple[int, int]:
             train, test = (header(archive, path, f"x_{part}")[0][0] for part in ("train", "test"))
             return train, test
     except (*DAMAGED, KeyError, IndexError) as error:
-        raise InputError(f"{path} is damaged or no data set ({error})") from None
+        raise InputError(f"{path} is damaged or no data set ({reason(error)})") from None
 
 
 def array(archive: zipfile.ZipFile, path: Path, name: str) -> np.ndarray:
@@ -73,7 +73,7 @@ def array(archive: zipfile.ZipFile, path: Path, name: str) -> np.ndarray:
         try:
             return npy.read_array(file, allow_pickle=False)
         except UNREADABLE as error:
-            raise InputError(f"{path}: {name} is not a readable array ({error})") from None
+            raise InputError(f"{path}: {name} is not a readable array ({reason(error)})") from None
 
 
 def into_bytes(pixels: np.ndarray) -> str:

@@ -188,7 +188,7 @@ def test_what_cannot_be_drawn_is_said(penult, flat, trained, tmp_path):
         (flat, "--out", "c.png", "--concentration", "norm"): "did you mean 'norms'",
         (flat, "--out", "c.png", "--dots", "-1"): "--dots -1",
         (flat / "snapshots",): "is not a run",
-        (): "no MODEL was given",
+        (): "MODELS is missing",
     }
     for words, expected in cases.items():
         said = penult("analyse", "circle", *words, "--device", "cpu")

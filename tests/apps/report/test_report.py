@@ -419,7 +419,7 @@ def test_a_page_is_written_anew_and_other_files_are_kept(penult, trained):
 
 
 REFUSED = {
-    "no run": (lambda run: [], "no run was given"),
+    "no run": (lambda run: [], "RUNS is missing: give penult report RUNS"),
     "no such run": (lambda run: [f"{run}s"], "did you mean"),
     "twice": (lambda run: [run, run / ".." / run.name], "given twice"),
     "ending": (lambda run: [run, "--out", "a.pdf"], "ends in .html"),
