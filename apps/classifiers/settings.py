@@ -46,7 +46,8 @@ class PriorReading:
     model: tyro.conf.Positional[str]
     """The classifier: a MODEL, see penult --help."""
     concentration: tuple[str, ...] = ()
-    """A number, one a class, norms, mle, mle-pooled, or sweep:5,20,80 (see above); unset: 20, or as saved."""
+    """Concentration of the classes: a number, one for each class, norms, mle, mle-pooled or sweep:5,20,80 (see above);
+    unset: 20, or as saved."""
     task: Annotated[str | None, tyro.conf.arg(name="for")] = None
     """What a sweep chooses for: hvae-l, by the bound on held-out images; sngan, by FID (--train extractor=MODEL); ckd,
     by the student's accuracy (--train validation=N)."""
@@ -75,11 +76,11 @@ class NormalisedScoring:
     data: str | None = None
     """Data set whose test images are classified; unset: the one the run was trained on."""
     image_size: Pixels | None = None
-    """Height and width to bring an image folder's pictures to, in pixels; unset: as trained, or the network's own."""
+    """Height and width to resize an image folder's pictures to, in pixels; unset: as trained, or the network's own."""
     resize: Pixels | None = None
     """Shorter side of a folder's pictures before the centre is cut out, 256 on ImageNet; unset: the image size."""
     images: Count | None = None
-    """Classify the first this many test images only; unset: all."""
+    """How many test images to classify, the first ones; unset: all."""
     out: Path | None = None
     """File to add the scores to, ending in .json; unset: the run's normalised.json, or none where there is no run."""
     foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
@@ -97,13 +98,13 @@ class AnomalyScoring:
     data: str | None = None
     """The classifier's own data set; unset: the one the run was trained on."""
     image_size: Pixels | None = None
-    """Height and width to bring its image folder's pictures to, in pixels; unset: as the run was trained."""
+    """Height and width to resize an image folder's pictures to, in pixels; unset: as the run was trained."""
     concentration: tuple[str, ...] = ("mle",)
-    """Of q(a|i): a number, one a class, or a strategy that measures training activations, as in penult prior."""
+    """Concentration of q(a|i): a number, one for each class, or a strategy of penult prior, by training images."""
     images: Count | None = None
-    """Take the first this many test images of each set only; unset: all."""
+    """How many test images of each set to take, the first ones; unset: all."""
     seed: Seed = 0
-    """Seed of the noise."""
+    """Seed of the images of noise."""
     out: Path | None = None
     """New folder for pictures and numbers; unset: the run's, and nothing is written where there is no run."""
     foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
@@ -122,15 +123,16 @@ class CircleDrawing:
     models: Annotated[tyro.conf.Positional[tuple[str, ...]], ONE_OR_MORE]
     """The classifiers, of two penultimate units each: MODELs, see penult --help."""
     concentration: tuple[str, ...] = ("norms",)
-    """A number, one a class, or a strategy of penult prior, by each panel's own activations; norms is the paper's."""
+    """Concentration of the classes: a number, one for each class, or a strategy of penult prior, by each panel's own
+    activations; norms is the paper's."""
     data: str | None = None
     """Data set whose test images are run through the networks; unset: the one the run was trained on."""
     image_size: Pixels | None = None
     """Height and width to resize an image folder's pictures to, in pixels; unset: as the run was trained."""
     dots: FromZero = 1500
-    """Images shown in a panel; accuracies and concentrations are of all."""
+    """How many images to show in a panel; accuracies and concentrations are of all."""
     seed: Seed = 0
-    """Seed of the choice of those, and of their scatter."""
+    """Seed by which the images to show are chosen, and their dots are scattered."""
     out: Path | None = None
     """Picture to write; unset: circle.png in the run's folder."""
     overwrite: bool = False

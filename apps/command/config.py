@@ -57,9 +57,9 @@ class Data:
     data: str = "digits"
     """Data set: a name (see `penult ls datasets`), an .npz file, or a folder with train/CLASS/* and test/CLASS/*."""
     image_size: Pixels | None = None
-    """Height and width to resize an image folder's pictures to, in pixels."""
+    """Height and width to resize an image folder's pictures to, in pixels; unset: they must be of one size."""
     validation: FromZero | None = None
-    """Training images held out to choose the best checkpoint by; unset: as the verb says."""
+    """Training images held out to choose the best checkpoint by; unset: a sixth for train hvae, else 0."""
 
     def size_for(self, other: str) -> int | None:
         """The size that images of another data set are brought to: only folders have none of their own."""
@@ -73,7 +73,7 @@ class Optimisation:
     epochs: Epochs = 10.0
     """Passes over the training images."""
     batch_size: Count = 64
-    """Images an optimiser step, over all processes and all accumulated parts."""
+    """Images in each optimiser step, over all processes and all accumulated parts."""
     accumulate: Count = 1
     """Parts a batch is split into, one after the other, to save memory."""
     optimizer: Literal["adam", "adamw", "sgd", "momentum"] = "adam"
@@ -86,17 +86,18 @@ class Optimisation:
     """Learning rate after its warm-up; step multiplies it by --decay at each of the --milestones, exponential after
     each update."""
     final_lr: Annotated[float, Range(0, most=1)] = 0.0
-    """Where cosine and linear end, as a fraction of the peak."""
+    """Learning rate at the end of cosine and linear, as a fraction of the peak."""
     milestones: tuple[Annotated[float, Range(above=0, below=1)], ...] = (0.3, 0.6, 0.8)
-    """Parts of all steps after which step lowers the rate."""
+    """When the schedule step lowers the rate, as fractions of all steps."""
     decay: Annotated[float, Range(above=0, most=1)] = 0.2
-    """What step and exponential multiply the rate by."""
+    """Factor by which the schedules step and exponential lower the rate."""
     warmup: EpochsFromZero = 0.0
     """Epochs over which the learning rate rises linearly from 0."""
     clip: Annotated[float, Range(above=0, most=float("inf"))] | None = None
     """Largest gradient norm; unset: not clipped."""
     ema: Annotated[float, Range(above=0, below=1)] | None = None
-    """Decay a step of a moving average of the weights, less at first; the average is then validated and kept."""
+    """Keep a moving average of the weights, with this decay a step (less at first), and validate and store it; unset:
+    none is kept."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the forward and backward pass."""
     seed: Seed = 0
@@ -128,7 +129,7 @@ class Place:
     device: Literal["auto", "cpu"] = "auto"
     """auto takes a GPU where there is one."""
     threads: Threads | None = None
-    """CPU threads; unset: 1 for small networks, else the cores free at the start; a run resumes with its own."""
+    """CPU threads; unset: 1 for small networks, else the cores free at the start; a resumed run keeps its number."""
 
     def where(self, name: str | None = None) -> "Where":
         """The same place for a training run called `name`."""
@@ -142,7 +143,7 @@ class Where(Place):
     name: str | None = None
     """Name of the run's folder; unset: made from the configuration."""
     checkpoint_every: Count | None = None
-    """Steps between checkpoints, beside those that validations write; the two newest are kept until the end."""
+    """Steps between checkpoints; unset: validations alone write some. The two newest are kept until the end."""
     log_every: LogEvery = 50
     """Steps between entries of metrics.jsonl."""
     snapshots: tuple[FromZero, ...] = ()
@@ -172,11 +173,11 @@ class Foreign:
     """What a MODEL of your own does not say itself."""
 
     mean: tuple[Mean, ...] = ()
-    """Mean of the pixels in [0, 1] that it expects subtracted, one or one a channel; unset: 0."""
+    """The mean that it expects subtracted from pixels in [0, 1]: one number, or one for each channel; unset: 0."""
     std: tuple[Deviation, ...] = ()
-    """Standard deviation it expects divided by, likewise; unset: 1."""
+    """The standard deviation that it expects pixels divided by, likewise; unset: 1."""
     head: str | None = None
-    """Name of its final linear layer, where that is not plain."""
+    """Name of its final linear layer, where it cannot be told."""
     taps: tuple[str, ...] = ()
     """Names of the modules whose outputs are its stages."""
 

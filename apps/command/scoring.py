@@ -14,19 +14,20 @@ class Scoring:
     """Score a run."""
 
     model: tyro.conf.Positional[str]
-    """A run; with --data, any MODEL that classifies; with --protocol, also a folder of images, an .npz, a data set."""
+    """A run; with --data, any MODEL that classifies; with --protocol, also a folder of images, .npz or data set."""
     data: str | None = None
-    """Data set; unset: the one the run was trained on."""
+    """Data set whose test images are scored; unset: the one the run was trained on."""
     image_size: Pixels | None = None
     """Height and width to resize an image folder's pictures to, in pixels; unset: as the run was trained."""
     samples: Annotated[int, Range(1, most=1_000_000)] = 500
-    """Importance samples an image, of a generator."""
+    """Importance samples for each image, where an HVAE's likelihood is scored."""
     images: Count | None = None
-    """Score the first this many test images only; unset: all."""
+    """How many test images to score, the first ones; unset: all."""
     seed: Seed = 0
-    """Seed of binarisation and samples; of generated images, of what is drawn and of the cut into chunks."""
+    """Seed of binarisation and importance samples; with --protocol, of the images drawn and of how they are cut into
+    chunks."""
     batch_size: Count = 100
-    """Images at a time; part of what the seed means."""
+    """Images at a time; another number gives other random numbers for the same seed."""
     foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
     place: tyro.conf.OmitArgPrefixes[Place] = field(default_factory=Place)
 

@@ -40,9 +40,9 @@ class Config:
     teacher: str | None = None
     """The teacher: a MODEL, see penult --help."""
     prior: str | None = None
-    """Whose prior ckd takes: a file of penult prior --out, or a MODEL; unset: the teacher's."""
+    """The prior that ckd takes: a file of penult prior --out, or a MODEL to read it off; unset: the teacher's."""
     concentration: tuple[str, ...] = ()
-    """Of the prior: a number, one a class, or a strategy such as mle; unset: 80, or a saved prior's own."""
+    """Concentration of the prior: a number, one for each class, or a strategy such as mle; unset: 80, or as saved."""
     student: str = "wrn-16-2"
     """Architecture of the student: a name of `penult ls classifiers`."""
     penultimate: Width | None = None
@@ -50,9 +50,9 @@ class Config:
     student_taps: tuple[str, ...] = ()
     """Names of the student's modules whose outputs are compared; unset: its stages."""
     teacher_taps: tuple[str, ...] = ()
-    """Names of the teacher's, one for each of the student's."""
+    """Names of the teacher's modules to compare them with, one for each of the student's; unset: its stages."""
     teacher_norms: Literal["running", "batch"] = "running"
-    """Statistics of the teacher's batch norm: those it was trained to, or each batch's own."""
+    """Statistics that the teacher's batch norm uses: the running ones of its training, or those of each batch."""
     cache_logits: LogitsFolder | None = None
     """Folder to keep the teacher's logits of each view of each image in, as float16 with checksums, for later runs."""
     pretraining: Epochs = PRETRAINING
@@ -62,7 +62,8 @@ class Config:
     crop_fill: Literal["black", "mean"] = "black"
     """What a crop's padding holds."""
     shift: str | None = None
-    """Domain of the student's images: photometric:0.4 (strength), downsample:0.5 (rate) or downsample:0.5:small."""
+    """Domain of the student's images: photometric:0.4 (strength), downsample:0.5 (rate) or downsample:0.5:small; unset:
+    the teacher's own."""
     seeds: Few = 1
     """Students to train, with seeds --seed, --seed + 1, ...: each is a run, NAME-seedN, and their spread is printed."""
     foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)

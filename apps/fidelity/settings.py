@@ -13,13 +13,13 @@ class FidelityScoring(Scoring):
     """Score generated images against real ones."""
 
     protocol: str | None = None
-    """Which of those numbers of images to score: fid-5k, fid-5k-partial, fid-50k or fid-all."""
+    """How many generated images to score: fid-5k, fid-5k-partial, fid-50k or fid-all; unset: none are."""
     against: str | None = None
     """Real images to compare with: a data set, an .npz or a folder; unset: what the run was trained on."""
     split: Literal["train", "test"] = "train"
-    """Which of the real images, with --protocol."""
+    """With --protocol: whether the real images are those of the training or of the test split."""
     extractor: str | None = None
-    """A classifier whose penultimate activations (logits for IS) are compared, instead of Inception's features."""
+    """A classifier whose penultimate activations (logits for IS) are compared; unset: Inception's features are."""
     inception_weights: Path | None = None
     """torch-fidelity's file of Inception weights; unset: its own, downloaded on first use."""
 
@@ -40,9 +40,10 @@ class GanScoring(Scoring):
     """Score how a classifier does on generated images, or trained on them."""
 
     classify_by: str | None = None
-    """A classifier trained on real images, to be tried on generated ones: as many of each class as the test set has."""
+    """A classifier of real images, to be tested on generated ones, as many of each class as the test set has."""
     gan_train: bool = False
-    """Whether to train one like it on generated images, too, as many of each class as the training set has."""
+    """Whether to train another like --classify-by on generated images as well, as many of each class as the training
+    set has, and test it on real ones."""
 
     def __post_init__(self):
         """Refuse to train a classifier like none."""

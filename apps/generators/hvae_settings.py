@@ -27,7 +27,7 @@ class HVAESettings:
     classifier: str | None = None
     """MODEL whose final layer is the prior of hvae-l, or a prior saved by penult prior."""
     concentration: tuple[str, ...] = ()
-    """Concentration of the prior: a number, one a class, or a strategy such as mle; unset: 20, or a saved prior's."""
+    """Concentration of the prior: a number, one for each class, or a strategy such as mle; unset: 20, or as saved."""
     encoder_label: bool = False
     """Whether the encoder sees the label, q(z|x, i) instead of q(z|x)."""
     label_term: bool = True

@@ -24,7 +24,8 @@ class Optimising(Optimisation):
     """Learning rate after its warm-up; step multiplies it by --decay at each of the --milestones, exponential after
     each update."""
     ema: float | None = 0.999
-    """Decay an update of a moving average of the generator, less at first, which is scored and kept; None: none."""
+    """Keep a moving average of the generator, with this decay an update (less at first), and score and store it; none:
+    none is kept."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,14 @@ class SNGANSettings:
     discriminator_width: Width = 128
     """Channels of the discriminator's blocks."""
     latent: Literal["gaussian", "uniform-sphere", "vmf"] = "gaussian"
-    """gaussian: normal numbers; uniform-sphere: one length, no classes; vmf: from the classifier's prior."""
+    """gaussian: normal numbers; uniform-sphere: directions of one length, whatever the class; vmf: drawn from the
+    prior of --classifier."""
     latent_dim: Width | None = None
     """Dimension of the latents; unset: 128, or the prior's."""
     classifier: str | None = None
     """MODEL whose final layer is the prior of vmf, or a prior saved by penult prior."""
     concentration: tuple[str, ...] = ()
-    """Concentration of the prior: a number, one a class, or a strategy such as mle; unset: 5, or a saved prior's."""
+    """Concentration of the prior: a number, one for each class, or a strategy such as mle; unset: 5, or as saved."""
     radius: Annotated[float, Range(above=0, most=1e6)] = 10.0
     """Length of the latents on a sphere (section 4.3)."""
     steps: Count | None = None
@@ -53,11 +55,11 @@ class SNGANSettings:
     discriminator_turns: Few = 5
     """Updates of the discriminator to one of the generator."""
     betas: tuple[Rate, Rate] = (0.0, 0.9)
-    """Of Adam; StudioGAN's SNGAN takes 0.5 0.999."""
+    """Betas of Adam; StudioGAN's SNGAN takes 0.5 0.999."""
     labels: Literal["preset", "real", "uniform"] = "preset"
-    """Of the fakes: those of the batch of real images, or drawn evenly."""
+    """Labels of the fakes: those of the real images in the batch (real), or drawn evenly (uniform)."""
     fakes: Few | None = None
-    """Batches of fakes in the generator's turn; unset: the preset's."""
+    """Batches of fakes that an update of the generator is made from; unset: the preset's."""
     dequantise: Literal["preset", "yes", "no"] = "preset"
     """Whether noise of one grey level is added to the real images."""
     flip: bool = False
@@ -77,11 +79,12 @@ class SNGANSettings:
     score_every: Count | None = None
     """Updates between scores, grids and checkpoints; unset: a twentieth of the steps."""
     extractor: str | None = None
-    """Classifier by which images are scored meanwhile, or inception; the best FID's weights are then kept."""
+    """Classifier that scores images during the training, or inception; the weights of the best FID are then kept;
+    unset: nothing is scored."""
     inception_weights: Path | None = None
     """torch-fidelity's file of Inception weights; unset: its own, downloaded on first use."""
     score_images: Annotated[int, Range(10, most=1_000_000_000)] = 5_000
-    """Images that are scored, against as many real ones."""
+    """How many images --extractor scores each time, against as many real ones, 10 or more."""
     foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
     optimisation: tyro.conf.OmitArgPrefixes[Optimising] = field(default_factory=Optimising)
     where: tyro.conf.OmitArgPrefixes[Where] = field(default_factory=Where)

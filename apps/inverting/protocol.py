@@ -15,14 +15,14 @@ class Density:
     """pixelcnn, or import:MODULE:FACTORY for one of your own: called with an image's shape and a context's, the factory
     gives a torch.nn.Module with log_prob(images, context), in nats an image, and sample(context)."""
     layers: Layers = 3
-    """Gated layers a block of the PixelCNN++; the paper has 3, PixelCNN++ 5."""
+    """Gated layers in each block of the PixelCNN++; the paper has 3, PixelCNN++ 5."""
     filters: Width = 64
-    """Its channels; the paper has 64 for grey images and 196 for colour."""
+    """Channels of the PixelCNN++; the paper has 64 for grey images and 196 for colour."""
     dropout: tuple[str, ...] = ("0.5",)
-    """Rate of elements in each layer of the density; LAYER=RATE for one layer of the network alone, such as 0.5
+    """Dropout rate in the density; LAYER=RATE sets another where that layer of the network is inverted, such as 0.5
     conv1=0.1, which the paper has for colour images."""
     context_dropout: tuple[str, ...] = ("0",)
-    """Rate of elements of the context's projections, likewise; the paper has 0 fc3=0.2 for CIFAR."""
+    """Dropout rate of the context's projections, given likewise; the paper has 0 fc3=0.2 for CIFAR."""
 
     def __post_init__(self):
         """Refuse what is no rate, and PixelCNN++'s options for another density."""

@@ -36,18 +36,18 @@ class InvertSettings:
     density: tyro.conf.OmitArgPrefixes[Density] = field(default_factory=Density)
     decoder: tyro.conf.OmitArgPrefixes[Decoder] = field(default_factory=Decoder)
     shown: FromZero = 8
-    """Test images in the sheet; 0: none is drawn."""
+    """Test images shown in the sheet of samples, the first ones; 0: no sheet is drawn."""
     n: Few = 3
-    """Samples of each in the sheet."""
+    """How many samples to draw given each image that is shown, 1 or more."""
     distances: FromZero = 0
     """Test images whose samples are compared with their nearest training images in the representation (table 1; the
     paper has 500); 0: none."""
     closest: str | None = None
     """Layer, such as fc3, for which the closest of --draws samples and of the training images are drawn (figure 2)."""
     draws: Annotated[int, Range(6, most=1_000_000)] = 1024
-    """Samples of each image for --closest."""
+    """How many samples of each image --closest chooses from, 6 or more."""
     estimates: bool = False
-    """Whether estimates of the information by added noise, by binning and by nearest neighbours are printed beside."""
+    """Whether to print other estimates of the information as well: by noise, by binning, by nearest neighbours."""
     snapshots: bool = False
     """Whether each snapshot of the run (penult train classifier --snapshots) is inverted as well (figure 5b)."""
     overfit: FromZero = 0
@@ -56,20 +56,21 @@ class InvertSettings:
     against: tuple[Path, ...] = ()
     """Runs of other densities, such as runs/other-inverted-fc3, whose NCE of the same images is compared."""
     allow: tuple[str, ...] = ()
-    """import:... that these were made with, code of your own: the same again, to run it."""
+    """import:... that the runs of --against were made with: the same text again, which allows that code to run."""
     out: Path | None = None
     """Folder for pictures and numbers; unset: RUNS/NAME. Pictures of an earlier time are replaced."""
     mean: tuple[Mean, ...] = ()
-    """Of a MODEL of your own: mean of the pixels in [0, 1] that it expects subtracted, one or one a channel."""
+    """For a MODEL of your own: the mean that it expects subtracted from pixels in [0, 1], one number or one for each
+    channel; unset: 0."""
     std: tuple[Deviation, ...] = ()
-    """Likewise the standard deviation it expects divided by; unset: 1."""
+    """Likewise the standard deviation that it expects pixels divided by; unset: 1."""
     head: str | None = None
-    """Likewise the name of its final linear layer, where that is not plain."""
+    """Likewise the name of its final linear layer, where it cannot be told."""
     optimisation: tyro.conf.OmitArgPrefixes[Optimisation] = field(default_factory=_protocol)
     name: str | None = None
     """Name of the folder and, with a layer's, of each run; unset: that of the MODEL, and -inverted."""
     checkpoint_every: Count | None = None
-    """Steps between checkpoints, beside those that validations write."""
+    """Steps between checkpoints; unset: validations alone write some."""
     log_every: LogEvery = 50
     """Steps between entries of metrics.jsonl."""
     tracker: tuple[Literal["tensorboard", "wandb"], ...] = ()

@@ -16,7 +16,7 @@ def sample(config: SampleSettings) -> None:
     Raises:
         InputError: settings that do not go together, no finished run, or one that has no images to draw.
     """
-    torch.set_num_threads(1)  # blocks of small networks: a second thread costs more than it brings
+    torch.set_num_threads(config.threads or 1)  # blocks of small networks: a second one costs more than it brings
     device = torch.device("cuda" if config.device == "auto" and torch.cuda.is_available() else "cpu")
     for code in config.allow:
         allow(code)

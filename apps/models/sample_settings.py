@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from apps.command.ranges import Concentration, Count, Range, Seed
+from apps.command.ranges import Concentration, Count, Range, Seed, Threads
 
 COUNT = 8
 """Images a class, or of each picture, where `n` is unset."""
@@ -19,28 +19,31 @@ class SampleSettings:
     run: tyro.conf.Positional[Path]
     """Folder of a finished generator run, or of an inversion's (penult analyse invert)."""
     image: tuple[Path, ...] = ()
-    """Of an inversion: pictures of yours, to draw images that its layer cannot tell from them."""
+    """For an inversion's run: pictures of yours; it draws images that its layer cannot tell from them."""
     labels: str | None = None
     """Classes to draw, such as 0-9 or 0,3,7 or cat,dog; unset: all. Not for an unconditional model."""
     n: Count | None = None
-    """Images a class, or of each --image; of an unconditional model, images in all; rows of each interpolation that
-    draws; unset: 8."""
+    """How many images to draw, 1 or more: of each class, or of each --image, or in all where the model has no
+    classes; with --interpolate, how many rows; unset: 8, and 1 row between centres."""
     seed: Seed = 0
     """Seed of the draws."""
     interpolate: tuple[str, ...] = ()
-    """Classes to pass through, such as 1,2 or 1,2,7; several rows by spaces between: 1,2 4,9."""
+    """Classes to pass through, such as 1,2 or 1,2,7; spaces begin another way: 1,2 4,9."""
     between: Literal["centres", "draws"] | None = None
-    """Ends of an interpolation: class centres (unset, for HVAE-L), or images drawn as without it; draws alone: HVAE."""
+    """What an interpolation runs between: the centres of the classes, or images drawn of them; unset: the centres. For
+    an HVAE-L; an HVAE has no classes, and takes draws without --interpolate."""
     steps: Annotated[int, Range(2, most=10_000)] | None = None
-    """Images from one end of an interpolation to the other, with both; unset: 12."""
+    """Images from one class of an interpolation to the next, both ends counted, 2 or more; unset: 12."""
     out: Path = Path("samples.png")
     """A picture (grid), a folder (one PNG an image, by class), or an .npz (images, labels, classes); interpolations are
     drawn as a picture."""
     concentration: Concentration | None = None
     """Concentration of the class prior instead of the trained one: larger is more typical and less varied."""
     allow: tuple[str, ...] = ()
-    """Of an inversion that was made with import:..., code of your own: the same again, to run it."""
+    """For an inversion that was made with import:...: the same text again, which allows that code of yours to run."""
     overwrite: bool = False
     """Whether --out may replace a picture or an .npz."""
     device: Literal["auto", "cpu"] = "auto"
     """auto takes a GPU where there is one."""
+    threads: Threads | None = None
+    """CPU threads; unset: 1, since blocks of small networks gain nothing by more."""

@@ -14,7 +14,9 @@ from priors.errors import InputError
 from priors.files.regular import write_bytes
 
 
-def write_page(runs: Sequence[Path], out: Path | None, samples: int, seed: int, overwrite: bool) -> None:
+def write_page(
+    runs: Sequence[Path], out: Path | None, samples: int, seed: int, overwrite: bool, threads: int | None = None
+) -> None:
     """Read the runs, draw samples of the generators among them, and write the page.
 
     Args:
@@ -23,15 +25,15 @@ def write_page(runs: Sequence[Path], out: Path | None, samples: int, seed: int, 
         samples: a class to draw of a generator, as --n says.
         seed: of the samples.
         overwrite: whether a file that is no page of this kind may be replaced.
+        threads: of the CPU; None: one.
 
     Raises:
-        InputError: a run that is not finished or given twice, or a place that cannot be
-            written.
+        InputError: a run that is not finished or given twice, or a place that cannot be written.
     """
     _check(runs)
     out = out or (runs[0] if len(runs) == 1 else Path()) / "report.html"
     check_file(out, (".html", ".htm"), overwrite or is_page(out))
-    torch.set_num_threads(1)  # a few small blocks: a second thread costs more than it brings
+    torch.set_num_threads(threads or 1)  # a few small blocks: a second thread costs more than it brings
     text = page([contents(folder, samples, seed) for folder in runs])
     write_bytes(out, text.encode(errors="replace"))
     say(f"{len(runs)} {'run' if len(runs) == 1 else 'runs'} in {out}: open it in a browser")

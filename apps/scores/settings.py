@@ -17,13 +17,13 @@ class Reproduction:
     number: tyro.conf.Positional[str]
     """The table's number."""
     row: str | None = None
-    """Only this row."""
+    """Run and show this row alone; unset: all."""
     column: str | None = None
-    """Only this column."""
+    """Run and show this column alone; unset: all."""
     seeds: Few | None = None
     """Repetitions of each cell; unset: as the recipe says."""
     data: str | None = None
-    """Image folder that the table is measured on, where it is of one; unset: as the recipe names it, in --data-root."""
+    """Image folder to measure on, for a table of one; unset: the one that the recipe names, in --data-root."""
     list: bool = False
     """Print every cell as a plain command, and do nothing."""
     show: bool = False

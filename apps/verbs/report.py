@@ -11,7 +11,7 @@ from typing import Annotated
 import tyro
 
 from apps.command.options import ONE_OR_MORE
-from apps.command.ranges import Range, Seed
+from apps.command.ranges import Range, Seed, Threads
 
 
 @dataclass(frozen=True)
@@ -23,15 +23,18 @@ class Config:
     out: Path | None = None
     """The page; unset: report.html in the run's folder, or here for several runs. An earlier page is replaced."""
     n: Annotated[int, Range(0, most=100)] = 8
-    """Samples a class to draw of a generator, ten times as many of an unconditional one; 0 draws nothing."""
+    """How many samples of each class to draw of a generator, 0 (none) to 100; of one without classes, ten times as many
+    in all."""
     seed: Seed = 0
     """Seed of the samples."""
     overwrite: bool = False
     """Whether --out may replace a file that is no page of this kind."""
+    threads: Threads | None = None
+    """CPU threads; unset: 1, since a few small blocks gain nothing by more."""
 
 
 def main(config: Config) -> None:
     """Read, draw and write."""
     from apps.report.writing import write_page
 
-    write_page(config.runs, config.out, config.n, config.seed, config.overwrite)
+    write_page(config.runs, config.out, config.n, config.seed, config.overwrite, config.threads)
