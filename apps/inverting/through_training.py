@@ -7,14 +7,23 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from analysis.inversion.cross_entropy import MEANING, NegativeCrossEntropy, increases, negative_cross_entropy
+from analysis.inversion.cross_entropy import (
+    MEANING,
+    NegativeCrossEntropy,
+    increases,
+    negative_cross_entropy,
+    paired_difference,
+)
 from apps.command.console import say, table
 from apps.data.image_set import ImageSet
-from apps.figures import save
+from apps.figures import legend, save, short_names
 from apps.models.named import open_run
 from priors.files.json_files import write_json
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_COLOURS = ("#0072B2", "#D55E00")
+"""Of the networks."""
+_COLUMNS = 2
+"""Panels side by side."""
 
 Curve = Mapping[int | None, Mapping[str, Tensor]]
 """By updates (None: finished) and layer: log p(x | h) of each test image."""
@@ -81,7 +90,7 @@ def conclude(model: str, folder: Path, curves: Mapping[str, Curve], test: ImageS
         for step, scores in curve.items()
     ]
     write_json(folder / "through-training.json", {"model": Path(model).name, "scored": len(test), "steps": entries})
-    _draw(folder / "through-training.png", found, layers)
+    _draw(folder / "through-training.png", model, curves, test)
     say(f"through-training.json and through-training.png are in {folder}.")
 
 
@@ -93,30 +102,50 @@ def _said(step: int | None) -> str:
     return "finished" if step is None else f"{step:,}"
 
 
-def _draw(path: Path, found: Mapping[str, Mapping[str, Mapping[str, NegativeCrossEntropy]]], layers: list[str]) -> None:
-    """A line a layer and network, over the moments in their order; layers differ in colour, networks in dashes."""
-    moments = list(next(iter(found.values())))
-    figure = Figure(figsize=(2.4 + 0.9 * len(moments), 3.4), dpi=150, layout="constrained")
-    axes = figure.add_subplot()
-    for (network, curve), dashes in zip(found.items(), ("-", "--"), strict=False):
-        for number, layer in enumerate(layers):
-            scores = [curve[moment][layer] for moment in moments]
-            axes.errorbar(
-                range(len(moments)),
-                [score.nats for score in scores],
-                yerr=[score.standard_error for score in scores],
-                color=_COLOURS[number % len(_COLOURS)],
-                label=layer if len(found) == 1 else f"{layer}, {network}",
-                linestyle=dashes,
+def _draw(path: Path, model: str, curves: Mapping[str, Curve], test: ImageSet) -> None:
+    """Figure 5b in nats: a panel a layer, a line a network over its moments.
+
+    What is drawn is how far each moment's NCE is from that of the finished network, with the errors of the images' own
+    differences. Layers are hundreds of nats apart: on one scale, that would hide how each of them changes.
+    """
+    anchors = next(iter(curves.values()))[None]
+    moments = sorted({step for curve in curves.values() for step in curve if step is not None})
+    order = [*moments, None]
+    columns = min(len(anchors), _COLUMNS)
+    rows = -(-len(anchors) // columns)
+    wide = max(2.6, 1.1 + 0.5 * len(order))
+    figure = Figure(figsize=(max(4.8, wide * columns), 0.9 + 2.5 * rows), dpi=150, layout="constrained")
+    lines = {}
+    for place, (layer, anchor) in enumerate(anchors.items()):
+        axes = figure.add_subplot(rows, columns, place + 1)
+        axes.axhline(0, color="#666666", linestyle="--", linewidth=1)
+        for network, colour in zip(curves, _COLOURS, strict=False):
+            steps = [step for step in _ordered(curves[network]) if layer in curves[network][step]]
+            found = [paired_difference(curves[network][step][layer], anchor) for step in steps]
+            lines[network] = axes.errorbar(
+                [order.index(step) for step in steps],
+                [difference.nats for difference in found],
+                yerr=[difference.standard_error for difference in found],
+                color=colour,
                 marker="o",
-                markersize=3,
+                markersize=3.5,
                 linewidth=1.2,
                 capsize=2,
             )
-    axes.set_xticks(range(len(moments)), moments, fontsize=8)
-    axes.set_xlabel("updates of the network", fontsize=8)
-    axes.set_ylabel("NCE (nats an image)", fontsize=8)
-    axes.tick_params(labelsize=8)
-    axes.grid(alpha=0.3)
-    figure.legend(fontsize=7, frameon=False, loc="outside right upper")
+        level = float(negative_cross_entropy(anchor, 1).nats)
+        axes.set_title(f"{layer} (finished: NCE {level:.2f})", fontsize=8, parse_math=False)
+        axes.set_xticks(range(len(order)), map(_said, order), fontsize=7, rotation=45, ha="right")
+        axes.set_xlim(-0.5, len(order) - 0.5)
+        axes.tick_params(axis="y", labelsize=7)
+        axes.margins(y=0.15)
+        axes.grid(axis="y", alpha=0.3)
+        axes.set_xlabel("updates of the network", fontsize=8)
+        if place % columns == 0:
+            axes.set_ylabel("NCE minus that of finished\n(nats an image)", fontsize=8)
+    whose, images = (short_names([name])[0] for name in (model, test.name))
+    title = f"What {whose} keeps of {len(test):,} test images of {images} while it is trained\nbars: standard errors"
+    figure.suptitle(title, fontsize=9, wrap=True, parse_math=False)
+    if len(lines) > 1:
+        legend(figure, [(line.lines[0], network) for network, line in lines.items()], fontsize=8, frameon=False,
+               loc="outside lower center", ncols=len(lines))  # fmt: skip
     save(figure, path)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from apps.data.image_set import ImageSet
-from apps.inverting import report
+from apps.inverting import report, through_training
 from apps.inverting.report import conclude
 
 
@@ -55,3 +55,31 @@ def test_the_axis_shows_what_the_layers_differ_by(drawn):
 def test_without_a_density_without_context_the_first_layer_is_the_anchor(drawn, layers, anchor):
     axes = drawn(likelihoods(**dict.fromkeys(layers, -100.0)))
     assert len(axes.containers) == len(layers) - 1 and anchor in axes.get_ylabel()
+
+
+@pytest.mark.parametrize("networks", [("as trained",), ("as trained", "20 images")])
+def test_each_layer_is_drawn_by_what_its_training_changed(monkeypatch, tmp_path, networks):
+    """Layers are hundreds of nats apart: each has a panel, where six nats of three thousand fill the axis."""
+    kept = []
+    monkeypatch.setattr(through_training, "save", lambda figure, _: kept.append(figure))
+    curves = {
+        network: {
+            step: likelihoods(fc1=-3000.0 + change + 2 * number, logits=-3400.0 + change)
+            for step, change in ((0, -6.0), (100, -2.0), (None, 0.0))
+        }
+        for number, network in enumerate(networks)
+    }
+    pixels = torch.zeros(50, 1, 28, 28, dtype=torch.uint8)
+    test = ImageSet("/data/of/mine/digits.npz", "test", pixels, torch.arange(50) % 2, ("a", "b"))
+    through_training.conclude("runs/one", tmp_path, curves, test)
+    figure = kept[0]
+    assert len(figure.axes) == 2 and bool(figure.legends) == (len(networks) > 1)
+    for axes, layer, level in zip(figure.axes, ("fc1", "logits"), (-3000, -3400), strict=True):
+        low, high = axes.get_ylim()
+        assert -9 < low < -5 and high < 4
+        drawn = [container.lines[0].get_ydata() for container in axes.containers]
+        assert len(drawn) == len(networks) and list(drawn[0]) == pytest.approx([-6, -2, 0], abs=1e-3)
+        assert axes.get_title() == f"{layer} (finished: NCE {curves['as trained'][None][layer].mean():.2f})"
+        assert curves["as trained"][None][layer].mean() == pytest.approx(level, abs=150)
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "100", "finished"]
+    assert figure.get_suptitle().startswith("What one keeps of 50 test images of digits.npz while it is trained")
