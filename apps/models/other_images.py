@@ -41,5 +41,5 @@ def say_if_other(source: str, made_of: str | None, images: ImageSet, more: str =
 
 def _same(recorded: str, images: ImageSet) -> bool:
     """Whether a recorded data set is this one, by its name: a set may have been moved."""
-    name = Path(recorded).stem if is_npz(recorded) else readable(Path(recorded).resolve().name)
-    return images.name in (recorded, name)
+    name = Path(recorded).stem if is_npz(recorded) else Path(recorded).resolve().name
+    return images.name in (recorded, readable(name))

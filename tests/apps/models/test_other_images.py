@@ -1,6 +1,7 @@
 """Images that a model was not trained on: said in a line, or refused before any work."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,12 @@ def test_the_same_images_need_no_word(capsys, made_of):
     """A set is known by its name: it may have been moved. Nothing is said where nothing was recorded."""
     name = "SET" if made_of == "SET.NPZ" else "set"
     check_classes(("0", "1"), "model", images_of("a", "b", name=name), made_of)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("made_of", [os.fsdecode(b"sets/caf\xe9.npz"), os.fsdecode(b"sets/caf\xe9")])
+def test_names_that_are_no_text_are_told_as_well(capsys, made_of):
+    check_classes(("0", "1"), "model", images_of("a", "b", name="caf\\xe9"), made_of)
     assert capsys.readouterr().out == ""
 
 

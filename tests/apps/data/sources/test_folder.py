@@ -302,30 +302,34 @@ def test_links_that_lead_nowhere_are_named(folder, target, place):
         load(folder, "train")
 
 
-def test_a_folder_that_cannot_be_read_is_named(folder, monkeypatch):
-    scan, shut = os.scandir, str(folder / "train" / "ant" / "shut")
-    os.mkdir(shut)
+@pytest.fixture
+def shut(monkeypatch):
+    """`shut(folder)` has the system refuse to list it; who runs the tests may be allowed everything."""
 
-    def scandir(place):
-        if str(place) == shut:
-            raise PermissionError(13, "Permission denied", shut)
-        return scan(place)
+    def apply(folder):
+        for name in ("scandir", "listdir"):
+            ask = getattr(os, name)
 
-    monkeypatch.setattr("os.scandir", scandir)
+            def asked(place, ask=ask):
+                if str(place) == str(folder):
+                    raise PermissionError(13, "Permission denied", str(folder))
+                return ask(place)
+
+            monkeypatch.setattr(os, name, asked)
+
+    return apply
+
+
+def test_a_folder_that_cannot_be_read_is_named(folder, shut):
+    (folder / "train" / "ant" / "shut").mkdir()
+    shut(folder / "train" / "ant" / "shut")
     with pytest.raises(InputError, match=r"ant/shut cannot be read \(Permission denied\)"):
         load(folder, "train")
 
 
 @pytest.mark.parametrize("read", [load_pictures, lambda place, _: outliers(str(place), (3, 6, 6), 1)])
-def test_a_split_that_cannot_be_read_is_named(folder, monkeypatch, read):
-    lists, shut = os.listdir, str(folder / "test")
-
-    def listdir(place):
-        if str(place) == shut:
-            raise PermissionError(13, "Permission denied", shut)
-        return lists(place)
-
-    monkeypatch.setattr("os.listdir", listdir)
+def test_a_split_that_cannot_be_read_is_named(folder, shut, read):
+    shut(folder / "test")
     with pytest.raises(InputError, match=r"insects/test cannot be read \(Permission denied\)"):
         read(folder, "test")
 
