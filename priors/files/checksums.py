@@ -35,6 +35,7 @@ def sealed(payload: bytes) -> tuple[bytes, memoryview]:
     length = int.from_bytes(payload[:8], "little")
     header, data = json.loads(payload[8 : 8 + length]), memoryview(payload)[8 + length :]
     metadata = dict(sorted(header.pop("__metadata__", {}).items()))
+    metadata.pop(KEY, None)  # of the file that the tensors were read from
     metadata[KEY] = _checksum(header, metadata, [data])
     text = json.dumps({"__metadata__": metadata} | header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8 bytes

@@ -8,6 +8,7 @@ import errno
 import os
 import stat
 from pathlib import Path
+from threading import get_native_id
 from typing import IO
 
 from priors.errors import InputError
@@ -87,7 +88,7 @@ def write_bytes(path: str | Path, *payload: bytes | memoryview) -> None:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    beside = path.with_name(f".{path.name}.{get_native_id()}.partial")  # a thread's, which no other process has
     try:
         with open(beside, "wb") as file:
             for piece in payload:

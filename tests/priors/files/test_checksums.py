@@ -5,6 +5,7 @@ import zlib
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -70,6 +71,9 @@ def test_the_same_content_gives_the_same_bytes(path, tmp_path):
     tensors, metadata = read_tensors(path)
     write_tensors(tmp_path / "z", tensors, metadata)
     assert (tmp_path / "z").read_bytes() == path.read_bytes()
+    with safe_open(path, "pt") as file:  # whose metadata still has the checksum
+        write_tensors(tmp_path / "z", tensors | {"count": torch.tensor(8)}, file.metadata())
+    assert read_tensors(tmp_path / "z")[0]["count"] == 8
 
 
 def test_files_without_a_checksum_are_remarked_on_once_and_foreign_ones_never(tmp_path, remarks):

@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -27,6 +28,13 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path, monk
         write_bytes(path, "text" if when == "writing" else b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_threads_that_write_one_file_leave_one_of_theirs_whole(tmp_path):
+    path, contents = tmp_path / "x.bin", [bytes([number]) * 100_000 for number in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda content: [write_bytes(path, content) for _ in range(20)], contents))
+    assert path.read_bytes() in contents and list(tmp_path.iterdir()) == [path]
 
 
 def test_what_is_no_regular_file_is_refused_at_once(tmp_path):
