@@ -13,8 +13,8 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pg
 UPRIGHT = "-upright"
 """What the digest of a set that stays in files ends in: its pictures are turned as EXIF says, which shows in no name
 and size. Programs before runs of format 2 did not turn them; their digests end without it."""
-_SAID: set[str] = set()
-"""Names of the hidden folders with images that were mentioned already."""
+_said: set[str] = set()
+"""What was left out and mentioned already: names of hidden folders, and places of images without a class."""
 
 
 def pictures_under(folder: Path, part: str = "") -> list[str]:
@@ -64,6 +64,16 @@ def class_folders(folder: Path) -> list[str]:
     return _visible(folder, [name for name in names if (folder / name).is_dir()])
 
 
+def say_without_class(folder: Path) -> None:
+    """Say, once, of images that lie beside the folders of classes: they are in none."""
+    names = (name for name in os.listdir(folder) if name[0] != "." and name.lower().endswith(IMAGE_SUFFIXES))
+    count = sum(not (folder / name).is_dir() for name in names)
+    if count:
+        place = readable(str(folder))
+        images = "1 image" if count == 1 else f"{count:,} images"
+        _say_once(place, f"Left out: {images} in {place} itself, in no folder of a class.")
+
+
 def is_split(folder: Path, split: str) -> bool:
     """Whether `folder/split` is a split of a data set: it holds folders of classes itself.
 
@@ -90,12 +100,17 @@ def check_link(path: Path) -> None:
 
 def _visible(parent: str | Path, folders: list[str]) -> list[str]:
     """The folders of a folder that are not hidden, in order; of hidden ones with images it is said, once a name."""
-    for name in (name for name in folders if name[0] == "." and name not in _SAID):
+    for name in (name for name in folders if name[0] == "." and name not in _said):
         place = os.path.join(parent, name)
         if any(file.lower().endswith(IMAGE_SUFFIXES) for _, _, files in os.walk(place) for file in files):
-            _SAID.add(name)
-            remark(f"Images in hidden folders are left out, such as those in {readable(place)}.")
+            _say_once(name, f"Images in hidden folders are left out, such as those in {readable(place)}.")
     return sorted(name for name in folders if name[0] != ".")
+
+
+def _say_once(what: str, text: str) -> None:
+    if what not in _said:
+        _said.add(what)
+        remark(text)
 
 
 def _leads_on(path: Path, top: Path) -> bool:

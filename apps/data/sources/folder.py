@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from apps.data.image_set import ImageSet
-from apps.data.sources.finding import IMAGE_SUFFIXES, class_folders, pictures_under, readable
+from apps.data.sources.finding import IMAGE_SUFFIXES, class_folders, pictures_under, readable, say_without_class
 from apps.data.sources.image_files import ImageFiles, channels_of, opened, size_of
 from priors.errors import InputError
 
@@ -34,9 +34,11 @@ def read_folder(folder: Path, split: str, *, image_size: int | None, memory_limi
 
     Images are RGB, or grey if all are; transparency is dropped; pictures of cameras are turned as they were held (EXIF
     orientation); of animations the first picture is taken. Links are followed. Files that do not end like an image are
-    passed over, and so is what is hidden. Where an `image_size` is
-    given, the headers of at most 10,000 files are looked at beforehand, otherwise all of them; of the training images
-    also those of the test images, where they are there: they must agree before anything is trained.
+    passed over. So are hidden files and folders, and images that lie in no class; where images are lost so, it is said.
+
+    Where an `image_size` is given, the headers of at most 10,000 files are looked at beforehand, otherwise all of them;
+    of the training images also those of the test images, where they are there: they must agree before anything is
+    trained.
 
     Raises:
         InputError: there is no such split, a class is empty, train and test have other classes, sizes or colours, sizes
@@ -130,6 +132,7 @@ def _classes(folder: Path, split: str) -> list[str]:
             f"{folder}/train and {folder}/test have other classes ({len(apart)} differ; {apart[0]!r} is only in "
             f"{where}): both need the same class folders"
         )
+    say_without_class(folder / split)
     return names[split]
 
 

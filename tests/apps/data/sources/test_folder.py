@@ -179,7 +179,7 @@ def test_an_animation_is_its_first_picture(folder):
 
 def test_hidden_folders_are_left_out_and_that_is_said_once(folder, monkeypatch, caplog):
     """What notebooks and version control keep beside pictures is no picture of the set."""
-    monkeypatch.setattr("apps.data.sources.finding._SAID", set())
+    monkeypatch.setattr("apps.data.sources.finding._said", set())
     for place in ("train/ant/.ipynb_checkpoints", "train/bee/.ipynb_checkpoints", "test/.git/deep", "train/ant/.empty"):
         (folder / place).mkdir(parents=True)
     assert len(load(folder, "train")) == 11 and not caplog.records
@@ -206,6 +206,21 @@ def test_folders_that_are_no_data_set(folder, tmp_path):
         load(tmp_path / "empty", "train")
     with pytest.raises(InputError, match="no folder .*empty/test"):
         load(tmp_path / "empty", "test")
+
+
+def test_images_of_no_class_are_left_out_and_that_is_said_once(folder, monkeypatch, caplog):
+    monkeypatch.setattr("apps.data.sources.finding._said", set())
+    for name in ("train/0.png", "train/1.PNG", "train/notes.txt", "train/.2.png", "test/0.png"):
+        Image.new("RGB", (5, 6)).save(folder / name, "PNG")
+    for _ in range(2):
+        assert len(load(folder, "train")) == 11
+    assert [record.message for record in caplog.records] == [
+        f"Left out: 2 images in {folder}/train itself, in no folder of a class."
+    ]
+    assert len(load(folder, "test")) == 4
+    assert caplog.records[-1].message == f"Left out: 1 image in {folder}/test itself, in no folder of a class."
+    caplog.clear()
+    assert len(load_pictures(folder / "train", "train")) == 13 and not caplog.records, "there they are taken"
 
 
 def scene(mode="RGB"):
