@@ -1,14 +1,14 @@
 from priors.class_posterior import ClassPosterior as ClassPosterior
 from priors.class_table import ClassSummary as ClassSummary
 from priors.classifier_prior import ClassifierPrior as ClassifierPrior
-from priors.classifier_prior import Provenance as Provenance
-from priors.concentration import Evidence as Evidence
 from priors.concentration import strategy as strategy
 from priors.errors import InputError as InputError
+from priors.gauge.evidence import Evidence as Evidence
 from priors.goodness_of_fit import CosineFit as CosineFit
 from priors.goodness_of_fit import cosine_fits as cosine_fits
 from priors.goodness_of_fit import kolmogorov_smirnov as kolmogorov_smirnov
 from priors.maximum_likelihood import solve_concentration as solve_concentration
+from priors.provenance import Provenance as Provenance
 from priors.reading.heads import find_head as find_head
 from priors.reading.taps import Taps as Taps
 from priors.reading.taps import find_module as find_module

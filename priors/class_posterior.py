@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn.functional import linear, normalize
 
 from priors.errors import InputError, unknown
-from priors.vmf.directions import unit
 from priors.vmf.distribution import VonMisesFisher, log_densities
 
 _MOST = 1 << 27
@@ -35,13 +34,14 @@ class ClassPosterior:
 
 @torch.no_grad()
 def class_posterior(
-    weight: Float[Tensor, "classes m"],
-    bias: Float[Tensor, " classes"] | None,
+    loc: Float[Tensor, "classes m"],
     concentration: Float[Tensor, " classes"],
     class_names: Sequence[str],
     samples: int = 1000,
     generator: torch.Generator | None = None,
     *,
+    head: tuple[Float[Tensor, "classes m"], Float[Tensor, " classes"] | None] | None = None,
+    norms: Float[Tensor, " classes"] | None = None,
     logits: Literal["prior", "head"] = "prior",
     norm: float | None = None,
     temperature: float = 1.0,
@@ -52,17 +52,18 @@ def class_posterior(
     Equation 7 of "On The Distribution of Penultimate Activations of Classification Networks": p is the softmax
     of the logits z over the temperature. With `logits="prior"`, z_j = log q(a | j), which for one concentration kappa
     is kappa times the cosine between a and the class's direction. With `logits="head"`, they are the classifier's own,
-    z = s W a + b, for activations of a given norm s.
+    z = s W a + b, for activations of norm s in the space of the directions, which is that of W and b as well.
 
     Args:
-        weight: the final layer's; its rows are the vMF distributions' directions.
-        bias: the final layer's, or None; looked at for `logits="head"`.
+        loc: unit directions of the classes.
         concentration: kappa of each class.
         class_names: for messages.
         samples: draws a class, at least 2; with a standard error, draws at a time.
         generator: source of the draws; if left out, a fresh one with seed 0, so that the table is always the same.
+        head: W and b, for `logits="head"`; b may be None.
+        norms: s of each class, for `logits="head"`, where they are known.
         logits: whose they are.
-        norm: s, for `logits="head"`.
+        norm: s of all classes, instead of `norms`.
         temperature: what logits are divided by; more than one brings classes closer.
         standard_error: if given, each class is drawn from until none of its entries has a larger one, at least twice
             its inverse times: what is rarer than draws can show then adds no larger an error.
@@ -78,28 +79,29 @@ def class_posterior(
         raise InputError(f"samples is {samples}: a standard error needs at least 2")
     if logits not in ("prior", "head"):
         raise unknown("logits", logits, ("prior", "head"))
-    if (norm is None) == (logits == "head"):
-        raise InputError(
-            "logits='head' are those of activations of one norm: give norm=" if norm is None else
-            "norm is for logits='head': directions alone decide the prior's"
-        )  # fmt: skip
+    if logits == "prior" and norm is not None:
+        raise InputError("norm is for logits='head': directions alone decide the prior's")
+    if logits == "head" and norm is None and norms is None:
+        raise InputError("logits='head' are those of activations of one norm: give norm=")
     if generator is None:
-        generator = torch.Generator(weight.device).manual_seed(0)
-    weight, concentration = weight.double(), concentration.double()
-    bias, loc = None if bias is None else bias.double(), unit(weight)
+        generator = torch.Generator(loc.device).manual_seed(0)
+    loc, concentration = loc.double(), concentration.double()
+    if head is not None:
+        head = tuple(None if part is None else part.double() for part in head)
 
-    def posterior(draws: Tensor) -> Tensor:
-        if norm is None:
+    def posterior(draws: Tensor, label: int) -> Tensor:
+        if logits == "prior":
             found = log_densities(normalize(draws, dim=-1), loc, concentration)
         else:
-            found = linear(norm * draws, weight) + (0 if bias is None else bias)
+            found = linear(draws * (norms[label].double() if norm is None else norm), *head)
         return (found / temperature).softmax(-1)
 
+    def drawn(label: int) -> Callable[[], Tensor]:
+        one = VonMisesFisher(loc[label], concentration[label])
+        return lambda: posterior(one.sample((samples,), generator), label)
+
     # A class at a time: memory stays small, and the draws do not depend on how much of it there is.
-    rows = [
-        _mean(lambda one=one: posterior(one.sample((samples,), generator)), samples, standard_error, name)
-        for one, name in zip(map(VonMisesFisher, loc, concentration), class_names, strict=True)
-    ]
+    rows = [_mean(drawn(label), samples, standard_error, name) for label, name in enumerate(class_names)]
     return ClassPosterior(
         torch.stack([row[0] for row in rows]), torch.stack([row[1] for row in rows]), max(row[2] for row in rows)
     )

@@ -7,7 +7,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from priors.vmf import bessel
-from priors.vmf.directions import norms, unit
 
 
 @dataclass(frozen=True)
@@ -32,17 +31,21 @@ class ClassSummary:
 
 
 def class_table(
-    weight: Float[Tensor, "classes m"], concentration: Float[Tensor, " classes"], class_names: Sequence[str]
+    loc: Float[Tensor, "classes m"],
+    norm: Float[Tensor, " classes"],
+    concentration: Float[Tensor, " classes"],
+    class_names: Sequence[str],
 ) -> tuple[ClassSummary, ...]:
     """A summary of each class, in the classes' order.
 
     Args:
-        weight: the final layer's.
+        loc: the classes' unit directions.
+        norm: of the final layer's weights.
         concentration: kappa of each class.
         class_names: one a class.
     """
-    classes, m = weight.shape
-    loc = unit(weight.double())
+    classes, m = loc.shape
+    loc = loc.double()
     concentration = concentration.double()
     lengths = bessel.mean_resultant_length(m, concentration)
     cosines, nearest = [], []
@@ -52,5 +55,5 @@ def class_table(
         best = cosine.max(dim=1)
         cosines += best.values.tolist()
         nearest += [class_names[number] for number in best.indices.tolist()]
-    columns = (class_names, norms(weight.double()).tolist(), concentration.tolist(), lengths.tolist(), nearest, cosines)
+    columns = (class_names, norm.tolist(), concentration.tolist(), lengths.tolist(), nearest, cosines)
     return tuple(ClassSummary(*row) for row in zip(*columns, strict=True))

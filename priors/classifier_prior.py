@@ -4,14 +4,15 @@ A final linear layer with weight rows w_i gives the joint model of Seo, Lee and 
 activations of classification networks, 2021, equation 5) of normalised penultimate activations a and classes i,
 
     q(a, i) = 1/c vMF(a; w_i / ||w_i||, kappa_i).
+
+That is one gauge of several which the classifier's probabilities do not tell apart: see `priors.gauge.gauge`.
 """
 
-import json
-import operator
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -19,47 +20,33 @@ from torch import Tensor, nn
 
 from priors.class_posterior import ClassPosterior, class_posterior
 from priors.class_table import ClassSummary, class_table
-from priors.concentration import Concentration, Evidence, resolve
+from priors.concentration import Concentration, resolve
 from priors.errors import InputError, unknown
-from priors.files.json_files import parse_json
-from priors.files.tensors import read_tensors, write_tensors
-from priors.floats import require_floats
-from priors.reading.heads import find_head, read_head
-from priors.reading.taps import find_module
-from priors.vmf.directions import norms, unit
-from priors.vmf.distribution import VonMisesFisher, log_densities
-from priors.zoo.network import Classifier, names_of_classes
-
-_FORMAT = "penult prior 1"
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Where a prior comes from, in words.
-
-    Attributes:
-        network: the classifier's name.
-        dataset: what it was trained on; where it does not say, what its concentrations were measured on.
-        concentration: how the concentrations were chosen; the prior writes it itself.
-    """
-
-    network: str = "unknown"
-    dataset: str = "unknown"
-    concentration: str = "unknown"
+from priors.final_layer import checked, read_final_layer, require_directions
+from priors.gauge.evidence import Evidence
+from priors.gauge.gauge import Gauge, choose_gauge
+from priors.gauge.space import Space
+from priors.labels import class_number, labels_to_numbers
+from priors.prior_files import read_prior, write_prior
+from priors.provenance import Provenance
+from priors.vmf.directions import norms, require_pointing, require_vectors, unit
+from priors.vmf.distribution import VonMisesFisher, log_densities, log_peaks
 
 
 class ClassifierPrior(nn.Module):
     """One von Mises-Fisher distribution a class over normalised penultimate activations.
 
     Final; made by `from_classifier`, `from_weight` or `load`. It has no trainable parameters; it moves with `.to(...)`
-    like any module. Labels are checked on the CPU; on other devices, where asking would wait for the device, a label
-    out of range fails inside torch instead.
+    like any module. Labels are checked as `priors.labels.labels_to_numbers` says.
 
     Attributes:
         weight: (classes, m), the final layer's, as it was given.
         bias: (classes,), the final layer's, or None. Kept, but no part of the model.
-        loc: (classes, m), the classes' unit directions.
+        gauge: the space of the activations, and the directions taken there; the unit sphere of that space is where
+            densities and draws are.
+        loc: (classes, m), the classes' unit directions there.
         concentration: (classes,), at least 0.
+        norm: (classes,), mean norms of the classes' activations in that space, or None where they were not measured.
         class_names: one a class.
         provenance: where the prior comes from.
 
@@ -77,6 +64,7 @@ class ClassifierPrior(nn.Module):
     bias: Tensor | None
     loc: Tensor
     concentration: Tensor
+    norm: Tensor | None
 
     def __init__(
         self,
@@ -85,14 +73,17 @@ class ClassifierPrior(nn.Module):
         concentration: Tensor,
         class_names: tuple[str, ...],
         provenance: Provenance,
+        gauge: Gauge | None = None,
+        norm: Tensor | None = None,
     ):
         super().__init__()
+        self.gauge = gauge or Gauge()
         self.class_names = class_names
         self.provenance = provenance
-        self._numbers = {name: number for number, name in enumerate(class_names)}
         self.register_buffer("weight", weight)
         self.register_buffer("bias", bias)
         self.register_buffer("concentration", concentration.to(weight.dtype))
+        self.register_buffer("norm", None if norm is None else norm.to(weight))
         self.register_buffer("loc", None, persistent=False)
         self.register_load_state_dict_post_hook(ClassifierPrior._turn)
         self._turn()
@@ -105,7 +96,10 @@ class ClassifierPrior(nn.Module):
         bias: Float[Tensor, " classes"] | None = None,
         class_names: Sequence[str] | None = None,
         provenance: Provenance | None = None,
-        **evidence: Tensor | int | float,
+        *,
+        space: str | Space = "raw",
+        directions: str = "weights",
+        **evidence: Any,
     ) -> "ClassifierPrior":
         """The prior of a bare weight matrix.
 
@@ -115,36 +109,26 @@ class ClassifierPrior(nn.Module):
             bias: the final layer's, kept beside the weight.
             class_names: "0", "1", ... if left out.
             provenance: where the weight comes from.
-            **evidence: what the strategy looks at, by the names of `priors.concentration.Evidence`, such as
-                `activations=`.
+            space: of the activations: "raw" as they are, "centred", "whitened" by their covariance within classes, or
+                one that `priors.gauge.space.fit_space` made. The last three are measured.
+            directions: "weights", the rows of the weight; "centred", less their mean; "fitted", s w_i + c of largest
+                likelihood; "means", the mean directions of the classes' activations. The last two are measured.
+            **evidence: what a strategy, a space or directions are measured on, by the names of
+                `priors.gauge.evidence.Evidence`, such as `activations=`, `labels=`.
 
         Raises:
-            InputError: a weight that is not finite or has a zero row (the class is named), fewer than two classes or
-                dimensions, a concentration that cannot be, or names and biases that do not fit.
+            InputError: a weight that is not finite or a class without a direction (it is named), fewer than two classes
+                or dimensions, a concentration, space or directions that cannot be, nothing to measure them on, or
+                names and biases that do not fit.
         """
-        if weight.ndim != 2 or not weight.is_floating_point():
-            raise InputError(
-                f"the weight is {weight.dtype} of shape {tuple(weight.shape)}: floats (classes, m) were expected"
-            )
-        if weight.shape[1] < 2:
-            raise InputError(f"the weight has {weight.shape[1]} columns: directions need at least 2 dimensions")
-        # Half precision is a storage format here: densities in it would be noise.
-        weight = weight.detach().to(torch.promote_types(weight.dtype, torch.float32), copy=True)
-        names = names_of_classes(len(weight) if class_names is None else class_names)
-        if len(names) != len(weight):
-            raise InputError(f"{len(names)} class names were given for {len(weight)} rows of weights")
-        if bias is not None:
-            if bias.shape != (len(weight),):
-                raise InputError(f"the bias has shape {tuple(bias.shape)}: ({len(weight)},) was expected, one a class")
-            require_floats(bias, "biases")
-            bias = bias.detach().to(weight, copy=True)
-        for name, norm in zip(names, norms(weight.double()).tolist(), strict=True):
-            if norm == 0:
-                raise InputError(f"the weight of class {name!r} is zero: it has no direction")
-            if not norm < float("inf"):
-                raise InputError(f"the weight of class {name!r} has values that are not finite")
-        values, how = resolve(concentration, weight, names, Evidence(**evidence))
-        return cls(weight, bias, values, names, replace(provenance or Provenance(), concentration=how))
+        weight, bias, names = checked(weight, bias, class_names)
+        gauge, found = choose_gauge(weight, names, space, directions, Evidence(**evidence))
+        rows = gauge.rows(weight)
+        require_directions(rows, gauge.said, names)
+        values, how = resolve(concentration, rows, names, found, directions)
+        norm = found.class_norms(*rows.shape, names)
+        told = replace(provenance or Provenance(), concentration=how, gauge=f"{gauge.space_name}, {directions}")
+        return cls(weight, bias, values, names, told, gauge, norm)
 
     @classmethod
     def from_classifier(
@@ -154,7 +138,7 @@ class ClassifierPrior(nn.Module):
         head: str | None = None,
         class_names: Sequence[str] | None = None,
         provenance: Provenance | None = None,
-        **evidence: Tensor | int | float,
+        **measured: Any,
     ) -> "ClassifierPrior":
         """The prior of a trained classifier: of the zoo, of torchvision, or any other module.
 
@@ -164,35 +148,44 @@ class ClassifierPrior(nn.Module):
             head: name of the final linear layer, where it is ambiguous.
             class_names: those of a zoo classifier, or "0", "1", ..., if left out.
             provenance: what the network itself says, if left out.
-            **evidence: as for `from_weight`.
+            **measured: space, directions and evidence, as for `from_weight`.
 
         Raises:
             InputError: as for `from_weight`; no linear layer, several that could be the final one, or a head that is
                 not linear.
         """
-        core = find_module(module, "")[1]
-        if isinstance(core, Classifier):
-            head = core.head_name if head is None else head
-            class_names = core.class_names if class_names is None else class_names
-            network = (core.architecture or {}).get("name") or type(core.network).__name__
-            provenance = provenance or Provenance(network, core.provenance.get("data", "unknown"))
-        name, layer = find_head(module, head)
-        applied = read_head(layer, name)
-        return cls.from_weight(
-            applied.weight,
-            concentration,
-            applied.bias,
-            class_names,
-            provenance or Provenance(type(core).__name__),
-            **evidence,
-        )
+        weight, bias, own_names, own = read_final_layer(module, head)
+        names = own_names if class_names is None else class_names
+        return cls.from_weight(weight, concentration, bias, names, provenance or own, **measured)
 
-    def with_concentration(self, concentration: Concentration, **evidence: Tensor | int | float) -> "ClassifierPrior":
-        """The same directions with other concentrations; the arguments are those of `from_weight`."""
-        values, how = resolve(concentration, self.weight, self.class_names, Evidence(**evidence))
-        bias = None if self.bias is None else self.bias.clone()
-        provenance = replace(self.provenance, concentration=how)
-        return ClassifierPrior(self.weight.clone(), bias, values, self.class_names, provenance)
+    def with_concentration(self, concentration: Concentration, **evidence: Any) -> "ClassifierPrior":
+        """The same directions with other concentrations; the arguments are those of `from_weight`.
+
+        Activations are the network's own: they are brought to the space of the directions.
+        """
+        found = Evidence(**evidence).brought(self.space)
+        rows = self.gauge.rows(self.weight)
+        values, how = resolve(concentration, rows, self.class_names, found, self.gauge.directions)
+        norm = found.class_norms(*rows.shape, self.class_names)
+        other = deepcopy(self)
+        other.concentration = values.to(self.weight)
+        other.norm = self.norm if norm is None else norm.to(self.weight)
+        other.provenance = replace(self.provenance, concentration=how)
+        return other
+
+    def on_its_sphere(self) -> "ClassifierPrior":
+        """The same distributions without what leads back to the network: all that a generator needs.
+
+        Its weight are the rows of the gauge, as they are.
+        """
+        rows = self.gauge.rows(self.weight).to(self.weight, copy=True)
+        bias = None if self.bias is None else self.space.bias(self.weight, self.bias).clone()
+        return ClassifierPrior(rows, bias, self.concentration.clone(), self.class_names, self.provenance)
+
+    @property
+    def space(self) -> Space:
+        """The space of activations that the directions are in."""
+        return self.gauge.space
 
     @property
     def dim(self) -> int:
@@ -222,17 +215,7 @@ class ClassifierPrior(nn.Module):
         Raises:
             InputError: there is no such class; the nearest name is offered.
         """
-        if isinstance(label, str):
-            if label not in self._numbers:
-                raise unknown("class", label, self.class_names)
-            return self._numbers[label]
-        try:
-            number = -1 if isinstance(label, bool) else operator.index(label)
-        except TypeError:
-            number = -1
-        if not 0 <= number < self.classes:
-            raise InputError(f"label {label} is out of range: the classes are 0 to {self.classes - 1}")
-        return number
+        return class_number(label, self.class_names)
 
     def distributions(self, labels: Int[Tensor, "*shape"] | Sequence[int | str]) -> VonMisesFisher:
         """q(a | label) for each label, a batch of the labels' shape.
@@ -247,7 +230,7 @@ class ClassifierPrior(nn.Module):
     def sample(
         self, labels: Int[Tensor, "*shape"] | Sequence[int | str], generator: torch.Generator | None = None
     ) -> Float[Tensor, "*shape m"]:
-        """One unit vector a label, from q(a | label): what penultimate activations of such images look like.
+        """One unit vector a label, from q(a | label): where activations of such images point, in the prior's space.
 
         For n draws of each, first of the shape: `prior.distributions(labels).sample(n)`.
 
@@ -262,11 +245,42 @@ class ClassifierPrior(nn.Module):
         loc, concentration = self._of(labels)
         return VonMisesFisher(loc, concentration, validate_args=False).sample(generator=generator)
 
+    @torch.no_grad()
+    def activations(
+        self,
+        labels: Int[Tensor, "*shape"] | Sequence[int | str],
+        generator: torch.Generator | None = None,
+        *,
+        norm: float | None = None,
+    ) -> Float[Tensor, "*shape m"]:
+        """One activation of the network a label: a draw u at its class's mean norm r, brought back, a0 + T^-1 (r u).
+
+        It is what the head takes.
+
+        Args:
+            labels: of classes.
+            generator: source of the draws.
+            norm: r for all, in the prior's space; unset: as measured, class by class.
+
+        Raises:
+            InputError: as for `sample`, or norms that were not measured.
+        """
+        if norm is None and self.norm is None:
+            raise InputError(
+                "the norms of the activations were not measured: make the prior with activations= and labels=, or "
+                "give norm="
+            )
+        numbers = self._labels(labels)
+        drawn = self.sample(numbers, generator)
+        lengths = self.norm[numbers].unsqueeze(-1) if norm is None else norm
+        return self.space.back(lengths * drawn)
+
     def log_prob(self, activations: Float[Tensor, "*batch m"]) -> Float[Tensor, "*batch classes"]:
         """Log-densities log q(a | i), in nats, of the activations' directions under every class.
 
-        A density on the unit sphere with respect to its surface measure. One matrix product; its rounding is magnified
-        by the concentration, so at concentrations beyond 1e4 prefer float64.
+        Activations are the network's own, and are brought to the prior's space. A density on the unit sphere of that
+        space, with respect to its surface measure: those of two spaces do not compare. One matrix product; its rounding
+        is magnified by the concentration, so at concentrations beyond 1e4 prefer float64.
 
         Raises:
             InputError: activations of another dimension; on the CPU also zero or non-finite ones, which have no
@@ -278,13 +292,29 @@ class ClassifierPrior(nn.Module):
         """The same of unit vectors, which are not checked and not normalised again."""
         return log_densities(directions, self.loc, self.concentration)
 
-    def posterior(self, activations: Float[Tensor, "*batch m"]) -> Float[Tensor, "*batch classes"]:
-        """q(i | a), the probability of each class given activations, all classes being equally likely beforehand.
+    def posterior(
+        self, activations: Float[Tensor, "*batch m"], class_prior: str = "uniform"
+    ) -> Float[Tensor, "*batch classes"]:
+        """q(i | a), the probability of each class given where an activation points.
+
+        Args:
+            activations: the network's own.
+            class_prior: q(i). "uniform", as in equation 5, or "head": what the head's bias b_i (in the prior's space)
+                and the normalisers C of the densities make of it, q(i) ~ exp(b_i) / C(kappa_i). With fitted directions
+                and concentrations, q(i | a) is then the head's own softmax for activations of norm s in that space;
+                with "weights" and "norms", for those of the mean norm.
 
         Raises:
             InputError: as for `log_prob`.
         """
-        return self.log_prob(activations).softmax(-1)
+        densities = self.log_prob(activations)
+        if class_prior == "head":
+            bias = self.space.bias(self.weight, self.bias)
+            densities = densities - log_peaks(self.dim, self.concentration) + self.concentration
+            densities = densities if bias is None else densities + bias
+        elif class_prior != "uniform":
+            raise unknown("class prior", class_prior, ("uniform", "head"))
+        return densities.softmax(-1)
 
     def class_posterior(
         self,
@@ -298,13 +328,13 @@ class ClassifierPrior(nn.Module):
     ) -> ClassPosterior:
         """What draws from each class are taken for, as `priors.class_posterior.class_posterior` says."""
         given = {"logits": logits, "norm": norm, "temperature": temperature, "standard_error": standard_error}
-        return class_posterior(
-            self.weight, self.bias, self.concentration, self.class_names, samples, generator, **given
-        )
+        head = self.space.rows(self.weight), self.space.bias(self.weight, self.bias)
+        drawn = self._unit_rows(), self.concentration, self.class_names
+        return class_posterior(*drawn, samples, generator, head=head, norms=self.norm, **given)
 
     def class_table(self) -> tuple[ClassSummary, ...]:
         """A summary of each class, in the classes' order."""
-        return class_table(self.weight, self.concentration, self.class_names)
+        return class_table(self._unit_rows(), norms(self.weight.double()), self.concentration, self.class_names)
 
     def save(self, path: str | Path) -> None:
         """Write weight, bias, concentrations, class names and provenance as one safetensors file.
@@ -312,15 +342,9 @@ class ClassifierPrior(nn.Module):
         Raises:
             OSError: the disk is full or the place cannot be written; what was there is untouched.
         """
-        tensors = {"weight": self.weight, "concentration": self.concentration}
-        if self.bias is not None:
-            tensors["bias"] = self.bias
-        metadata = {
-            "format": _FORMAT,
-            "class_names": json.dumps(self.class_names),
-            "provenance": json.dumps(asdict(self.provenance)),
-        }
-        write_tensors(path, tensors, metadata)
+        names = ("weight", "bias", "concentration", "norm")
+        tensors = {name: getattr(self, name) for name in names}
+        write_prior(path, tensors, self.gauge, self.class_names, asdict(self.provenance))
 
     @classmethod
     def load(cls, path: str | Path) -> "ClassifierPrior":
@@ -329,17 +353,17 @@ class ClassifierPrior(nn.Module):
         Raises:
             InputError: there is no such file, or it is damaged, or holds something else.
         """
-        tensors, metadata = read_tensors(path, "prior", finite=True)
-        if metadata.get("format") != _FORMAT:
-            raise InputError(f"{path} holds no prior: format {_FORMAT!r} was expected, not {metadata.get('format')!r}")
+        stored = read_prior(path)
         try:
-            names = parse_json(metadata["class_names"])
-            provenance = Provenance(**parse_json(metadata["provenance"]))
-            prior = cls.from_weight(tensors["weight"], tensors["concentration"], tensors.get("bias"), names)
+            tensors = stored.tensors
+            provenance = Provenance(**stored.provenance)
+            weight, bias, names = checked(tensors["weight"], tensors.get("bias"), stored.class_names)
+            rows = stored.gauge.rows(weight)
+            require_directions(rows, stored.gauge.said, names)
+            values, _ = resolve(tensors["concentration"], rows, names, Evidence())
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} holds no prior that can be used: {error}") from None
-        prior.provenance = provenance
-        return prior
+        return cls(weight, bias, values, names, provenance, stored.gauge, tensors.get("norm"))
 
     def extra_repr(self) -> str:
         """What a printout shows between the brackets."""
@@ -352,30 +376,23 @@ class ClassifierPrior(nn.Module):
 
     def _turn(self, _: object = None) -> None:
         """Directions from weights: again after each move, since float32 directions are no float64 unit vectors."""
-        self.loc = unit(self.weight.double()).to(self.weight.dtype)
+        self.loc = self._unit_rows().to(self.weight.dtype)
+
+    def _unit_rows(self) -> Tensor:
+        """The classes' directions in float64."""
+        return unit(self.gauge.rows(self.weight))
 
     def _of(self, labels: Tensor | Sequence[int | str]) -> tuple[Tensor, Tensor]:
-        """Directions and concentrations of labels; a wrong one never wraps around to another class."""
-        if isinstance(labels, str) or not isinstance(labels, Iterable):  # one: a text is a name, not a list of letters
-            labels = torch.tensor(self.number(labels))
-        elif not isinstance(labels, Tensor):
-            labels = torch.tensor([self.number(label) for label in labels], dtype=torch.long)
-        elif labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-            raise InputError(f"labels are {labels.dtype}: class numbers were expected")
-        elif labels.device.type == "cpu" and labels.numel() and not torch.compiler.is_compiling():
-            low, high = (int(bound) for bound in labels.aminmax())
-            self.number(low), self.number(high)
-        labels = labels.to(self.loc.device, torch.long)
+        """Directions and concentrations of labels."""
+        labels = self._labels(labels)
         return nn.functional.embedding(labels, self.loc), self.concentration[labels]
 
+    def _labels(self, labels: Tensor | Sequence[int | str]) -> Tensor:
+        """Class numbers of labels, beside the directions."""
+        return labels_to_numbers(labels, self.class_names).to(self.loc.device, torch.long)
+
     def _directions(self, activations: Tensor) -> Tensor:
-        if activations.ndim == 0 or activations.shape[-1] != self.dim:
-            raise InputError(f"activations have shape {tuple(activations.shape)}: (..., {self.dim}) was expected")
-        require_floats(activations, "activations")
-        activations = activations.to(self.loc.dtype)
-        if activations.device.type == "cpu" and not torch.compiler.is_compiling():
-            largest = activations.detach().abs().amax(-1)
-            without = int((~((largest > 0) & largest.isfinite())).sum())
-            if without:
-                raise InputError(f"{without} activations are zero or not finite: they have no direction")
-        return unit(activations)
+        require_vectors(activations, self.dim)
+        there = self.space.bring(activations.to(self.loc.dtype))
+        require_pointing(there)
+        return unit(there)

@@ -11,25 +11,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from priors.errors import InputError, unknown
+from priors.gauge.evidence import Evidence
 from priors.maximum_likelihood import solve_concentration
-from priors.vmf.directions import Directions, class_directions, require_activations
+from priors.vmf.directions import class_directions, require_activations, unit
 from priors.vmf.directions import norms as lengths
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What a strategy may look at besides the final layer's weight.
-
-    Attributes:
-        activations: penultimate activations (N, m) of images, unnormalised.
-        labels: their classes (N,).
-        activation_norm: the mean norm of penultimate activations, where it is known already.
-    """
-
-    activations: Float[Tensor, "n m"] | None = None
-    labels: Int[Tensor, " n"] | None = None
-    activation_norm: int | float | None = None
-
 
 Concentration = int | float | str | Sequence[int] | Sequence[float] | Tensor
 Strategy = Callable[[Tensor, Evidence, Sequence[str]], tuple[Tensor, str]]
@@ -40,7 +25,8 @@ STRATEGIES: dict[str, Strategy] = {}
 def strategy(function: Strategy) -> Strategy:
     """Make a function the strategy of its name, with dashes: it gives concentrations (classes,), and how in words.
 
-    It is given the final layer's weight, the evidence, and the classes' names for its messages.
+    It is given the rows that have the classes' directions (the final layer's weight, or what another gauge makes of
+    it), the evidence in their space, and the classes' names for its messages.
     """
     STRATEGIES[function.__name__.replace("_", "-")] = function
     return function
@@ -52,6 +38,9 @@ def norms(
 ) -> tuple[Float[Tensor, " classes"], str]:
     """kappa_i = ||w_i|| ||a||, with the mean norm of the activations for ||a|| (Seo, Lee and Kwak 2021, equation 5)."""
     norm = evidence.activation_norm
+    if norm is None:
+        if evidence.moments is not None:
+            norm = float(evidence.moments.norm.sum() / (evidence.moments.count + evidence.moments.zero).sum())
     if norm is None:
         if evidence.activations is None:
             raise InputError(
@@ -72,7 +61,7 @@ def mle(
     weight: Float[Tensor, "classes m"], evidence: Evidence, class_names: Sequence[str]
 ) -> tuple[Float[Tensor, " classes"], str]:
     """Maximum likelihood, each class about its weight's direction: A_m(kappa_i) = mean cosine of its activations."""
-    found = _directions("mle", weight, evidence, class_names)
+    found = _seen("mle", weight, evidence, class_names)
     empty = (found.count == 0).nonzero()
     if len(empty):
         label = int(empty[0])
@@ -81,13 +70,13 @@ def mle(
             f"the concentration 'mle' of class {class_names[label]!r}: {why}; measure on images of every class, or "
             "take mle-pooled, one concentration for all"
         )
-    deficit = found.mean_versine
+    deficit = found.versine / found.count
     for name, value in zip(class_names, deficit.tolist(), strict=True):
-        _require_spread(f"'mle' of class {name!r}", value, evidence.activations)
+        _require_spread(f"'mle' of class {name!r}", value, found.rounding)
     values = solve_concentration((1 - deficit).clamp_min(0), weight.shape[1], deficit=deficit, names=class_names)
     away = [name for name, value in zip(class_names, values.tolist(), strict=True) if value == 0]
     said = f"; 0 where they point away from it on average: {', '.join(away)}" if away else ""
-    return values, f"mle: maximum likelihood of {_counted(found)} about their class's weight{said}"
+    return values, f"mle: maximum likelihood of {found} about their class's direction{said}"
 
 
 @strategy
@@ -95,15 +84,27 @@ def mle_pooled(
     weight: Float[Tensor, "classes m"], evidence: Evidence, class_names: Sequence[str]
 ) -> tuple[Float[Tensor, " classes"], str]:
     """Maximum likelihood with one concentration for all classes: A_m(kappa) = mean cosine of all activations."""
-    found = _directions("mle-pooled", weight, evidence, class_names)
-    if not len(found.versine):
+    found = _seen("mle-pooled", weight, evidence, class_names)
+    if not bool(found.count.any()):
         raise InputError("the concentration 'mle-pooled': the activations of all classes are zero")
-    deficit = found.versine.mean()
-    _require_spread("'mle-pooled'", float(deficit), evidence.activations)
+    deficit = found.versine.sum() / found.count.sum()
+    _require_spread("'mle-pooled'", float(deficit), found.rounding)
     value = solve_concentration((1 - deficit).clamp_min(0), weight.shape[1], deficit=deficit)
     said = "; 0 since they point away from it on average" if value == 0 else ""
-    how = f"mle-pooled: {float(value):.6g}, maximum likelihood of {_counted(found)} about their class's weight{said}"
+    how = f"mle-pooled: {float(value):.6g}, maximum likelihood of {found} about their class's direction{said}"
     return value.expand(len(weight)), how
+
+
+@strategy
+def fitted(
+    weight: Float[Tensor, "classes m"], evidence: Evidence, class_names: Sequence[str]
+) -> tuple[Float[Tensor, " classes"], str]:
+    """kappa_i = ||s w_i + c||, the norm of a fitted direction's natural parameter: likeliest with its direction."""
+    return lengths(weight.double()), "fitted: ||s w_i + c||, maximum likelihood together with the directions"
+
+
+_FOR = {"norms": ("weights", "centred"), "fitted": ("fitted",)}
+"""By strategy that reads the length of rows, the directions whose rows have one that means something."""
 
 
 def resolve(
@@ -111,16 +112,29 @@ def resolve(
     weight: Float[Tensor, "classes m"],
     class_names: Sequence[str],
     evidence: Evidence,
+    directions: str = "weights",
 ) -> tuple[Float[Tensor, " classes"], str]:
     """Concentrations (classes,), float64, and in words how they were chosen.
 
+    Args:
+        concentration: one number, one a class, or a strategy.
+        weight: rows along the classes' directions; of fitted directions, their natural parameters.
+        class_names: one a class.
+        evidence: in the space of the rows.
+        directions: what the rows are, by the names of `priors.gauge.gauge`.
+
     Raises:
-        InputError: an unknown strategy, or one that lacks what it needs; a concentration that is negative, infinite or
-            NaN (with the class's name); neither one for all nor one a class.
+        InputError: an unknown strategy, or one that lacks what it needs or is for other directions; a concentration
+            that is negative, infinite or NaN (with the class's name); neither one for all nor one a class.
     """
     if isinstance(concentration, str):
         if concentration not in STRATEGIES:
             raise unknown("concentration strategy", concentration, STRATEGIES, "or give a number, or one a class")
+        if directions not in _FOR.get(concentration, (directions,)):
+            raise InputError(
+                f"the concentration {concentration!r} is for {' or '.join(_FOR[concentration])} directions, not for "
+                f"{directions}: take mle, or give numbers"
+            )
         values, how = STRATEGIES[concentration](weight, evidence, class_names)
     else:
         values = torch.as_tensor(concentration, dtype=torch.float64, device=weight.device).detach()
@@ -141,15 +155,36 @@ def resolve(
     return values.clone(), how
 
 
-def _directions(name: str, weight: Tensor, evidence: Evidence, class_names: Sequence[str]) -> Directions:
-    if evidence.activations is None or evidence.labels is None:
-        raise InputError(
-            f"the concentration {name!r} is measured on activations by class: give activations (N, m) and labels (N,)"
-        )
-    return class_directions(evidence.activations, evidence.labels, weight, class_names)
+@dataclass(frozen=True)
+class _Seen:
+    """Activations seen from their classes' directions: sums over each class of 1 - cos, and the numbers of them."""
+
+    versine: Float[Tensor, " classes"]
+    count: Int[Tensor, " classes"]
+    zero: Int[Tensor, " classes"]
+    rounding: float
+
+    def __str__(self) -> str:
+        zero = int(self.zero.sum())
+        left_out = f" ({zero:,} zero ones left out)" if zero else ""
+        return f"{int(self.count.sum()):,} activations{left_out}"
 
 
-def _require_spread(which: str, deficit: float, activations: Tensor) -> None:
+def _seen(name: str, rows: Tensor, evidence: Evidence, class_names: Sequence[str]) -> _Seen:
+    """By the activations where there are any, which give 1 - cos without cancellation; else by their moments."""
+    if evidence.activations is not None and evidence.labels is not None:
+        found = class_directions(evidence.activations, evidence.labels, rows, class_names)
+        sums = torch.zeros_like(found.resultant).index_add_(0, found.labels, found.versine)
+        return _Seen(sums, found.count, found.zero, torch.finfo(evidence.activations.dtype).eps ** 2)
+    what = f"the concentration {name!r} is"
+    moments = evidence.of_directions(*rows.shape, class_names, what)
+    loc = unit(rows.double())
+    cosines = (moments.total.to(loc) * loc).sum(1)
+    count, zero = (part.to(loc.device) for part in (moments.count, moments.zero))
+    return _Seen((count - cosines).clamp_min(0), count, zero, 4 * torch.finfo(torch.float64).eps)
+
+
+def _require_spread(which: str, deficit: float, rounding: float) -> None:
     """Refuse activations that differ from the weight's direction by no more than the rounding of their numbers.
 
     The likelihood grows without end there; what would be found is the inverse of that rounding, such as 1e33.
@@ -157,16 +192,10 @@ def _require_spread(which: str, deficit: float, activations: Tensor) -> None:
     Args:
         which: concentration, for the message.
         deficit: 1 - mean cosine.
-        activations: as they were given.
+        rounding: what it is where all lie along the weight.
     """
-    if deficit <= torch.finfo(activations.dtype).eps ** 2:
+    if deficit <= rounding:
         raise InputError(
-            f"the concentration {which}: all its activations lie along the weight, up to rounding, so that the "
+            f"the concentration {which}: all its activations lie along its direction, up to rounding, so that the "
             "likelihood has no maximum and the concentration would be infinite; give a number, or take norms"
         )
-
-
-def _counted(found: Directions) -> str:
-    zero = int(found.zero.sum())
-    left_out = f" ({zero:,} zero ones left out)" if zero else ""
-    return f"{len(found.versine):,} activations{left_out}"

@@ -12,6 +12,7 @@ from torch import Tensor
 from priors.classifier_prior import ClassifierPrior
 from priors.errors import InputError
 from priors.floats import require_floats
+from priors.gauge.evidence import Evidence
 from priors.maximum_likelihood import solve_concentration
 from priors.vmf import bessel
 from priors.vmf.directions import class_directions
@@ -158,9 +159,10 @@ def cosine_fits(
     Raises:
         InputError: as for `priors.vmf.directions.class_directions`.
     """
-    weight, names = prior.weight.to(activations.device), prior.class_names
-    found = class_directions(activations, labels, weight, names)
-    concentrations = prior.concentration.double().to(weight.device)
+    seen = Evidence(activations, labels).brought(prior.space)
+    rows = prior.gauge.rows(prior.weight).to(activations.device)
+    found = class_directions(seen.activations, labels, rows, prior.class_names)
+    concentrations = prior.concentration.double().to(rows.device)
     expected = bessel.mean_resultant_length(prior.dim, concentrations).tolist()
     by_class = tuple(
         _fit(found.of(label), prior.dim, kappa, expected[label], float(found.resultant[label]))

@@ -3,7 +3,6 @@
 Section 4.2 of "On The Distribution of Penultimate Activations of Classification Networks", equations 10 to 12.
 """
 
-import copy
 import math
 from dataclasses import asdict
 
@@ -13,8 +12,8 @@ from torch import Tensor
 
 from apps.generators.hyperspherical_vae import HypersphericalVAE
 from priors import ClassifierPrior, VonMisesFisher
-from priors.classifier_prior import Provenance
 from priors.errors import InputError, unknown
+from priors.provenance import Provenance
 from priors.vmf.bessel import kl_to_uniform
 from priors.vmf.transport import rsample
 
@@ -103,7 +102,7 @@ class HVAEL(HypersphericalVAE):
             raise InputError(
                 f"the prior has {prior.classes} classes and the data {len(self.class_names)}: they must agree"
             )
-        self.prior = copy.deepcopy(prior).float()
+        self.prior = prior.on_its_sphere().float()
 
     def description(self) -> dict:
         """How to build this model again; the prior's tensors are among the weights."""

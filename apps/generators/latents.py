@@ -5,7 +5,6 @@ ten times a unit vector drawn around the i-th column of a classifier's final lay
 128 Gaussians have. The uniform sphere at the same norm is the control: it has the prior's length and not its classes.
 """
 
-import copy
 import math
 from abc import ABC, abstractmethod
 from dataclasses import asdict
@@ -16,8 +15,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from priors import ClassifierPrior
-from priors.classifier_prior import Provenance
 from priors.errors import InputError, unknown
+from priors.provenance import Provenance
 from priors.vmf.transport import rsample
 
 RADIUS = 10.0
@@ -123,7 +122,7 @@ class VonMisesFisherLatent(_OnSphere):
 
     def __init__(self, prior: ClassifierPrior, radius: int | float = RADIUS):
         super().__init__(prior.dim, radius)
-        self.prior = copy.deepcopy(prior).float()
+        self.prior = prior.on_its_sphere().float()
 
     def description(self) -> dict:
         """How to build it again, JSON-able; the prior's tensors are among the weights."""

@@ -60,12 +60,6 @@ class Directions:
     zero: Int[Tensor, " classes"]
     resultant: Float[Tensor, " classes"]
 
-    @property
-    def mean_versine(self) -> Float[Tensor, " classes"]:
-        """1 - mean cosine of each class's activations with its weight; NaN without any."""
-        sums = torch.zeros_like(self.resultant).index_add_(0, self.labels, self.versine)
-        return sums / self.count
-
     def of(self, label: int) -> Float[Tensor, " n_i"]:
         """The versines of one class."""
         return self.versine[self.labels == label]
@@ -112,3 +106,22 @@ def require_activations(activations: Tensor, m: int) -> None:
     if activations.ndim != 2 or activations.shape[1] != m or len(activations) == 0:
         raise InputError(f"activations have shape {tuple(activations.shape)}: (N, {m}) was expected, N at least 1")
     require_floats(activations, "activations")
+
+
+def require_vectors(activations: Float[Tensor, "..."], m: int) -> None:
+    """Raise InputError where activations are not (..., m), or no floating-point numbers."""
+    require_floats(activations, "activations")
+    if activations.ndim == 0 or activations.shape[-1] != m:
+        raise InputError(f"activations have shape {tuple(activations.shape)}: (..., {m}) was expected")
+
+
+def require_pointing(vectors: Float[Tensor, "*batch m"]) -> None:
+    """Raise InputError on the CPU where vectors have no direction; other devices, which it would wait for, are spared.
+
+    There, and while compiling, they give NaN.
+    """
+    if vectors.device.type == "cpu" and not torch.compiler.is_compiling():
+        largest = vectors.detach().abs().amax(-1)
+        without = int((~((largest > 0) & largest.isfinite())).sum())
+        if without:
+            raise InputError(f"{without} activations are zero or not finite: they have no direction")

@@ -188,9 +188,12 @@ def log_densities(
 
     Its rounding is magnified by the concentration: where that is large, `VonMisesFisher.log_prob` is more accurate.
     """
-    m = loc.shape[1]
-    peak = bessel.log_peak_ratio(m, concentration) - bessel.log_sphere_area(m)
-    return concentration * (directions @ loc.T - 1) + peak
+    return concentration * (directions @ loc.T - 1) + log_peaks(loc.shape[1], concentration)
+
+
+def log_peaks(m: int, concentration: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Log-densities at the mean directions, k + log C_m(k), in nats."""
+    return bessel.log_peak_ratio(m, concentration) - bessel.log_sphere_area(m)
 
 
 def _require_same_dimension(p: Distribution, q: Distribution) -> int:

@@ -10,9 +10,9 @@ from torch import nn
 from torchvision import models
 
 from priors import ClassifierPrior
-from priors.classifier_prior import Provenance
 from priors.errors import InputError
 from priors.files.tensors import read_tensors, write_tensors
+from priors.provenance import Provenance
 from priors.zoo import build, load, save, wrap
 
 NAMES = ("ant", "bee", "cat", "dog")
@@ -300,7 +300,7 @@ def test_files_that_hold_no_prior_are_said(tmp_path):
     with pytest.raises(InputError, match="truncated"):
         ClassifierPrior.load(path)
     write_tensors(path, tensors)
-    with pytest.raises(InputError, match="holds no prior: format 'penult prior 1' was expected, not None"):
+    with pytest.raises(InputError, match="holds no prior: format 'penult prior 2' was expected, not None"):
         ClassifierPrior.load(path)
     for spoil in (
         {"class_names": "["},

@@ -49,7 +49,8 @@ def test_likeliest_concentrations(weight, measured):
     expected = [likeliest(cosines[measured["labels"] == label]) for label in range(3)]
     np.testing.assert_allclose(by_class.concentration, expected, rtol=1e-6)  # a maximum tells no more in float64
     assert (
-        by_class.provenance.concentration == "mle: maximum likelihood of 1,200 activations about their class's weight"
+        by_class.provenance.concentration
+        == "mle: maximum likelihood of 1,200 activations about their class's direction"
     )
     pooled = ClassifierPrior.from_weight(weight, "mle-pooled", class_names=NAMES, **measured)
     np.testing.assert_allclose(pooled.concentration, [likeliest(cosines)] * 3, rtol=1e-6)
@@ -151,7 +152,9 @@ def test_the_class_that_cannot_be_measured_is_named(weight, measured):
         for dtype in (torch.float64, torch.float32, torch.bfloat16):  # what rounding leaves differs, 1e-33 to 1e-6
             same = {"activations": (3.7 * values).to(dtype), "labels": torch.arange(3)}
             for way, which in (("mle", "'mle' of class 'ant'"), ("mle-pooled", "'mle-pooled'")):
-                with pytest.raises(InputError, match=f"{which}: all its activations lie along the weight, up to round"):
+                with pytest.raises(
+                    InputError, match=f"{which}: all its activations lie along its direction, up to round"
+                ):
                     ClassifierPrior.from_weight(values, way, class_names=NAMES, **same)
     # A little off, an angle of 1e-5 in every class: a concentration like any other, (m - 1) / 2 over 1 - cos.
     off = along["activations"] + 1e-5 * torch.eye(3, M).double().roll(1, 1)
