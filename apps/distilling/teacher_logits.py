@@ -5,10 +5,13 @@ with the same teacher, images and augmentation find what earlier ones have fille
 that is damaged is asked of the teacher again.
 """
 
+import fcntl
 import json
 import os
+import weakref
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -59,7 +62,7 @@ class TeacherLogits:
         described = before | {"checksums": "crc32"}
         self.path, self.size = _place(folder, described), rows * (4 + 2 * classes)
         write_json(self.path.with_suffix(".json"), described)
-        handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             check_regular(self.path, "cache of logits", found := os.fstat(handle))
             if (there := found.st_size) not in (0, self.size):
@@ -68,8 +71,11 @@ class TeacherLogits:
                 )
             # Room is taken now: a disk that is full later would kill the process.
             os.posix_fallocate(handle, 0, self.size)
-        finally:
+        except BaseException:
             os.close(handle)
+            raise
+        self._handle = handle
+        weakref.finalize(self, os.close, handle)
         self._views, self._remarked = views, False
         self._checksums = np.memmap(self.path, "<u4", "r+", 0, (rows,))
         self._logits = np.memmap(self.path, "<f2", "r+", 4 * rows, (rows, classes))
@@ -98,13 +104,31 @@ class TeacherLogits:
                     "the teacher gives logits that are infinite, NaN or beyond 65,504, which float16 cannot keep: it "
                     "has diverged, or leave --cache-logits out"
                 )
-            logits[missing] = asked
-            self._put(rows[missing], asked)
+            logits[missing] = self._put(rows[missing], asked)
         return torch.from_numpy(logits).to(batch.images.device, torch.float32)
 
-    def _put(self, rows: np.ndarray, logits: np.ndarray) -> None:
-        self._logits[rows] = logits
-        self._checksums[rows] = _checksums(rows, logits)  # last: what is filled in is there
+    def _put(self, rows: np.ndarray, logits: np.ndarray) -> np.ndarray:
+        """Fill rows in, and give what they hold: what another process has filled in meanwhile stays.
+
+        Two that write one row at once would leave the logits of the one with the checksum of the other.
+        """
+        with self._alone():
+            missing = self._checksums[rows] != _checksums(rows, self._logits[rows])
+            own = rows[missing]
+            self._logits[own] = logits[missing]
+            self._checksums[own] = _checksums(own, self._logits[own])  # last: what is filled in is there
+            return self._logits[rows]
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Within this, no other process writes rows."""
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(self._handle, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                fcntl.flock(self._handle, fcntl.LOCK_UN)
 
     def _remark(self, damaged: int) -> None:
         """Say once that rows were damaged."""

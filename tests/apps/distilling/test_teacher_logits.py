@@ -1,6 +1,7 @@
 """Cached logits are the teacher's own, within rounding, and are asked for once."""
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -127,6 +128,41 @@ def test_rows_that_another_process_fills_in_meanwhile_are_not_damaged(tmp_path, 
     assert len(looks) > 1 and capsys.readouterr().out == ""
     with torch.no_grad():
         assert torch.equal(found, cache(tmp_path)(Teacher(), batch))
+
+
+def test_what_another_process_fills_in_first_stays(tmp_path, capsys):
+    """Networks differ in their last digits by the size of a batch: two writers left logits with others' checksums."""
+    first, second, batch = cache(tmp_path), cache(tmp_path), batches().at(3)
+
+    def slow(images):
+        with torch.no_grad():
+            second(Teacher(), batch)
+        return torch.ones(len(images), CLASSES)
+
+    found = first(slow, batch)
+    with torch.no_grad():
+        assert torch.equal(found, second(Teacher(), batch)) and not torch.equal(found, torch.ones_like(found))
+    assert capsys.readouterr().out == ""
+
+
+def test_one_process_writes_rows_at_a_time(tmp_path, monkeypatch):
+    logits, tried = cache(tmp_path), []
+
+    class Watched(np.ndarray):
+        def __setitem__(self, rows, values):
+            if self is logits._logits or self is logits._checksums:  # and no copy of theirs
+                tried.append(rows)
+                with open(logits.path, "rb") as other, pytest.raises(BlockingIOError):
+                    fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            super().__setitem__(rows, values)
+
+    for name in ("_checksums", "_logits"):
+        monkeypatch.setattr(logits, name, getattr(logits, name).view(Watched))
+    with torch.no_grad():
+        logits(Teacher(), batches().at(3))
+    assert len(tried) == 2
+    with open(logits.path, "rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)  # and gives the lock back
 
 
 def test_rows_that_changed_places_are_asked_for_again(tmp_path):
