@@ -12,6 +12,7 @@ from typing import Any
 from apps.command.console import printable
 from apps.command.errors import Diverged, Interrupted
 from apps.command.places import holding
+from apps.command.shortage import shortage
 from apps.command.streams import ready
 from priors.errors import InputError
 
@@ -37,8 +38,8 @@ VERBS: dict[str, tuple[str, str]] = {
 _THE_USERS_TO_MEND = {
     getattr(errno, name)
     for name in (
-        "ENOSPC EDQUOT EROFS EACCES EPERM EFBIG ENOTDIR EISDIR EEXIST ENAMETOOLONG EIO ELOOP EMFILE ENFILE ENOMEM "
-        "ENXIO EBUSY ESTALE ENOTEMPTY EXDEV ETXTBSY"
+        "ENOSPC EDQUOT EROFS EACCES EPERM EFBIG ENOTDIR EISDIR EEXIST ENAMETOOLONG EIO ELOOP EMFILE ENFILE ENXIO "
+        "EBUSY ESTALE ENOTEMPTY EXDEV ETXTBSY"
     ).split()
     if hasattr(errno, name)
 }
@@ -55,30 +56,37 @@ def _run(arguments: list[str]) -> int:
     """The exit status of one command line, with what is wrong in one line."""
     try:
         return _dispatch(arguments)
-    except InputError as error:
-        return _say(error, 2)
     except KeyboardInterrupt:
         return _say("interrupted; the same command starts again from its last checkpoint, where it had one", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
+    except Exception as error:
+        # Before all else: readers of what users bring take any error for a damaged file.
+        if short := shortage(error, lambda: flags_of(arguments)):
+            return _say(short, 1, every=True)
+        return _ended(error, arguments)
+
+
+def _ended(error: Exception, arguments: list[str]) -> int:
+    """The exit status where an error ended a command; what is a bug is raised again."""
+    if isinstance(error, InputError):
+        return _say(error, 2)
+    if isinstance(error, OSError):
         # ENOENT of a named file: it was there when it was looked at, or its folder cannot be made, as in /proc.
         if error.errno in _THE_USERS_TO_MEND or (error.errno == errno.ENOENT and error.filename):
             place = f"{error.filename}: " if error.filename else ""
             return _say(f"{place}{error.strerror}; mend that and give the same command again", 1)
-        raise
-    except MemoryError:
-        return _say("there is not enough memory: give fewer or smaller things at a time, or end other programs", 1)
-    except Interrupted as error:
+    if isinstance(error, Interrupted):
         return _say(f"{error}; to go on: penult {shlex.join(arguments)}", 130)
-    except Diverged as error:
+    if isinstance(error, Diverged):
         return _say(error, 1)
+    raise error
 
 
-def _say(message: object, status: int) -> int:
-    """One line on standard error, from the first process only."""
-    if os.environ.get("RANK", "0") == "0":
+def _say(message: object, status: int, every: bool = False) -> int:
+    """One line on standard error, from the first process only unless what it says is of `every` process by itself."""
+    if every or os.environ.get("RANK", "0") == "0":
         print(f"penult: {printable(' '.join(str(message).split()))}", file=sys.stderr, flush=True)
     return status
 
@@ -130,9 +138,20 @@ def configured(name: str, words: list[str]) -> tuple[ModuleType, Any]:
     from apps.command.flags import parse
 
     module = import_module(VERBS[name][0])
-    # A verb whose options depend on its first word says which there are.
-    kind = module.configuration(words) if hasattr(module, "configuration") else module.Config
-    return module, parse(kind, name, module.__doc__, words)
+    return module, parse(_kind(module, words), name, module.__doc__, words)
+
+
+def flags_of(arguments: Sequence[str]) -> list[str]:
+    """The flags of the verb that a command line begins with."""
+    from apps.command.options import options_of  # not before: it imports the parser
+
+    name, words = verb_of(arguments)
+    return [option.flag for option in options_of(_kind(import_module(VERBS[name][0]), words))]
+
+
+def _kind(module: ModuleType, words: Sequence[str]) -> type:
+    """What a verb is told; one whose options depend on its first word says which there are."""
+    return module.configuration(words) if hasattr(module, "configuration") else module.Config
 
 
 def overview(verbs: Sequence[str] = tuple(VERBS)) -> str:
