@@ -8,11 +8,10 @@ from torch import Tensor
 
 from apps.generators import hvae, sngan
 from apps.models.generator import GENERATOR, Generator
-from apps.models.imported import described
 from apps.models.registry import Kind, description_of
 from apps.models.sample_settings import SampleSettings
 from apps.runs.run import Run
-from priors.errors import InputError
+from priors.files.building import building
 from priors.files.tensors import load_weights, read_tensors
 
 
@@ -22,17 +21,10 @@ def _read(rebuild: Callable[[dict, dict[str, Tensor]], Generator], run: Run) -> 
     Raises:
         InputError: a description that none can be built from, or weights that are damaged or do not fit.
     """
-    place = run.folder / "model.safetensors"
+    place, description = run.folder / "model.safetensors", description_of(run)
     weights, _ = read_tensors(place, "weights of a generator", finite=True)
-    try:
-        model = rebuild(description_of(run), weights)
-    except InputError as error:
-        raise InputError(f"{run.folder}: {error}") from None
-    except (AttributeError, RuntimeError, TypeError) as error:
-        path = run.folder / "model.json"
-        raise InputError(
-            f"{path} describes no generator that can be built: it is damaged ({described(error)})"
-        ) from None
+    with building(run.folder / "model.json", "generator", description, weights):
+        model = rebuild(description, weights)
     load_weights(model, weights, place)
     return model.eval()
 

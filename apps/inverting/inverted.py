@@ -22,6 +22,7 @@ from apps.seeds import generator
 from apps.training.memory import available_bytes
 from priors import zoo
 from priors.errors import InputError, reason
+from priors.files.building import building
 from priors.files.tensors import digest_of, load_weights, read_tensors
 
 DENSITY, DECODER = "inversion", "reconstruction"
@@ -172,20 +173,22 @@ def inverted_run(folder: str | Path) -> Inverted:
     description = description_of(run)
     if description.get("model") not in (DENSITY, DECODER):
         raise InputError(f"{folder} inverts no network: give a run of penult analyse invert")
-    try:
+    path = run.folder / "model.json"
+    weights, _ = read_tensors(run.folder / "model.safetensors", "weights of an inversion")
+    with building(path, "inversion", description, weights):
         shape, context = tuple(description["image_shape"]), tuple(description["context"])
         if description["model"] == DENSITY:
             model = _density(run, description, shape, context)
         else:
             model = UpConvolution(shape, context, filters=description["filters"])
+    try:
         found = None if description["layer"] is None else _representation(run, description, shape)
     except InputError:
         raise
     except (AttributeError, KeyError, TypeError, RuntimeError, ValueError) as error:
-        raise InputError(f"{run.folder}/model.json describes no inversion: it is damaged ({reason(error)})") from None
+        raise InputError(f"{path} describes no inversion: it is damaged ({reason(error)})") from None
     if found is not None and found.shape != context:
         raise InputError(f"{run.folder}: {found.layer} gives {found.shape}, and {context} was inverted: it is damaged")
-    weights, _ = read_tensors(run.folder / "model.safetensors", "weights of an inversion")
     load_weights(model, weights, run.folder / "model.safetensors")
     title = "no context" if found is None else f"{description['network']}, {found.layer}"
     return Inverted(model.eval(), found, title)
@@ -208,6 +211,10 @@ def _representation(run: Run, description: dict, image_shape: tuple[int, ...]) -
             raise InputError(f"{kept} is missing, the network that {run.folder} inverts: put the folder back")
         imported.require(description["network"], run.folder)
     network = zoo.load(kept) if kept.is_dir() else named.classifier(description["network"], foreign)
+    if network.image_shape not in (None, image_shape):
+        raise InputError(
+            f"{run.folder} inverts images of {image_shape}, its network takes {network.image_shape}: damaged"
+        )
     if digest_of(network.state_dict()) != description["network_digest"]:
         place = kept if kept.is_dir() else description["network"]
         raise InputError(f"{place} has other weights than the network that {run.folder} inverts")

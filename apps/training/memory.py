@@ -1,7 +1,7 @@
 """About what a training takes of memory, found before any of it is taken."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import contextmanager, suppress
 from math import prod
 from pathlib import Path
@@ -9,10 +9,10 @@ from pathlib import Path
 import psutil
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from apps.command.config import Optimisation
 from priors.errors import InputError
+from priors.files.building import Allocations
 
 _LARGE = 2**28
 """Bytes from which a tensor is compared with what is free."""
@@ -93,23 +93,18 @@ def check_training(
     check_memory(f"the training of {weights:,} weights with {batch:,} images at a time", needed, device, processes)
 
 
-class _Watching(TorchDispatchMode):
-    """Compares what is to be allocated with what is free."""
-
-    def __torch_dispatch__(self, function: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None):
-        size = args[0] if args and isinstance(args[0], list | tuple) else ()
-        if size and all(isinstance(side, int) for side in size) and (kwargs or {}).get("device") != _META:
-            wanted = 4 * prod(size)
-            if wanted >= _LARGE and wanted > (there := available_bytes(_CPU)):
-                shape = " x ".join(f"{side:,}" for side in size)
-                raise InputError(
-                    f"a tensor of {shape} numbers needs {wanted / 2**30:,.1f} GiB and {there / 2**30:,.1f} GiB are "
-                    "free: give smaller widths, dimensions or counts"
-                )
-        return function(*args, **(kwargs or {}))
+def _compare(size: tuple[int, ...]) -> None:
+    """Compare what is to be allocated with what is free."""
+    wanted = 4 * prod(size)
+    if wanted >= _LARGE and wanted > (there := available_bytes(_CPU)):
+        shape = " x ".join(f"{side:,}" for side in size)
+        raise InputError(
+            f"a tensor of {shape} numbers needs {wanted / 2**30:,.1f} GiB and {there / 2**30:,.1f} GiB are "
+            "free: give smaller widths, dimensions or counts"
+        )
 
 
-_CPU, _META = torch.device("cpu"), torch.device("meta")
+_CPU = torch.device("cpu")
 
 
 @contextmanager
@@ -119,7 +114,7 @@ def within_memory():
     Raises:
         InputError: one is larger than what is free.
     """
-    with _Watching():
+    with Allocations(_compare):
         yield
 
 

@@ -8,7 +8,7 @@ SHA-256 has 1.7 and BLAKE2b .8.
 
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +24,24 @@ _unchecked: set[Path] = set()
 """Files without a checksum that this process has read."""
 
 
-def sealed(payload: bytes) -> tuple[bytes, memoryview]:
-    """A safetensors file with its checksum, as a header and the tensors' bytes, which are not copied.
+def sealed(
+    header: Mapping[str, Any], metadata: Mapping[str, str], data: Sequence[memoryview]
+) -> tuple[bytes | memoryview, ...]:
+    """A safetensors file with its checksum, in pieces: the header, and the tensors' bytes, which are not copied.
 
-    The same tensors and metadata give the same bytes: the metadata, which safetensors writes in any order, is sorted.
+    The same tensors and metadata give the same bytes: the metadata is sorted.
 
     Args:
-        payload: the file without, as `safetensors.torch.save` gives it.
+        header: of each tensor, as the format has it.
+        metadata: texts by name.
+        data: the tensors' bytes, in the order of their offsets.
     """
-    length = int.from_bytes(payload[:8], "little")
-    header, data = json.loads(payload[8 : 8 + length]), memoryview(payload)[8 + length :]
-    metadata = dict(sorted(header.pop("__metadata__", {}).items()))
+    metadata = dict(sorted(metadata.items()))
     metadata.pop(KEY, None)  # of the file that the tensors were read from
-    metadata[KEY] = _checksum(header, metadata, [data])
-    text = json.dumps({"__metadata__": metadata} | header, separators=(",", ":"), ensure_ascii=False).encode()
+    metadata[KEY] = _checksum(header, metadata, data)
+    text = json.dumps({"__metadata__": metadata} | dict(header), separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8 bytes
-    return len(text).to_bytes(8, "little") + text, data
+    return len(text).to_bytes(8, "little") + text, *data
 
 
 def stored_checksum(path: Path) -> str | None:

@@ -1,7 +1,9 @@
 """Tensors as safetensors, so written that a kill leaves the old file or the new one."""
 
 import errno
+import json
 from collections.abc import Mapping
+from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 
@@ -20,9 +22,27 @@ from priors.remarks import remark
 def write_tensors(
     path: str | Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write tensors as safetensors with a checksum, atomically; tensors that share memory are written apart."""
-    own = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-    write_bytes(path, *sealed(to_bytes(own, metadata=dict(metadata) if metadata else None)))
+    """Write tensors as safetensors with a checksum, atomically; tensors that share memory are written apart.
+
+    They are written from where they lie, so that to save a training takes no more memory than it has already: the
+    library's own writer makes two copies. Only what is on another device, or not contiguous, is copied.
+    """
+    header, data, begin = {}, [], 0
+    # Wider types first, so that each tensor begins at a multiple of its numbers' size.
+    for name in sorted(tensors, key=lambda name: (-tensors[name].element_size(), name)):
+        tensor = tensors[name].detach().cpu().resolve_conj().resolve_neg().contiguous()
+        piece = memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
+        offsets = [begin, begin := begin + len(piece)]
+        header[name] = {"dtype": _name_of(tensor.dtype), "shape": list(tensor.shape), "data_offsets": offsets}
+        data.append(piece)
+    write_bytes(path, *sealed(header, dict(metadata or {}), data))
+
+
+@cache
+def _name_of(dtype: torch.dtype) -> str:
+    """What the format calls a type."""
+    written = to_bytes({"": torch.empty(0, dtype=dtype)})
+    return json.loads(written[8:])[""]["dtype"]
 
 
 def read_tensors(

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from priors.errors import InputError, reason, shown
+from priors.errors import InputError, shown
+from priors.files.building import building
 from priors.files.json_files import read_json, write_json
 from priors.files.tensors import load_weights, read_tensors, write_tensors
 from priors.zoo.network import Classifier
@@ -80,13 +81,9 @@ def load(folder: str | Path, network: nn.Module | None = None) -> Classifier:
     if metadata.get("architecture") != _identity(description):
         raise InputError(f"model.json and model.safetensors in {folder} are of different classifiers: save it again")
     architecture, wrapped = description.get("architecture"), description.get("wrapped")
-    try:
+    with building(described, _WHAT, [architecture, wrapped], tensors):
         if wrapped is not None:
-            if network is None:
-                raise InputError(
-                    f"{folder} holds the weights of your own {wrapped['kind']}: give such a network to put them in"
-                )
-            classifier: Classifier = wrap(network, **{key: value for key, value in wrapped.items() if key != "kind"})
+            classifier = _wrapped_anew(network, wrapped, folder)
         else:
             arguments = _arguments(architecture)
             if (named := trained_weights(architecture["name"], arguments)) is not None:
@@ -95,12 +92,18 @@ def load(folder: str | Path, network: nn.Module | None = None) -> Classifier:
                     "anything downloaded; the weights are those beside it, and penult writes no such name"
                 )
             with torch.random.fork_rng(devices=[]):
-                classifier = build(architecture["name"], **arguments)
+                classifier: Classifier = build(architecture["name"], **arguments)
         classifier.provenance = _provenance(description)
-    except (AttributeError, KeyError, TypeError) as error:
-        raise InputError(f"{described} describes no classifier that can be built: {reason(error)}") from None
     load_weights(classifier, tensors, folder)
     return classifier.eval()
+
+
+def _wrapped_anew(network: nn.Module | None, wrapped: Mapping[str, Any], folder: Path) -> Wrapped:
+    if network is None:
+        raise InputError(
+            f"{folder} holds the weights of your own {wrapped['kind']}: give such a network to put them in"
+        )
+    return wrap(network, **{key: value for key, value in wrapped.items() if key != "kind"})
 
 
 def _arguments(architecture: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import resource
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from priors.errors import InputError, unknown
@@ -170,3 +171,17 @@ def test_a_file_that_memory_has_no_room_for_is_not_called_damaged(tmp_path, monk
     with pytest.raises(OSError, match="cannot be read now .*Cannot allocate memory") as raised:
         read_tensors(tmp_path / "a.safetensors")
     assert (raised.value.errno, raised.value.filename) == (errno.ENOMEM, str(tmp_path / "a.safetensors"))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.int64, torch.uint8, torch.bool])
+def test_what_is_written_is_what_the_library_writes(tmp_path, dtype):
+    """Each tensor's name, type, shape and bytes, whatever its layout; and no copy of it is made for that."""
+    wide = torch.arange(24).reshape(2, 3, 4).to(dtype)
+    tensors = {"a": wide, "t": wide.transpose(0, 2), "none": wide[:0], "one": wide[1, 1, 1], "byte": torch.ones(3) > 0}
+    write_tensors(tmp_path / "own", tensors, {"kind": "test"})
+    save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, tmp_path / "theirs")
+    own, theirs = load_file(tmp_path / "own"), load_file(tmp_path / "theirs")
+    assert own.keys() == theirs.keys()
+    for name, tensor in theirs.items():
+        assert own[name].dtype == tensor.dtype and torch.equal(own[name], tensor), name
+    assert read_tensors(tmp_path / "own")[1] == {"kind": "test"}
