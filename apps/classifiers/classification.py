@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from apps.data.sweep import AT_A_TIME
 from apps.models.accuracy import scores
 from apps.training.task import Criterion, Task
 from priors import zoo
@@ -30,6 +31,7 @@ class Classification(Task):
         self.criterion = Criterion("accuracy", larger=True) if selecting else None
         self.channels_last = any(isinstance(module, nn.Conv2d) for module in classifier.modules())
         self._evaluated = evaluated
+        self.validated = min(AT_A_TIME, len(evaluated))
         self._smoothing = label_smoothing
 
     def example(self, image_shape: tuple[int, int, int]) -> dict[str, tuple[Tensor, ...]]:

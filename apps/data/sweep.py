@@ -23,6 +23,8 @@ from priors.files.tensors import read_tensors, write_tensors
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+AT_A_TIME = 500
+"""Images a batch, unless another number is asked for."""
 _SECONDS_A_PART = 30
 _FLUSHED_EVERY = 64
 
@@ -31,7 +33,7 @@ def sweep(
     images: ImageSet,
     function: Callable[[Batch], Mapping[str, Tensor]],
     *,
-    batch_size: int = 500,
+    batch_size: int = AT_A_TIME,
     accelerator: "Accelerator | None" = None,
     device: torch.device | str | None = None,
     description: str = "",

@@ -9,6 +9,7 @@ from torch import Tensor, nn, optim
 from apps.command.config import Optimisation
 from apps.data.batches import Batch
 from apps.data.image_set import ImageSet
+from apps.data.sweep import AT_A_TIME
 from apps.models.accuracy import scores
 from apps.seeds import generator
 from apps.training.task import Criterion, Phase, Task, build_optimizer
@@ -50,6 +51,7 @@ class Distillation(Task):
         self.networks = {"model": student, **objective.learnt}
         self.frozen = self._frozen()
         self.seed, self._images = seed, dict(images)
+        self.validated = max((min(AT_A_TIME, len(one)) for one in self._images.values()), default=0)
         self.description = {}
         self.averaged = ("model",)
         self.channels_last = any(isinstance(module, nn.Conv2d) for module in student.modules())

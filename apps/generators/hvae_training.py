@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from apps.data.binarise import binarise
+from apps.data.sweep import AT_A_TIME
 from apps.generators.hyperspherical_vae import HypersphericalVAE
 from apps.seeds import derive, generator
 from apps.training.task import Criterion, Task
@@ -29,10 +30,16 @@ class HVAETraining(Task):
         self.description = model.description()
         self.criterion = None if validation is None else Criterion("elbo", larger=True, from_step=warmup_steps)
         self._validation = validation
+        self.validated = 0 if validation is None else min(AT_A_TIME, len(validation))
         self._warmup_steps = warmup_steps
         conditional = label_term and model.conditional
         self._log_label = -math.log(len(model.class_names)) if conditional else 0.0
         self._streams: dict = {}
+
+    def example(self, image_shape: tuple[int, int, int]) -> dict[str, tuple[Tensor, ...]]:
+        """An image and its label."""
+        label = torch.zeros(1, dtype=torch.int64, device="meta")
+        return {"model": (torch.zeros(1, *image_shape, device="meta"), label)}
 
     def losses(self, turn: str, batch, step: int) -> dict[str, Tensor]:
         """The distortion -log p(x|z) and the divergence at the weight its warm-up has reached, in nats an image."""
@@ -62,6 +69,6 @@ class HVAETraining(Task):
             )
             return {"reconstruction": bound.reconstruction, "divergence": bound.divergence}
 
-        parts = {name: float(values.mean()) for name, values in sweep(self._validation, of, batch_size=500).items()}
+        parts = {name: float(values.mean()) for name, values in sweep(self._validation, of).items()}
         label = {"log p(i)": self._log_label} if self._log_label else {}
         return {"elbo": parts["reconstruction"] - parts["divergence"] + self._log_label, **parts, **label}

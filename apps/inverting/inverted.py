@@ -19,7 +19,7 @@ from apps.models import imported, named
 from apps.models.registry import description_of
 from apps.runs.run import Run
 from apps.seeds import generator
-from apps.training.memory import available_bytes
+from apps.training.free_memory import available_bytes
 from priors import zoo
 from priors.errors import InputError, reason
 from priors.files.building import building

@@ -33,6 +33,7 @@ class _Inversion(Task):
         self.frozen = {} if representation is None else {"network": representation.network}
         self.seed, self.description = seed, description
         self._representation, self._held_out = representation, held_out
+        self.validated = 0 if held_out is None else min(SWEPT, len(held_out))
 
     def context(self, images: Tensor) -> Tensor | None:
         """What the network makes of images; None without one."""

@@ -5,12 +5,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from apps.data.sweep import AT_A_TIME
 from priors.reading.dry_pass import undisturbed
 from priors.reading.outputs import outputs_are
 from priors.zoo import Classifier
 
 
-def scores(classifier: Classifier, sweep, images, batch_size: int = 500) -> dict[str, Tensor]:
+def scores(classifier: Classifier, sweep, images, batch_size: int = AT_A_TIME) -> dict[str, Tensor]:
     """For each image of a set: whether its class is found (1 or 0), the cross-entropy in nats, the predicted label."""
 
     def of(batch) -> dict[str, Tensor]:

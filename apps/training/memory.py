@@ -1,96 +1,209 @@
 """About what a training takes of memory, found before any of it is taken."""
 
 import copy
-from collections.abc import Mapping
+import weakref
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 
-import psutil
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from apps.command.config import Optimisation
+from apps.training.free_memory import available_bytes
+from apps.training.task import Task
 from priors.errors import InputError
 from priors.files.building import Allocations
 
 _LARGE = 2**28
 """Bytes from which a tensor is compared with what is free."""
 
-_COPIES = {"adam": 4, "adamw": 4, "sgd": 3, "momentum": 3}
-"""Of each weight: itself, its gradient, and what the optimiser keeps."""
+_MOMENTS = {"adam": 2, "adamw": 2, "sgd": 1, "momentum": 1}
+"""What an optimiser keeps of each weight."""
+_MARGIN, _FIXED = 1.1, 2**27
+"""What is taken on top, as a factor and in bytes: blocked copies of what convolutions read, gaps of the allocator, and
+libraries that are loaded by then. What five trainings took at their peak, classifiers and HVAEs of 0.2 to 2 GB, was
+0.25 to 0.99 of the estimate beside those bytes."""
 
-_KEPT = (nn.modules.conv._ConvNd, nn.Linear, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.GELU, nn.SiLU)
+
+class _Live(TorchDispatchMode):
+    """Follows the bytes that live on the meta device while it is open, but for what was there before.
+
+    Attributes:
+        peak: the most at a time.
+        largest: those of the largest tensor.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.now = self.peak = self.largest = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(self, function: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None):
+        before = {id(one.untyped_storage()) for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)}
+        made = function(*args, **(kwargs or {}))
+        for one in tree_leaves(made):
+            if isinstance(one, Tensor) and one.device.type == "meta":
+                storage = one.untyped_storage()
+                if id(storage) not in before and id(storage) not in self._known:
+                    self._follow(storage)
+        return made
+
+    def _follow(self, storage: torch.UntypedStorage) -> None:
+        key, size = id(storage), storage.nbytes()
+        self._known.add(key)
+        self.now += size
+        self.peak, self.largest = max(self.peak, self.now), max(self.largest, size)
+
+        def gone() -> None:
+            self._known.discard(key)
+            self.now -= size
+
+        weakref.finalize(storage, gone).atexit = False
 
 
-@torch.no_grad()
+def pass_bytes(network: nn.Module, given: Sequence[Tensor | None], images: int, gradients: bool) -> tuple[int, int]:
+    """The most bytes that a pass over a batch holds at a time, beside the weights, and those of the largest tensor.
+
+    Nothing is computed: sizes are followed on the meta device.
+
+    Args:
+        network: on the meta device.
+        given: what it is called with for one image, on the meta device.
+        images: in the batch.
+        gradients: whether the forward pass keeps what the backward one needs. That one holds two gradients of the
+            largest tensor beside it.
+    """
+    rows = [None if one is None else one.new_empty(images, *one.shape[1:]) for one in given]
+    live = _Live()
+    # What has no way to be computed there ends the pass: at the end of an SNGAN's discriminator, say.
+    with torch.set_grad_enabled(gradients), suppress(RuntimeError), live:
+        network(*rows)
+    return live.peak + (2 * live.largest if gradients else 0), live.largest
+
+
+@dataclass(frozen=True)
+class Needed:
+    """What a training takes beside its networks as they are built.
+
+    Attributes:
+        device: bytes on the device it is trained on.
+        host: bytes of the machine's memory; on a CPU all are.
+    """
+
+    device: int
+    host: int
+
+
+def needed_for(
+    task: Task, image_shape: tuple[int, int, int], batch: int, config: Optimisation, device: torch.device
+) -> Needed:
+    """About what a training takes at its most, of networks that are built already, on the CPU.
+
+    A step holds the weights' gradients, the optimiser's moments, the average of the weights, the best weights so far,
+    and what a pass over a batch holds. A validation holds all but the gradients, and a batch of its own, which may be
+    larger. Where it is the best one, and at the end, there is one more copy of the weights; a state is written from
+    where it lies, but for what lies on a GPU or with its channels last.
+
+    Args:
+        task: that is trained.
+        image_shape: (channels, height, width).
+        batch: images that are held at a time.
+        config: the optimiser, its precision, whether an average is kept.
+        device: of this process.
+    """
+    weights = {name: _weights(network) for name, network in task.networks.items()}
+    own = sum(weights.values())
+    averaged = weights if task.averaged is None else task.averaged
+    average = sum(weights[name] for name in averaged) if config.ema is not None else 0
+    moments, best = own * _MOMENTS[config.optimizer], own if task.criterion is not None else 0
+    step, validation = _passes(task, image_shape, batch, 0.5 if config.precision == "bf16" else 1.0)
+    copied = max(moments, own) if device.type == "cuda" or task.channels_last else 0
+    aside = best + max(copied, own + (own if copied else 0))  # of a state; of what is kept at the end
+    if device.type != "cuda":
+        held = moments + average
+        most = max(held + best + max(own + step, validation), held + aside)
+        return Needed(most, most)
+    frozen = sum(_weights(network) for network in task.frozen.values())
+    return Needed(own + frozen + moments + average + max(own + step, validation), aside)
+
+
 def training_bytes(
     network: nn.Module, image_shape: tuple[int, int, int], batch: int, optimizer: str, precision: str = "fp32"
 ) -> int:
-    """About the bytes of weights, gradients, the optimiser's state, and what is kept for the backward pass.
-
-    Kept are what convolutions and linear layers compute, and what activations do. A normalisation before an activation
-    keeps nothing of its own, sums are left out, and so is what operations take for a moment: rather less than it takes.
+    """About the bytes of a network, its gradients, the optimiser's state, and a step's pass over a batch.
 
     Args:
         network: on the meta device, where nothing takes memory.
         image_shape: (channels, height, width).
         batch: images that are held at a time.
         optimizer: as `apps.command.config.Optimisation` has it.
-        precision: likewise; what is kept takes half in bf16, weights and what belongs to them as much as ever.
+        precision: likewise; what a pass holds takes half in bf16, weights and what belongs to them as much as ever.
     """
-    kept = _kept(network.eval(), torch.zeros(1, *image_shape, device="meta"))
-    weights = sum(parameter.numel() for parameter in network.parameters())
-    return 4 * weights * _COPIES[optimizer] + (2 if precision == "bf16" else 4) * kept * batch
+    image = torch.empty(1, *image_shape, device="meta")
+    held, _ = pass_bytes(network.eval(), (image,), batch, gradients=True)
+    return _weights(network) * (2 + _MOMENTS[optimizer]) + int(held * (0.5 if precision == "bf16" else 1.0))
 
 
-@torch.no_grad()
-def _kept(network: nn.Module, *given: Tensor | None) -> int:
-    """Numbers that a forward pass keeps for the backward one."""
-    kept = 0
+def _weights(network: nn.Module) -> int:
+    """Bytes of the parameters."""
+    return sum(parameter.numel() * parameter.element_size() for parameter in network.parameters())
 
-    def count(module: nn.Module, inputs: object, output: Tensor) -> None:
-        nonlocal kept
-        kept += output.numel()
 
-    hooks = [module.register_forward_hook(count) for module in network.modules() if isinstance(module, _KEPT)]
-    try:
-        with suppress(RuntimeError):  # what has no way to be computed there, at the end of an SNGAN's discriminator
-            network(*given)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return kept
+def _passes(task: Task, image_shape: tuple[int, int, int], batch: int, scale: float) -> tuple[int, int]:
+    """Bytes that a step's pass over a batch holds, and a validation's."""
+    step = validation = 0
+    for name, given in task.example(image_shape).items():
+        bare = _on_meta(task.networks[name]).eval()
+        held, largest = pass_bytes(bare, given, batch, gradients=True)
+        step = max(step, held)  # one of them is trained at a time
+        # Few passes hold more than five tensors as large as the largest at a time: where that is little, it is enough.
+        if name == "model" and 5 * largest / batch * task.validated > max(held, _LARGE):
+            validation = pass_bytes(bare, given, task.validated, gradients=False)[0]
+    return int(step * scale), validation
+
+
+def _on_meta(network: nn.Module) -> nn.Module:
+    """A copy of a network without its numbers, which are not copied on the way either."""
+    bare: dict[int, Tensor] = {}
+    for parameter in network.parameters():
+        bare[id(parameter)] = nn.Parameter(torch.empty_like(parameter, device="meta"), parameter.requires_grad)
+    for buffer in network.buffers():
+        bare[id(buffer)] = torch.empty_like(buffer, device="meta")
+    return copy.deepcopy(network, bare)
 
 
 def check_training(
-    networks: Mapping[str, nn.Module],
-    forward: Mapping[str, tuple[Tensor | None, ...]],
+    task: Task,
+    image_shape: tuple[int, int, int],
     batch: int,
     config: Optimisation,
     device: torch.device,
     processes: int = 1,
 ) -> None:
-    """Refuse a training of networks that are built already where it cannot fit, as `training_bytes` estimates it.
+    """Refuse a training of networks that are built already where it cannot fit, as `needed_for` estimates it.
 
     Args:
-        networks: that are trained, by name.
-        forward: what a network is called with for one image, on the meta device, where that is known.
-        batch: images that are held at a time.
-        config: the optimiser and its precision.
-        device: of this process.
+        task: as for `needed_for`.
+        image_shape: likewise.
+        batch: likewise.
+        config: likewise.
+        device: likewise.
         processes: as for `check_memory`.
 
     Raises:
         InputError: more is needed than there is.
     """
-    weights = sum(parameter.numel() for network in networks.values() for parameter in network.parameters())
-    kept = 0
-    for name, given in forward.items():
-        bare = copy.deepcopy(networks[name]).to("meta").eval()
-        kept = max(kept, _kept(bare, *given))  # one of them is trained at a time
-    needed = 4 * weights * _COPIES[config.optimizer] + (2 if config.precision == "bf16" else 4) * kept * batch
-    check_memory(f"the training of {weights:,} weights with {batch:,} images at a time", needed, device, processes)
+    weights = sum(parameter.numel() for network in task.networks.values() for parameter in network.parameters())
+    validating = f" and {task.validated:,} in a validation" if task.validated else ""
+    what = f"the training of {weights:,} weights with {batch:,} images at a time{validating}"
+    needed = needed_for(task, image_shape, batch, config, device)
+    check_memory(what, needed.device, device, processes)
+    if device.type == "cuda":
+        check_memory(f"what is kept and written of {what}", needed.host, _CPU, processes)
 
 
 def _compare(size: tuple[int, ...]) -> None:
@@ -118,21 +231,8 @@ def within_memory():
         yield
 
 
-def available_bytes(device: torch.device) -> int:
-    """Memory that could be had on a device now."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    found = psutil.virtual_memory().available
-    for limit in ("memory.max", "memory/memory.limit_in_bytes"):
-        try:  # a container's own limit; what it has taken of that is not known, since caches count as taken
-            found = min(found, int((Path("/sys/fs/cgroup") / limit).read_text()))
-        except (OSError, ValueError):  # no such file, or "max"
-            continue
-    return found
-
-
 def check_memory(what: str, needed: int, device: torch.device, processes: int = 1) -> None:
-    """Refuse a training that cannot fit.
+    """Refuse a training that cannot fit, with a margin.
 
     Args:
         what: for the message.
@@ -144,8 +244,10 @@ def check_memory(what: str, needed: int, device: torch.device, processes: int = 
         InputError: more is needed than there is.
     """
     there = available_bytes(device) // (1 if device.type == "cuda" else processes)
+    needed = int(_MARGIN * needed) + _FIXED
     if needed > there:
         raise InputError(
-            f"{what} needs about {needed / 2**30:,.1f} GiB and {there / 2**30:,.1f} GiB are free on "
-            f"{device.type}: take a smaller one, a smaller --batch-size, or --accumulate N to take a batch in parts"
+            f"{what} needs about {needed / 2**30:,.1f} GiB more and {there / 2**30:,.1f} GiB are free on "
+            f"{device.type}: take a smaller one, a smaller --batch-size, fewer images of --validation, or --accumulate "
+            "N to take a batch in parts"
         )

@@ -58,6 +58,7 @@ class Task(ABC):
         description: JSON-able, how to build "model" again: written to `model.json`.
         seed: of every stream the task draws from.
         averaged: names of the networks of which averages are kept, where the configuration asks for any; None: of all.
+        validated: images that `validate` runs "model" on at a time, to tell the memory by; 0: on none.
         channels_last: whether images and weights are laid out channels last, which convolutions like.
         partial: whether a turn may leave parameters of the networks that it trains without a gradient, which several
             processes must know of to wait for no more than there is.
@@ -75,6 +76,7 @@ class Task(ABC):
     description: dict
     seed: int = 0
     averaged: tuple[str, ...] | None = None
+    validated: int = 0
     channels_last: bool = False
     partial: bool = False
     rank: int = 0

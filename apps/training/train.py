@@ -109,8 +109,8 @@ def train(
     if not run.finished:  # all before there is a folder
         _check_upright(run, images)
         task = build()
-        example, held = task.example(images.image_shape), optimisation.batch_size // parts
-        check_training(task.networks, example, held, optimisation, accelerator.device, local_processes())
+        held = optimisation.batch_size // parts
+        check_training(task, images.image_shape, held, optimisation, accelerator.device, local_processes())
     after = f". Next: {following}" if following else ""
     on_main(accelerator, lambda: run.open(verb, identity, environment(accelerator), older))
     try:
