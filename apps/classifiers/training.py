@@ -9,6 +9,7 @@ from accelerate import Accelerator
 from apps.classifiers.classification import Classification
 from apps.classifiers.settings import ClassifierTraining
 from apps.command.config import Data, Optimisation, identity, older_values, restored
+from apps.command.options import check_values
 from apps.data import sources
 from apps.data.augment import augmentation_for
 from apps.data.image_set import ImageSet, balanced_subset, channel_statistics, split_validation
@@ -30,6 +31,7 @@ def train_classifier(config: ClassifierTraining, guide: bool = True) -> dict[str
     Raises:
         InputError: settings that do not go together, or as for `train_on`.
     """
+    check_values(config)
     if config.optimisation.patience is not None and not config.data.validation:
         raise InputError("--patience counts validations on held-out images: hold some out by --validation N")
     where, name = config.where, config.data.data

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
+from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -107,7 +108,7 @@ def check_values(config: Any, stored: bool = False) -> None:
             value = getattr(value, name)
         values = value if isinstance(value, tuple) else (value,)
         for one in values:
-            said = _refusal(option.rule, one, stored)
+            said = _other_kind(option, one) or _refusal(option.rule, one, stored)
             if said:
                 raise InputError(f"{option.flag} {' '.join(map(str, values))}: {said}{_each(values)}")
 
@@ -116,6 +117,14 @@ def _refusal(rule: Rule | None, value: Any, stored: bool) -> str | None:
     if rule is None or value is None or isinstance(value, bool) or (stored and getattr(rule, "lenient", False)):
         return None
     return rule.refusal(value)
+
+
+def _other_kind(option: Option, value: Any) -> str | None:
+    """What is expected instead of a value of another type, which only Python can give: no parser was asked."""
+    if option.kind not in (int, float, str) or (value is None and (option.optional or option.several)):
+        return None
+    kind = {int: Integral, float: Real, str: str}[option.kind]
+    return None if isinstance(value, kind) and not isinstance(value, bool) else f"expected {option.expected}"
 
 
 def _each(values: tuple) -> str:

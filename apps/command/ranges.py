@@ -131,7 +131,9 @@ EpochsFromZero = Annotated[float, Range(0, most=1_000_000)]
 """Likewise, or none."""
 Rate = Annotated[float, Range(0, below=1)]
 """A part that is dropped, smoothed or kept, but never all."""
-Concentration = Annotated[float, Range(0, most=LARGEST_CONCENTRATION)]
+CONCENTRATION = Range(0, most=LARGEST_CONCENTRATION)
+"""Of a concentration, also where it is given from Python."""
+Concentration = Annotated[float, CONCENTRATION]
 """Of a prior."""
 Mean = Annotated[float, Range(-1000, most=1000)]
 """Of pixels in [0, 1], with room for a scale of one's own."""

@@ -10,6 +10,7 @@ import torch
 from accelerate import Accelerator
 
 from apps.command.console import say
+from apps.command.options import check_values
 from apps.data import sources
 from apps.data.augment import Augmentation, augmentation_for
 from apps.data.image_set import ImageSet, channel_statistics, split_validation
@@ -47,6 +48,7 @@ def distil(config: Config, guide: bool = True) -> None:
     Raises:
         InputError: what the terms need is missing, or what was given does not fit.
     """
+    check_values(config)
     if config.seeds == 1:
         _one_student(config, guide)
         return

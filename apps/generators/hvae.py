@@ -10,8 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from apps.generators.drawing_input import check_draws, labels_to_draw
 from apps.generators.hyperspherical_vae import HypersphericalVAE
 from priors import ClassifierPrior, VonMisesFisher
+from priors.draws import gaussians
 from priors.errors import InputError, unknown
 from priors.provenance import Provenance
 from priors.vmf.bessel import kl_to_uniform
@@ -117,7 +119,8 @@ class HVAEL(HypersphericalVAE):
 
     def sample_latent(self, labels, generator=None, concentration=None):
         """z from the class's vMF, at its own concentration or the one given."""
-        prior = self._of(labels)
+        check_draws(generator, concentration)
+        prior = self._of(labels_to_draw(labels, self.class_names, self.prior.loc.device))
         kappa = prior.concentration if concentration is None else torch.full_like(prior.concentration, concentration)
         return rsample(prior.loc, kappa, generator)
 
@@ -164,8 +167,9 @@ def _to_uniform(posterior: VonMisesFisher) -> Tensor:
 
 
 def _uniform(model: HypersphericalVAE, labels: Tensor, generator, concentration) -> Tensor:
+    check_draws(generator, concentration)
     if concentration is not None:
         raise InputError(f"{model.title} has a uniform prior: --concentration is for a class prior (HVAE-L)")
     weight = model.to_logits.weight
-    z = torch.randn((len(labels), model.dim), generator=generator, device=weight.device, dtype=weight.dtype)
-    return F.normalize(z, dim=-1)
+    count = len(labels_to_draw(labels, model.class_names))
+    return F.normalize(gaussians((count, model.dim), generator, weight.dtype, weight.device), dim=-1)

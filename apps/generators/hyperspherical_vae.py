@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from apps.generators import bernoulli
+from apps.generators.drawing_input import labels_to_draw
 from apps.models.generator import Generator
 from priors import VonMisesFisher
 from priors.errors import InputError
@@ -110,7 +111,7 @@ class HypersphericalVAE(Generator):
         generator: torch.Generator | None = None,
         concentration: float | None = None,
     ) -> Float[Tensor, "batch dim"]:
-        """z from p(z|i)."""
+        """z from p(z|i); the arguments are those of `generate`."""
 
     @abstractmethod
     def _weights(self, x: Tensor, labels: Tensor, z: Tensor, log_q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -276,6 +277,7 @@ class HypersphericalVAE(Generator):
 
     def generate(self, labels, generator=None, concentration=None):
         """Mean images in [0, 1] of z drawn from p(z|i)."""
+        labels = labels_to_draw(labels, self.class_names, self.to_logits.weight.device)
         return (
             self.decode(self.sample_latent(labels, generator, concentration), labels)
             .sigmoid()

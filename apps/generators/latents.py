@@ -14,7 +14,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from apps.generators.drawing_input import check_draws, count_to_draw, labels_to_draw
 from priors import ClassifierPrior
+from priors.draws import gaussians
 from priors.errors import InputError, unknown
 from priors.provenance import Provenance
 from priors.vmf.transport import rsample
@@ -53,13 +55,20 @@ class Latent(nn.Module, ABC):
         """One vector a label, float32, on the labels' device.
 
         Args:
-            labels: (N,).
-            generator: of the draws.
+            labels: (N,), class numbers; of a class prior also numbers and names in a list.
+            generator: of the draws, on any device; None: torch's own.
             concentration: of the class prior instead of its own.
 
         Raises:
-            InputError: a concentration where there is no class prior.
+            InputError: a concentration where there is no class prior, or one that is none; labels of no class or of
+                another shape; or a generator that is none.
         """
+
+    def _normal(self, labels: Tensor, generator: torch.Generator | None, concentration: float | None) -> Tensor:
+        """Independent standard normal numbers, of latents without a class prior."""
+        check_draws(generator)
+        self._no_concentration(concentration)
+        return gaussians((count_to_draw(labels), self.dim), generator, torch.float32, labels.device)
 
     def _no_concentration(self, concentration: float | None) -> None:
         if concentration is not None:
@@ -75,8 +84,7 @@ class Gaussian(Latent):
 
     def sample(self, labels, generator=None, concentration=None):
         """Independent standard normal numbers."""
-        self._no_concentration(concentration)
-        return torch.randn((len(labels), self.dim), generator=generator, device=labels.device)
+        return self._normal(labels, generator, concentration)
 
 
 class _OnSphere(Latent):
@@ -105,9 +113,7 @@ class UniformSphere(_OnSphere):
 
     def sample(self, labels, generator=None, concentration=None):
         """Uniform on the sphere."""
-        self._no_concentration(concentration)
-        z = torch.randn((len(labels), self.dim), generator=generator, device=labels.device)
-        return F.normalize(z, dim=-1) * self.radius
+        return F.normalize(self._normal(labels, generator, concentration), dim=-1) * self.radius
 
 
 class VonMisesFisherLatent(_OnSphere):
@@ -130,6 +136,8 @@ class VonMisesFisherLatent(_OnSphere):
 
     def sample(self, labels, generator=None, concentration=None):
         """From the class's vMF, at its own concentration or the one given."""
+        check_draws(generator, concentration)
+        labels = labels_to_draw(labels, self.prior.class_names, self.prior.loc.device)
         kappa = self.prior.concentration[labels]
         if concentration is not None:
             kappa = torch.full_like(kappa, concentration)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from apps.generators import latents
+from apps.generators.drawing_input import labels_to_draw
 from apps.generators.latents import Latent
 from apps.generators.residual import ConditionalBatchNorm, DownBlock, PlainBatchNorm, UpBlock
 from apps.models.generator import Generator
@@ -239,6 +240,7 @@ class SNGAN(Generator):
 
     def generate(self, labels, generator=None, concentration=None):
         """Images in [0, 1]; in evaluation mode each depends on its own latent and label alone."""
+        labels = labels_to_draw(labels, self.class_names, self.linear.weight.device)
         return (self(self.latent.sample(labels, generator, concentration), labels) + 1) / 2
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from apps.command.config import identity, older_values
+from apps.command.options import check_values
 from apps.data import sources
 from apps.data.image_set import ImageSet, split_validation
 from apps.generators.class_prior import class_prior
@@ -29,6 +30,7 @@ def train_hvae(config: HVAESettings, guide: bool = True) -> dict[str, Any]:
     Raises:
         InputError: settings that do not go together, a prior of other classes, or as for `apps.training.train.train`.
     """
+    check_values(config)
     _check(config)
     where, optimisation, name = config.where, config.optimisation, config.data.data
     accelerator = start(where, precision=optimisation.precision, work="small")

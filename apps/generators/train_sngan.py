@@ -8,6 +8,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from apps.command.config import Optimisation, identity, older_values
+from apps.command.options import check_values
 from apps.data import sources
 from apps.data.augment import augmentation_for
 from apps.data.image_set import ImageSet
@@ -40,6 +41,7 @@ def train_sngan(config: SNGANSettings, guide: bool = True) -> dict[str, Any]:
         InputError: settings that do not go together, images that no SNGAN draws, a prior of other classes, or as for
             `apps.training.train.train`.
     """
+    check_values(config)
     config = resolved(config)
     where, name = config.where, config.data.data
     accelerator = start(where, precision=config.optimisation.precision, work="large")

@@ -1,6 +1,7 @@
 """What every generator offers: sampling, scoring and drawing know no more of one than this."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -34,15 +35,20 @@ class Generator(nn.Module, ABC):
     @abstractmethod
     def generate(
         self,
-        labels: Int[Tensor, " batch"],
+        labels: Int[Tensor, " batch"] | Sequence[int | str],
         generator: torch.Generator | None = None,
         concentration: float | None = None,
     ) -> Float[Tensor, "batch channels height width"]:
         """Images in [0, 1], one a label.
 
         Args:
-            labels: (N,), of the classes to draw; an unconditional model draws as many images.
-            generator: of the draws.
+            labels: (N,), of the classes to draw, by number, or by numbers and names in a list, such as [3] * 8 or
+                ["cat", "dog"]; an unconditional model draws as many images. On any device.
+            generator: of the draws, on any device; None: torch's own.
             concentration: of the class prior instead of its own: larger means more typical images, less variety. Only
                 where the latents come from a class prior.
+
+        Raises:
+            InputError: a label that is out of range or no class's name (the nearest is offered), labels of another
+                shape, a generator that is none, or a concentration that is none or for nothing.
         """
