@@ -4,14 +4,10 @@ A model is trained for each value, as an ordinary run, and the values are compar
 images held out from it. A task that this can be done for is one entry of `TASKS` in a room's `downstream`.
 """
 
-import io
 import math
-import re
 import shlex
 from collections.abc import Sequence
-from contextlib import redirect_stderr
 from dataclasses import dataclass, fields, replace
-from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -228,20 +224,15 @@ def _changed(section: Foreign | Place) -> list[str]:
 
 
 def _parsed(kind: DownstreamTask, config: type, words: list[str], options: Sequence[str]):
-    """The settings that the words mean; what the parser would explain at length is one line here."""
-    written = io.StringIO()
+    """The settings that the words mean.
+
+    Raises:
+        InputError: as for `parse`; the options are named, which is where such a word is from.
+    """
     try:
-        with redirect_stderr(written):
-            return parse(config, kind.verb, "", words)
-    except SystemExit:
-        said = _first_paragraph(written.getvalue()) or "they cannot be read"
-        raise InputError(f"--train {' '.join(options)}: {said}; see penult {kind.verb} --help") from None
-
-
-def _first_paragraph(framed: str) -> str:
-    """What a message says in its frame, above the line that separates the hints."""
-    lines = [re.sub(r"[\u2500-\u257f|+]", " ", line).strip("- ") for line in framed.splitlines()[1:]]
-    return " ".join(takewhile(bool, dropwhile(lambda line: not line, lines)))
+        return parse(config, kind.verb, "", words)
+    except InputError as error:
+        raise InputError(f"--train {' '.join(options)}: {error}" if options else str(error)) from None
 
 
 def _plain(value: float) -> str:
