@@ -8,6 +8,7 @@ from apps.report.contents import Contents, Picture
 from apps.report.curves import draw, leaves
 from apps.report.markup import NOTHING, Html, element, html, joined, number, picture, table
 from apps.report.scores import headline, note, outcome, plain_scores, protocol
+from apps.runs.public import public
 
 _WIDE = 900
 """Pixels beyond which a picture is wide."""
@@ -213,8 +214,8 @@ def _pictures(run: Contents, name: str) -> Html:
 
 
 def _configuration(run: Contents) -> Html:
-    settings = [(name.replace("_", "-"), setting(value)) for name, value in run.config.items()]
-    environment = [(name, setting(value)) for name, value in run.environment.items()]
+    settings = [(name.replace("_", "-"), setting(value)) for name, value in public(run.config).items()]
+    environment = [(name, setting(value)) for name, value in public(run.environment).items()]
     command = element("pre", element("code", _command(run.command))) if run.command else ""
     parts = [element("div", table("Settings", ("name", "value"), settings), class_="settings")]
     if environment:

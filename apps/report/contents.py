@@ -22,6 +22,7 @@ from apps.models.named import classifier, open_run
 from apps.models.registry import kind_of
 from apps.report.published import Published, published
 from apps.runs.evaluations import read_evaluations
+from apps.runs.public import public
 from apps.runs.quantities import Panel, panels
 from apps.runs.run import Run
 from priors.class_table import ClassSummary
@@ -157,16 +158,17 @@ def contents(folder: Path, n: int = 8, seed: int = 0) -> Contents:
     run = open_run(folder)
     stored, result = run.config(), run.result()
     config = stored["config"]
+    shown = public(config)
     kind = kind_of(run)
     model = kind.read(run) if kind.family == GENERATOR else None
     if kind.family == INVERSION:
         given = config.get("site") or "no context"
-        title, protocol, samples, classes, note = f"{kind.name} of {config.get('data')} given {given}", "", None, (), ""
+        title, protocol, samples, classes, note = f"{kind.name} of {shown.get('data')} given {given}", "", None, (), ""
     elif model is None:
-        title, protocol, samples = _classifier_title(run, config), "", None
+        title, protocol, samples = _classifier_title(shown), "", None
         classes, note = _directions(run)
     else:
-        title, protocol, prior = _of_generator(model, config)
+        title, protocol, prior = _of_generator(model, shown)
         samples = _samples(model, n, seed) if n else None
         classes = () if prior is None else prior.class_table()
         note = "" if prior is None else _provenance(prior)
@@ -174,7 +176,7 @@ def contents(folder: Path, n: int = 8, seed: int = 0) -> Contents:
         folder=folder,
         title=title,
         verb=str(stored["verb"]),
-        command=tuple(map(str, stored.get("command") or ())),
+        command=tuple(map(str, public(stored.get("command") or []))),
         config=config,
         older=stored.get("older") if isinstance(stored.get("older"), dict) else {},
         environment=stored.get("environment") if isinstance(stored.get("environment"), dict) else {},
@@ -185,10 +187,10 @@ def contents(folder: Path, n: int = 8, seed: int = 0) -> Contents:
         panels=panels(run.metrics()),
         samples=samples,
         classes=classes,
-        class_note=note,
+        class_note=public(note),
         stored_prior=model is not None,
         analyses={
-            title: read_json(folder / name, "result of an analysis")
+            title: public(read_json(folder / name, "result of an analysis"))
             for name, title in ANALYSES.items()
             if (folder / name).exists()
         },
@@ -211,7 +213,7 @@ def _of_generator(model: Generator, config: dict[str, Any]) -> tuple[str, str, C
     return title, "", getattr(latent, "prior", None)
 
 
-def _classifier_title(run: Run, config: dict[str, Any]) -> str:
+def _classifier_title(config: dict[str, Any]) -> str:
     width = f" with {config['penultimate']} penultimate units" if config.get("penultimate") else ""
     if "terms" in config:
         shift = f", shifted by {config['shift']}" if config.get("shift") else ""

@@ -4,6 +4,7 @@ from typing import Any
 
 from apps.report.cells import flat
 from apps.report.contents import Contents
+from apps.runs.public import public
 from apps.runs.result import evaluation_name
 from apps.scores.kind import images_said
 from apps.scores.known import kind_of_entry
@@ -28,8 +29,8 @@ def _standing(entry: dict[str, Any]) -> tuple[int, int, bool]:
 
 
 def protocol(run: Contents, entry: dict[str, Any]) -> str:
-    """What an evaluation was made by, in words."""
-    kind, data = kind_of_entry(entry), run.config.get("data")
+    """What an evaluation was made by, in words; of paths only the last part."""
+    kind, data, entry = kind_of_entry(entry), public(run.config.get("data")), public(entry)
     return kind.said(entry, data) if kind else images_said(entry, data)
 
 

@@ -7,7 +7,6 @@ metrics, no states, no pictures but a new grid of samples.
 """
 
 import os
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from apps.generators import sampling
 from apps.models.named import model_run, open_run
 from apps.runs.evaluations import protocol_of, read_evaluations
 from apps.runs.outputs import check_writable
+from apps.runs.public import public
 from apps.runs.run import Run
 from apps.sharing.model_card.card import Card, Grid, card
 from priors.errors import InputError
@@ -39,8 +39,6 @@ FORMAT = "penult export 1"
 """Of the folder that is handed on; the format of its run (`apps.runs.format`) is another number."""
 SAMPLES, SEED, MOST_CLASSES = 8, 0, 20
 """Images a class of the grid (ten times as many of an unconditional model), their seed, and the most classes shown."""
-_NAMES = ("class_names", "classes")
-"""Parts of a description that are no paths, whatever they look like."""
 
 
 def check(run: Path, folder: Path, overwrite: bool) -> Path:
@@ -161,41 +159,3 @@ def _replace(folder: Path, beside: Path) -> None:
         os.replace(earlier, folder)
         raise
     shutil.rmtree(earlier, ignore_errors=True)
-
-
-# What is public.
-
-
-def public(value: Any) -> Any:
-    """JSON without the paths of a machine; names of classes, and all names of values, stay what they are.
-
-    Example:
-        >>> public({"data": "/home/ann/cats.npz", "classifier": "runs/c", "command": ["--runs=/home/ann/my runs"]})
-        {'data': './cats.npz', 'classifier': 'runs/c', 'command': ['--runs=./my runs']}
-    """
-    if isinstance(value, dict):
-        return {name: item if name in _NAMES else public(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [public(item) for item in value]
-    return _public_text(value) if isinstance(value, str) else value
-
-
-def _public_text(text: str) -> str:
-    if _is_private(text):
-        return _last(text)
-    head, sign, rest = text.partition("=")  # a flag with its value, or the weights of import:...,weights=FILE
-    if sign:
-        return _public_text(head) + sign + _public_text(rest)
-    words = r"(?<![^\s,;()'\"])[^\s,;()'\"]+"
-    return re.sub(words, lambda word: _last(word[0]) if _is_private(word[0]) else word[0], text)
-
-
-def _is_private(text: str) -> bool:
-    """Whether a text is a path that tells of a machine: an absolute one, one from a home folder, one with `..`."""
-    absolute = re.match(r"/.|~[\w.-]*[\\/]|\\\\|[A-Za-z]:[\\/]|file:", text)
-    return bool(absolute) or ".." in re.split(r"[\\/]", text)
-
-
-def _last(path: str) -> str:
-    last = re.split(r"[\\/]", path.rstrip("\\/"))[-1]
-    return f"./{last}" if last not in ("", "..", "~") else "."

@@ -487,3 +487,18 @@ def test_markup_is_escaped_once():
 )
 def test_numbers_are_read_as_they_are_meant(shown, expected):
     assert "".join(Page(shown).texts) == expected
+
+
+def test_a_run_made_of_files_shows_no_paths_of_the_machine(penult, copied, tmp_path):
+    run = copied("classifier")
+    stored = json.loads((run / "config.json").read_text())
+    stored["config"]["data"] = "/home/ann/all of mine/cats.npz"
+    stored["command"] = ["train", "classifier", "--data", "/home/ann/all of mine/cats.npz", "--runs=/home/ann/runs"]
+    (run / "config.json").write_text(json.dumps(stored))
+    entry = {"scores": {"accuracy": 0.5}, "data": "/home/ann/all of mine/cats.npz", "images": 9, "first": None}
+    (run / "evaluation.json").write_text(json.dumps([entry]))
+    (run / "anomaly.json").write_text(json.dumps([{"against": "/home/ann/dogs", "scores": {"AUROC": 0.5}}]))
+    assert penult("report", run).status == 0
+    text = (run / "report.html").read_text()
+    assert "ann" not in re.sub(r"<style>.*?</style>|base64,[^\"]*", "", text, flags=re.S).replace("channel", "")
+    assert all(part in text for part in ("on ./cats.npz", "test images of ./cats.npz", "--runs=./runs", "./dogs"))

@@ -19,8 +19,8 @@ from apps.generators.latents import Gaussian
 from apps.generators.sngan import SNGAN, architecture
 from apps.models.named import classifier, generator_run
 from apps.pretrained import from_pretrained
+from apps.runs.public import public
 from apps.sharing import export as exporting
-from apps.sharing.export import public
 from priors.errors import InputError
 from priors.files import tensors as tensor_files
 from priors.files.tensors import write_tensors
