@@ -3,6 +3,7 @@
 import errno
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -46,7 +47,11 @@ _THE_USERS_TO_MEND = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit status: 0 done, 1 failed, 2 bad input, 130 interrupted."""
+    """Run one command line and return its exit status.
+
+    0: done; 1: failed; 2: bad input; 130: interrupted; 141: the reader of what is printed is gone, as a shell says of
+    other programs.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     with ready(), holding():
         return _run(arguments)
@@ -60,7 +65,7 @@ def _run(arguments: list[str]) -> int:
         return _say("interrupted; the same command starts again from its last checkpoint, where it had one", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return 128 + signal.SIGPIPE
     except Exception as error:
         # Before all else: readers of what users bring take any error for a damaged file.
         if short := shortage(error, lambda: flags_of(arguments)):

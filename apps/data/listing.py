@@ -4,6 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from apps.command.console import table
+from apps.data.sources.affnist_files import own_files
 from apps.data.sources.catalogue import DATASETS, DatasetInfo, data_root
 from priors.errors import InputError
 
@@ -24,7 +25,7 @@ def list_datasets(root: Path | None) -> None:
                 info.description,
                 "x".join(map(str, info.image_shape)),
                 info.classes,
-                *(f"{count:,}" for count in _counts(info, root)),
+                *("-" if count is None else f"{count:,}" for count in _counts(info, root)),
                 _here(info, root),
             )
             for info in DATASETS.values()
@@ -39,18 +40,26 @@ def _here(info: DatasetInfo, root: Path) -> str:
     if (root / f"{info.name}.npz").is_file():
         return "yes"
     if info.made_from is not None:
-        return "yes" if (root / info.name).is_dir() else f"made from {info.made_from}"
+        return "yes" if any(own_files(root / info.name).values()) else f"made from {info.made_from}"
     if info.home is None:
         return "built in"
     return "yes" if all((root / file).is_file() for file in info.files) else "on first use"
 
 
-def _counts(info: DatasetInfo, root: Path) -> tuple[int, int]:
-    """Training and test images: of the file that is there, else as they are published."""
+def _counts(info: DatasetInfo, root: Path) -> tuple[int, int] | tuple[None, None]:
+    """Training and test images: of the file that is there, else as they are published.
+
+    A set that is made from another has one image for each of that one's. How many its own files hold is not known
+    without reading them all.
+    """
     local = root / f"{info.name}.npz"
     if local.is_file():
         from apps.data.sources.npz_arrays import counts
 
         with suppress(InputError):  # what is damaged is said where it is read
             return counts(local)
+    if info.made_from is not None:
+        if any(own_files(root / info.name).values()):
+            return None, None
+        return _counts(DATASETS[info.made_from], root)
     return info.train, info.test

@@ -31,6 +31,7 @@ from jaxtyping import Float64, Int64, UInt8
 from torch import Tensor
 
 from apps.data.image_set import ImageSet
+from apps.data.sources.affnist_files import TRAINING, own_files
 from apps.data.sources.catalogue import DatasetInfo
 from apps.seeds import generator
 from priors.errors import InputError
@@ -49,7 +50,6 @@ SHIFT = 8.0
 """Largest shift, in pixels."""
 
 _CHUNK = 100  # images at a time: what they take stays in the processor's cache
-_TRAINING = "training_and_validation_batches"
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,11 @@ def read_affnist(info: DatasetInfo, split: str, root: Path, mnist: Callable[[], 
         InputError: MNIST cannot be had; or files of affNIST's are damaged, of another set, or of one split only.
     """
     folder = root / info.name
-    files = {"train": _files(folder / _TRAINING), "test": _files(folder / "test_batches")}
-    if (folder / "test.mat").is_file():
-        files["test"] = [folder / "test.mat"]
+    files = own_files(folder)
     if not any(files.values()):
         return replace(transformed(mnist()), name=info.name)
     if not all(files.values()):
-        missing = "test.mat or test_batches/*.mat" if files["train"] else f"{_TRAINING}/*.mat"
+        missing = "test.mat or test_batches/*.mat" if files["train"] else f"{TRAINING}/*.mat"
         raise InputError(
             f"{folder} has no {missing}: put both splits there, or move the folder away to have the set made from MNIST"
         )
@@ -138,11 +136,6 @@ def apply(pixels: UInt8[Tensor, "n 1 height width"], maps: Maps) -> UInt8[Tensor
     grid = back[:, None, None, :, 0] * x[:, None, :, None] + back[:, None, None, :, 1] * y[:, :, None, None]
     found = F.grid_sample(pixels.double(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     return found.round_().to(torch.uint8)
-
-
-def _files(folder: Path) -> list[Path]:
-    """Batches in a folder, in the order of their numbers."""
-    return sorted(folder.glob("*.mat"), key=lambda path: (len(path.stem), path.stem))
 
 
 def _read(path: Path) -> tuple[UInt8[Tensor, "n 1 40 40"], Int64[Tensor, " n"]]:

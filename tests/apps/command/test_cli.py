@@ -424,7 +424,36 @@ def test_data_sets_at_hand_are_marked(penult, tmp_path):
     assert [row.split()[-1] for row in rows if row.startswith(("mnist", "digits"))] == ["in", "yes"]
 
 
+def test_a_set_that_is_made_from_another_has_as_many_images(penult, tmp_path):
+    (tmp_path / "sets").mkdir()
+
+    def row() -> list[str]:
+        rows = penult("ls", "datasets", "--data-root", tmp_path / "sets").out.splitlines()
+        return next(line.split() for line in rows if line.startswith("affnist"))
+
+    assert row()[-5:-3] == ["60,000", "10,000"]
+    npz(tmp_path / "sets" / "mnist.npz", side=28)
+    assert row()[-5:-3] == ["20", "20"]
+    own = tmp_path / "sets" / "affnist" / "training_and_validation_batches" / "1.mat"
+    own.parent.mkdir(parents=True)
+    assert row()[-3:] == ["made", "from", "mnist"], "an empty folder holds no set"
+    own.touch()
+    assert row()[-3:] == ["-", "-", "yes"]
+
+
 # How it ends.
+
+
+@pytest.mark.parametrize("words", [["ls", "datasets"], ["train", "classifier", "--help"]])
+def test_a_reader_that_is_gone_ends_it_quietly(words, tmp_path):
+    """As a shell says of programs that a broken pipe ends."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "apps", *words]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_a_full_disk_is_one_line(penult, trained, monkeypatch):

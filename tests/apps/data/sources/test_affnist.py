@@ -172,7 +172,8 @@ def test_the_list_says_where_it_comes_from(penult, tmp_path):
     (tmp_path / "mnist.npz").rename(tmp_path / "affnist.npz")
     assert "made from mnist" not in penult(*words).out
     (tmp_path / "affnist.npz").unlink()
-    (tmp_path / "affnist").mkdir()
+    (tmp_path / "affnist" / "test_batches").mkdir(parents=True)
+    (tmp_path / "affnist" / "test_batches" / "1.mat").touch()
     assert "made from mnist" not in penult(*words).out
 
 
