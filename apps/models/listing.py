@@ -18,6 +18,6 @@ def list_classifiers() -> None:
         table(f"{first.summary} ({first.paper})", ("name", "penultimate", "parameters"), rows)
         say()
     say(
-        "penultimate: width without --penultimate; parameters: as published, with 100 classes of 3 x 32 x 32 images, "
-        "and - where nothing is published"
+        "penultimate: width without --penultimate; parameters: with that width, and 100 classes of 3 x 32 x 32 images; "
+        "-: as the NAME"
     )

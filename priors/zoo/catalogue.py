@@ -14,7 +14,8 @@ alike:
     def wide_resnet(wanted: Wanted, *, depth: int, width: int, dropout: float = 0.0) -> Parts:
         \"\"\"What a listing says of it.\"\"\"
 
-`parameters` is the published count, with 100 classes of 3 x 32 x 32 images, or None.
+`parameters` is the count with 100 classes of 3 x 32 x 32 images, which is the published one where there is one; None
+where a name stands for several networks.
 """
 
 import ast
@@ -34,7 +35,7 @@ class Entry:
         stages: names of the modules whose outputs are its stages, first to last; empty where they depend on the
             variant.
         penultimate: width of the penultimate activations where none is asked for; None where it depends on the variant.
-        parameters: published count of trainable parameters with 100 classes of 3 x 32 x 32 images; None if unpublished.
+        parameters: count of trainable parameters with 100 classes of 3 x 32 x 32 images; None of several variants.
         paper: where it comes from.
         summary: the first line of the function's docstring.
     """

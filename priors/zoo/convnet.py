@@ -11,8 +11,8 @@ from priors.zoo.registry import Parts, Wanted, classifier
 @classifier(
     presets=(
         # name, options, penultimate, parameters
-        ("convnet", {}, 2, None),
-        ("convnet-half", {"width": 16}, 2, None),
+        ("convnet", {}, 2, 74_254),
+        ("convnet-half", {"width": 16}, 2, 21_150),
     ),
     stages=("body.norm1", "body.norm2", "body.norm3", "body.norm4"),
     paper="Seo, Lee and Kwak, On the distribution of penultimate activations, 2021, figure 2",

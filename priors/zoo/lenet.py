@@ -17,9 +17,9 @@ _UNITS = 256  # of FC3
 @classifier(
     presets=(
         # name                 channels of CONV1 and CONV2                        penultimate  parameters
-        ("lenet-32-32", {"channels": (32, 32)}, 256, None),
-        ("lenet-64-128", {"channels": (64, 128)}, 256, None),
-        ("lenet-32-32-global", {"channels": (32, 32), "global_pooling": True}, 256, None),
+        ("lenet-32-32", {"channels": (32, 32)}, 256, 258_820),
+        ("lenet-64-128", {"channels": (64, 128)}, 256, 1_054_948),
+        ("lenet-32-32-global", {"channels": (32, 32), "global_pooling": True}, 256, 62_212),
     ),
     stages=("body.conv1.convolution", "body.conv2.convolution"),
     paper="Nash, Kushman and Williams, Inverting supervised representations, 2019, appendix A",
@@ -67,7 +67,7 @@ def lenet(wanted: Wanted, *, channels: Sequence[int], global_pooling: bool = Fal
 @classifier(
     presets=(
         # name       options  penultimate  parameters
-        ("lenet-fc", {}, 256, None),
+        ("lenet-fc", {}, 256, 11_040_100),
     ),
     stages=("body.fc1.linear", "body.fc2.linear"),
     paper="Nash, Kushman and Williams, Inverting supervised representations, 2019, appendix A",

@@ -14,7 +14,7 @@ from priors.zoo.registry import Parts, Wanted, classifier
 @classifier(
     presets=(
         # name, options, penultimate, parameters
-        ("mlp", {}, 11, None),
+        ("mlp", {}, 11, 822_203),
     ),
     stages=("body.hidden1", "body.hidden2"),
     paper="Seo, Lee and Kwak, On the distribution of penultimate activations, 2021, section 4.2",

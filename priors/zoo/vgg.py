@@ -15,10 +15,10 @@ _LEAST = 4  # pixels a side that a pooling leaves at least
 @classifier(
     presets=(
         # name      convolutions of each block           penultimate  parameters
-        ("vgg-4", {"blocks": (1, 1, 1)}, 256, None),
-        ("vgg-6", {"blocks": (1, 1, 1, 1)}, 512, None),
+        ("vgg-4", {"blocks": (1, 1, 1)}, 256, 397_412),
+        ("vgg-6", {"blocks": (1, 1, 1, 1)}, 512, 1_604_196),
         ("vgg-8", {"blocks": (1, 1, 1, 1, 1)}, 512, 3_965_028),
-        ("vgg-9", {"blocks": (1, 1, 2, 1, 1)}, 512, None),
+        ("vgg-9", {"blocks": (1, 1, 2, 1, 1)}, 512, 4_555_620),
         ("vgg-11", {"blocks": (1, 1, 2, 2, 2)}, 512, 9_277_284),
         ("vgg-13", {"blocks": (2, 2, 2, 2, 2)}, 512, 9_462_180),
         ("vgg-16", {"blocks": (2, 2, 3, 3, 3)}, 512, 14_774_436),

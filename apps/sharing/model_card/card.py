@@ -1,5 +1,6 @@
 """The whole model card."""
 
+import re
 import shlex
 from dataclasses import dataclass
 from typing import Any
@@ -156,10 +157,13 @@ def _classes(names: tuple[str, ...]) -> str:
 
 
 def _scores(kind: str, scores: list[Score], groups: list[Group]) -> list[str]:
+    """A table a protocol, which is said once above it: it would be the longest cell of every row."""
     parts = []
-    if scores:
-        rows = [(score.name, score.value, score.protocol) for score in scores]
-        parts += [table(("score", "value", "protocol"), rows, numbers=(1,)), *_UNITS.get(kind, ())]
+    for said in dict.fromkeys(score.protocol for score in scores):
+        rows = [(score.name, score.value) for score in scores if score.protocol == said]
+        on = "On" if re.match(r"\d|the first|test|an? ", said) else "By"
+        parts += [f"{on} {text(said)}:", table(("score", "value"), rows, numbers=(1,))]
+    parts += _UNITS.get(kind, ()) if scores else ()
     return parts + [_group(group) for group in groups] or ["None: the run holds no scores."]
 
 

@@ -55,6 +55,13 @@ def tables(card: str) -> list[list[list[str]]]:
     ]
 
 
+def scores_of(card: str) -> list[list[str]]:
+    """Name, value and protocol of each score: a protocol stands once, above the table of its scores."""
+    found = re.findall(r"^(?:On|By) (.*):\n\n((?:^\|.*\|\n)+)", card, re.M)
+    assert len({said for said, _ in found}) == len(found)
+    return [[*row, re.sub(r"\\(.)", r"\1", said)] for said, block in found for row in tables(block)[0]]
+
+
 def numbers(value) -> list[float]:
     """All numbers in JSON, in values, in texts and in names."""
     if isinstance(value, dict):
@@ -79,7 +86,7 @@ def test_every_number_in_the_tables_is_in_the_runs_files(carded, name):
     run, card = carded(name)
     there = [number for file in run.glob("*.json") for number in numbers(json.loads(file.read_text()))]
     checked = 0
-    for rows in tables(card):
+    for rows in [*tables(card), scores_of(card)]:  # the latter with their protocols
         for row in rows:
             if row[0] == "exported by":
                 continue  # the program's version, which is not the run's
@@ -100,8 +107,7 @@ def test_the_check_of_numbers_can_fail():
 def test_every_score_has_its_protocol_beside_it(carded, name):
     run, card = carded(name)
     (entry,) = json.loads((run / "evaluation.json").read_text())
-    rows = next(rows for rows in tables(card) if len(rows[0]) == 3 and rows[0][0] in entry["scores"])
-    assert all(row[2] for row in rows)
+    rows = scores_of(card)
     single = [score for score, value in entry["scores"].items() if not isinstance(value, dict) or "value" in value]
     own = [row for row in rows if "the first 40 test images of mnist" in row[2]]
     assert [row[0] for row in own] == single
