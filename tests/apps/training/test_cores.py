@@ -3,11 +3,14 @@
 import itertools
 import json
 import os
+import signal
+import time
 from collections import namedtuple
 from types import SimpleNamespace
 
 import pytest
 import torch
+import toys
 
 from apps.command.config import Where
 from apps.runs.run import Run
@@ -155,3 +158,42 @@ def test_a_run_goes_on_with_the_threads_it_began_with(tmp_path, monkeypatch, rec
     assert training._threads(run, Where(threads=told)) == torch.get_num_threads() == 1  # nothing was trained yet
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "train/loss": 1.0}\n')
     assert training._threads(run, Where(threads=told)) == expected
+
+
+def test_a_run_that_is_cut_goes_on_with_its_two_threads_to_the_same_weights(tmp_path, monkeypatch):
+    """The work of a toy is small, which is one thread where nothing else is said."""
+    seen, cut = [], []
+    losses = toys.Plain.losses
+
+    def watched(task, turn, batch, step):
+        seen.append(torch.get_num_threads())
+        if step == 5 and cut:
+            cut.pop()
+            os.kill(os.getpid(), signal.SIGINT)
+        return losses(task, turn, batch, step)
+
+    monkeypatch.setattr(toys.Plain, "losses", watched)
+    monkeypatch.setattr(training, "available_cores", lambda: 2)
+    before = torch.get_num_threads()
+    words = ["train", "toy", "--epochs", "3", "--batch-size", "12", "--runs", tmp_path, "--device", "cpu"]
+    try:
+        assert toys.penult(*words, "--name", "whole", "--threads", "2") == 0 and set(seen) == {2}
+        seen.clear(), cut.append(True)
+        assert toys.penult(*words, "--name", "cut", "--threads", "2") == 130
+        assert json.loads((tmp_path / "cut" / "config.json").read_text())["environment"]["threads"] == 2
+        done = len(seen)
+        assert toys.penult(*words, "--name", "cut") == 0
+        assert 0 < done < len(seen) == 12 and set(seen) == {2}
+        toys.penult(*words, "--name", "new")
+        assert seen[-1] == 1
+    finally:
+        torch.set_num_threads(before)
+    whole, resumed = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "cut"))
+    assert whole == resumed
+
+
+def test_to_look_at_the_machine_takes_no_time_that_is_felt():
+    """The look itself, without the twentieth of a second that it waits: measured by this process's own clock."""
+    begun = time.process_time()
+    cores.free_cores()
+    assert time.process_time() - begun < 0.05
