@@ -15,7 +15,7 @@ from analysis.directions.normalised import (
     normalised_accuracy,
 )
 from apps.classifiers.settings import NormalisedScoring
-from apps.command.console import say, table
+from apps.command.console import counted, say, table
 from apps.data import sources
 from apps.data.image_set import ImageSet
 from apps.models import named
@@ -139,7 +139,7 @@ def _print(model: str, images: ImageSet, found: NormalisedAccuracy) -> None:
         lengths = "s and t are the mean norms, so that b keeps its part; where it is dropped they change no ranking"
     zero = f"; {found.zero:,} activations are zero and stay so" if found.zero else ""
     table(
-        f"{model} on {images.name}: top-1 accuracy on {found.images:,} test images",
+        f"{model} on {images.name}: top-1 accuracy on {counted(found.images, 'test image')}",
         ("variant", "logit of a class", "top-1", "drop rate"),
         [
             (

@@ -28,6 +28,7 @@ from apps.command.ranges import (
     Threads,
 )
 from priors.errors import InputError
+from priors.files.typed import check_types
 
 _TRACKERS = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",)}
 """Packages that do the work of a tracker, any of them."""
@@ -236,6 +237,10 @@ def restored(kind: type[Section], stored: Mapping[str, Any], **sections: Any) ->
     values |= {part.name: stored[part.name] for part in fields(kind) if part.name in stored}
     # JSON has lists where a configuration has tuples.
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    try:
+        check_types(kind, {name: value for name, value in values.items() if name not in sections})
+    except TypeError as error:
+        raise InputError(f"the configuration of the run is damaged: its {error}") from None
     section = kind(**values | sections)
     check_values(section, stored=True)
     return section

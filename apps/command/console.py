@@ -28,6 +28,16 @@ def printable(text: object) -> str:
     return "".join(one if one.isprintable() or one in _HARMLESS else ascii(one)[1:-1] for one in text)
 
 
+def counted(number: int, thing: str) -> str:
+    """How many there are of something, in the plural but of one.
+
+    Example:
+        >>> counted(1, "test image"), counted(1200, "test image")
+        ('1 test image', '1,200 test images')
+    """
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "") -> None:
     """Print a table as wide as the terminal at most (120 characters where there is none).
 

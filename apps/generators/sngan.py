@@ -6,6 +6,7 @@ differently is in `PRESETS`; the paper's section 4.3 follows the first.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,7 @@ from apps.generators.residual import ConditionalBatchNorm, DownBlock, PlainBatch
 from apps.models.generator import Generator
 from apps.runs.format import FORMAT
 from priors.errors import InputError, unknown
+from priors.files.typed import check_types
 
 
 @dataclass(frozen=True)
@@ -91,10 +93,10 @@ class Architecture:
     """Channels after each block of the discriminator."""
     halvings: int
     """How many of those halve the resolution, the first ones."""
-    upsample: str = "nearest"
-    """How the generator doubles the resolution: "nearest" or "bilinear"."""
-    last_norm: str = "conditional"
-    """Batch norm before its last convolution: "conditional" or "plain"."""
+    upsample: Literal["nearest", "bilinear"] = "nearest"
+    """How the generator doubles the resolution."""
+    last_norm: Literal["conditional", "plain"] = "conditional"
+    """Batch norm before its last convolution."""
     head_bias: bool = True
     """Whether the discriminator's linear layer has a bias."""
     overwrite: bool = False
@@ -333,6 +335,9 @@ def rebuild(description: dict, weights: dict[str, Tensor]) -> SNGAN:
             name: tuple(value) if isinstance(value, list) else value
             for name, value in description["architecture"].items()
         }
+        check_types(Architecture, sizes)
+        if sizes.get("norm_eps", 1.0) <= 0:
+            raise TypeError(f"'norm_eps' is {sizes['norm_eps']}, a number above 0 was expected")
         latent = latents.rebuild(description, weights, description["class_names"])
         return SNGAN(Architecture(**sizes), description["class_names"], latent)
     except (KeyError, TypeError) as error:

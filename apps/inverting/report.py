@@ -21,7 +21,7 @@ from analysis.inversion.cross_entropy import (
     uniform_nats,
 )
 from analysis.inversion.neighbour_entropy import NeighbourEntropy, neighbour_entropies
-from apps.command.console import say, table
+from apps.command.console import counted, say, table
 from apps.data.batches import ordered
 from apps.data.image_set import ImageSet
 from apps.figures import grid, save, short_names
@@ -240,7 +240,7 @@ def compare(
         rows.append((layer, *(f"{value:.3g}" for value in (found.nearest, found.sample, found.closest))))
         kept.append({"layer": layer, "1NN": found.nearest, "IM-S": found.sample, "IM-NN": found.closest})
     table(
-        f"Distances in the representation, of {len(images):,} test images",
+        f"Distances in the representation, of {counted(len(images), 'test image')}",
         ("layer", "1NN", "IM-S", "IM-NN"),
         rows,
         f"mean absolute difference a unit; 1NN: the nearest of {len(training):,} training images, IM-S: one sample, "

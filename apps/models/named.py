@@ -72,7 +72,10 @@ def trained_on(run: Run) -> Data:
         raise InputError(
             f"{run.folder}/config.json does not say what the run was trained on: it is damaged, or of another program"
         )
-    return replace(restored(Data, config), validation=None)
+    try:
+        return replace(restored(Data, config), validation=None)
+    except InputError as error:
+        raise InputError(f"{run.folder}/config.json: {error}") from None
 
 
 def generator_run(folder: str | Path) -> Generator:

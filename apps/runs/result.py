@@ -7,6 +7,10 @@ TESTED = "test/"
 """What the names of scores of test images begin with, taken when the training was done."""
 
 
+_PLAIN = {"steps", "epochs", "seconds", "stopped early", "best step"}
+"""Names of single numbers in every result; others may be objects of numbers."""
+
+
 def tested(result: Mapping[str, Any]) -> dict[str, Any]:
     """The scores of the test images, by their names without what those begin with."""
     return {name.removeprefix(TESTED): value for name, value in result.items() if name.startswith(TESTED)}
@@ -26,7 +30,7 @@ def no_number(result: Mapping[str, Any]) -> str | None:
         (None, 'best: accuracy')
     """
     for name, value in result.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and name not in _PLAIN:
             if (within := no_number(value)) is not None:
                 return f"{name}: {within}"
         elif not (value is None or isinstance(value, int | float)):

@@ -86,6 +86,8 @@ class Run:
         stored = read_json(path, "run configuration (config.json)")
         if not isinstance(stored, dict) or not stored.get("verb") or not isinstance(stored.get("config"), dict):
             raise InputError(f"{path} is not the configuration of a run: give another folder or --name")
+        if not isinstance(stored.get("command") or [], list):
+            raise InputError(f"{path} is damaged: its 'command' is no list of words; put back a copy of it")
         format_of(stored, path)
         return stored
 

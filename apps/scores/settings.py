@@ -6,6 +6,7 @@ import tyro
 
 from apps.command.config import Place
 from apps.command.ranges import Few
+from priors.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -29,3 +30,8 @@ class Reproduction:
     show: bool = False
     """Print what there is, and train nothing."""
     place: tyro.conf.OmitArgPrefixes[Place] = field(default_factory=Place)
+
+    def __post_init__(self):
+        """Refuse two things at once, of which one alone would be done."""
+        if self.list and self.show:
+            raise InputError("--list prints the commands of the cells, --show what there is: give one of them")

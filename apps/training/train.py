@@ -100,6 +100,11 @@ def train(
             f"--batch-size {optimisation.batch_size}: there are {len(images):,} images to train on, and each would be "
             f"seen several times a step; give {most} or less"
         )
+    if optimisation.warmup > optimisation.epochs and not (run.finished or run.states()):
+        raise InputError(
+            f"--warmup {optimisation.warmup:g}: the training has {optimisation.epochs:g} epochs, and the learning rate "
+            "would never reach its peak; give fewer than that"
+        )
     snapshots = snapshots_of(where, optimisation, images)
     if snapshots:  # part of what a run is: it has all of them or was never asked for any
         identity = identity | {"snapshots": list(snapshots)}

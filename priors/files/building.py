@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.modules.module import register_module_module_registration_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from priors.errors import InputError, reason
+from priors.errors import InputError, reason, shown
 
 _SMALL = 1 << 16
 """Sizes up to here need no weights to show for them: sides of images, and steps."""
@@ -74,6 +74,9 @@ def building(path: str | Path, what: str, sizes: Any, tensors: Mapping[str, Tens
         if prod(size) > max(2 * held, _SCRATCH):
             refuse(f"it asks for {' x '.join(f'{side:,}' for side in size)} numbers")
 
+    shape = sizes.get("image_shape") if isinstance(sizes, dict) else None
+    if isinstance(shape, list) and not all(type(side) is int and side > 0 for side in shape):
+        raise InputError(f"{begin} ({shown(shape)} as 'image_shape', whole numbers above 0 were expected)")
     for name, size in _integers(sizes, what):
         if abs(size) > max(held, _SMALL):
             refuse(f"it has {size:,} as {name!r}")

@@ -5,6 +5,7 @@ from collections import deque
 from pathlib import Path
 from typing import NoReturn
 
+from apps.command.console import counted
 from priors.errors import InputError
 from priors.remarks import remark
 
@@ -70,8 +71,7 @@ def say_without_class(folder: Path) -> None:
     count = sum(not (folder / name).is_dir() for name in names)
     if count:
         place = readable(str(folder))
-        images = "1 image" if count == 1 else f"{count:,} images"
-        _say_once(place, f"Left out: {images} in {place} itself, in no folder of a class.")
+        _say_once(place, f"Left out: {counted(count, 'image')} in {place} itself, in no folder of a class.")
 
 
 def is_split(folder: Path, split: str) -> bool:

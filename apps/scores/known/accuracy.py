@@ -48,11 +48,11 @@ class Accuracy(OnTestImages):
 
 
 def _show(model: str, images: "ImageSet", scores: dict[str, Any]) -> None:
-    from apps.command.console import table
+    from apps.command.console import counted, table
 
     rows = [(name, f"{value:.2%}") for name, value in scores["accuracy by class"].items()]
     table(
-        f"{model} on {images.name}: {len(images):,} test images",
+        f"{model} on {images.name}: {counted(len(images), 'test image')}",
         ("class", "accuracy"),
         [*rows, ("all", f"{scores['accuracy']:.2%}")],
         f"cross-entropy {scores['cross-entropy']:.4f} nats",

@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from apps.command.console import counted
+
 DATASETS = {
     "mnist": "ylecun/mnist",
     "fashion-mnist": "zalando-datasets/fashion_mnist",
@@ -81,7 +83,9 @@ def accuracies(data: str, evaluations: Sequence[dict[str, Any]], result: dict[st
                 {
                     "type": "accuracy",
                     "value": value,
-                    "name": f"Accuracy on {images:,} test images" if isinstance(images, int) else "Test accuracy",
+                    "name": f"Accuracy on {counted(images, 'test image')}"
+                    if isinstance(images, int)
+                    else "Test accuracy",
                 }
             ],
         }
