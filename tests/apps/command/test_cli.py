@@ -53,6 +53,21 @@ def test_every_snapshot_is_of_a_verb():
     assert {path.stem for path in SNAPSHOTS.glob("*.txt")} == names
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_shows_no_empty_default_and_threads_beside_the_device(verb):
+    shown = (SNAPSHOTS / f"{verb.replace(' ', '-')}.txt").read_text(encoding="utf-8")
+    assert "(default: )" not in shown and "{None" not in shown
+    assert ("--threads" in shown) >= ("--device" in shown)
+
+
+def test_drawing_verbs_take_threads(penult, trained, monkeypatch):
+    given = []
+    monkeypatch.setattr("torch.set_num_threads", given.append)
+    for words in (["sample", trained / "hvae", "--n", 1], ["report", trained / "hvae", "--n", 0, "--out", "a.html"]):
+        assert penult(*words, "--threads", 2).status == 0 and given.pop() == 2
+        assert penult(*words, "--overwrite").status == 0 and given.pop() == 1
+
+
 @pytest.mark.parametrize("words", [[], ["-h"], ["help"], ["--help"]])
 def test_help_by_any_name(penult, words):
     assert penult(*words).out == penult("--help").out
