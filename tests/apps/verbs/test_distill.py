@@ -361,3 +361,32 @@ def test_bad_input_is_one_line(penult, teacher, tmp_path, words, expected):
     said = penult("distill", *words.split(), "--data", "digits", "--epochs", 1, "--device", "cpu", "--threads", 1)
     assert said.status == 2 and expected in said.err and "Traceback" not in said.err
     assert not list((tmp_path / "runs").glob("*/metrics.jsonl"))
+
+
+OWN = """
+import torch
+from torch import nn
+def single():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 12), nn.ReLU(), nn.Linear(12, 10))
+def double():
+    return single().double()
+class Mixed(nn.Sequential):
+    def forward(self, images):
+        return self[3](self[2](self[1](self[0](images))).double())
+def mixed():
+    network = Mixed(*single())
+    network[3].double()
+    return network
+"""
+
+
+def test_a_teacher_in_double_precision_or_of_two_types_teaches_what_it_does_in_single(penult, tmp_path):
+    (tmp_path / "own.py").write_text(OWN)
+    found = []
+    for name in ("single", "double", "mixed"):
+        model = f"import:own:{name}"
+        words = ["distill", "ce+ckd+hinton+rkd", "--teacher", model, "--prior", model, "--concentration", 20]
+        assert penult(*words, *TINY, "--epochs", 0.1, "--name", name).status == 0
+        found.append([entry["train/hinton"] for entry in metrics(tmp_path / "runs" / name) if "train/hinton" in entry])
+    assert found[0] and found[1] == pytest.approx(found[0], rel=1e-4) and found[2] == pytest.approx(found[0], rel=1e-4)
