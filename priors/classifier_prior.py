@@ -329,12 +329,12 @@ class ClassifierPrior(nn.Module):
         """What draws from each class are taken for, as `priors.class_posterior.class_posterior` says."""
         given = {"logits": logits, "norm": norm, "temperature": temperature, "standard_error": standard_error}
         head = self.space.rows(self.weight), self.space.bias(self.weight, self.bias)
-        drawn = self._unit_rows(), self.concentration, self.class_names
+        drawn = self.unit_rows(), self.concentration, self.class_names
         return class_posterior(*drawn, samples, generator, head=head, norms=self.norm, **given)
 
     def class_table(self) -> tuple[ClassSummary, ...]:
         """A summary of each class, in the classes' order."""
-        return class_table(self._unit_rows(), norms(self.weight.double()), self.concentration, self.class_names)
+        return class_table(self.unit_rows(), norms(self.weight.double()), self.concentration, self.class_names)
 
     def save(self, path: str | Path) -> None:
         """Write weight, bias, concentrations, class names and provenance as one safetensors file.
@@ -376,10 +376,10 @@ class ClassifierPrior(nn.Module):
 
     def _turn(self, _: object = None) -> None:
         """Directions from weights: again after each move, since float32 directions are no float64 unit vectors."""
-        self.loc = self._unit_rows().to(self.weight.dtype)
+        self.loc = self.unit_rows().to(self.weight.dtype)
 
-    def _unit_rows(self) -> Tensor:
-        """The classes' directions in float64."""
+    def unit_rows(self) -> Float[Tensor, "classes m"]:
+        """The classes' directions, as `loc`, in float64."""
         return unit(self.gauge.rows(self.weight))
 
     def _of(self, labels: Tensor | Sequence[int | str]) -> tuple[Tensor, Tensor]:

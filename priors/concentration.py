@@ -107,6 +107,21 @@ _FOR = {"norms": ("weights", "centred"), "fitted": ("fitted",)}
 """By strategy that reads the length of rows, the directions whose rows have one that means something."""
 
 
+def require_strategy(name: str, directions: str = "weights") -> None:
+    """Make sure that there is a strategy of that name, for those directions.
+
+    Raises:
+        InputError: there is none (the nearest is offered), or it is for others.
+    """
+    if name not in STRATEGIES:
+        raise unknown("concentration strategy", name, STRATEGIES, "or give a number, or one a class")
+    if directions not in _FOR.get(name, (directions,)):
+        raise InputError(
+            f"the concentration {name!r} is for {' or '.join(_FOR[name])} directions, not for {directions}: take mle, "
+            "or give numbers"
+        )
+
+
 def resolve(
     concentration: Concentration,
     weight: Float[Tensor, "classes m"],
@@ -128,13 +143,7 @@ def resolve(
             that is negative, infinite or NaN (with the class's name); neither one for all nor one a class.
     """
     if isinstance(concentration, str):
-        if concentration not in STRATEGIES:
-            raise unknown("concentration strategy", concentration, STRATEGIES, "or give a number, or one a class")
-        if directions not in _FOR.get(concentration, (directions,)):
-            raise InputError(
-                f"the concentration {concentration!r} is for {' or '.join(_FOR[concentration])} directions, not for "
-                f"{directions}: take mle, or give numbers"
-            )
+        require_strategy(concentration, directions)
         values, how = STRATEGIES[concentration](weight, evidence, class_names)
     else:
         values = torch.as_tensor(concentration, dtype=torch.float64, device=weight.device).detach()

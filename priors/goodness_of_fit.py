@@ -15,7 +15,7 @@ from priors.floats import require_floats
 from priors.gauge.evidence import Evidence
 from priors.maximum_likelihood import solve_concentration
 from priors.vmf import bessel
-from priors.vmf.directions import class_directions
+from priors.vmf.directions import Directions, class_directions
 
 _PANELS = 48
 _NODES = 16
@@ -161,8 +161,17 @@ def cosine_fits(
     """
     seen = Evidence(activations, labels).brought(prior.space)
     rows = prior.gauge.rows(prior.weight).to(activations.device)
-    found = class_directions(seen.activations, labels, rows, prior.class_names)
-    concentrations = prior.concentration.double().to(rows.device)
+    return fits_of(prior, class_directions(seen.activations, labels, rows, prior.class_names))
+
+
+def fits_of(prior: ClassifierPrior, found: Directions) -> tuple[tuple[CosineFit, ...], CosineFit]:
+    """The same of what a sweep kept of the activations.
+
+    Args:
+        prior: whose directions they were seen from.
+        found: how far each points from its class's direction, in the prior's space.
+    """
+    concentrations = prior.concentration.double().to(found.versine.device)
     expected = bessel.mean_resultant_length(prior.dim, concentrations).tolist()
     by_class = tuple(
         _fit(found.of(label), prior.dim, kappa, expected[label], float(found.resultant[label]))

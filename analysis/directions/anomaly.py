@@ -1,7 +1,8 @@
 r"""Scores that tell whether an image is of the kind a classifier was trained on; higher is more so.
 
 A score is one decorated function here. From the generative model q(a|i) of Seo, Lee and Kwak (2021), with a penultimate
-activation of norm r = ||a|| and direction u = a / r, c classes, and q(i) = 1/c, in nats:
+activation of norm r = ||a|| and direction u = a / r, c classes, and q(i) = 1/c, in nats (in another gauge than the
+paper's, of activations brought to the prior's space, and with its rows for w_i):
 
     direction   log q(u|i) = log vMF(u; w_i/||w_i||, kappa_i), one concentration a class: the norm is not looked at;
     given norm  log q(u|i, r) = log vMF(u; w_i/||w_i||, ||w_i|| r), equation 5 as it stands: the norm sets how sharply
@@ -108,13 +109,25 @@ class Fitted:
 
     Attributes:
         prior: the classifier's, one von Mises-Fisher distribution a class.
-        norms: of its training activations.
+        norms: of its training activations, in the prior's space.
         gaussians: of its training activations.
     """
 
     prior: ClassifierPrior
     norms: Norms
     gaussians: TiedGaussians
+
+    def brought(self, activations: Float[Tensor, "n m"]) -> Float[Tensor, "n m"]:
+        """Activations in the prior's space, in float64."""
+        return self.prior.space.bring(activations.double())
+
+    def given_norm(self, activations: Float[Tensor, "n m"]) -> Float[Tensor, "n classes"]:
+        """`given_norm_log_densities` in the prior's space, by its rows."""
+        return given_norm_log_densities(self.prior.gauge.head_rows(self.prior.weight), self.brought(activations))
+
+    def with_norm(self, activations: Float[Tensor, "n m"]) -> Float[Tensor, "n classes"]:
+        """log q(u, r|i) in the prior's space."""
+        return direction_log_densities(self.prior, activations) + self.norms.log_density(self.brought(activations))
 
 
 def fit_anomaly_scores(prior: ClassifierPrior, activations: Float[Tensor, "n m"], labels: Int[Tensor, " n"]) -> Fitted:
@@ -124,7 +137,8 @@ def fit_anomaly_scores(prior: ClassifierPrior, activations: Float[Tensor, "n m"]
         InputError: as for `fit_norms`.
     """
     own = prior.with_concentration(prior.concentration).to(activations.device, torch.float64)
-    norms = fit_norms(activations, labels, prior.classes)
+    _require(activations, labels, prior.classes)
+    norms = fit_norms(own.space.bring(activations.double()), labels, prior.classes)
     return Fitted(own, norms, fit_gaussians(activations, labels, prior.classes))
 
 
@@ -136,7 +150,7 @@ def direction_log_densities(prior: ClassifierPrior, activations: Float[Tensor, "
         dtype=prior.loc.dtype,
         device=prior.loc.device,
     )
-    pointing = activations.double().norm(dim=1) > 0
+    pointing = prior.space.bring(activations.to(prior.loc.dtype)).norm(dim=1) > 0
     found[pointing] = prior.log_prob(activations[pointing])
     return found
 
@@ -196,25 +210,25 @@ def direction_mixture(fitted: Fitted, activations: Tensor, logits: Tensor) -> Te
 @anomaly_score("given norm, max", "log-density of the direction given the norm (nats)")
 def given_norm_max(fitted: Fitted, activations: Tensor, logits: Tensor) -> Tensor:
     """max_i log q(u|i, r)."""
-    return given_norm_log_densities(fitted.prior.weight, activations).amax(1)
+    return fitted.given_norm(activations).amax(1)
 
 
 @anomaly_score("given norm, mixture", "log-density of the direction given the norm (nats)")
 def given_norm_mixture(fitted: Fitted, activations: Tensor, logits: Tensor) -> Tensor:
     """log 1/c sum_i q(u|i, r)."""
-    return _mixed(given_norm_log_densities(fitted.prior.weight, activations))
+    return _mixed(fitted.given_norm(activations))
 
 
 @anomaly_score("with norm, max", "log-density of direction and log norm (nats)")
 def with_norm_max(fitted: Fitted, activations: Tensor, logits: Tensor) -> Tensor:
     """max_i log q(u, r|i)."""
-    return (direction_log_densities(fitted.prior, activations) + fitted.norms.log_density(activations)).amax(1)
+    return fitted.with_norm(activations).amax(1)
 
 
 @anomaly_score("with norm, mixture", "log-density of direction and log norm (nats)")
 def with_norm_mixture(fitted: Fitted, activations: Tensor, logits: Tensor) -> Tensor:
     """log 1/c sum_i q(u, r|i)."""
-    return _mixed(direction_log_densities(fitted.prior, activations) + fitted.norms.log_density(activations))
+    return _mixed(fitted.with_norm(activations))
 
 
 @anomaly_score("softmax", "log-odds of the largest probability")

@@ -14,7 +14,6 @@ from analysis.directions.anomaly import (
     Fitted,
     direction_log_densities,
     fit_anomaly_scores,
-    given_norm_log_densities,
 )
 from analysis.directions.calibration import Calibration, calibration
 from apps.classifiers.anomaly_results import FILE, Against, Anomaly, keep
@@ -26,7 +25,7 @@ from apps.data.image_set import ImageSet
 from apps.data.outliers import Conversion, are_pictures, outliers
 from apps.models import named
 from apps.models.activations import Activations, activations, images_for
-from apps.models.classifier_priors import read_prior
+from apps.models.classifier_priors import concentrations, wanted_prior
 from apps.runs.evaluations import claim_evaluations
 from apps.runs.outputs import check_folder
 from apps.training.session import start
@@ -114,15 +113,15 @@ def _measured(
     config: AnomalyScoring, network: Classifier, own: ImageSet, others: list[_Other], accelerator: Accelerator
 ) -> _Measured:
     """Run all images through the network, on every process."""
-    reading = read_prior(
-        config.model, config.concentration, config.foreign, **_source(config), accelerator=accelerator, measure=True
-    )
-    fitted = fit_anomaly_scores(reading.prior.cpu(), reading.measured.penultimate, reading.measured.labels)
+    wanted = wanted_prior(concentrations(config.concentration), config.gauge)
+    found = activations(network, images_for(config.model, network, "train", **_source(config)), accelerator)
+    prior = wanted.of(network.cpu(), activations=found.penultimate, labels=found.labels)
+    fitted = fit_anomaly_scores(prior, found.penultimate, found.labels)
     inside = activations(network, _first(own, config), accelerator)
     seen = [
         activations(network, _first(other.images, config), accelerator, prepare=other.conversion) for other in others
     ]
-    return _Measured(fitted, reading.prior.provenance.concentration, inside, tuple(seen))
+    return _Measured(fitted, prior.provenance.concentration, inside, tuple(seen))
 
 
 def _first(images: ImageSet, config: AnomalyScoring) -> ImageSet:
@@ -165,7 +164,7 @@ def _scores(fitted: Fitted, found: Activations) -> dict[str, Float[Tensor, " n"]
 
 def _calibrations(fitted: Fitted, inside: Activations) -> dict[str, Calibration]:
     """How far probabilities hold: the softmax's, and those by the prior."""
-    by_norm = given_norm_log_densities(fitted.prior.weight, inside.penultimate)
+    by_norm = fitted.given_norm(inside.penultimate)
     return {
         name: calibration(logits.double().log_softmax(1), inside.labels)
         for name, logits in (

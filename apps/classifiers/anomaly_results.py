@@ -15,6 +15,8 @@ from priors.files.json_files import write_json
 
 FILE = "anomaly.json"
 """In a run's folder: what came out, by protocol."""
+_BEFORE = {"space": "raw", "directions": "weights"}
+"""What an entry stands for that is from before there was a choice."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,8 @@ def keep(path: Path, config: AnomalyScoring, found: Anomaly, earlier: list[dict[
         earlier: the entries of the file as it is.
     """
     entry = _entry(config, found)
-    keys = ("data", "data_digest", "concentration", "images", "seed")
-    same = [old for old in earlier if all(old.get(key) == entry[key] for key in keys)]
+    keys = ("data", "data_digest", "concentration", "space", "directions", "images", "seed")
+    same = [old for old in earlier if all((_BEFORE | old).get(key) == entry[key] for key in keys)]
     for old in same:
         entry = entry | {key: old.get(key, {}) | entry[key] for key in ("against", "scores")}
     write_json(path, [*(old for old in earlier if old not in same), entry])
@@ -77,6 +79,8 @@ def _entry(config: AnomalyScoring, found: Anomaly) -> dict[str, Any]:
         "data": found.data,
         "data_digest": found.digest,
         "concentration": " ".join(config.concentration),
+        "space": config.gauge.space or "raw",
+        "directions": config.gauge.directions or "weights",
         "images": found.images,
         "seed": config.seed,
         "against": {

@@ -1,6 +1,6 @@
 """Classifiers of two penultimate units on their circles: which networks, what they make of the images, what is said."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -11,7 +11,7 @@ from apps.command.console import say, table
 from apps.data.image_set import ImageSet
 from apps.figures import PICTURE_SUFFIXES
 from apps.models.activations import activations, images_for
-from apps.models.classifier_priors import concentrations
+from apps.models.classifier_priors import Wanted, concentrations, wanted_prior
 from apps.models.named import classifier, is_run, open_run
 from apps.runs.outputs import check_file
 from apps.training.session import start
@@ -42,13 +42,15 @@ def draw_circles(config: CircleDrawing) -> None:
     """
     out = _place(config)
     kappa = concentrations(config.concentration)
-    kappa = "norms" if kappa is None else kappa
+    if kappa is None:
+        kappa = {"fitted": "fitted", "means": "mle"}.get(config.gauge.directions or "", "norms")
+    wanted = wanted_prior(kappa, config.gauge)
     accelerator = start(config.place.where())
     stages = _stages(config)
     check_file(out, PICTURE_SUFFIXES, config.overwrite)
     panels = []
     for stage in stages:
-        one, images = _panel(stage, kappa, config, accelerator)
+        one, images = _panel(stage, wanted, config, accelerator)
         panels.append(one)
     if not accelerator.is_main_process:
         return
@@ -107,14 +109,15 @@ def _name(folder: Path) -> str:
     return f"{folder.parents[1].name}, {folder.name}" if folder.parent.name == "snapshots" else folder.name
 
 
-def _panel(
-    stage: _Stage, kappa: Concentration, config: CircleDrawing, accelerator: Accelerator
-) -> tuple[Panel, ImageSet]:
+def _panel(stage: _Stage, wanted: Wanted, config: CircleDrawing, accelerator: Accelerator) -> tuple[Panel, ImageSet]:
     """A network's panel, and the images that were run through it."""
     place = {"data": config.data, "image_size": config.image_size, "root": config.place.data_root}
     images = images_for(stage.model, stage.network, "test", **place)
     found = activations(stage.network, images, accelerator, description=stage.title)
-    return panel(stage.title, stage.prior, found, kappa), images
+    prior = replace(wanted, concentration=0.0).of(
+        stage.network.cpu(), activations=found.penultimate, labels=found.labels
+    )
+    return panel(stage.title, prior, found, wanted.concentration), images
 
 
 def _caption(config: CircleDrawing, panels: list[Panel], images: ImageSet, kappa: Concentration) -> str:
@@ -140,7 +143,7 @@ def _print(panels: list[Panel], images: ImageSet) -> None:
                 one.title,
                 f"{one.accuracy:.2%}",
                 f"{one.prior.concentration.min():.4g} to {one.prior.concentration.max():.4g}",
-                " ".join(one.prior.class_names[label] for label in cyclic_order(one.prior.weight)),
+                " ".join(one.prior.class_names[label] for label in cyclic_order(one.prior.unit_rows())),
             )
             for one in panels
         ],

@@ -21,7 +21,6 @@ from apps.seeds import generator
 from priors.classifier_prior import ClassifierPrior
 from priors.concentration import Concentration
 from priors.errors import InputError
-from priors.vmf.directions import unit
 from priors.vmf.distribution import VonMisesFisher
 
 PALETTE = (
@@ -73,10 +72,11 @@ def panel(title: str, prior: ClassifierPrior, found: Activations, concentration:
     Raises:
         InputError: all activations are zero, or a concentration that cannot be.
     """
-    some = found.penultimate.norm(dim=1) > 0
+    there = prior.cpu().space.bring(found.penultimate.to(prior.loc.dtype))
+    some = there.norm(dim=1) > 0
     if not bool(some.any()):
         raise InputError(f"the penultimate activations of {title} are zero for all images: they have no direction")
-    x, y = found.penultimate[some].double().unbind(1)
+    x, y = there[some].double().unbind(1)
     return Panel(
         title,
         prior.with_concentration(concentration, activations=found.penultimate, labels=found.labels).double(),
@@ -98,7 +98,7 @@ def densities(
     s = torch.linspace(-1, 1, points, dtype=torch.float64)
     c = torch.log(2 + prior.concentration.double().sqrt())[:, None]
     away = math.pi * torch.sinh(c * s) / torch.sinh(c)
-    mu = unit(prior.weight.double())
+    mu = prior.unit_rows()
     angles = torch.atan2(mu[:, 1], mu[:, 0])[:, None] + away
     around = torch.stack([angles.cos(), angles.sin()], -1)
     vmf = VonMisesFisher(mu, prior.concentration.double()).expand((points, len(mu)))

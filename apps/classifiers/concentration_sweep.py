@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from apps.command.config import Foreign, Place, identity
+from apps.command.config import Foreign, Gauge, Place, identity
 from apps.command.console import say
 from apps.command.flags import parse
 from apps.models.classifier_priors import SWEEP, classifier_prior, is_saved, usable_concentration
@@ -112,6 +112,7 @@ def choose(
     place: Place,
     data: str | None = None,
     image_size: int | None = None,
+    gauge: Gauge | None = None,
 ) -> Choice:
     """Train a model for each value, or resume, or take those that are finished, and compare them.
 
@@ -125,13 +126,14 @@ def choose(
         place: where the runs are, and what computes.
         data: images to train on; None for what the run was trained on.
         image_size: what an image folder's pictures are brought to; None as for the run.
+        gauge: of the prior; nothing for a saved prior's own.
 
     Raises:
         InputError: a sweep, task, model or option that cannot be: before anything is trained.
     """
     kind, values = downstream_task(task), sweep_values(concentration)
     prior = classifier_prior(model, (str(values[0]),), foreign)
-    request = Request(model, prior.dim, *_images(model, data, image_size), foreign, place)
+    request = Request(model, prior.dim, *_images(model, data, image_size), foreign, place, gauge or Gauge())
     trainings = _trainings(task, kind, request, values, options)
     trials = []
     for number, training in enumerate(trainings):
@@ -178,7 +180,14 @@ def _trainings(
 
 def _asked(kind: DownstreamTask, options: Sequence[str]) -> dict[str, list[str]]:
     """The user's options by name, a name without value for a switch."""
-    given = ("data", "image-size", "concentration", *kind.own(Request("", 2, "", None, Foreign(), Place())))
+    given = (
+        "data",
+        "image-size",
+        "concentration",
+        "space",
+        "directions",
+        *kind.own(Request("", 2, "", None, Foreign(), Place(), Gauge())),
+    )
     known = {name.replace("_", "-"): value for name, value in identity(kind.settings(*kind.begins)).items()}
     known = {"name": ""} | {name: value for name, value in known.items() if name not in given}
     switches = {name for name, value in known.items() if isinstance(value, bool)}
@@ -206,7 +215,7 @@ def _words(kind: DownstreamTask, request: Request, asked: dict[str, list[str]], 
         words += ["--image-size", str(request.image_size)]
     for name, text in kind.own(request).items():
         words += [f"--{name}", text]
-    words += ["--concentration", _plain(value)]
+    words += ["--concentration", _plain(value), *request.gauge.given().split()]
     for name, texts in asked.items():
         words += [f"--{name}", *texts]
     return words

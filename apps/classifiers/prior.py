@@ -94,6 +94,7 @@ def _choice(config: PriorReading) -> Choice:
         config.place,
         config.data,
         config.image_size,
+        config.gauge,
     )
 
 
@@ -103,6 +104,7 @@ def _reading(config: PriorReading, choice: Choice | None, accelerator: Accelerat
         config.model,
         config.concentration if choice is None else (str(choice.best.concentration),),
         config.foreign,
+        gauge=config.gauge,
         # A sweep on a saved prior trains on --data, but there is no network to measure on it.
         data=None if choice is not None and is_saved(config.model) else config.data,
         image_size=config.image_size,

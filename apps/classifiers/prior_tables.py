@@ -4,7 +4,7 @@ from apps.classifiers.concentration_sweep import Choice
 from apps.command.console import say, table
 from apps.models.classifier_priors import Reading
 from priors.classifier_prior import ClassifierPrior
-from priors.goodness_of_fit import CosineFit, cosine_fits
+from priors.goodness_of_fit import CosineFit, fits_of
 
 
 def print_choice(model: str, choice: Choice) -> None:
@@ -39,7 +39,7 @@ def print_classes(model: str, prior: ClassifierPrior) -> None:
         prior: of its final layer.
     """
     table(
-        f"{model}: {prior.classes} classes on the unit sphere of R^{prior.dim}",
+        f"{model}: {prior.classes} classes on the unit sphere of R^{prior.dim}{_gauge(prior)}",
         ("class", "|w|", "concentration", "mean resultant length", "nearest class", "cosine"),
         [
             (
@@ -57,6 +57,15 @@ def print_classes(model: str, prior: ClassifierPrior) -> None:
     )
 
 
+def _gauge(prior: ClassifierPrior) -> str:
+    """The gauge in words, where it is not the usual one."""
+    if prior.gauge.is_the_papers:
+        return ""
+    said = f", {prior.gauge.directions} directions in the {prior.space.name} space"
+    shrinkage = prior.space.shrinkage
+    return said if shrinkage is None else f"{said} ({shrinkage:.2g} of the covariance shrunk)"
+
+
 def say_in_two_lines(reading: Reading) -> None:
     """The nearest classes, and how near the activations are to their class."""
     prior = reading.prior
@@ -66,7 +75,7 @@ def say_in_two_lines(reading: Reading) -> None:
         f"     {prior.classes} mean directions in R^{prior.dim}; the nearest two are {near.name} and {near.nearest} "
         f"(cosine {near.cosine:.2f})"
     )
-    _, pooled = cosine_fits(prior, reading.measured.penultimate, reading.measured.labels)
+    _, pooled = fits_of(prior, reading.measured.seen)
     if pooled.mean_cosine is not None:
         say(
             f"     the activations' mean cosine with their class is {pooled.mean_cosine:.2f}, and "
@@ -77,19 +86,19 @@ def say_in_two_lines(reading: Reading) -> None:
 def print_fits(reading: Reading) -> None:
     """How the directions of the measured activations compare with the prior."""
     prior, found = reading.prior, reading.measured
-    fits, pooled = cosine_fits(prior, found.penultimate, found.labels)
+    fits, pooled = fits_of(prior, found.seen)
     by_norms = ["-"] * prior.classes
-    if pooled.samples:
-        values = prior.with_concentration("norms", activations=found.penultimate).concentration.tolist()
+    if pooled.samples and prior.gauge.directions in ("weights", "centred"):
+        values = prior.with_concentration("norms", moments=found.moments).concentration.tolist()
         by_norms = [f"{value:.4g}" for value in values]
     rows = [_row(name, fit, kappa) for name, fit, kappa in zip(prior.class_names, fits, by_norms, strict=True)]
-    zero = len(found.labels) - pooled.samples
+    zero = int(found.seen.zero.sum())
     say()
     table(
-        f"directions of the activations of {reading.images}",
+        f"directions of the activations of {found.images}",
         ("class", "images", "R", "cosine", "expected", "KS", "norms", "mle", "KS of mle"),
         [*rows, _row("all, pooled", pooled, "-")],
-        "R: length of the mean direction; cosine: mean, with the class's weight; expected: that cosine under the "
+        "R: length of the mean direction; cosine: mean, with the class's direction; expected: that cosine under the "
         "prior; norms, mle: concentrations chosen in these ways (mle-pooled last); KS: largest gap, 0 to 1, between "
         "the distribution functions of the cosines and of the vMF's, by the prior and by mle; n draws from the vMF "
         "itself stay below 1.36 / sqrt(n) in 95 % of cases"

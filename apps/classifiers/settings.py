@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from apps.command.config import Data, Foreign, Optimisation, Place, Where
+from apps.command.config import Data, Foreign, Gauge, Optimisation, Place, Where
 from apps.command.options import ONE_OR_MORE, REQUIRED
 from apps.command.ranges import Count, FromZero, Pixels, Rate, Seed, Width
 from priors.errors import InputError
@@ -63,6 +63,7 @@ class PriorReading:
     """File to write the prior to, ending in .safetensors; --classifier of penult train hvae takes it."""
     overwrite: bool = False
     """Whether --out may replace a file."""
+    gauge: tyro.conf.OmitArgPrefixes[Gauge] = field(default_factory=Gauge)
     foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
     place: tyro.conf.OmitArgPrefixes[Place] = field(default_factory=Place)
 
@@ -107,6 +108,7 @@ class AnomalyScoring:
     """Seed of the images of noise."""
     out: Path | None = None
     """New folder for pictures and numbers; unset: the run's, and nothing is written where there is no run."""
+    gauge: tyro.conf.OmitArgPrefixes[Gauge] = field(default_factory=Gauge)
     foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
     place: tyro.conf.OmitArgPrefixes[Place] = field(default_factory=Place)
 
@@ -122,9 +124,9 @@ class CircleDrawing:
 
     models: Annotated[tyro.conf.Positional[tuple[str, ...]], ONE_OR_MORE]
     """The classifiers, of two penultimate units each: MODELs, see penult --help."""
-    concentration: tuple[str, ...] = ("norms",)
+    concentration: tuple[str, ...] = ()
     """Concentration of the classes: a number, one for each class, or a strategy of penult prior, by each panel's own
-    activations; norms is the paper's."""
+    activations; unset: norms, which is the paper's, or fitted with fitted directions and mle with means."""
     data: str | None = None
     """Data set whose test images are run through the networks; unset: the one the run was trained on."""
     image_size: Pixels | None = None
@@ -137,5 +139,6 @@ class CircleDrawing:
     """Picture to write; unset: circle.png in the run's folder."""
     overwrite: bool = False
     """Whether a picture may be replaced."""
+    gauge: tyro.conf.OmitArgPrefixes[Gauge] = field(default_factory=Gauge)
     foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
     place: tyro.conf.OmitArgPrefixes[Place] = field(default_factory=Place)

@@ -183,6 +183,31 @@ class Foreign:
     """Names of the modules whose outputs are its stages."""
 
 
+@dataclass(frozen=True)
+class Gauge:
+    """What the classifier's probabilities leave open of a prior."""
+
+    space: Literal["raw", "centred", "whitened"] | None = added(None, before=None)
+    """Space of the activations: raw (as they are), centred, or whitened by how they spread within classes; unset: raw,
+    or as saved."""
+    directions: Literal["weights", "centred", "fitted", "means"] | None = added(None, before=None)
+    """Mean directions: the final layer's weights; centred, less their mean; fitted, a scale times each plus the vector
+    that fits the activations best; means, the activations' own; unset: weights, or as saved."""
+
+    def given(self) -> str:
+        """The flags that are set, as they are typed."""
+        values = {"--space": self.space, "--directions": self.directions}
+        return " ".join(f"{flag} {value}" for flag, value in values.items() if value is not None)
+
+    def measured(self) -> str:
+        """The flags that ask for activations, as they are typed."""
+        some = Gauge(
+            self.space if self.space in ("centred", "whitened") else None,
+            self.directions if self.directions in ("fitted", "means") else None,
+        )
+        return some.given()
+
+
 def identity(config: Any) -> dict[str, Any]:
     """The part of a configuration that decides a run's numbers, flat and JSON-able.
 

@@ -57,6 +57,7 @@ def _flags_that_hang_on_terms(config: Config, needs: Needs) -> Iterator[tuple[st
     yield "--teacher", config.teacher, used, "looks at no teacher"
     yield "--prior", config.prior, needs.prior, "takes no prior"
     yield "--concentration", " ".join(config.concentration), needs.prior, "takes no prior"
+    yield config.gauge.given().partition(" ")[0], config.gauge.given(), needs.prior, "takes no prior"
     yield "--teacher-norms", config.teacher_norms.replace("running", ""), needs.teacher, "runs no teacher"
     yield "--student-taps", " ".join(config.student_taps), needs.stages, "compares no feature maps"
     yield "--teacher-taps", " ".join(config.teacher_taps), needs.stages, "compares no feature maps"

@@ -157,8 +157,10 @@ def _teacher(config: Config, needs: Needs, pictures: _Pictures) -> Followed:
 
 def _prior(config: Config, pictures: _Pictures, accelerator: Accelerator) -> ClassifierPrior:
     model = config.prior or config.teacher
-    words = config.concentration or (() if is_saved(model) else (str(CONCENTRATION),))
-    prior = classifier_prior(model, words, config.foreign, root=config.where.data_root, accelerator=accelerator)
+    own = is_saved(model) or config.gauge.directions == "fitted"  # it has concentrations of its own
+    words = config.concentration or (() if own else (str(CONCENTRATION),))
+    place = {"gauge": config.gauge, "root": config.where.data_root, "accelerator": accelerator}
+    prior = classifier_prior(model, words, config.foreign, **place)
     # Where it is the teacher's, that one has said what it was trained on.
     made_of = None if model == config.teacher else prior.provenance.dataset
     check_classes(prior.class_names, model, pictures.train, made_of)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import tyro
 
-from apps.command.config import Data, Foreign, Optimisation, Where, identity, older_values
+from apps.command.config import Data, Foreign, Gauge, Optimisation, Where, identity, older_values
 from apps.command.ranges import Epochs, Few, LogitsFolder, Width
 
 CONCENTRATION = 80.0
@@ -66,6 +66,7 @@ class Config:
     the teacher's own."""
     seeds: Few = 1
     """Students to train, with seeds --seed, --seed + 1, ...: each is a run, NAME-seedN, and their spread is printed."""
+    gauge: tyro.conf.OmitArgPrefixes[Gauge] = field(default_factory=Gauge)
     foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
     optimisation: tyro.conf.OmitArgPrefixes[Optimisation] = field(default_factory=_protocol)
     where: tyro.conf.OmitArgPrefixes[Where] = field(default_factory=Where)

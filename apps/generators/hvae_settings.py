@@ -5,7 +5,7 @@ from typing import Literal
 
 import tyro
 
-from apps.command.config import Data, Foreign, Optimisation, Where
+from apps.command.config import Data, Foreign, Gauge, Optimisation, Where
 from apps.command.ranges import EpochsFromZero, Width
 
 
@@ -36,6 +36,7 @@ class HVAESettings:
     """Widths of the encoder's layers; the decoder has them in reverse."""
     kl_warmup: EpochsFromZero = 30.0
     """Epochs over which the weight of the divergence rises to 1."""
+    gauge: tyro.conf.OmitArgPrefixes[Gauge] = field(default_factory=Gauge)
     foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
     optimisation: tyro.conf.OmitArgPrefixes[Optimisation] = field(default_factory=_protocol)
     where: tyro.conf.OmitArgPrefixes[Where] = field(default_factory=Where)

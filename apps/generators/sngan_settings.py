@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from apps.command.config import Data, Foreign, Optimisation, Where
+from apps.command.config import Data, Foreign, Gauge, Optimisation, Where
 from apps.command.ranges import Count, Few, FromZero, Range, Rate, Width
 
 
@@ -85,6 +85,7 @@ class SNGANSettings:
     """torch-fidelity's file of Inception weights; unset: its own, downloaded on first use."""
     score_images: Annotated[int, Range(10, most=1_000_000_000)] = 5_000
     """How many images --extractor scores each time, against as many real ones, 10 or more."""
+    gauge: tyro.conf.OmitArgPrefixes[Gauge] = field(default_factory=Gauge)
     foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
     optimisation: tyro.conf.OmitArgPrefixes[Optimising] = field(default_factory=Optimising)
     where: tyro.conf.OmitArgPrefixes[Where] = field(default_factory=Where)

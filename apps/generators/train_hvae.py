@@ -41,7 +41,9 @@ def train_hvae(config: HVAESettings, guide: bool = True) -> dict[str, Any]:
     if count:
         images, held_out = split_validation(images, count, optimisation.seed)
     if config.classifier is not None:
-        prior = class_prior(config.classifier, config.concentration, config.foreign, config.data, where, accelerator)
+        prior = class_prior(
+            config.classifier, config.concentration, config.gauge, config.foreign, config.data, where, accelerator
+        )
         check_classes(prior.class_names, config.classifier, images, prior.provenance.dataset)
         given["prior_digest"] = digest_of(prior.state_dict())
     model = _built(config, images, prior)
@@ -73,8 +75,9 @@ def _check(config: HVAESettings) -> None:
         raise InputError(
             f"--classifier {config.classifier} is for --variant hvae-l: leave it out with {config.variant}"
         )
-    if config.variant != "hvae-l" and config.concentration:
-        raise InputError(f"--concentration is for --variant hvae-l: leave it out with {config.variant}")
+    for flags in ("--concentration" if config.concentration else "", config.gauge.given()):
+        if flags and config.variant != "hvae-l":
+            raise InputError(f"{flags} is for --variant hvae-l: leave it out with {config.variant}")
     if not config.hidden:
         raise InputError("--hidden: expected the widths of one or more layers")
 

@@ -118,7 +118,8 @@ def _check_together(config: SNGANSettings) -> None:
             f"--latent vmf needs --classifier MODEL, whose final layer is its prior: train one with penult train "
             f"classifier --data {config.data.data} --arch wrn-16-2 --penultimate 128"
         )
-    for flag, value in (("--classifier", config.classifier), ("--concentration", config.concentration)):
+    flags = {"--classifier": config.classifier, "--concentration": config.concentration}
+    for flag, value in {**flags, config.gauge.given(): config.gauge.given()}.items():
         if value and config.latent != "vmf":
             raise InputError(f"{flag} is for --latent vmf: leave it out with {config.latent}")
 
@@ -142,8 +143,9 @@ def _latent(config: SNGANSettings, accelerator: Accelerator) -> Latent:
         return Gaussian(config.latent_dim or 128)
     if config.latent == "uniform-sphere":
         return UniformSphere(config.latent_dim or 128, config.radius)
-    words = config.concentration or (() if is_saved(config.classifier) else (CONCENTRATION,))
-    prior = class_prior(config.classifier, words, config.foreign, config.data, config.where, accelerator)
+    own = is_saved(config.classifier) or config.gauge.directions == "fitted"  # it has concentrations of its own
+    words = config.concentration or (() if own else (CONCENTRATION,))
+    prior = class_prior(config.classifier, words, config.gauge, config.foreign, config.data, config.where, accelerator)
     if config.latent_dim not in (None, prior.dim):
         raise InputError(
             f"--latent-dim {config.latent_dim}, but the prior of {config.classifier} lives in R^{prior.dim} (its "

@@ -66,6 +66,11 @@ def images_for(
     return images
 
 
+def device_of(accelerator: Accelerator | None) -> torch.device:
+    """Where a process computes; on the CPU, without an accelerator."""
+    return torch.device("cpu") if accelerator is None else accelerator.device
+
+
 def activations(
     network: Classifier,
     images: ImageSet,
@@ -85,8 +90,7 @@ def activations(
     Raises:
         InputError: an activation is not finite.
     """
-    device = accelerator.device if accelerator else torch.device("cpu")
-    network = network.to(device)
+    network = network.to(device_of(accelerator))
 
     def of(batch) -> dict[str, Tensor]:
         penultimate = network.penultimate(batch.images if prepare is None else prepare(batch.images))

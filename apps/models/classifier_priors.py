@@ -3,17 +3,26 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
+from torch import nn
 
-from apps.command.config import Foreign
+from apps.command.config import Foreign, Gauge
 from apps.command.console import say
 from apps.command.ranges import LARGEST_CONCENTRATION
-from apps.models.activations import Activations, activations, images_for
+from apps.data.image_set import ImageSet
+from apps.models.activations import images_for
+from apps.models.moments import direction_moments, measured_space, seen_from
 from apps.models.named import classifier, is_run
 from priors.classifier_prior import ClassifierPrior
-from priors.concentration import STRATEGIES
-from priors.errors import InputError, unknown
+from priors.concentration import require_strategy
+from priors.errors import InputError
+from priors.gauge.gauge import DirectionsName
+from priors.gauge.moments import DirectionMoments, require_finite
+from priors.gauge.space import SpaceName
+from priors.vmf.directions import Directions
+from priors.zoo import Classifier
 
 DEFAULT_CONCENTRATION = 20.0
 """Of each class where nothing else is said: what Seo, Lee and Kwak (2021) trained HVAE-L with."""
@@ -23,14 +32,26 @@ SWEEP = "sweep:"
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What was measured of a network's activations, in the space of its prior.
+
+    Attributes:
+        moments: where they point and how long they are, by class.
+        seen: how far each of them points from its class's direction.
+        images: which images they are of, in words.
+    """
+
+    moments: DirectionMoments
+    seen: Directions
+    images: str
+
+
+@dataclass(frozen=True)
 class Reading:
-    """A prior, and the activations that were measured with it."""
+    """A prior, and what was measured with it; None where nothing was asked for, or there is nothing to measure."""
 
     prior: ClassifierPrior
-    measured: Activations | None = None
-    """Of the network's images; None where none were asked for, or there is nothing to measure."""
-    images: str = ""
-    """Which images those are."""
+    measured: Measured | None = None
 
 
 def classifier_prior(
@@ -38,6 +59,7 @@ def classifier_prior(
     concentration: Sequence[str | float],
     foreign: Foreign | None = None,
     *,
+    gauge: Gauge | None = None,
     data: str | None = None,
     image_size: int | None = None,
     root: Path | None = None,
@@ -48,17 +70,19 @@ def classifier_prior(
     Args:
         model: the classifier, or the file.
         concentration: one number, one a class, or the name of a strategy that measures activations; nothing for a saved
-            prior's own, and for `DEFAULT_CONCENTRATION` of a network.
+            prior's own, and for `DEFAULT_CONCENTRATION` of a network, or what fitted directions come with.
         foreign: what a model of one's own does not say itself.
-        data: data set whose training images a strategy runs through the network; None for what the run was trained on.
+        gauge: space and directions; nothing for a saved prior's own.
+        data: data set whose training images are run through the network where something is measured; None for what the
+            run was trained on.
         image_size: height and width that the pictures of an image folder are brought to; None as for the run.
         root: folder of the data sets.
-        accelerator: of this process, for the strategies.
+        accelerator: of this process, for what is measured.
 
     Raises:
-        InputError: no such model, a concentration that cannot be, or a strategy without data.
+        InputError: no such model, a concentration or a gauge that cannot be, or something to measure without data.
     """
-    place = {"data": data, "image_size": image_size, "root": root, "accelerator": accelerator}
+    place = {"gauge": gauge, "data": data, "image_size": image_size, "root": root, "accelerator": accelerator}
     return read_prior(model, concentration, foreign, **place).prior
 
 
@@ -67,55 +91,110 @@ def read_prior(
     concentration: Sequence[str | float],
     foreign: Foreign | None = None,
     *,
+    gauge: Gauge | None = None,
     data: str | None = None,
     image_size: int | None = None,
     root: Path | None = None,
     accelerator: Accelerator | None = None,
     measure: bool = False,
 ) -> Reading:
-    """As `classifier_prior`, with the activations that a strategy measured, or with `measure` any that can be.
+    """As `classifier_prior`; with `measure` also how its directions and the activations agree.
 
-    With `measure`, a network whose data set is not known is not measured, nor is a saved prior, which has none.
+    With `measure`, a network whose data set is not known is not measured, nor is a saved prior, which has none. The
+    images are run through the network once for a space, once for directions and concentrations, and once for
+    `measure`: sums are kept, and one number an image, never the activations.
 
     Raises:
         InputError: as for `classifier_prior`; with `measure`, also images that cannot be had.
     """
-    values = concentrations(concentration)
+    values, gauge = concentrations(concentration), gauge or Gauge()
     if is_saved(model):
-        if isinstance(values, str):
-            raise InputError(
-                f"--concentration {values} with the prior in {model}: it has no network to measure; give numbers"
-            )
-        if measure and data is not None:
-            raise InputError(f"--data {data} with the prior in {model}: it has no network to measure; leave it out")
-        prior = ClassifierPrior.load(model)
-        return Reading(prior if values is None else prior.with_concentration(values))
-    network = classifier(model, foreign)
-    values = DEFAULT_CONCENTRATION if values is None else values
-    by_strategy = isinstance(values, str)
-    if by_strategy and data is None and not is_run(model):
-        raise InputError(f"--concentration {values} measures activations of {model}: give --data")
-    if by_strategy and values not in STRATEGIES:
-        raise unknown("concentration strategy", values, STRATEGIES, "or give a number, or one a class")
-    # Numbers that cannot be are refused before the work.
-    prior = None if by_strategy else ClassifierPrior.from_classifier(network, values)
-    if not by_strategy and (not measure or (data is None and not is_run(model))):
+        return Reading(_saved(model, values, gauge, data if measure else None))
+    network, wanted = classifier(model, foreign), wanted_prior(values, gauge)
+    known = data is not None or is_run(model)
+    if wanted.measured and not known:
+        raise InputError(f"{wanted.measured} measures activations of {model}: give --data")
+    # What cannot be is refused before the work.
+    prior = None if wanted.measured else wanted.of(network)
+    if not wanted.measured and not (measure and known):
         return Reading(prior)
     try:
         images = images_for(model, network, "train", data=data, image_size=image_size, root=root)
-        found = activations(network, images, accelerator)
+        prior, moments = _measured_prior(wanted, network, images, accelerator)
+        seen = seen_from(prior, moments, network, images, accelerator) if measure else None
     except InputError as error:
-        if by_strategy:
+        if wanted.measured:
             raise
         raise InputError(f"{error}; or leave the activations out with --no-measure") from None
-    if by_strategy:
-        evidence = {"activations": found.penultimate, "labels": found.labels}
-        prior = ClassifierPrior.from_classifier(network.cpu(), values, **evidence)
-        if prior.provenance.dataset == "unknown":  # a network of one's own does not say what it was trained on
-            prior.provenance = replace(prior.provenance, dataset=images.name)
+    if wanted.measured and prior.provenance.dataset == "unknown":
+        prior.provenance = replace(prior.provenance, dataset=images.name)  # a network of one's own does not say
     if model.startswith("import:") and prior.class_names == tuple(map(str, range(prior.classes))):
         prior.class_names = tuple(images.class_names)  # a module of one's own knows no names
-    return Reading(prior, found, f"{len(images):,} training images of {images.name}")
+    if seen is None:
+        return Reading(prior)
+    return Reading(prior, Measured(moments, seen, f"{len(images):,} training images of {images.name}"))
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The prior that flags ask for, of any network.
+
+    Attributes:
+        concentration: one number, one a class, or a strategy.
+        space: of the activations.
+        directions: of the classes.
+        measured: the flags that measure activations, as they are typed.
+    """
+
+    concentration: float | list[float] | str
+    space: SpaceName
+    directions: DirectionsName
+    measured: str
+
+    def of(self, network: nn.Module, **evidence: Any) -> ClassifierPrior:
+        """The prior of a network, by `priors.ClassifierPrior.from_classifier`."""
+        given = {"space": self.space, "directions": self.directions} | evidence
+        return ClassifierPrior.from_classifier(network, self.concentration, **given)
+
+
+def wanted_prior(values: float | list[float] | str | None, gauge: Gauge) -> Wanted:
+    """What the flags mean together.
+
+    Raises:
+        InputError: an unknown strategy, or one for other directions.
+    """
+    if values is None:
+        values = "fitted" if gauge.directions == "fitted" else DEFAULT_CONCENTRATION
+    space, directions = gauge.space or "raw", gauge.directions or "weights"
+    strategy = isinstance(values, str)
+    if strategy:
+        require_strategy(values, directions)
+    by_gauge = gauge.measured()
+    return Wanted(values, space, directions, by_gauge or (f"--concentration {values}" if strategy else ""))
+
+
+def _measured_prior(
+    wanted: Wanted, network: Classifier, images: ImageSet, accelerator: Accelerator | None
+) -> tuple[ClassifierPrior, DirectionMoments]:
+    """The prior, by the moments of the network's activations in its space."""
+    space = measured_space(wanted.space, network, images, accelerator)
+    moments = direction_moments(network, images, space, accelerator)
+    require_finite(moments, images.class_names)
+    return wanted.of(network.cpu(), space=space, moments=moments), moments
+
+
+def _saved(model: str, values: float | list[float] | str | None, gauge: Gauge, data: str | None) -> ClassifierPrior:
+    """A prior from its file, with other concentrations where they are given."""
+    asked = f"--concentration {values}" if isinstance(values, str) else gauge.given()
+    if asked:
+        raise InputError(
+            f"{asked} with the prior in {model}: it has no network to measure; "
+            + ("give numbers" if isinstance(values, str) else "leave it out, or read the prior off a classifier")
+        )
+    if data is not None:
+        raise InputError(f"--data {data} with the prior in {model}: it has no network to measure; leave it out")
+    prior = ClassifierPrior.load(model)
+    return prior if values is None else prior.with_concentration(values)
 
 
 def is_saved(model: str) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from apps.command.config import Foreign, Place
+from apps.command.config import Foreign, Gauge, Place
 from apps.models.rooms import offered
 from priors.errors import unknown
 
@@ -27,6 +27,8 @@ class Request:
     """What an image folder's pictures are brought to."""
     foreign: Foreign
     place: Place
+    gauge: Gauge
+    """Of the prior."""
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,8 @@ class Evidence:
         if self.activations is None or space.name == "raw":
             return self
         kind = torch.promote_types(self.activations.dtype, torch.float32)
-        there = Space(space.name, *(None if part is None else part.to(kind) for part in (space.centre, space.factor)))
-        return replace(self, activations=there.bring(self.activations.to(kind)))
+        there = space.to(kind, self.activations.device).bring(self.activations.to(kind))
+        return replace(self, activations=there)
 
     def of_directions(self, classes: int, m: int, class_names: Sequence[str], what: str) -> DirectionMoments:
         """The moments of where activations point.

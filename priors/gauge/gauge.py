@@ -83,6 +83,19 @@ class Gauge(nn.Module):
             return rows - rows.mean(0)
         return rows if self.directions == "weights" else self.scale.double() * rows + self.shift.double()
 
+    def head_rows(self, weight: Float[Tensor, "classes m"]) -> Float[Tensor, "classes m"]:
+        """Rows whose products with activations of the space are the network's logits, less biases and a common term.
+
+        They are those of the final layer in this gauge, in float64: of means, which no weight enters, as in "weights".
+
+        Args:
+            weight: the final layer's.
+        """
+        if self.directions == "means" or (self.directions == "fitted" and not bool(self.scale > 0)):
+            return Gauge(self.space).rows(weight)
+        rows = self.rows(weight)
+        return rows / self.scale.double() if self.directions == "fitted" else rows
+
     @property
     def said(self) -> str:
         """What a row of `rows` is, for messages."""
@@ -126,8 +139,7 @@ def choose_gauge(
             moments = evidence.of_activations(classes, m, f"the space {space!r} is")
         space = fit_space(space, moments, class_names)
     evidence = evidence.brought(space)
-    centre, factor = (None if part is None else part.to(weight) for part in (space.centre, space.factor))
-    space = Space(space.name, centre, factor, space.shrinkage)
+    space = space.to(weight.dtype, weight.device)
     if directions in ("weights", "centred"):
         return Gauge(space, directions), evidence
     found = evidence.of_directions(classes, m, class_names, f"{directions!r} directions are")

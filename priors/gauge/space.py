@@ -70,6 +70,11 @@ class Space:
         moved = weight @ self.centre
         return moved if bias is None else bias + moved
 
+    def to(self, dtype: torch.dtype, device: torch.device | str | None = None) -> "Space":
+        """The same space in another type or on another device."""
+        parts = (None if part is None else part.to(device, dtype) for part in (self.centre, self.factor))
+        return Space(self.name, *parts, self.shrinkage)
+
     @property
     def log_volume(self) -> float:
         """log |det T|, in nats: what a log-density in this space gains as one of the activations."""

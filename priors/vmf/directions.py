@@ -101,6 +101,27 @@ def class_directions(
     )
 
 
+def versines(vectors: Float[Tensor, "n m"], loc: Float[Tensor, "n m"]) -> Float[Tensor, " n"]:
+    """1 - cos of the angle between each vector and its unit vector, without cancellation; NaN for a zero vector."""
+    return 0.5 * (unit(vectors) - loc).square().sum(1)
+
+
+def directions_of(
+    versine: Float[Tensor, " n"], labels: Int[Tensor, " n"], resultant: Float[Tensor, " classes"]
+) -> Directions:
+    """What a sweep's `versines` come to.
+
+    Args:
+        versine: of each activation; NaN where it has no direction.
+        labels: their classes.
+        resultant: as in `Directions`.
+    """
+    classes, pointing = len(resultant), ~versine.isnan()
+    count = labels[pointing].bincount(minlength=classes)
+    zero = labels.bincount(minlength=classes) - count
+    return Directions(versine[pointing], labels[pointing], count, zero, resultant)
+
+
 def require_activations(activations: Tensor, m: int) -> None:
     """Raise InputError where activations are not (N, m) with N at least 1, or no floating-point numbers."""
     if activations.ndim != 2 or activations.shape[1] != m or len(activations) == 0:

@@ -95,7 +95,8 @@ def test_what_is_not_measured(penult, trained, copied, monkeypatch):
     """Nothing but the weights is looked at: with --no-measure, for a saved prior, for a network without --data."""
     (Path("mine.py")).write_text("import torch\ndef network():\n    return torch.nn.Sequential(torch.nn.Linear(64, 3))")
     assert penult("prior", trained / "classifier", "--out", "p.safetensors").status == 0
-    monkeypatch.setattr("apps.models.classifier_priors.activations", None)
+    for pass_over_images in ("measured_space", "direction_moments", "seen_from"):
+        monkeypatch.setattr(f"apps.models.classifier_priors.{pass_over_images}", None)
     for words in (["p.safetensors"], ["import:mine:network"], [trained / "classifier", "--no-measure"]):
         said = penult("prior", *words)
         assert said.status == 0 and "nearest class" in said.out and "directions of the activations" not in said.out
@@ -189,9 +190,11 @@ def test_words_of_concentrations():
 
 def test_a_reading_says_what_was_measured(trained):
     reading = read_prior(str(trained / "classifier"), ["5"], measure=True)
-    assert reading.measured.penultimate.shape == (1437, 6) and reading.images == "1,437 training images of digits"
+    assert reading.measured.seen.versine.shape == (1437,) and reading.measured.moments.total.shape == (10, 6)
+    assert reading.measured.images == "1,437 training images of digits"
     assert read_prior(str(trained / "classifier"), ["5"]).measured is None
-    assert read_prior(str(trained / "classifier"), ["mle"]).measured is not None
+    assert read_prior(str(trained / "classifier"), ["mle"], measure=True).measured is not None
+    assert read_prior(str(trained / "classifier"), ["mle"]).measured is None, "what is not asked for takes no pass"
 
 
 def test_a_module_of_ones_own_has_the_names_of_the_images(penult, tmp_path):
