@@ -1,12 +1,14 @@
 """The evaluations of a run: `evaluation.json` and its like, lists of protocols with their scores."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from apps.data.image_set import ImageSet
 from apps.runs.outputs import check_writable
-from priors.errors import InputError
+from priors.errors import InputError, shown
 from priors.files.json_files import read_json, write_json
+from priors.files.typed import check_types
 
 
 def read_evaluations(folder: Path, name: str = "evaluation.json") -> list[dict[str, Any]]:
@@ -27,7 +29,55 @@ def read_evaluations(folder: Path, name: str = "evaluation.json") -> list[dict[s
         isinstance(entry, dict) and isinstance(entry.get("scores"), dict) for entry in found
     ):
         raise InputError(f"{path} is no list of evaluations: move it away")
+    for entry in found:
+        _check_scores(entry["scores"], path)
+        try:
+            check_types(_Protocol, entry)
+        except TypeError as error:
+            raise InputError(f"{path} is damaged: {error}; move it away") from None
     return found
+
+
+@dataclass(frozen=True)
+class _Protocol:
+    """What evaluations of any kind may be made by; each has some of it."""
+
+    model: str
+    data: str
+    data_digest: str
+    split: str
+    images: int
+    resize: int
+    samples: int
+    batch_size: int
+    seed: int
+    concentration: str
+    space: str
+    directions: str
+    classifier: str
+    classifier_digest: str
+    reals: int
+    drawn: int
+    trained_in: str
+    protocol: str
+    chunks: int
+    fakes: int
+    kid_subset: int | None
+    extractor: str
+    extractor_model: str | None
+    extractor_digest: str | None
+    features: int | str
+
+
+def _check_scores(scores: dict[str, Any], path: Path) -> None:
+    """Make sure that scores, in groups or not, are numbers; None is one that could not be told."""
+    for name, value in scores.items():
+        if isinstance(value, dict):
+            _check_scores(value, path)
+        elif value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise InputError(
+                f"{path} is damaged: its score {name!r} is {shown(value)}, a number was expected; move it away"
+            )
 
 
 def claim_evaluations(folder: Path, name: str = "evaluation.json") -> list[dict[str, Any]]:

@@ -139,7 +139,7 @@ def attack(machine: Callable, made: Path, work: Path, count: int, seed: int, rea
     for name, command, change, status in SURROUNDINGS if real else ():
         outcome = _process(work, command, change)
         end = ill(outcome) or (
-            "same" if outcome.status == status or (status is None and outcome.status in (0, 1)) else "another status"
+            "same" if outcome.status == status or (status is None and outcome.status in (0, 141)) else "another status"
         )
         tally.note(end, f"{name}: {command}", outcome)
     return tally
@@ -155,7 +155,8 @@ SURROUNDINGS = (
     ("a full device", "ls runs > /dev/full", {}, 1),
     ("a reader that left", "ls classifiers | true; exit ${PIPESTATUS[0]}", {}, None),
 )
-"""What it is, the line as a shell has it, the environment, and the status that is right; None: 0 or 1."""
+"""What it is, the line as a shell has it, the environment, and the status that is right; None: 0, or 141 where the
+reader was the quicker."""
 
 
 def _process(work: Path, command: str, environment: dict[str, str]) -> Outcome:
