@@ -4,6 +4,11 @@ from priors.classifier_prior import ClassifierPrior as ClassifierPrior
 from priors.concentration import strategy as strategy
 from priors.errors import InputError as InputError
 from priors.gauge.evidence import Evidence as Evidence
+from priors.gauge.gauge import Gauge as Gauge
+from priors.gauge.moments import ActivationMoments as ActivationMoments
+from priors.gauge.moments import DirectionMoments as DirectionMoments
+from priors.gauge.space import Space as Space
+from priors.gauge.space import fit_space as fit_space
 from priors.goodness_of_fit import CosineFit as CosineFit
 from priors.goodness_of_fit import cosine_fits as cosine_fits
 from priors.goodness_of_fit import kolmogorov_smirnov as kolmogorov_smirnov

@@ -34,7 +34,7 @@ def read_final_layer(
         names = core.class_names
         network = (core.architecture or {}).get("name") or type(core.network).__name__
         provenance = Provenance(network, core.provenance.get("data", "unknown"))
-    name, layer = find_head(core, head)
+    name, layer = find_head(module, head)  # by the name that it has under a wrapper, too
     applied = read_head(layer, name)
     return applied.weight, applied.bias, names, provenance
 

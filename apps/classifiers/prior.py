@@ -6,6 +6,7 @@ from dataclasses import replace
 from accelerate import Accelerator
 
 from apps.classifiers.concentration_sweep import Choice, choose, is_sweep
+from apps.classifiers.gauges import Comparison, compare_gauges, print_gauges
 from apps.classifiers.prior_tables import print_choice, print_classes, print_fits, say_in_two_lines
 from apps.classifiers.settings import PriorReading
 from apps.command.console import say
@@ -29,6 +30,7 @@ def read_off(config: PriorReading) -> None:
     choice = _choice(config) if is_sweep(config.concentration) else None
     accelerator = start(config.place.where())
     reading = _reading(config, choice, accelerator)
+    compared = _compared(config, accelerator) if reading.measured is not None else None
     if not accelerator.is_main_process:
         return
     if choice is not None:
@@ -36,6 +38,8 @@ def read_off(config: PriorReading) -> None:
     print_classes(config.model, reading.prior)
     if reading.measured is not None:
         print_fits(reading)
+    if compared is not None:
+        print_gauges(compared)
     if config.out is not None:
         reading.prior.save(config.out)
         data, place = (shlex.quote(str(given)) for given in (_data(config), config.out))
@@ -78,6 +82,20 @@ def _data(config: PriorReading) -> str:
     if config.data is None and is_run(config.model) and not is_saved(config.model):
         return trained_on(Run(config.model)).data
     return config.data or "DATA"
+
+
+def _compared(config: PriorReading, accelerator: Accelerator) -> Comparison | None:
+    """The gauges on held-out images, where none is asked for.
+
+    Raises:
+        InputError: there are no such images.
+    """
+    if not config.compare or config.gauge.given():
+        return None
+    network = classifier(config.model, config.foreign)
+    place = {"data": config.data, "image_size": config.image_size, "root": config.place.data_root}
+    train, held_out = (images_for(config.model, network, split, **place) for split in ("train", "test"))
+    return compare_gauges(network, train, held_out, accelerator)
 
 
 def _choice(config: PriorReading) -> Choice:

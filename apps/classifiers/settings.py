@@ -59,6 +59,9 @@ class PriorReading:
     """Height and width to resize an image folder's pictures to, in pixels; unset: as the run was trained."""
     measure: bool = True
     """Whether to run the training images through the network for the second table."""
+    compare: bool = True
+    """Whether to compare the gauges (see --space, --directions) on held-out images in a third table; not where one is
+    given, or with --no-measure."""
     out: Path | None = None
     """File to write the prior to, ending in .safetensors; --classifier of penult train hvae takes it."""
     overwrite: bool = False

@@ -50,8 +50,16 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], 
         rows: cells; floats are shown as given, so round them first.
         caption: below it, for conventions and units.
     """
-    width = shutil.get_terminal_size((120, 24)).columns
-    say("\n".join(render(title, columns, rows, caption, width)))
+    say("\n".join(render(title, columns, rows, caption, _width())))
+
+
+def paragraph(text: str) -> None:
+    """Print a text of one paragraph, as wide as a table's caption at most."""
+    say("\n".join(textwrap.wrap(text, _width(), break_on_hyphens=False)))
+
+
+def _width() -> int:
+    return shutil.get_terminal_size((120, 24)).columns
 
 
 def render(

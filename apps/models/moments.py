@@ -1,6 +1,6 @@
 """How a classifier's activations on a data set spread: their moments by class, by one process or many."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import TypeVar
 
@@ -34,7 +34,8 @@ def activation_moments(
         accelerator: of this process; all get the same. None: one process, on the CPU.
         description: what the progress bar says.
     """
-    return _moments(network, images, accelerator, ActivationMoments, lambda rows: rows, description)
+    (found,) = _moments(network, images, accelerator, [ActivationMoments], lambda rows: [rows], description)
+    return found
 
 
 def direction_moments(
@@ -53,8 +54,24 @@ def direction_moments(
         accelerator: of this process; all get the same. None: one process, on the CPU.
         description: what the progress bar says.
     """
-    there = space.to(torch.float64, device_of(accelerator))
-    return _moments(network, images, accelerator, DirectionMoments, lambda a: there.bring(a.double()), description)
+    (found,) = directions_in([space], network, images, accelerator, description)
+    return found
+
+
+def directions_in(
+    spaces: Sequence[Space],
+    network: Classifier,
+    images: ImageSet,
+    accelerator: Accelerator | None,
+    description: str = "directions",
+) -> tuple[DirectionMoments, ...]:
+    """As `direction_moments`, in several spaces by the same pass."""
+    there = [space.to(torch.float64, device_of(accelerator)) for space in spaces]
+
+    def brought(activations: Tensor) -> list[Tensor]:
+        return [space.bring(activations.double()) for space in there]
+
+    return _moments(network, images, accelerator, [DirectionMoments] * len(spaces), brought, description)
 
 
 def measured_space(name: SpaceName, network: Classifier, images: ImageSet, accelerator: Accelerator | None) -> Space:
@@ -101,19 +118,21 @@ def _moments(
     network: Classifier,
     images: ImageSet,
     accelerator: Accelerator | None,
-    kind: type[Moments],
-    bring: Callable[[Tensor], Tensor],
+    kinds: Sequence[type[Moments]],
+    brought: Callable[[Tensor], list[Tensor]],
     description: str,
-) -> Moments:
+) -> tuple[Moments, ...]:
+    """Moments of each kind, each of its own view of the activations."""
     network = network.to(device_of(accelerator))
 
-    def step(moments: Moments, batch: Batch) -> Moments:
-        return moments.add(bring(network.penultimate(batch.images)), batch.labels)
+    def step(several: list[Moments], batch: Batch) -> list[Moments]:
+        views = brought(network.penultimate(batch.images))
+        return [one.add(view, batch.labels) for one, view in zip(several, views, strict=True)]
 
     weight = read_final_layer(network)[0]
-    none = kind.none(*weight.shape, device_of(accelerator))
+    none = [kind.none(*weight.shape, device_of(accelerator)) for kind in kinds]
     own = fold(images, none, step, accelerator=accelerator, description=description)
-    return _everywhere(own, accelerator)
+    return tuple(_everywhere(one, accelerator) for one in own)
 
 
 def _everywhere(own: Moments, accelerator: Accelerator | None) -> Moments:

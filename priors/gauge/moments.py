@@ -12,6 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from priors.errors import InputError
+from priors.floats import require_floats
+from priors.labels import class_numbers
 from priors.vmf.directions import norms, unit
 
 
@@ -50,7 +52,12 @@ class ActivationMoments:
         Args:
             activations: of any floating type, on the device of these.
             labels: their classes.
+
+        Raises:
+            InputError: integers for activations, or labels that are none or do not fit; on other devices than the CPU,
+                where asking would wait, a label out of range fails inside torch instead.
         """
+        labels = _numbers(activations, labels, len(self.count))
         activations = activations.detach().to(self.mean)
         more = torch.zeros_like(self.count).index_add_(0, labels, torch.ones_like(labels))
         count = self.count + more
@@ -117,7 +124,12 @@ class DirectionMoments:
         Args:
             vectors: of any floating type, on the device of these, such as activations brought to a space.
             labels: their classes.
+
+        Raises:
+            InputError: integers for vectors, or labels that are none or do not fit; on other devices than the CPU,
+                where asking would wait, a label out of range fails inside torch instead.
         """
+        labels = _numbers(vectors, labels, len(self.count))
         vectors = vectors.detach().to(self.total)
         lengths = norms(vectors)
         zero = lengths == 0
@@ -140,6 +152,19 @@ class DirectionMoments:
     def mean_norm(self) -> Float[Tensor, " classes"]:
         """The mean norm of each class's vectors that are not zero, and of those of all classes where it has none."""
         return torch.where(self.count > 0, self.norm / self.count, self.norm.sum() / self.count.sum())
+
+
+def _numbers(rows: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Labels in int64, where they and the rows can be added up."""
+    require_floats(rows, "activations")
+    if labels.device.type == "cpu":
+        return class_numbers(labels, len(rows), classes)
+    if labels.is_floating_point() or labels.dtype == torch.bool or labels.shape != rows.shape[:1]:
+        raise InputError(
+            f"labels are {labels.dtype} of shape {tuple(labels.shape)}: one class number for each of {len(rows)} "
+            "activations was expected"
+        )
+    return labels.long()
 
 
 def _sum(several: Sequence[DirectionMoments]) -> DirectionMoments:

@@ -5,13 +5,14 @@ refused as a GPU's are. It is called "meta", of which torch wants no driver. Gra
 """
 
 from contextlib import nullcontext
+from functools import cache
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-from priors.vmf import bessel
+from priors.vmf import bessel, cosine
 
 OTHER = "meta"
 _BETWEEN = ("aten::_to_copy", "aten::copy_", "aten::_local_scalar_dense", "aten::lift_fresh", "aten::detach")
@@ -74,7 +75,10 @@ def make_way(patch) -> None:
     patch.setattr(torch, "Generator", _Source)
     patch.setattr(torch, "inference_mode", lambda mode=True: torch.no_grad() if mode else nullcontext())
     patch.setattr(torch, "autocast", lambda kind, *a, **k: nullcontext() if kind == OTHER else autocast(kind, *a, **k))
+    # What was kept for a device of this name, here or elsewhere, is for no other.
     patch.setattr(bessel, "_constants", {})
+    for name in ("_table", "_gauss_rule"):
+        patch.setattr(cosine, name, cache(getattr(cosine, name).__wrapped__))
 
 
 def brought_back(found):

@@ -127,6 +127,11 @@ def distilled(
     return objective(give.images, give.labels[:2], index, phase=objective.phases[0], generator=step).total
 
 
+def activation_moments(give: Given) -> priors.ActivationMoments:
+    """Of N rows."""
+    return priors.ActivationMoments.none(CLASSES, M, give.device).add(give.normal(N, M), give.labels)
+
+
 def vmf(give: Given) -> priors.VonMisesFisher:
     """Two of them."""
     return priors.VonMisesFisher(give.like(torch.eye(M)[:2]), give.like(torch.tensor([5.0, 50.0])))
@@ -138,6 +143,19 @@ CALLS: dict[str, Callable[[Given], Any]] = {
     ),
     "ClassifierPrior mle": lambda give: give.prior("mle", activations=give.normal(N, M), labels=give.labels),
     "ClassifierPrior norms": lambda give: give.prior("norms", activations=give.normal(N, M)),
+    "ClassifierPrior in a gauge": lambda give: (lambda made: (made.loc, made.concentration, made.norm))(
+        give.prior("fitted", space="whitened", directions="fitted", activations=give.normal(N, M), labels=give.labels)
+    ),
+    "ClassifierPrior.activations": lambda give: give.prior(
+        space="centred", directions="means", activations=give.normal(N, M), labels=give.labels
+    ).activations([0, 2], source()),
+    "ActivationMoments": activation_moments,
+    "DirectionMoments": lambda give: priors.DirectionMoments.none(CLASSES, M, give.device).add(
+        give.normal(N, M), give.labels
+    ),
+    "fit_space": lambda give: priors.fit_space("whitened", activation_moments(give), "abc").bring(
+        give.normal(N, M).double()
+    ),
     "ClassifierPrior.log_prob": lambda give: give.prior().log_prob(give.normal(N, M)),
     "ClassifierPrior.posterior": lambda give: give.prior().posterior(give.normal(N, M)),
     "VonMisesFisher": lambda give: (vmf(give).log_prob(vmf(give).loc), vmf(give).entropy()),
@@ -200,7 +218,7 @@ CALLS: dict[str, Callable[[Given], Any]] = {
 
 REST = {
     "priors": "ClassPosterior ClassSummary Provenance Evidence strategy InputError CosineFit find_head Taps "
-    "find_module tap",
+    "find_module tap Gauge Space",
     "analysis": "CapturedSampler PixelDistribution anomaly_score Calibration NormalisedAccuracy DensityBound "
     "NoiseBounds Binned ConditionalDensity NegativeCrossEntropy uniform_nats NeighbourEntropy",
     "distill": "needs_of weights_of derivative batch_statistics gather_with_gradients Given Loss Needs Setting Shared "

@@ -1,6 +1,7 @@
 """`--space` and `--directions` on every verb that reads a prior, against the prior that Python makes."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from apps.models.named import classifier, generator_run
 from priors import ClassifierPrior, InputError
 from priors.goodness_of_fit import cosine_fits
 
+SPACES = ("raw", "centred", "whitened")
+DIRECTIONS = ("weights", "centred", "fitted", "means")
 GAUGES = [
     ("raw", "weights"),
     ("raw", "centred"),
@@ -136,3 +139,37 @@ def test_soft_labels_are_of_the_gauge(penult, trained):
     assert said.status == 0
     said = penult("distill", "ce", "--student", "mlp", *shared, "--directions", "fitted")
     assert said.status == 2 and "takes no prior" in said.err and "--directions fitted" in said.err
+
+
+def test_gauges_stand_side_by_side_on_held_out_images(penult, trained, known):
+    """The third table against priors that Python makes; the advice is one of its rows, with its number."""
+    network, evidence = known
+    said = penult("prior", trained / "classifier", "--concentration", 9, "--device", "cpu")
+    assert said.status == 0 and "the prior in each gauge, on 360 held-out images of digits" in said.out
+    rows = re.findall(r"^(raw|centred|whitened) +(weights|centred|fitted|means) +(\S.*)$", said.out, re.M)
+    assert [row[:2] for row in rows] == [(space, which) for space in SPACES for which in DIRECTIONS]
+    images = sources.load("digits", "test")
+    with torch.no_grad():
+        activations = network.penultimate(images.images.float() / 255).double()
+    logs = {}
+    for space, directions, cells in rows:
+        cosine, distance, density, *_, accuracy, _, _, numbers = re.sub(r" \+- ", "+-", cells).split()
+        prior = ClassifierPrior.from_classifier(network, "mle", space=space, directions=directions, **evidence)
+        prior = prior.double()
+        there = torch.nn.functional.normalize(prior.space.bring(activations), dim=1)
+        assert float(cosine) == pytest.approx(float((there * prior.loc[images.labels]).sum(1).mean()), abs=1e-3)
+        found = prior.posterior(activations).argmax(1) == images.labels
+        assert accuracy == f"{float(found.double().mean()):.2%}"
+        assert 0 < float(distance) < 1 and int(numbers) >= 30
+        logs[space, directions] = float(density)
+    told = " ".join(said.out.split())
+    (advice,) = re.findall(r"Take --space (\w+) --directions (\w+): .* is (-?[\d.]+) \+- ([\d.]+) nats", told)
+    tied = {gauge: value for gauge, value in logs.items() if gauge[1] != "means"}
+    assert logs[advice[:2]] >= max(tied.values()) - max(0.3, float(advice[3]))
+    assert logs[advice[:2]] - logs["raw", "weights"] == pytest.approx(float(advice[2]), abs=0.2)
+
+
+@pytest.mark.parametrize("words", [["--no-compare"], ["--no-measure"], ["--space", "raw"], ["--directions", "centred"]])
+def test_gauges_are_compared_where_none_is_asked_for(penult, trained, words):
+    said = penult("prior", trained / "classifier", "--device", "cpu", *words)
+    assert said.status == 0 and "nearest class" in said.out and "in each gauge" not in said.out

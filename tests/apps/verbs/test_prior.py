@@ -160,6 +160,7 @@ def test_dead_activations_are_shown_as_such(penult, of_three):
     said = penult("prior", "import:of_three:dead", "--data", "whole.npz")
     assert said.status == 0 and "20 images with zero activations are left out" in " ".join(said.out.split())
     assert all(row[0] == 0 for row in fits(said.out).values())
+    assert "The gauges cannot be compared" in said.out
 
 
 WRONG = {

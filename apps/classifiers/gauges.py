@@ -1,0 +1,157 @@
+"""Which gauge a classifier's prior is best read in: all of them on held-out images, side by side."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+import torch
+from accelerate import Accelerator
+from jaxtyping import Float
+from torch import Tensor
+
+from apps.command.console import counted, paragraph, say, table
+from apps.data.batches import Batch
+from apps.data.image_set import ImageSet
+from apps.data.sweep import sweep
+from apps.models.activations import device_of
+from apps.models.moments import activation_moments, directions_in
+from priors.errors import InputError
+from priors.final_layer import read_final_layer
+from priors.gauge.gauge import DirectionsName
+from priors.gauge.moments import require_finite
+from priors.gauge.space import SpaceName, fit_space
+from priors.gauge_comparison import Candidate, GaugeScores, candidate, paired, recommended, score
+from priors.zoo import Classifier
+
+TEMPERATURE = 4.0
+"""Of soft labels: what Seo, Lee and Kwak (2021) distil with."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Gauges of one network.
+
+    Attributes:
+        scores: a row a gauge, the paper's first where it could be measured; nothing where none could.
+        without: gauges that could not be measured, with the reason.
+        images: what the scores are of, in words.
+    """
+
+    scores: tuple[GaugeScores, ...]
+    without: tuple[str, ...]
+    images: str
+
+
+def compare_gauges(
+    network: Classifier, train: ImageSet, held_out: ImageSet, accelerator: Accelerator | None
+) -> Comparison:
+    """Measure every gauge on training images, in two passes, and score it on held-out ones, in one.
+
+    Args:
+        network: moved to the accelerator's device.
+        train: of the network's classes and shape.
+        held_out: likewise.
+        accelerator: of this process; all get the same. None: one process, on the CPU.
+
+    Raises:
+        InputError: activations that are not finite.
+    """
+    names, (weight, bias, *_) = network.class_names, read_final_layer(network)
+    layer = {"weight": weight.cpu().double(), "bias": None if bias is None else bias.cpu(), "class_names": names}
+    moments = activation_moments(network, train, accelerator, "spaces")
+    require_finite(moments, names)
+    spaces, without = {}, []
+    for name in get_args(SpaceName):
+        try:
+            spaces[name] = fit_space(name, moments, names)
+        except InputError as error:
+            without.append(str(error))
+    candidates = []
+    for space, seen in zip(
+        spaces.values(), directions_in(list(spaces.values()), network, train, accelerator), strict=True
+    ):
+        for directions in get_args(DirectionsName):
+            try:
+                candidates.append(candidate(layer, space, directions, seen))
+            except InputError as error:
+                without.append(f"{space.name}, {directions}: {error}")
+    rows = _scored(candidates, network, held_out, accelerator)
+    words = f"{counted(len(held_out), 'held-out image')} of {held_out.name}"
+    return Comparison(tuple(rows), tuple(without), words)
+
+
+def _scored(
+    candidates: Sequence[Candidate], network: Classifier, images: ImageSet, accelerator: Accelerator | None
+) -> list[GaugeScores]:
+    """Each candidate's scores, by one pass over the images: a few numbers an image, and sums of soft labels."""
+    device = device_of(accelerator)
+    network, there = network.to(device), [one.to(device) for one in candidates]
+    classes = len(network.class_names)
+    soft = torch.zeros(classes, classes, dtype=torch.float64, device=device)
+
+    def of(batch: Batch) -> dict[str, Tensor]:
+        activations = network.penultimate(batch.images)
+        probabilities = (network.head(activations).double() / TEMPERATURE).softmax(1)
+        soft.index_add_(0, batch.labels, probabilities)
+        rows = {"labels": batch.labels}
+        for number, one in enumerate(there):
+            found = one.seen(activations.double(), batch.labels)
+            rows |= {f"{number} {name}": values for name, values in found.items()}
+        return rows
+
+    swept = sweep(images, of, accelerator=accelerator, description="gauges")
+    labels = swept.pop("labels")
+    own = _soft_labels(soft, labels, accelerator)
+    found = [{} for _ in candidates]
+    for name, values in swept.items():
+        number, quantity = name.split(" ")
+        found[int(number)][quantity] = values
+    return [score(one, part, labels, own, TEMPERATURE) for one, part in zip(candidates, found, strict=True)]
+
+
+def _soft_labels(
+    total: Float[Tensor, "classes classes"], labels: Tensor, accelerator: Accelerator | None
+) -> Float[Tensor, "classes classes"]:
+    """Mean soft labels by class over all processes, on the CPU; NaN for a class without images."""
+    if accelerator is not None:
+        total = accelerator.reduce(total, "sum")
+    return total.cpu() / labels.bincount(minlength=len(total))[:, None]
+
+
+def print_gauges(found: Comparison) -> None:
+    """A row a gauge, and which to take."""
+    say()
+    if not found.scores:
+        paragraph(f"The gauges cannot be compared: {'; '.join(found.without)}.")
+        return
+    papers = found.scores[0]
+    rows = []
+    for one in found.scores:
+        above, error = paired(one.log_densities, papers.log_densities)
+        shown = "-" if one is papers else f"{above:+.1f} +- {error:.1f}"
+        row = (f"{one.mean_cosine:.3f}", f"{one.distance:.3f}", f"{one.log_density:.1f}", shown, f"{one.accuracy:.2%}")
+        soft = (f"{one.divergence:.2g}", f"{one.correlation:.2f}")
+        rows.append((one.space, one.directions, *row, *soft, f"{one.freedom:,}"))
+    table(
+        f"the prior in each gauge, on {found.images}",
+        ("space", "directions", "cosine", "KS", "log q", "above the first", "accuracy", "KL", "r", "numbers"),
+        rows,
+        "one likeliest concentration a class; cosine, KS: as above; log q: mean log-density log q(a|i) of the "
+        "activations under their class (nats), the norm log-normal; above the first: its difference image by image and "
+        "the standard error; accuracy: of q(i|a); KL, r: from the network's mean soft labels at a temperature of "
+        f"{TEMPERATURE:g} to those of draws (nats), and the correlation of their logarithms off the diagonal; numbers: "
+        "how many were measured" + "".join(f"; without {one}" for one in found.without),
+    )
+    paragraph(_advice(found.scores))
+
+
+def _advice(scores: Sequence[GaugeScores]) -> str:
+    """One sentence: the gauge to take."""
+    best, papers = recommended(scores), scores[0]
+    if best is papers:
+        return "Take the weights as they are: of the gauges that change no decision, none describes activations better."
+    above, error = paired(best.log_densities, papers.log_densities)
+    return (
+        f"Take --space {best.space} --directions {best.directions}: it changes no decision of the classifier, and is "
+        f"{above:.1f} +- {error:.1f} nats an image likelier than the weights as they are."
+    )
