@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from apps.command.config import identity, older_values
+from apps.command.console import say
 from apps.command.options import check_values
 from apps.data import sources
 from apps.data.image_set import ImageSet, split_validation
@@ -48,6 +49,11 @@ def train_hvae(config: HVAESettings, guide: bool = True) -> dict[str, Any]:
         given["prior_digest"] = digest_of(prior.state_dict())
     model = _built(config, images, prior)
     run = Run(where.runs / (where.name or _name(config)))
+    if config.kl_warmup > optimisation.epochs and not run.finished:
+        say(
+            f"--kl-warmup {config.kl_warmup:g} is longer than --epochs {optimisation.epochs:g}: the weight of the "
+            f"divergence ends at {optimisation.epochs / config.kl_warmup:.2g}, not at 1."
+        )
     warmup_steps = round(config.kl_warmup * len(images) / optimisation.batch_size)
     return train(
         verb="train hvae",
