@@ -10,6 +10,7 @@ import pkgutil
 import re
 import shlex
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,16 @@ def test_everything_named_is_there(path):
         if heading:
             headings = re.findall(r"^#+ (.*)$", there.read_text(encoding="utf-8"), re.MULTILINE)
             assert heading in {re.sub(r"[^\w -]", "", one).lower().replace(" ", "-") for one in headings}
+
+
+def test_walks_of_several_files_write_at_places_of_their_own():
+    written = {}
+    for path in FILES:
+        lines = [words for block in blocks(path) if block.kind == "sh" for words in commands(block)]
+        for place in {after for words in lines for flag, after in pairwise(words) if flag in ("--name", "--out")}:
+            written.setdefault(place, []).append(str(path.relative_to(ROOT)))
+    assert {"teacher", "hvae-l", "first-hvae"} <= set(written)
+    assert not {place: files for place, files in written.items() if len(files) > 1}
 
 
 def test_the_front_page_is_short():

@@ -104,8 +104,8 @@ def _image_shape(archive: zipfile.ZipFile, path: Path, name: str) -> tuple[int, 
         shape = (*shape, 1)
     if len(shape) != 4 or min(shape) < 1 or (shape[3] not in (1, 3) and shape[1] not in (1, 3)):
         raise InputError(
-            f"{path}: {name} has shape {shape}, expected (n, height, width) or (n, height, width, channels) "
-            "with 1 or 3 channels"
+            f"{path}: {name} has shape {shape}, expected (n, height, width), (n, height, width, channels) or "
+            "(n, channels, height, width) with 1 or 3 channels"
         )
     count, *rest = shape
     return (count, rest[2], rest[0], rest[1]) if rest[2] in (1, 3) else (count, *rest)
