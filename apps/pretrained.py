@@ -22,7 +22,7 @@ def from_pretrained(path_or_repository: str | Path, device: str | torch.device =
 
     Returns:
         A classifier maps images (N, C, H, W) in [0, 1] to logits (N, classes); a generator has `generate(labels)`,
-        which gives images (N, C, H, W) in [0, 1].
+        which gives images (N, C, H, W) in [0, 1], without a graph.
 
     Raises:
         InputError: there is no such folder or repository, it holds no finished run, its files are damaged, or the

@@ -275,6 +275,7 @@ class HypersphericalVAE(Generator):
             found.append(F.logsigmoid(logits * sign[:, None]).sum(-1))
         return torch.cat(found)
 
+    @torch.no_grad()
     def generate(self, labels, generator=None, concentration=None):
         """Mean images in [0, 1] of z drawn from p(z|i)."""
         labels = labels_to_draw(labels, self.class_names, self.to_logits.weight.device)

@@ -240,6 +240,7 @@ class SNGAN(Generator):
         pixels = self.to_pixels(F.relu(self.norm(h, labels)))
         return torch.tanh(pixels.to(_at_least_single(pixels)))
 
+    @torch.no_grad()
     def generate(self, labels, generator=None, concentration=None):
         """Images in [0, 1]; in evaluation mode each depends on its own latent and label alone."""
         labels = labels_to_draw(labels, self.class_names, self.linear.weight.device)

@@ -39,7 +39,7 @@ class Generator(nn.Module, ABC):
         generator: torch.Generator | None = None,
         concentration: float | None = None,
     ) -> Float[Tensor, "batch channels height width"]:
-        """Images in [0, 1], one a label.
+        """Images in [0, 1], one a label, without a graph of what they are made of.
 
         Args:
             labels: (N,), of the classes to draw, by number, or by numbers and names in a list, such as [3] * 8 or

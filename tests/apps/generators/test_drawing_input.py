@@ -4,11 +4,13 @@ import jaxtyping
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from analysis.densities.pixelcnn import PixelCNN
 from apps.generators.hvae import HVAE, HVAEC, HVAEL
 from apps.generators.latents import Gaussian, UniformSphere, VonMisesFisherLatent
 from apps.generators.sngan import SNGAN, architecture
-from priors import ClassifierPrior, InputError
+from priors import ClassifierPrior, InputError, VonMisesFisher
 
 NAMES = ("cat", "dog", "emu")
 
@@ -57,6 +59,23 @@ WRONG_LABELS = (
 
 def seeded():
     return torch.Generator().manual_seed(0)
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_images_have_no_graph(name):
+    model = GENERATORS[name]()
+    assert all(weight.requires_grad for weight in model.parameters())
+    images = model.generate([0, 1], seeded())
+    assert not images.requires_grad and not images.is_inference()  # so that it can be an input of what is trained
+
+
+def test_what_the_libraries_draw_has_no_graph():
+    density = PixelCNN((1, 4, 4), (), filters=2, layers=1)
+    loc = nn.functional.normalize(torch.eye(3, 5)).requires_grad_()
+    assert not density.sample(n=1).requires_grad
+    own = VonMisesFisher(loc, torch.tensor(2.0))
+    assert not prior().sample([0, 1]).requires_grad and not own.sample().requires_grad
+    assert own.rsample().requires_grad, "which is documented to have one"
 
 
 @pytest.mark.parametrize("name", GENERATORS)
