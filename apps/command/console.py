@@ -28,14 +28,15 @@ def printable(text: object) -> str:
     return "".join(one if one.isprintable() or one in _HARMLESS else ascii(one)[1:-1] for one in text)
 
 
-def counted(number: int, thing: str) -> str:
-    """How many there are of something, in the plural but of one.
+def counted(number: int | str, thing: str) -> str:
+    """How many there are of something, in the plural but of one; a number that is no whole one comes as text.
 
     Example:
-        >>> counted(1, "test image"), counted(1200, "test image")
-        ('1 test image', '1,200 test images')
+        >>> counted(1, "test image"), counted(1200, "test image"), counted(f"{1.0:g}", "epoch"), counted(2, "process")
+        ('1 test image', '1,200 test images', '1 epoch', '2 processes')
     """
-    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+    number = number if isinstance(number, str) else f"{number:,}"
+    return f"{number} {thing}" if number == "1" else f"{number} {thing}{'es' if thing.endswith('s') else 's'}"
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "") -> None:

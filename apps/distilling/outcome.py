@@ -6,7 +6,7 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from apps.command.console import say, table
+from apps.command.console import counted, say, table
 from apps.distilling.distillation import Distillation
 from apps.runs.run import Run
 from apps.training.session import sweeping
@@ -27,6 +27,15 @@ def scores(run: Run, task: Distillation, accelerator: Accelerator, images: int) 
     first = next(name for name in found if name.startswith("test ") and name.endswith("accuracy"))
     seen = [entry[f"validation/{first}"] for entry in run.metrics() if f"validation/{first}" in entry]
     return result | {"test/best accuracy": max([*seen, found[first]]), "test/images": images}
+
+
+def say_pretraining(task: Distillation, epochs: float) -> None:
+    """Which terms train alone before the student is trained on all of them, and for how many epochs each."""
+    names = [phase.name for phase in task.phases[:-1]]
+    if names:
+        trains, each = ("trains", "") if len(names) == 1 else ("train", " each")
+        length = counted(f"{epochs:g}", "epoch")
+        say(f"{' and then '.join(names)} {trains} alone for {length}{each} first (--pretraining).")
 
 
 def say_spread(terms: str, results: Mapping[int, Mapping[str, Any]]) -> None:

@@ -18,7 +18,7 @@ from apps.data.shift import Shift, parse_shift, shifted_set
 from apps.data.sources.catalogue import augmenting
 from apps.distilling.checks import check
 from apps.distilling.distillation import Distillation
-from apps.distilling.outcome import say_soft_labels, say_spread, scores
+from apps.distilling.outcome import say_pretraining, say_soft_labels, say_spread, scores
 from apps.distilling.settings import CONCENTRATION, Config, older, told
 from apps.distilling.teacher_logits import TeacherLogits
 from apps.models.classifier_priors import classifier_prior, is_saved, say_uniform
@@ -107,6 +107,8 @@ def _one_student(config: Config, guide: bool) -> dict[str, Any]:
         task = _task(config, objective, pictures, given, length, accelerator)
     if prior is not None and task is not None and accelerator.is_main_process:
         say_soft_labels(task, prior)
+    if task is not None and accelerator.is_main_process:
+        say_pretraining(task, config.pretraining)
     return train(
         verb="distill",
         run=run,

@@ -294,7 +294,8 @@ def test_a_run_that_dies_goes_on_to_the_same_weights(penult, tmp_path, monkeypat
     words = ["distill", "ce+crd+ft+ab", "--teacher", "runs/maps", "--student", "convnet-half", *shared, "--lr", 0.001]
     words += ["--epochs", 0.4, "--pretraining", 0.12, "--crd.negatives", 50, "--checkpoint-every", 2]
     words += ["--shift", "photometric:0.3", "--augment", "flip", "--name"]
-    assert penult(*words, "whole").status == 0
+    said = penult(*words, "whole")
+    assert said.status == 0 and "ft and then ab train alone for 0.12 epochs each first (--pretraining).\n" in said.out
     losses = Distillation.losses
     for dies in (3, 13):
 
