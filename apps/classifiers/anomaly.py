@@ -114,7 +114,8 @@ def _measured(
 ) -> _Measured:
     """Run all images through the network, on every process."""
     wanted = wanted_prior(concentrations(config.concentration), config.gauge)
-    found = activations(network, images_for(config.model, network, "train", **_source(config)), accelerator)
+    train = images_for(config.model, network, "train", **_source(config), again=True)
+    found = activations(network, train, accelerator)
     prior = wanted.of(network.cpu(), activations=found.penultimate, labels=found.labels)
     fitted = fit_anomaly_scores(prior, found.penultimate, found.labels)
     inside = activations(network, _first(own, config), accelerator)

@@ -94,7 +94,7 @@ def _compared(config: PriorReading, accelerator: Accelerator) -> Comparison | No
         return None
     network = classifier(config.model, config.foreign)
     place = {"data": config.data, "image_size": config.image_size, "root": config.place.data_root}
-    train, held_out = (images_for(config.model, network, split, **place) for split in ("train", "test"))
+    train, held_out = (images_for(config.model, network, split, **place, again=True) for split in ("train", "test"))
     return compare_gauges(network, train, held_out, accelerator)
 
 

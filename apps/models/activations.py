@@ -39,6 +39,7 @@ def images_for(
     image_size: int | None = None,
     root: Path | None = None,
     same_classes: bool = True,
+    again: bool = False,
 ) -> ImageSet:
     """The images to run a MODEL on: a named data set, or else the one that the run was trained on.
 
@@ -50,6 +51,7 @@ def images_for(
         image_size: height and width that the pictures of an image folder are brought to; None as for the run.
         root: folder of the data sets.
         same_classes: whether the set's classes must be the network's.
+        again: whether images of the set were asked for before, so that nothing need be said of it once more.
 
     Raises:
         InputError: no data set is known, its classes are not the network's, or its images have another shape.
@@ -61,7 +63,8 @@ def images_for(
     size = trained.size_for(name) if image_size is None else image_size
     images = sources.load(name, split, root=root, image_size=size)
     if same_classes:
-        named.check_classes(network.class_names, model, images, network.provenance.get("data"), network.image_shape)
+        made_of = None if again else network.provenance.get("data")
+        named.check_classes(network.class_names, model, images, made_of, network.image_shape)
     check_shape(network.image_shape, model, images)
     return images
 
