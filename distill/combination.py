@@ -28,6 +28,17 @@ def needs_of(terms: Mapping[str, Term]) -> Needs:
     return reduce(or_, (request.needs for request in names.values()), found)
 
 
+def comparing(terms: Mapping[str, Term]) -> tuple[str, ...]:
+    """Names of the terms that compare feature maps.
+
+    Example:
+        >>> from distill.terms import terms
+        >>> comparing({name: terms()[name]() for name in ("ce", "sp", "attention")})
+        ('sp', 'attention')
+    """
+    return tuple(name for name, term in terms.items() if needs_of({name: term}).stages)
+
+
 def weights_of(terms: Mapping[str, Term]) -> dict[str, float]:
     """The weight of each term; unset, it is what the term's variant was published with.
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from distill.term import Needs
-from distill.trace import Shapes, Trace, shapes, trace
+from distill.trace import NoFeatureMaps, Shapes, Trace, shapes, trace
 from priors.errors import InputError
 from priors.reading.heads import find_head
 from priors.zoo.network import Classifier
@@ -61,6 +61,7 @@ def followed(
     who: Literal["student", "teacher"],
     taps: Sequence[str] = (),
     penultimate: str | None = None,
+    comparing: Sequence[str] = (),
 ) -> Followed:
     """What of a network's forward pass the terms need, and its shapes, by one dry pass.
 
@@ -71,21 +72,28 @@ def followed(
         who: which of both it is.
         taps: names of the stages; empty: the network's own, which those of the zoo have.
         penultimate: name of the tap that gives the head's input; None: the input of its final linear layer.
+        comparing: names of the terms that compare feature maps, for what is said where there are none.
 
     Raises:
         InputError: a tap that does not exist (the nearest is offered) or gives no feature maps, no stages at all, no
             plain final layer, or a network that cannot take such images.
     """
     stages = tuple(taps or getattr(network, "stages", ())) if needs.stages else ()
+    terms = " and ".join(comparing) or "terms"
     if needs.stages and not stages:
         raise InputError(
-            f"the {who} has no stages of its own to compare: name modules that give feature maps by "
+            f"the {who} has no stages of its own to compare for {terms}: name modules that give feature maps by "
             f"{who}_taps (--{who}-taps)"
         )
     layers = needs.student_layers if who == "student" else needs.teacher_layers
     try:
         head = (penultimate or _input_of_head(network, image_shape)) if needs.penultimate else None
         found = shapes(network, image_shape, stages, head, layers)
+    except NoFeatureMaps as error:
+        raise InputError(
+            f"the {who}: {error}, which {terms} {'compares' if len(comparing) == 1 else 'compare'}: name other modules "
+            f"by {who}_taps (--{who}-taps), take another {who}, or leave {'it' if len(comparing) == 1 else 'them'} out"
+        ) from None
     except InputError as error:
         raise InputError(f"the {who}: {error}") from None
     except (RuntimeError, TypeError, ValueError) as error:  # a module of the user's own

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
-from distill.combination import needs_of
+from distill.combination import comparing, needs_of
 from distill.followed import Followed, followed
 from distill.term import Setting, Term
 from distill.terms import parse, terms
@@ -82,10 +82,11 @@ def objective(
         raise InputError(f"{words} looks at a teacher: give teacher, a module")
     if needs.prior and prior is None:
         raise InputError(f"{words} needs a prior: give prior, as ClassifierPrior.from_classifier makes one")
-    pupil = followed(student, shape, needs, "student", student_taps, student_penultimate)
+    comparers = comparing(chosen)
+    pupil = followed(student, shape, needs, "student", student_taps, student_penultimate, comparers)
     master = None
     if needs.teacher_at_all:
-        master = followed(teacher, shape, needs, "teacher", teacher_taps, teacher_penultimate)
+        master = followed(teacher, shape, needs, "teacher", teacher_taps, teacher_penultimate, comparers)
     return Objective(chosen, pupil, master, setting_for(pupil, master, labels, prior, generator), teacher_norms)
 
 

@@ -15,6 +15,10 @@ from priors.reading.outputs import Outputs, outputs_are
 from priors.reading.taps import tap
 
 
+class NoFeatureMaps(InputError):
+    """A tap that is to give feature maps gives something else; says which and what."""
+
+
 @dataclass(frozen=True)
 class Trace:
     """What a network computed for a batch of images, on the graph.
@@ -97,8 +101,10 @@ def trace(
         kept = {name: found[name] for name in names}
     for name, dimensions in ((penultimate, 2), *((stage, 4) for stage in stages)):
         if name is not None and kept[name].ndim != dimensions:
-            what = "one vector an image" if dimensions == 2 else "feature maps (batch, channels, height, width)"
-            raise InputError(f"the tap {name!r} gives {tuple(kept[name].shape)}: {what} were expected")
+            gives = f"the tap {name!r} gives {tuple(kept[name].shape)}"
+            if dimensions == 4:
+                raise NoFeatureMaps(f"{gives}, no feature maps (batch, channels, height, width)")
+            raise InputError(f"{gives}: one vector an image was expected")
     return Trace(
         logits,
         None if penultimate is None else kept[penultimate],

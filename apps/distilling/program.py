@@ -28,10 +28,10 @@ from apps.seeds import derive, generator
 from apps.training.memory import check_memory, training_bytes, within_memory
 from apps.training.session import local_processes, on_main, start
 from apps.training.train import data_label, slug, train
-from distill.combination import needs_of
+from distill.combination import comparing, needs_of
 from distill.followed import Followed, followed
 from distill.objectives import setting_for
-from distill.term import Needs
+from distill.term import Needs, Term
 from distill.terms import parse
 from distill.weighted_sum import Objective
 from priors import ClassifierPrior, zoo
@@ -84,7 +84,7 @@ class _Pictures:
 
 def _one_student(config: Config, guide: bool) -> dict[str, Any]:
     """Train one student; what it came to."""
-    terms = {name: getattr(config, name.replace("-", "_")) for name in parse(config.terms)}
+    terms = _terms(config)
     needs = needs_of(terms)
     shift = None if config.shift is None else parse_shift(config.shift)
     check(config, terms, needs, shift)
@@ -126,6 +126,11 @@ def _one_student(config: Config, guide: bool) -> dict[str, Any]:
     )
 
 
+def _terms(config: Config) -> dict[str, Term]:
+    """The terms by name, with their options."""
+    return {name: getattr(config, name.replace("-", "_")) for name in parse(config.terms)}
+
+
 def _pictures(config: Config, shift: Shift | None) -> _Pictures:
     """Read the images, hold some out where that was asked for, and say what is scored."""
     data = config.data
@@ -151,7 +156,9 @@ def _pictures(config: Config, shift: Shift | None) -> _Pictures:
 def _teacher(config: Config, needs: Needs, pictures: _Pictures) -> Followed:
     network = classifier(config.teacher, config.foreign)
     check_classes(network.class_names, config.teacher, pictures.train, network.provenance.get("data"))
-    found = followed(network, pictures.shape, needs, "teacher", config.teacher_taps)
+    found = followed(
+        network, pictures.shape, needs, "teacher", config.teacher_taps, comparing=comparing(_terms(config))
+    )
     if found.shapes.outputs == "log-probabilities":
         say(f"{config.teacher} gives log-probabilities; taken for logits they have the same soft labels.")
     return found
@@ -203,7 +210,7 @@ def _student(config: Config, needs: Needs, pictures: _Pictures, run: Run, accele
         "data": config.data.data,
         "made by": f"penult distill {config.terms} --student {config.student}",
     }
-    return followed(network, pictures.shape, needs, "student", config.student_taps)
+    return followed(network, pictures.shape, needs, "student", config.student_taps, comparing=comparing(_terms(config)))
 
 
 def _task(

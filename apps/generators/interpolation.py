@@ -170,7 +170,8 @@ def check(
             f"{source} has one class, so there is nothing between classes: leave out --between and --steps"
         )
     if not words:
-        raise InputError("--between: of which classes? Give --interpolate as well, such as --interpolate 1,2")
+        flag = "--steps" if between is None else "--between"
+        raise InputError(f"{flag}: between which classes? Give --interpolate as well, such as --interpolate 1,2")
     chains = [parse_chain(word, model.class_names) for word in words]
     if isinstance(model, HVAEL):
         between = between or "centres"

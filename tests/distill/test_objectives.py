@@ -92,6 +92,11 @@ def test_validation_without_gradients_is_the_same_number():
         ("ce", {"image_shape": None}, "does not say what images it takes: give image_shape"),
         ("ce", {"image_shape": (1, 3, 3)}, "the student cannot take images of 1x3x3"),
         ("ce+attention", {"student_taps": ()}, "the student has no stages of its own to compare"),
+        (
+            "ce+sp+hinton+attention",
+            {"teacher_taps": ("4",)},
+            r"teacher: the tap '4' gives \(1, 4\).*which sp and attention compare: .*--teacher-taps.*leave them out",
+        ),
         ("ce+attention", {"student_taps": ("7",)}, "the student: unknown module '7'"),
         ("ce+rkd", {"student_penultimate": "5:input"}, "the student: unknown module '5'"),
         ("ce+crd", {}, "crd remembers every training image: their labels are needed"),

@@ -97,6 +97,8 @@ def has_splits(path: Path) -> bool:
 def _image_shape(archive: zipfile.ZipFile, path: Path, name: str) -> tuple[int, int, int, int]:
     """(n, channels, height, width) of an image array, from its header."""
     shape, dtype = header(archive, path, name)
+    if shape and shape[0] == 0:
+        raise InputError(f"{path}: {name} holds no images: its shape is {shape}")
     if dtype != np.uint8:
         advice = into_bytes(array(archive, path, name))
         raise InputError(f"{path}: {name} is {dtype}, expected uint8 from 0 to 255: {advice}")

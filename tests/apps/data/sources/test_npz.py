@@ -76,7 +76,11 @@ OBJECTS = np.array([None] * 6, dtype=object)
         ({"x_train": np.full((6, 4, 5), "a")}, "x_train is <U1.*no numbers"),
         ({"x_train": X[0]}, "x_train has shape \\(4, 5\\), expected"),
         ({"x_train": np.zeros((6, 4, 5, 7), np.uint8)}, "\\(n, channels, height, width\\) with 1 or 3 channels"),
-        ({"x_train": np.zeros((0, 4, 5), np.uint8), "y_train": Y[:0]}, "x_train has shape \\(0, 4, 5, 1\\)"),
+        (
+            {"x_train": np.zeros((0, 4, 5), np.uint8), "y_train": Y[:0]},
+            "x_train holds no images: its shape is \\(0, 4, 5\\)",
+        ),
+        ({"x_test": X[:0], "y_test": Y[:0]}, "x_test holds no images"),
         ({"x_test": X[:3, :3]}, "x_train holds images of shape \\(1, 4, 5\\), x_test of \\(1, 3, 5\\)"),
         ({"y_train": Y[:5]}, "y_train has shape \\(5,\\), expected \\(6,\\)"),
         ({"y_train": Y.astype(np.float32)}, "y_train is float32, expected integers"),
