@@ -8,7 +8,7 @@ import tyro
 
 from apps.command.config import Data, Foreign, Gauge, Optimisation, Place, Where
 from apps.command.options import ONE_OR_MORE, REQUIRED
-from apps.command.ranges import Count, FromZero, Pixels, Rate, Seed, Width
+from apps.command.ranges import Count, FromZero, PenultimateWidth, Pixels, Rate, Seed
 from priors.errors import InputError
 
 
@@ -21,7 +21,7 @@ class ClassifierTraining:
     """Images to train on, as many of each class, of those that --validation leaves; epochs are of these; unset: all."""
     arch: str = "mlp"
     """Architecture: a name of `penult ls classifiers`, or torchvision:NAME."""
-    penultimate: Width | None = None
+    penultimate: PenultimateWidth | None = None
     """Width of the penultimate layer; unset: the architecture's own."""
     head_bias: bool = True
     """Whether the final layer has a bias."""

@@ -23,6 +23,7 @@ from apps.training.train import data_label, slug, train
 from priors import zoo
 from priors.errors import InputError
 from priors.zoo import Classifier
+from priors.zoo.registry import options_of
 
 
 def train_classifier(config: ClassifierTraining, guide: bool = True) -> dict[str, Any]:
@@ -128,6 +129,7 @@ def train_on(
 @within_memory()
 def _built(config: ClassifierTraining, images: ImageSet, format: int) -> Classifier:
     """The network before its training: its weights hang on the seed alone, its normalisation on the images."""
+    _check_options(config)
     mean, std = channel_statistics(images)
     torch.manual_seed(derive(config.optimisation.seed, "weights"))
     return zoo.build(
@@ -141,6 +143,12 @@ def _built(config: ClassifierTraining, images: ImageSet, format: int) -> Classif
         zero_bias=None if format >= 2 else False,
         **({} if config.dropout is None else {"dropout": config.dropout}),
     )
+
+
+def _check_options(config: ClassifierTraining) -> None:
+    """Refuse a flag that the architecture has nothing for."""
+    if config.dropout is not None and "dropout" not in options_of(config.arch):
+        raise InputError(f"--dropout {config.dropout:g}: {config.arch} has no dropout; leave --dropout out")
 
 
 def training_of(run: Run) -> ClassifierTraining:

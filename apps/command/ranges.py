@@ -119,6 +119,8 @@ Layers = Annotated[int, Range(1, most=100)]
 """Of a network, one on the other."""
 Width = Annotated[int, Range(1, most=1_000_000_000)]
 """Of a layer; whether it fits is a question of memory."""
+PenultimateWidth = Annotated[int, Range(2, most=1_000_000_000)]
+"""Likewise, of activations that have directions."""
 Pixels = Annotated[int, Range(1, most=16_384)]
 """A side of an image."""
 Threads = Annotated[int, Range(1, most=1024)]

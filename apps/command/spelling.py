@@ -199,6 +199,12 @@ def unknown_option(name: str, verb: str, known: Collection[str]) -> InputError:
     if bare in _INSTEAD:
         return InputError(f"unknown option {name} of penult {verb}: {_INSTEAD[bare]}; {see}")
     names = [spelling[2:] for spelling in known]
+    term = bare.partition(".")[0]
+    if term != bare and verb == "distill" and not any(one.startswith(f"{term}.") for one in names):
+        from distill.terms import terms  # not before: it imports torch, which this verb alone has done by now
+
+        if term in terms():
+            return InputError(f"unknown option {name} of penult {verb}: {term} is not among the terms; {see}")
     near = [bare] if bare in names else [one for one in FLAG_SYNONYMS.get(bare, "").split() if one in names]
     near = near or [one for one in names if one.endswith(f".{bare}")]
     near = near or get_close_matches(bare, names, n=1, cutoff=0.6)

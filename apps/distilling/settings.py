@@ -7,7 +7,7 @@ from typing import Any, Literal
 import tyro
 
 from apps.command.config import Data, Foreign, Gauge, Optimisation, Where, identity, older_values
-from apps.command.ranges import Epochs, Few, LogitsFolder, Width
+from apps.command.ranges import Epochs, Few, LogitsFolder, PenultimateWidth
 
 CONCENTRATION = 80.0
 """Of each class of a teacher's prior where nothing else is said (section 4.1.1 of the paper of class-wise KD)."""
@@ -45,7 +45,7 @@ class Config:
     """Concentration of the prior: a number, one for each class, or a strategy such as mle; unset: 80, or as saved."""
     student: str = "wrn-16-2"
     """Architecture of the student: a name of `penult ls classifiers`."""
-    penultimate: Width | None = None
+    penultimate: PenultimateWidth | None = None
     """Width of the student's penultimate layer; unset: the architecture's own."""
     student_taps: tuple[str, ...] = ()
     """Names of the student's modules whose outputs are compared; unset: its stages."""

@@ -199,6 +199,16 @@ def build(
     return network
 
 
+def options_of(name: str) -> tuple[str, ...]:
+    """The options of its own that `build` takes for a name.
+
+    Raises:
+        InputError: an unknown name.
+    """
+    registered()
+    return _find(name)[0].entry.options
+
+
 def trained_weights(name: str, options: Mapping[str, Any]) -> str | None:
     """Which trained weights a name or its options ask for, which may have to be downloaded; None for none.
 
