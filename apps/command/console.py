@@ -1,6 +1,7 @@
 """What verbs print: tables and lines on standard output."""
 
 import os
+import re
 import shutil
 import textwrap
 import unicodedata
@@ -56,7 +57,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], 
 
 def paragraph(text: str) -> None:
     """Print a text of one paragraph, as wide as a table's caption at most."""
-    say("\n".join(textwrap.wrap(text, _width(), break_on_hyphens=False)))
+    say("\n".join(_AtSlashes(_width(), break_on_hyphens=False).wrap(text)))
 
 
 def _width() -> int:
@@ -84,16 +85,16 @@ def render(
         if not foldable:
             break
         widths[max(foldable, key=lambda i: (i > 0, widths[i]))] -= 1
-    lines = textwrap.wrap(title, width) + _row(columns, widths, numeric) + ["  ".join("-" * wide for wide in widths)]
+    lines = _AtSlashes(width).wrap(title) + _row(columns, widths, numeric) + ["  ".join("-" * wide for wide in widths)]
     for row in cells:
         lines += _row(row, widths, numeric)
-    return lines + textwrap.wrap(caption, width)
+    return lines + _AtSlashes(width).wrap(caption)
 
 
 def _row(cells: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> list[str]:
     """One row, as many lines as its tallest cell; what goes on from the line above is indented."""
     folded = [
-        textwrap.wrap(cell, wide, subsequent_indent=" ", break_on_hyphens=False) if _columns(cell) > wide else [cell]
+        _AtSlashes(wide, subsequent_indent=" ", break_on_hyphens=False).wrap(cell) if _columns(cell) > wide else [cell]
         for cell, wide in zip(cells, widths, strict=True)
     ]
     lines = []
@@ -105,6 +106,15 @@ def _row(cells: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -
         ]
         lines.append("  ".join(padded).rstrip())
     return lines
+
+
+class _AtSlashes(textwrap.TextWrapper):
+    """Folds between words, and words that are too long for a line, such as paths, after their slashes."""
+
+    def _split(self, text: str) -> list[str]:
+        most = self.width - len(self.subsequent_indent)
+        words = super()._split(text)
+        return [part for word in words for part in (re.findall("[^/]*/+|[^/]+", word) if len(word) > most else [word])]
 
 
 def _columns(text: str) -> int:

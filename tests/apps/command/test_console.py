@@ -35,6 +35,22 @@ def test_nothing_is_wider_than_the_terminal_or_lost(width):
     assert "length" in words
 
 
+def test_paths_are_folded_after_their_slashes():
+    path = "/home/someone/pictures/of-many-kinds/nchw.npz"
+    for width in range(30, 60):
+        lines = render("", ("run", "data", "n"), [("mine", f"read from {path}", 1)], "", width)[2:]
+        cells = [line[6:].removesuffix("1").strip() for line in lines]
+        words = "".join(cells).replace("readfrom", "read from").replace("from/", "from /")
+        assert words == f"read from {path}" and max(map(len, lines)) <= width
+        assert all(cell.endswith(("/", "read", "from")) for cell in cells[:-1]), cells
+        assert any(line.endswith("nchw.npz") for line in lines)
+
+
+def test_a_part_of_a_path_that_is_too_long_is_broken_all_the_same():
+    lines = render("", ("run", "data"), [("mine", "/tmp/" + 40 * "x")], "", 30)[2:]
+    assert max(map(len, lines)) <= 30 and sum(line.count("x") for line in lines) == 40
+
+
 def test_the_first_column_is_folded_last():
     assert any(line.startswith("a-name-of-a-run-that-is-long ") for line in folded(70))
 
