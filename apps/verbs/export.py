@@ -23,8 +23,9 @@ class Config:
     """OWNER/NAME on the Hugging Face Hub to upload the folder to; needs huggingface_hub and a token."""
     private: bool = False
     """Whether a repository that --push makes is seen by its owner only."""
-    licence: str | None = "mit"
-    """Licence of the weights, by the Hub's identifier, such as mit or cc-by-4.0; none: the card says nothing of it."""
+    licence: str | None = None
+    """Licence of the weights, by the Hub's identifier, such as mit or cc-by-4.0, written into the card as it is given;
+    unset: the card names none."""
     overwrite: bool = False
     """Whether an earlier export in DIR may be replaced, and a repository that exists get another commit."""
 
