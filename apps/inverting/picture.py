@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from apps.command.console import say
 from apps.data.sources.image_files import centre, decoded, opened
 from priors.errors import InputError
 
@@ -14,8 +15,8 @@ from priors.errors import InputError
 def read_picture(path: Path, image_shape: tuple[int, int, int]) -> Float[Tensor, "channels height width"]:
     """A picture with values k / 255, brought to a network's size as the pictures of image folders are.
 
-    The shorter side is resized and the centre cut out; pictures of cameras are turned as they were held; colour becomes
-    grey where the network takes grey.
+    The shorter side is resized and the centre cut out, which is said in a line; pictures of cameras are turned as they
+    were held; colour becomes grey where the network takes grey.
 
     Raises:
         InputError: no file there, none that is a picture, or one of more than 8 bits a pixel.
@@ -25,5 +26,10 @@ def read_picture(path: Path, image_shape: tuple[int, int, int]) -> Float[Tensor,
         raise InputError(f"--image {path}: pictures are brought to squares, and this network takes {height}x{width}")
     with opened(path) as image:
         picture = decoded(image, path, channels)
+    if picture.size != (width, height):
+        say(
+            f"{path} is resized from {picture.height}x{picture.width} to {height}x{width} (height x width: "
+            "shorter side resized, the centre cut out)."
+        )
     pixels = np.array(centre(picture, height), dtype=np.uint8).reshape(height, width, channels)
     return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255

@@ -129,6 +129,7 @@ def _site(network: Classifier, layer: str) -> str:
             continue
         if name:
             return prefix + layer
-    names = [module.removeprefix("body.").removeprefix("network.") for module, _ in network.named_modules() if module]
-    known = dict.fromkeys((*own, *(one for one in names if one not in ("body", "network"))))
-    raise unknown("layer", layer, known)
+    names = [module for module, _ in network.named_modules() if module not in ("", "body", "network")]
+    prefixes = [prefix for prefix in _INSIDE[1:] if any(name.startswith(prefix) for name in names)]
+    hint = f"{prefixes[0]} may be left out, and the run is then called without it" if prefixes else ""
+    raise unknown("layer", layer, ("none", *own, *names), hint)

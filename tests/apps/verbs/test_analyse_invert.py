@@ -81,7 +81,13 @@ def test_layers_are_expected_in_the_order_of_their_own_calls():
 
 
 @pytest.mark.parametrize(
-    ("layer", "said"), [("conv3", "did you mean 'conv"), ("logit", "did you mean 'logits'"), ("", "")]
+    ("layer", "said"),
+    [
+        ("conv3", "did you mean 'body.conv"),
+        ("logit", "did you mean 'logits'"),
+        ("nome", "did you mean 'none'"),
+        ("", "known: none, logits, penultimate, body.conv1, .*body. may be left out, and the run"),
+    ],
 )
 def test_a_layer_that_is_not_there_is_refused(network, layer, said):
     with pytest.raises(InputError, match=f"unknown layer '{layer}'.*{said}"):
@@ -145,7 +151,8 @@ def test_each_layer_becomes_a_run_that_is_scored_and_drawn(penult, trained):
     missing = penult(*draw)
     assert missing.status == 2 and "give --image FILE" in missing.err
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8)).save("photo.jpg")
-    assert penult(*draw, "--image", "photo.jpg").out.startswith("3 images in mine.png")
+    drawn = penult(*draw, "--image", "photo.jpg").out
+    assert drawn.startswith("photo.jpg is resized from 20x30 to 8x8 ") and drawn.endswith("3 images in mine.png\n")
     for flags, expected in (
         (["--image", "nowhere.png"], "nowhere.png is missing"),
         (["--image", "runs/inv/inversion.json"], "inversion.json is damaged or not an image"),
