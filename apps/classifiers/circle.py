@@ -7,7 +7,7 @@ from accelerate import Accelerator
 
 from apps.classifiers.circle_figures import Panel, cyclic_order, draw, panel
 from apps.classifiers.settings import CircleDrawing
-from apps.command.console import say, table
+from apps.command.console import counted, say, table
 from apps.data.image_set import ImageSet
 from apps.figures import PICTURE_SUFFIXES
 from apps.models.activations import activations, images_for
@@ -136,7 +136,7 @@ def _caption(config: CircleDrawing, panels: list[Panel], images: ImageSet, kappa
 def _print(panels: list[Panel], images: ImageSet) -> None:
     """A row a network, and how many activations have no direction."""
     table(
-        f"{len(images):,} test images of {images.name}",
+        f"{counted(len(images), 'test image')} of {images.name}",
         ("network", "accuracy", "concentration", "classes around the circle"),
         [
             (

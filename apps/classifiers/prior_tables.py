@@ -1,7 +1,7 @@
 """What is printed of a prior: its classes, how vMF-like the activations are, and how a concentration was chosen."""
 
 from apps.classifiers.concentration_sweep import Choice
-from apps.command.console import say, table
+from apps.command.console import counted, say, table
 from apps.models.classifier_priors import Reading
 from priors.classifier_prior import ClassifierPrior
 from priors.goodness_of_fit import CosineFit, fits_of
@@ -39,7 +39,7 @@ def print_classes(model: str, prior: ClassifierPrior) -> None:
         prior: of its final layer.
     """
     table(
-        f"{model}: {prior.classes} classes on the unit sphere of R^{prior.dim}{_gauge(prior)}",
+        f"{model}: {counted(prior.classes, 'class')} on the unit sphere of R^{prior.dim}{_gauge(prior)}",
         ("class", "|w|", "concentration", "mean resultant length", "nearest class", "cosine"),
         [
             (
@@ -102,7 +102,7 @@ def print_fits(reading: Reading) -> None:
         "prior; norms, mle: concentrations chosen in these ways (mle-pooled last); KS: largest gap, 0 to 1, between "
         "the distribution functions of the cosines and of the vMF's, by the prior and by mle; n draws from the vMF "
         "itself stay below 1.36 / sqrt(n) in 95 % of cases"
-        + (f"; {zero:,} images with zero activations are left out" if zero else ""),
+        + (f"; {counted(zero, 'image')} with zero activations {'is' if zero == 1 else 'are'} left out" if zero else ""),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from apps.command.console import say
+from apps.command.console import counted, say
 from apps.command.options import check_values
 from apps.data import sources
 from apps.data.augment import Augmentation, augmentation_for
@@ -270,7 +270,7 @@ def _kept_logits(
     on_main(accelerator, made)  # the file, by one process; then all open it
     logits = made()
     say(
-        f"The teacher's logits of {len(images):,} images in {views} views are kept in {logits.path} "
-        f"({logits.size / 1e9:.2g} GB, {logits.filled():.1%} filled in)."
+        f"The teacher's logits of {counted(len(images), 'image')} in {counted(views, 'view')} are kept in "
+        f"{logits.path} ({logits.size / 1e9:.2g} GB, {logits.filled():.1%} filled in)."
     )
     return logits

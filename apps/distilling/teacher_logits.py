@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from apps.command.console import say
+from apps.command.console import counted, say
 from apps.data.batches import Batch
 from priors.errors import InputError
 from priors.files.json_files import write_json
@@ -134,7 +134,8 @@ class TeacherLogits:
         """Say once that rows were damaged."""
         if damaged and not self._remarked:
             self._remarked = True
-            say(f"{self.path} is damaged: {damaged} rows of a batch are asked of the teacher again, and so are others.")
+            rows, are = counted(damaged, "row"), "is" if damaged == 1 else "are"
+            say(f"{self.path} is damaged: {rows} of a batch {are} asked of the teacher again, and so are others.")
 
     def _take_over(self, before: Path) -> None:
         """Take what a file of before has filled in, without checksums then, and remove it.

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from apps.command.console import counted
 from priors.errors import InputError, unknown
 
 LEAST = 10
@@ -92,7 +93,7 @@ def single(count: int) -> Protocol:
         InputError: too few to score.
     """
     if count < LEAST:
-        raise InputError(f"{count} images to score: at least {LEAST} are needed")
+        raise InputError(f"{counted(count, 'image')} to score: at least {LEAST} are needed")
     return Protocol(f"fid-1x{count}", f"one FID of {count:,} against {count:,}", count, count, least_reals=count)
 
 

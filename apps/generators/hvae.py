@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from apps.command.console import counted
 from apps.generators.drawing_input import check_draws, labels_to_draw
 from apps.generators.hyperspherical_vae import HypersphericalVAE
 from priors import ClassifierPrior, VonMisesFisher
@@ -102,7 +103,7 @@ class HVAEL(HypersphericalVAE):
             )
         if prior.classes != len(self.class_names):
             raise InputError(
-                f"the prior has {prior.classes} classes and the data {len(self.class_names)}: they must agree"
+                f"the prior has {counted(prior.classes, 'class')} and the data {len(self.class_names)}: they must agree"
             )
         self.prior = prior.on_its_sphere().float()
 

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from apps.command.console import counted
 from apps.generators import bernoulli
 from apps.generators.drawing_input import labels_to_draw
 from apps.models.generator import Generator
@@ -79,7 +80,8 @@ class HypersphericalVAE(Generator):
             raise InputError(f"a sphere in R^{dim}: expected a latent dimension of 2 or more")
         if not class_names or not hidden:
             raise InputError(
-                f"{len(class_names)} classes and {len(hidden)} hidden layers: expected at least one of each"
+                f"{counted(len(class_names), 'class')} and {counted(len(hidden), 'hidden layer')}: expected at "
+                "least one of each"
             )
         self.image_shape = tuple(image_shape)
         self.dim = dim

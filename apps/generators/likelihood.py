@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from apps.command.console import counted
 from apps.data.binarise import binarise
 from apps.data.image_set import ImageSet
 from apps.generators.hyperspherical_vae import HypersphericalVAE
@@ -83,7 +84,7 @@ def likelihood(
         InputError: fewer than two images, images of another shape, labels the model does not know, or too few samples.
     """
     if len(images) < 2:
-        raise InputError(f"{len(images)} images to score: a standard error needs at least 2")
+        raise InputError(f"{counted(len(images), 'image')} to score: a standard error needs at least 2")
     if images.image_shape != model.image_shape:
         raise InputError(f"images of shape {images.image_shape}: the model was trained on {model.image_shape}")
     if len(images.class_names) > len(model.class_names):

@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from apps.command.config import Place
-from apps.command.console import table
+from apps.command.console import counted, table
 from apps.data import sources
 from apps.figures import grid
 from apps.generators.hyperspherical_vae import HypersphericalVAE
@@ -43,7 +43,7 @@ def show_side_by_side(
     """
     accelerator = start(place.where(), work="small")
     test = sources.load(data, "test", root=place.data_root)
-    scored, scope = test, f"{len(test):,} test images of {data}"
+    scored, scope = test, f"{counted(len(test), 'test image')} of {data}"
     if len(test) > MOST_SCORED:
         scored, scope = test.subset(range(MOST_SCORED)), f"the first {MOST_SCORED:,} of {scope}"
     shown = min(MOST_SHOWN, test.classes)
@@ -57,7 +57,7 @@ def show_side_by_side(
     if accelerator.is_main_process:
         grid(picture, panels[::-1], titles[::-1], test.class_names[:shown])
         table(
-            f"{scope}, in nats; K = {samples} importance samples",
+            f"{scope}, in nats; K = {counted(samples, 'importance sample')}",
             ("model", "ELBO", "log p(x|i)", "log p(x,i)", "log p(x)"),
             rows,
             "ELBO bounds log p(x) of HVAE and log p(x|i) of the others; log p(x) compares all (mean +- standard error)",

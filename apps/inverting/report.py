@@ -21,7 +21,7 @@ from analysis.inversion.cross_entropy import (
     uniform_nats,
 )
 from analysis.inversion.neighbour_entropy import NeighbourEntropy, neighbour_entropies
-from apps.command.console import counted, say, table
+from apps.command.console import counted, paragraph, say, table
 from apps.data.batches import ordered
 from apps.data.image_set import ImageSet
 from apps.figures import grid, save, short_names
@@ -57,7 +57,7 @@ def conclude(
     steps = _steps(found)
     _print(model, accuracy, test, scores, steps, means)
     for increase in increases({layer: nats for layer, nats in found.items() if layer != "none"}):
-        say(f"Caution: {increase}.")
+        paragraph(f"Caution: {increase}.")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "inversion.json", _json(model, accuracy, test, scores, steps, means))
     _differences(folder / "nce.png", model, found, test)
@@ -119,7 +119,7 @@ def _print(
     rows.append(("uniform", f"{uniform_nats(test.image_shape):.2f}", "-", "8.0000", "-"))
     whose = model if accuracy is None else f"{model} (test accuracy {100 * accuracy:.2f} %)"
     table(
-        f"What {whose} keeps of {len(test):,} test images of {test.name}",
+        f"What {whose} keeps of {counted(len(test), 'test image')} of {test.name}",
         ("layer", "NCE (nats)", "from the one before", "bits/dim", "squared error"),
         rows,
         MEANING,
@@ -183,7 +183,7 @@ def _differences(path: Path, model: str, found: Mapping[str, Tensor], test: Imag
     axes.margins(y=0.15)
     axes.grid(axis="y", alpha=0.3)
     whose, images = (short_names([name])[0] for name in (model, test.name))
-    title = f"What {whose} keeps of {len(test):,} test images of {images}"
+    title = f"What {whose} keeps of {counted(len(test), 'test image')} of {images}"
     axes.set_title(title, fontsize=9, wrap=True, parse_math=False)
     save(figure, path)
 
@@ -267,7 +267,12 @@ def draw_closest(
     panels = [torch.cat([pixels[:, None], near], 1) for near in (found.samples, found.training)]
     path = folder / f"closest-{layer}.png"
     grid(
-        path, panels, [f"input, and the {k} closest of {draws:,} samples", f"and of {len(training):,} training images"]
+        path,
+        panels,
+        [
+            f"input, and the {k} closest of {counted(draws, 'sample')}",
+            f"and of {counted(len(training), 'training image')}",
+        ],
     )
     drawn, near = (f"{value.double().mean():.3g}" for value in (found.sample_distance, found.training_distance))
     say(f"{path} shows the closest by {layer}; mean distance a unit: samples {drawn}, training images {near}.")

@@ -14,7 +14,7 @@ from analysis.inversion.cross_entropy import (
     negative_cross_entropy,
     paired_difference,
 )
-from apps.command.console import say, table
+from apps.command.console import counted, paragraph, say, table
 from apps.data.image_set import ImageSet
 from apps.figures import legend, save, short_names
 from apps.models.named import open_run
@@ -70,7 +70,7 @@ def conclude(model: str, folder: Path, curves: Mapping[str, Curve], test: ImageS
     }
     layers = list(next(iter(next(iter(found.values())).values())))
     table(
-        f"NCE of {len(test):,} test images in nats, given layers of {model} after so many updates",
+        f"NCE of {counted(len(test), 'test image')} in nats, given layers of {model} after so many updates",
         ("network", "updates", *layers),
         [
             (network, step, *(f"{scores[layer].nats:.2f} +- {scores[layer].standard_error:.2f}" for layer in layers))
@@ -82,7 +82,7 @@ def conclude(model: str, folder: Path, curves: Mapping[str, Curve], test: ImageS
     for network, curve in curves.items():
         for step in _ordered(curve):
             for increase in increases(curve[step]):
-                say(f"Caution, {network}, {_said(step)}: {increase}.")
+                paragraph(f"Caution, {network}, {_said(step)}: {increase}.")
     entries = [
         {"network": network, "updates": step}
         | {layer: {"NCE": one.nats, "standard error": one.standard_error} for layer, one in scores.items()}
@@ -143,7 +143,8 @@ def _draw(path: Path, model: str, curves: Mapping[str, Curve], test: ImageSet) -
         if place % columns == 0:
             axes.set_ylabel("NCE minus that of finished\n(nats an image)", fontsize=8)
     whose, images = (short_names([name])[0] for name in (model, test.name))
-    title = f"What {whose} keeps of {len(test):,} test images of {images} while it is trained\nbars: standard errors"
+    scored = f"{counted(len(test), 'test image')} of {images}"
+    title = f"What {whose} keeps of {scored} while it is trained\nbars: standard errors"
     figure.suptitle(title, fontsize=9, wrap=True, parse_math=False)
     if len(lines) > 1:
         legend(figure, [(line.lines[0], network) for network, line in lines.items()], fontsize=8, frameon=False,

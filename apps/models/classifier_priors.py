@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from apps.command.config import Foreign, Gauge
-from apps.command.console import say
+from apps.command.console import counted, say
 from apps.command.ranges import LARGEST_CONCENTRATION
 from apps.data.image_set import ImageSet
 from apps.models.activations import images_for
@@ -132,7 +132,7 @@ def read_prior(
         prior.class_names = tuple(images.class_names)  # a module of one's own knows no names
     if seen is None:
         return Reading(prior)
-    return Reading(prior, Measured(moments, seen, f"{len(images):,} training images of {images.name}"))
+    return Reading(prior, Measured(moments, seen, f"{counted(len(images), 'training image')} of {images.name}"))
 
 
 @dataclass(frozen=True)

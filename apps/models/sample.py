@@ -2,7 +2,7 @@
 
 import torch
 
-from apps.command.console import say
+from apps.command.console import counted, say
 from apps.models.generator import GENERATOR
 from apps.models.imported import allow
 from apps.models.named import open_run
@@ -24,4 +24,4 @@ def sample(config: SampleSettings) -> None:
     if kind.sample is None:
         raise refused(config.run, kind, GENERATOR)
     count = kind.sample(config, device)
-    say(f"{count:,} {'image' if count == 1 else 'images'} in {config.out}")
+    say(f"{counted(count, 'image')} in {config.out}")

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Sequence
 
+from apps.command.console import counted
 from apps.report.cells import duration, entries, score, setting
 from apps.report.contents import Contents, Picture
 from apps.report.curves import draw, leaves
@@ -47,9 +48,11 @@ def article(run: Contents, name: str, number: int, level: int, frames: dict[str,
 
 def _header(run: Contents, name: str, number: int, level: int) -> Html:
     result = run.result
-    facts = [f"finished after {result['steps']:,} steps"] if isinstance(result.get("steps"), int) else ["finished"]
-    if isinstance(result.get("epochs"), int | float):
-        facts[0] += f" ({result['epochs']:.4g} epochs)"
+    facts = (
+        [f"finished after {counted(result['steps'], 'step')}"] if isinstance(result.get("steps"), int) else ["finished"]
+    )
+    if isinstance(epochs := result.get("epochs"), int | float):
+        facts[0] += f" ({counted(f'{epochs:.4g}', 'epoch')})"
     if isinstance(result.get("seconds"), int | float):
         facts[0] += f" in {duration(result['seconds'])}"
     if result.get("stopped early"):
@@ -190,7 +193,7 @@ def _classes(run: Contents) -> Html:
         rows,
         f"{scored}{run.class_note}",
     )
-    return element("details", element("summary", f"{len(names):,} classes"), whole) if len(rows) > _LONG else whole
+    return element("details", element("summary", counted(len(names), "class")), whole) if len(rows) > _LONG else whole
 
 
 def _analyses(run: Contents, level: int) -> Html:

@@ -11,6 +11,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from apps.command.console import counted
 from apps.figures import mosaic
 from apps.generators import interpolation
 from apps.generators.hvae import HVAEL
@@ -214,7 +215,7 @@ def _of_generator(model: Generator, config: dict[str, Any]) -> tuple[str, str, C
 
 
 def _classifier_title(config: dict[str, Any]) -> str:
-    width = f" with {config['penultimate']} penultimate units" if config.get("penultimate") else ""
+    width = f" with {counted(str(config['penultimate']), 'penultimate unit')}" if config.get("penultimate") else ""
     if "terms" in config:
         shift = f", shifted by {config['shift']}" if config.get("shift") else ""
         return (
@@ -258,7 +259,8 @@ def _samples(model: Generator, n: int, seed: int) -> Samples:
     drawn = draw_all(model, labels, n, seed)
     names = [model.class_names[label] for label in labels]
     rows = tuple(
-        _strip(images[None], name, f"{n} samples of class {name}") for name, images in zip(names, drawn, strict=True)
+        _strip(images[None], name, f"{counted(n, 'sample')} of class {name}")
+        for name, images in zip(names, drawn, strict=True)
     )
     way = _CENTRES if isinstance(model, HVAEL) else _CODES
     return Samples(rows, n, len(model.class_names), seed, means, between, way)
@@ -302,7 +304,9 @@ def _pictures(folder: Path) -> tuple[Picture, ...]:
     grids = sorted(file for file in folder.glob("grids/step-*.png") if file.is_file() and _step(file).isdecimal())
     most = min(_MOST_GRIDS, len(grids))
     spread = sorted({round(place * (len(grids) - 1) / max(1, most - 1)) for place in range(most)})
-    meanwhile = [_picture(file, f"Samples after {int(_step(file)):,} steps") for file in (grids[at] for at in spread)]
+    meanwhile = [
+        _picture(file, f"Samples after {counted(int(_step(file)), 'step')}") for file in (grids[at] for at in spread)
+    ]
     return (*map(_picture, files), *meanwhile)
 
 

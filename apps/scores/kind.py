@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+from apps.command.console import counted
 from apps.command.scoring import Scoring
 
 Entry = Mapping[str, Any]
@@ -142,6 +143,6 @@ def count(value: Any) -> int:
 def images_said(entry: Entry, data: Any) -> str:
     """The test images that an entry is of, in words."""
     images = entry.get("images")
-    number = f"{images:,}" if isinstance(images, int) else "the"
+    number = counted(images, "test image") if isinstance(images, int) else "the test images"
     first = "first " if entry.get("first") else ""
-    return f"{first}{number} test images of {entry.get('data', data)}"
+    return f"{first}{number} of {entry.get('data', data)}"

@@ -12,7 +12,7 @@ from torch import nn
 from tqdm import tqdm
 
 from apps.command.config import Optimisation, Where
-from apps.command.console import printable
+from apps.command.console import counted, printable
 from apps.command.errors import Diverged, Interrupted
 from apps.data.augment import Augmentation
 from apps.data.batches import Batches
@@ -350,8 +350,9 @@ def snapshots_of(where: Where, config: Optimisation, images: ImageSet) -> tuple[
     steps, wanted = steps_of(config, images), tuple(sorted(set(where.snapshots)))
     if wanted and wanted[-1] > steps:
         raise InputError(
-            f"--snapshots {wanted[-1]}: the training ends after {steps:,} updates ({config.epochs:g} epochs of "
-            f"{len(images):,} images, {config.batch_size} at a time); give numbers from 0 to {steps}"
+            f"--snapshots {wanted[-1]}: the training ends after {counted(steps, 'update')} "
+            f"({counted(f'{config.epochs:g}', 'epoch')} of {counted(len(images), 'image')}, {config.batch_size} "
+            f"at a time); give numbers from 0 to {steps}"
         )
     return wanted
 

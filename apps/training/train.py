@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 
 from apps.command.config import Optimisation, Where
-from apps.command.console import say
+from apps.command.console import counted, say
 from apps.data.image_set import ImageSet
 from apps.data.sources.image_files import ImageFiles
 from apps.runs.run import Run
@@ -90,20 +90,20 @@ def train(
     parts = accelerator.num_processes * optimisation.accumulate
     if optimisation.batch_size % parts:
         raise InputError(
-            f"--batch-size {optimisation.batch_size} over {accelerator.num_processes} processes and --accumulate "
-            f"{optimisation.accumulate}: expected a multiple of {parts}"
+            f"--batch-size {optimisation.batch_size} over {counted(accelerator.num_processes, 'process')} and "
+            f"--accumulate {optimisation.accumulate}: expected a multiple of {parts}"
         )
     # A small set may be seen several times a step of the usual size; what is there already goes on as it was.
     most = max(len(images), Optimisation.batch_size)
     if optimisation.batch_size > most and not (run.finished or run.states()):
         raise InputError(
-            f"--batch-size {optimisation.batch_size}: there are {len(images):,} images to train on, and each would be "
+            f"--batch-size {optimisation.batch_size}: {counted(len(images), 'image')} to train on, and each would be "
             f"seen several times a step; give {most} or less"
         )
     if optimisation.warmup > optimisation.epochs and not (run.finished or run.states()):
         raise InputError(
-            f"--warmup {optimisation.warmup:g}: the training has {optimisation.epochs:g} epochs, and the learning rate "
-            "would never reach its peak; give fewer than that"
+            f"--warmup {optimisation.warmup:g}: the training has {counted(f'{optimisation.epochs:g}', 'epoch')}, and "
+            "the learning rate would never reach its peak; give fewer than that"
         )
     snapshots = snapshots_of(where, optimisation, images)
     if snapshots:  # part of what a run is: it has all of them or was never asked for any
@@ -184,12 +184,18 @@ def _conclude(run: Run, result: dict[str, Any]) -> None:
 def summary(result: dict[str, Any]) -> str:
     """The headline numbers of a result: how long it took, and its test scores, or else its validation's.
 
+    A training of less than a hundredth of an epoch is told in steps.
+
     Example:
         >>> summary({"epochs": 2.004, "seconds": 61.2, "last": {"elbo": -30.21}, "best": {"elbo": -30.125}})
         '2 epochs in 61 s; validation: elbo -30.12'
+        >>> summary({"epochs": 0.0, "steps": 3, "seconds": 1.2})
+        '3 steps in 1 s'
     """
     tested = {name.removeprefix("test/"): value for name, value in result.items() if name.startswith("test/")}
     chosen = tested or result.get("best") or result.get("last") or {}
     scores = [f"{name} {value:.4g}" for name, value in chosen.items() if isinstance(value, float)]
-    spent = f"{result.get('epochs', 0):.3g} epochs in {result.get('seconds', 0):,.0f} s"
+    epochs, steps = result.get("epochs", 0), result.get("steps", 0)
+    length = counted(f"{epochs:.3g}", "epoch") if epochs >= 0.01 or not steps else counted(steps, "step")
+    spent = f"{length} in {result.get('seconds', 0):,.0f} s"
     return f"{spent}; {'test' if tested else 'validation'}: {', '.join(scores)}" if scores else spent

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from apps.command.console import counted
 from apps.data.image_set import ImageSet
 from apps.data.sources.finding import readable
 from apps.data.sources.npz_arrays import DAMAGED, array, header, into_bytes
@@ -180,7 +181,7 @@ def _check_classes(path: Path, labels: dict[str, np.ndarray], class_names: tuple
     train = labels["train"]
     # A class has a training image: where there are no names, there are at most as many classes as those.
     classes = len(class_names) if class_names else min(int(train.max()) + 1, len(train))
-    why = f"for {classes} classes"
+    why = f"for {counted(classes, 'class')}"
     if not class_names and train.max() >= classes:
         why += f": each has one of the {len(train)} training images or more"
     for part, values in labels.items():

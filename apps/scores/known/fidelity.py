@@ -1,5 +1,6 @@
 """IS, FID, KID, precision and recall of generated images: `penult evaluate --protocol`."""
 
+from apps.command.console import counted
 from apps.fidelity.settings import FidelityScoring
 from apps.scores.kind import Entry, Evaluation, count
 
@@ -32,7 +33,7 @@ class Fidelity(Evaluation):
     def said(self, entry: Entry, data: str) -> str:
         """How many images, against which, and by which network."""
         return (
-            f"{count(entry.get('fakes')):,} generated images against {count(entry.get('reals')):,} of "
+            f"{counted(count(entry.get('fakes')), 'generated image')} against {count(entry.get('reals')):,} of "
             f"{entry.get('data')} ({entry.get('split')}) by {entry['protocol']}, extractor {entry.get('extractor')}, "
             f"seed {entry.get('seed')}"
         )

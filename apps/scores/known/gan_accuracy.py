@@ -1,5 +1,6 @@
 """GAN-test and GAN-train accuracy of a conditional generator: `penult evaluate --classify-by`."""
 
+from apps.command.console import counted
 from apps.fidelity.settings import GanScoring
 from apps.scores.kind import Entry, Evaluation, count
 
@@ -32,7 +33,8 @@ class GanAccuracy(Evaluation):
     def said(self, entry: Entry, data: str) -> str:
         """How many images, and by which classifier."""
         return (
-            f"{count(entry.get('drawn')):,} generated images, {count(entry.get('reals')):,} test images of "
+            f"{counted(count(entry.get('drawn')), 'generated image')}, "
+            f"{counted(count(entry.get('reals')), 'test image')} of "
             f"{entry.get('data')}, classifier {entry['classifier']}, seed {entry.get('seed')}"
         )
 

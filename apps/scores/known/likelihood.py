@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from apps.command.console import counted
 from apps.command.scoring import Scoring
 from apps.scores.kind import Entry
 from apps.scores.on_test_images import OnTestImages
@@ -62,7 +63,11 @@ class Likelihoods(OnTestImages):
 
     def said(self, entry: Entry, data: str) -> str:
         """How many images, and samples of each."""
-        samples = f", K = {entry['samples']} importance samples, seed {entry.get('seed')}" if entry["samples"] else ""
+        samples = (
+            f", K = {counted(str(entry['samples']), 'importance sample')}, seed {entry.get('seed')}"
+            if entry["samples"]
+            else ""
+        )
         return super().said(entry, data) + samples
 
     def note(self, entry: Entry, convention: str) -> str:
@@ -74,7 +79,7 @@ def _show(run: "Run", model: "HypersphericalVAE", scored: "Likelihood") -> None:
     from apps.command.console import table
 
     table(
-        f"{run.folder.name}: {model.title}, sphere in R^{model.dim}, {scored.images:,} test images, "
+        f"{run.folder.name}: {model.title}, sphere in R^{model.dim}, {counted(scored.images, 'test image')}, "
         f"K = {scored.samples}",
         ("quantity", "nats", "standard error"),
         [(name, f"{mean.value:.2f}", f"{mean.error:.2f}") for name, mean in scored.named.items()],

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from apps.command.console import counted
 from apps.runs.result import evaluation_name, tested, validated
 
 
@@ -75,7 +76,7 @@ def _held_out(config: dict[str, Any], result: dict[str, Any]) -> str:
     """What a validation was made on, and whether the weights were chosen by it."""
     count, data = config.get("validation"), config.get("data")
     if isinstance(count, int) and count:
-        images = f"{count:,} training images of {data}, held out"
+        images = f"{counted(count, 'training image')} of {data}, held out"
     else:  # what its verb holds out where nothing is said
         images = f"a sixth of the training images of {data}, held out"
     chosen = f"; the weights were chosen by the validations (step {result.get('best step')})"
@@ -88,9 +89,9 @@ def protocol(entry: dict[str, Any]) -> str:
     said = []
     if isinstance(rest.get("images"), int) and "protocol" not in rest:  # likelihoods and accuracies: of test images
         first = "the first " if rest.pop("first", None) else ""
-        said.append(f"{first}{rest.pop('images'):,} test images of {rest.pop('data', 'its data set')}")
+        said.append(f"{first}{counted(rest.pop('images'), 'test image')} of {rest.pop('data', 'its data set')}")
         if "samples" in rest:
-            said.append(f"K = {rest.pop('samples')} importance samples an image")
+            said.append(f"K = {counted(str(rest.pop('samples')), 'importance sample')} an image")
     elif "protocol" in rest:
         said.append(str(rest.pop("protocol")))
     return ", ".join([*said, *_words(rest)])

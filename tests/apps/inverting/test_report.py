@@ -57,6 +57,14 @@ def test_without_a_density_without_context_the_first_layer_is_the_anchor(drawn, 
     assert len(axes.containers) == len(layers) - 1 and anchor in axes.get_ylabel()
 
 
+def test_a_caution_is_folded_to_the_terminal(drawn, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "60")
+    drawn(likelihoods(fc1=-3975.0, logits=-3963.0))
+    out = capsys.readouterr().out
+    (first,) = (number for number, line in enumerate(out.splitlines()) if line.startswith("Caution: "))
+    assert len(out.splitlines()[first + 1]) > 10 and max(map(len, out.splitlines()[first : first + 3])) <= 60
+
+
 @pytest.mark.parametrize("networks", [("as trained",), ("as trained", "20 images")])
 def test_each_layer_is_drawn_by_what_its_training_changed(monkeypatch, tmp_path, networks):
     """Layers are hundreds of nats apart: each has a panel, where six nats of three thousand fill the axis."""

@@ -190,6 +190,23 @@ def two_kinds_more(penult, tmp_path, monkeypatch):
     importlib.invalidate_caches()
 
 
+def test_one_image_is_no_plural():
+    said = {
+        "1 test image of digits, K = 1 importance sample, seed 0": {"images": 1, "samples": 1, "seed": 0},
+        "first 2 test images of digits, K = 3 importance samples, seed 0": {
+            "images": 2, "first": 2, "samples": 3, "seed": 0
+        },
+        "1 generated image, 1 test image of digits, classifier runs/a, seed 0": {
+            "drawn": 1, "reals": 1, "data": "digits", "classifier": "runs/a", "seed": 0
+        },
+        "1,000 generated images, 1 test image of digits, classifier runs/a, seed 0": {
+            "drawn": 1000, "reals": 1, "data": "digits", "classifier": "runs/a", "seed": 0
+        },
+    }  # fmt: skip
+    for expected, entry in said.items():
+        assert kind_of_entry(entry | {"scores": {}}).said(entry, "digits") == expected
+
+
 def test_a_new_kind_of_score_is_one_file(penult, two_kinds_more, copied):
     run = copied("hvae")
     assert "--brightness INT" in penult("evaluate", "--help").out
