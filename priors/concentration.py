@@ -154,7 +154,8 @@ def resolve(
             how = "one a class, given"
     if values.shape != (len(weight),):
         raise InputError(
-            f"concentration has shape {tuple(values.shape)}: one number, or one for each of {len(weight)} classes"
+            f"concentration has shape {tuple(values.shape)}: one number, or one for each of {len(weight)} classes, was "
+            "expected"
         )
     for name, value in zip(class_names, values.tolist(), strict=True):
         if not 0 <= value < float("inf"):

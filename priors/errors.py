@@ -22,7 +22,7 @@ def unknown(kind: str, given: object, known: Iterable[object], hint: str = "") -
         unknown data set 'mnits': did you mean 'mnist'? (known: digits, mnist)
     """
     names = [str(name) for name in known]
-    near = get_close_matches(str(given), names, n=1, cutoff=0.5)
+    near = get_close_matches(str(given), names, n=1, cutoff=0.6)
     given = repr(given) if isinstance(given, str) else shown(given)
     guess = f": did you mean {near[0]!r}?" if near else ""
     listing = ", ".join(names) if len(names) <= 24 else ", ".join(names[:24]) + f", ... {len(names)} in all"

@@ -99,7 +99,7 @@ class HVAEL(HypersphericalVAE):
         if prior.dim != dim:
             raise InputError(
                 f"the classifier's prior lives in R^{prior.dim} (its penultimate width) and the latents in R^{dim}: "
-                f"train a classifier with --penultimate {dim}, or choose the latent dimension to fit"
+                f"give dim={prior.dim}, or train a classifier with --penultimate {dim}"
             )
         if prior.classes != len(self.class_names):
             raise InputError(

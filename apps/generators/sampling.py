@@ -46,7 +46,8 @@ def parse_labels(text: str | None, class_names: Sequence[str]) -> list[int]:
         elif span:
             first, last = (names.index(end) if end in names else int(end) for end in (span[1], span[2] or span[1]))
             if first > last or last >= len(names):
-                raise InputError(f"--labels {part}: expected labels from 0 to {len(names) - 1}, the smaller one first")
+                order = ", the smaller one first" if first > last else ""
+                raise InputError(f"--labels {part}: expected labels from 0 to {len(names) - 1}{order}")
             labels += range(first, last + 1)
         else:
             raise unknown("class", part, names)

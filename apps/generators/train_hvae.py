@@ -46,6 +46,7 @@ def train_hvae(config: HVAESettings, guide: bool = True) -> dict[str, Any]:
             config.classifier, config.concentration, config.gauge, config.foreign, config.data, where, accelerator
         )
         check_classes(prior.class_names, config.classifier, images, prior.provenance.dataset)
+        _check_dimension(config, prior)
         given["prior_digest"] = digest_of(prior.state_dict())
     model = _built(config, images, prior)
     run = Run(where.runs / (where.name or _name(config)))
@@ -86,6 +87,17 @@ def _check(config: HVAESettings) -> None:
             raise InputError(f"{flags} is for --variant hvae-l: leave it out with {config.variant}")
     if not config.hidden:
         raise InputError("--hidden: expected the widths of one or more layers")
+
+
+def _check_dimension(config: HVAESettings, prior: ClassifierPrior) -> None:
+    """Refuse a prior of another space than that of the latents."""
+    if prior.dim != _dim(config):
+        fitting = config.latent_dim + prior.dim - _dim(config)
+        raise InputError(
+            f"--latent-dim {config.latent_dim}: the latents live in R^{_dim(config)} and the prior of "
+            f"{config.classifier} in R^{prior.dim} (its penultimate width): give --latent-dim {fitting}, or train a "
+            f"classifier with --penultimate {_dim(config)}"
+        )
 
 
 def _dim(config: HVAESettings) -> int:

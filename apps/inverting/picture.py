@@ -1,5 +1,6 @@
 """A picture of the user's own, as a network takes it."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,8 @@ def read_picture(path: Path, image_shape: tuple[int, int, int]) -> Float[Tensor,
     channels, height, width = image_shape
     if height != width:
         raise InputError(f"--image {path}: pictures are brought to squares, and this network takes {height}x{width}")
+    if not os.path.lexists(path):
+        raise InputError(f"--image {path}: no such file")
     with opened(path) as image:
         picture = decoded(image, path, channels)
     if picture.size != (width, height):

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
-from torch import nn
 
 from apps.command.config import Foreign, Gauge
 from apps.command.console import counted, say
@@ -151,8 +150,9 @@ class Wanted:
     directions: DirectionsName
     measured: str
 
-    def of(self, network: nn.Module, **evidence: Any) -> ClassifierPrior:
+    def of(self, network: Classifier, **evidence: Any) -> ClassifierPrior:
         """The prior of a network, by `priors.ClassifierPrior.from_classifier`."""
+        _check_count(self.concentration, len(network.class_names))
         given = {"space": self.space, "directions": self.directions} | evidence
         return ClassifierPrior.from_classifier(network, self.concentration, **given)
 
@@ -194,7 +194,16 @@ def _saved(model: str, values: float | list[float] | str | None, gauge: Gauge, d
     if data is not None:
         raise InputError(f"--data {data} with the prior in {model}: it has no network to measure; leave it out")
     prior = ClassifierPrior.load(model)
+    _check_count(values, prior.classes)
     return prior if values is None else prior.with_concentration(values)
+
+
+def _check_count(values: float | list[float] | str | None, classes: int) -> None:
+    """Refuse several concentrations that are not one for each class."""
+    if isinstance(values, list) and len(values) != classes:
+        raise InputError(
+            f"--concentration gives {len(values)} numbers: one, or one for each of {classes} classes, was expected"
+        )
 
 
 def is_saved(model: str) -> bool:

@@ -6,12 +6,14 @@ It is a run's folder, `torchvision:NAME[:WEIGHTS]`, or `import:package.module:fa
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from difflib import get_close_matches
+from glob import escape
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from apps.command.config import Data, Foreign, restored
+from apps.command.config import Data, Foreign, Where, restored
 from apps.data.image_set import ImageSet
 from apps.data.sources.catalogue import DATASETS
 from apps.models.generator import GENERATOR, Generator
@@ -21,11 +23,14 @@ from apps.models.registry import CLASSIFIER, kind_of, refused
 from apps.runs.format import check_known
 from apps.runs.run import Run
 from priors import zoo
-from priors.errors import InputError, unknown
+from priors.errors import InputError
 from priors.files.checksums import check_finite
 from priors.files.json_files import read_json
 from priors.files.tensors import load_weights, read_tensors
 from priors.remarks import remark
+
+_NEAREST = 6
+"""Runs that a message names at most."""
 
 
 def is_run(model: str) -> bool:
@@ -42,12 +47,7 @@ def open_run(folder: str | Path) -> Run:
     """
     folder = Path(folder)
     if not (folder / "config.json").is_file():
-        if folder.is_dir():
-            raise InputError(f"{folder} is not a run: it has no config.json")
-        neighbours = (
-            sorted(path.parent.name for path in folder.parent.glob("*/config.json")) if folder.parent.is_dir() else []
-        )
-        raise unknown("run", str(folder), [str(folder.parent / name) for name in neighbours], "see penult ls runs")
+        raise _no_run(folder)
     run = Run(folder)
     if not run.finished and not run.ours:
         raise InputError(f"{folder} is no run of penult: its config.json is another program's")
@@ -57,6 +57,28 @@ def open_run(folder: str | Path) -> Run:
         )
     check_known(folder)
     return run
+
+
+def _no_run(folder: Path) -> InputError:
+    """The error for a place without a run: the nearest ones beside it, or among the runs, are offered.
+
+    Names alone are compared: the folders before them are alike for all.
+    """
+    if folder.is_dir():
+        named = sorted(str(found.parent) for found in folder.parent.glob(f"{escape(folder.name)}-*/config.json"))
+        offer = f"; its name begins those of the runs {', '.join(named[:_NEAREST])}: give one of them" if named else ""
+        return InputError(f"{folder} is not a run: it has no config.json{offer}")
+    places = [place for place in dict.fromkeys((folder.parent, Where.runs)) if place.is_dir()]
+    found: dict[str, list[str]] = {}
+    for run in (config.parent for place in places for config in sorted(place.glob("*/config.json"))):
+        found.setdefault(run.name, []).append(str(run))
+    near = [place for name in get_close_matches(folder.name, found, n=_NEAREST, cutoff=0.6) for place in found[name]]
+    guess = f": did you mean {near[0]!r}?" if near else ""
+    close = [place for name in get_close_matches(folder.name, found, n=_NEAREST, cutoff=0.0) for place in found[name]]
+    count, listing = sum(map(len, found.values())), ", ".join(close[:_NEAREST])
+    more = f", ... {count} in all" if count > _NEAREST else ""
+    known = f" (known: {listing}{more})" if found else " (none exist)"
+    return InputError(f"unknown run {str(folder)!r}{guess}{known}; see penult ls runs")
 
 
 def trained_on(run: Run) -> Data:

@@ -453,3 +453,24 @@ def test_a_folder_of_imagenet_has_its_classes_under_wordnets_numbers():
     check_classes(("tench", "goldfish"), "torchvision:resnet18", images)
     with pytest.raises(InputError, match="tench"):
         check_classes(("tench", "goldfish"), "torchvision:resnet18", replace(images, class_names=("fish", "goldfish")))
+
+
+def test_a_run_that_is_not_there_is_answered_with_few(tmp_path, monkeypatch):
+    """The nearest by its name alone, beside it or among the runs; none where none is near."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("runs/teacher", "runs/inv-conv1", "runs/inv-logits", "out-teacher", *(f"runs/z{i}" for i in range(9))):
+        Path(name).mkdir(parents=True)
+        Path(name, "config.json").write_text("{}")
+    Path("runs/inv").mkdir()
+
+    def said(folder: str) -> str:
+        with pytest.raises(InputError) as refused:
+            open_run(folder)
+        return str(refused.value)
+
+    assert "'teacher': did you mean 'runs/teacher'? (known: runs/teacher, out-teacher, " in said("teacher")
+    assert "did you mean 'runs/teacher'" in said("rusn/teachr")
+    far = said("runs/nosuch")
+    assert "did you mean" not in far and far.count("runs/") == 1 + 6 and "... 12 in all" in far
+    assert "the runs runs/inv-conv1, runs/inv-logits: give one of them" in said("runs/inv")
+    assert said("runs").endswith("it has no config.json")

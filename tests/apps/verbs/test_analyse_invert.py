@@ -154,7 +154,7 @@ def test_each_layer_becomes_a_run_that_is_scored_and_drawn(penult, trained):
     drawn = penult(*draw, "--image", "photo.jpg").out
     assert drawn.startswith("photo.jpg is resized from 20x30 to 8x8 ") and drawn.endswith("3 images in mine.png\n")
     for flags, expected in (
-        (["--image", "nowhere.png"], "nowhere.png is missing"),
+        (["--image", "nowhere.png"], "--image nowhere.png: no such file"),
         (["--image", "runs/inv/inversion.json"], "inversion.json is damaged or not an image"),
         (["--image", "photo.jpg", "--labels", "3"], "--labels 3: runs/inv-penultimate inverts a network"),
         (["--image", "photo.jpg"], "mine.png exists"),

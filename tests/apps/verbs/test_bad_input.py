@@ -117,6 +117,20 @@ VALUES = {
         "at",
     ),
     "samples beyond the disk": (["sample", "{hvae}", "--n", 1_000_000_000, "--out", "a.npz"], "free there"),
+    "latent dimension of another prior": (
+        [*HVAE, "--variant", "hvae-l", "--classifier", "{classifier}", "--latent-dim", 9],
+        "give --latent-dim 5, or train a classifier with --penultimate 10",
+    ),
+    "latent dimension of another prior, ambient": (
+        [*HVAE, "--classifier", "{classifier}", "--latent-dim", 9, "--convention", "ambient"],
+        "give --latent-dim 6, or train a classifier with --penultimate 9",
+    ),
+    "three concentrations": (
+        ["prior", "{classifier}", "--concentration", 1, 2, 3],
+        "--concentration gives 3 numbers: one, or one for each of 10 classes, was expected",
+    ),
+    "label out of range": (["sample", "{hvae-c}", "--labels", "10"], "--labels 10: expected labels from 0 to 9\n"),
+    "labels backwards": (["sample", "{hvae-c}", "--labels", "5-2"], "labels from 0 to 9, the smaller one first"),
     "no tracker": ([*CLASSIFIER, "--tracker", "wandb"], "--tracker wandb: not installed"),
 }
 
