@@ -7,6 +7,7 @@ from pathlib import Path
 from analysis.inversion.reconstruction import UpConvolution
 from apps.classifiers.settings import ClassifierTraining
 from apps.command.config import Foreign, Where
+from apps.command.console import counted
 from apps.data.image_set import ImageSet, split_validation
 from apps.inverting import through_training
 from apps.inverting.inverted import inverted_run
@@ -184,7 +185,7 @@ def _images(config: InvertSettings, training: ImageSet, test: ImageSet) -> Image
             raise InputError(f"--test-images {config.test_images}: {test.name} has {len(test)}")
         test = test.subset(range(config.test_images), f"{test.split}-{config.test_images}")
     if config.distances > len(test):
-        raise InputError(f"--distances {config.distances}: {len(test)} test images are scored")
+        raise InputError(f"--distances {config.distances}: {counted(len(test), 'test image')} to score")
     if config.estimates and len(test) < 4:
-        raise InputError(f"--estimates of {len(test)} test images: 4 or more were expected")
+        raise InputError(f"--estimates of {counted(len(test), 'test image')}: 4 or more were expected")
     return Images(training, held_out, test)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from apps.command.console import counted
 from apps.sharing.model_card.markdown import text
 from priors.zoo.catalogue import catalogue
 
@@ -39,8 +40,8 @@ def about(kind: str, model: Any, described: dict[str, Any]) -> str:
         source = f" ({entry.paper})" if entry else ""
         return (
             f"A classifier of images ({pixels}, in [0, 1]; it normalises them itself) into {classes} classes: "
-            f"`{name}`{source} with {model.head.in_features} penultimate units. Its final layer is a generative model "
-            "of its normalised penultimate activations as well, one von Mises-Fisher distribution a class around the "
+            f"`{name}`{source} with {counted(model.head.in_features, 'penultimate unit')}. Its final "
+            "layer is a generative model of its normalised penultimate activations as well, one von Mises-Fisher distribution a class around the "
             "layer's weights."
         )
     if kind == "hvae":
@@ -52,7 +53,7 @@ def about(kind: str, model: Any, described: dict[str, Any]) -> str:
         )
     what = "a class-conditional" if model.conditional else "an unconditional"
     latent = _LATENTS.get(str(described.get("latent")))
-    of = f" of {classes} classes" if model.conditional else ""
+    of = f" of {counted(classes, 'class')}" if model.conditional else ""
     return f"{model.title}, {what} generator of images ({pixels}){of}." + (f" Its latents are {latent}." * bool(latent))
 
 

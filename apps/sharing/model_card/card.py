@@ -5,6 +5,7 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
+from apps.command.console import counted
 from apps.sharing.model_card.about import about, limitations
 from apps.sharing.model_card.front_matter import front_matter
 from apps.sharing.model_card.markdown import code, folded, items, table, text
@@ -189,7 +190,7 @@ def _training(exported: Card) -> list[str]:
     of = f"the moving average, of decay {average} a step, of the weights" if average else "the weights"
     chosen = bool(result.get("best"))
     step = result.get("best step" if chosen else "steps")
-    when = ("" if step is None else f" after {step:,} updates") + ", chosen by the validations" * chosen
+    when = ("" if step is None else f" after {counted(step, 'update')}") + ", chosen by the validations" * chosen
     parts = [code(f"penult {shlex.join(words)}", "sh")] if words else []
     parts += [
         f"`model.safetensors` holds {of}{when}.",

@@ -104,7 +104,7 @@ def test_a_damaged_row_is_asked_for_again(tmp_path, capsys, what):
         said = capsys.readouterr().out
         assert teacher.seen == len(batch) + 1 and torch.equal(cache(tmp_path)(teacher, batch), expected)
     assert teacher.seen == len(batch) + 1, "it was mended"
-    assert f"{logits.path} is damaged: 1 rows" in said and said.count("\n") == 1
+    assert f"{logits.path} is damaged: 1 row of a batch is asked" in said and said.count("\n") == 1
     assert capsys.readouterr().out == ""
 
 

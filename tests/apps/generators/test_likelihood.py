@@ -75,5 +75,5 @@ def test_images_that_do_not_fit_are_refused(digits):
     with pytest.raises(InputError, match="classes"):
         likelihood(HVAE(digits.image_shape, 4, ("a", "b")).eval(), digits, sweep)
     for count in (0, 1):  # one has no standard error
-        with pytest.raises(InputError, match=f"{count} images"):
+        with pytest.raises(InputError, match=f"{count} images? to score"):
             likelihood(model_of(HVAE, digits), digits.subset(range(count)), sweep)

@@ -286,7 +286,7 @@ def test_the_second_network_learns_its_images_by_heart(penult):
         (["--closest", "fc3"], "unknown layer 'fc3'"),
         (["--snapshots"], "has none; train it with penult train classifier --snapshots"),
         (["--test-images", 361], "--test-images 361: digits has 360"),
-        (["--distances", 500], "--distances 500: 360 test images are scored"),
+        (["--distances", 500], "--distances 500: 360 test images to score"),
         (["--test-images", 1], "--test-images 1: expected 2 or more"),
         (["--validation", 0], "--patience counts validations on held-out images"),
         (["--dropout", 1], "--dropout 1: a rate of 0 or more, below 1, was expected"),
