@@ -30,6 +30,7 @@ from priors.class_table import ClassSummary
 from priors.classifier_prior import ClassifierPrior
 from priors.errors import InputError, reason
 from priors.files.json_files import read_json
+from priors.files.regular import read_bytes
 
 ANALYSES = {
     "normalised.json": "Accuracy with activations and weights normalised",
@@ -297,11 +298,11 @@ def _strip(images: Tensor, name: str, caption: str) -> Picture:
 
 def _pictures(folder: Path) -> tuple[Picture, ...]:
     """The PNGs of a folder, those that are known first, and some that its training drew on the way."""
-    files = [file for file in sorted(folder.glob("*.png")) if file.is_file() and file.stem not in _ELSEWHERE]
+    files = [file for file in sorted(folder.glob("*.png")) if file.stem not in _ELSEWHERE]
     known: Sequence[str] = list(_CAPTIONS)
     files.sort(key=lambda file: (known.index(file.stem) if file.stem in known else len(known), file.name))
     files = [file for file in files if not file.name.startswith(".")]
-    grids = sorted(file for file in folder.glob("grids/step-*.png") if file.is_file() and _step(file).isdecimal())
+    grids = sorted(file for file in folder.glob("grids/step-*.png") if _step(file).isdecimal())
     most = min(_MOST_GRIDS, len(grids))
     spread = sorted({round(place * (len(grids) - 1) / max(1, most - 1)) for place in range(most)})
     meanwhile = [
@@ -315,7 +316,7 @@ def _step(file: Path) -> str:
 
 
 def _picture(file: Path, shows: str = "") -> Picture:
-    png = file.read_bytes()
+    png = read_bytes(file, "picture")  # one line for a folder in its place
     try:
         with Image.open(io.BytesIO(png), formats=["PNG"]) as opened:
             opened.load()

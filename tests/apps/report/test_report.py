@@ -437,6 +437,7 @@ BROKEN = {
     "model": ("model.json", "{", "not a readable"),
     "weights": ("model.safetensors", "x", "truncated"),
     "picture": ("circle.png", "no picture", "no readable PNG"),
+    "a folder for a picture": ("circle.png", Path, "not a folder"),
 }
 
 
@@ -454,6 +455,8 @@ def test_a_broken_run_is_one_line(penult, copied, case):
     file, content, message = BROKEN[case]
     if content is None:
         (run / file).unlink()
+    elif content is Path:
+        (run / file).mkdir()
     else:
         (run / file).write_text(content)
     said = penult("report", run)
