@@ -41,8 +41,8 @@ def about(kind: str, model: Any, described: dict[str, Any]) -> str:
         return (
             f"A classifier of images ({pixels}, in [0, 1]; it normalises them itself) into {classes} classes: "
             f"`{name}`{source} with {counted(model.head.in_features, 'penultimate unit')}. Its final "
-            "layer is a generative model of its normalised penultimate activations as well, one von Mises-Fisher distribution a class around the "
-            "layer's weights."
+            "layer is a generative model of its normalised penultimate activations as well, one von Mises-Fisher "
+            "distribution a class around the layer's weights."
         )
     if kind == "hvae":
         variant = described.get("variant")
