@@ -12,7 +12,7 @@ from apps.command.config import Data, Optimisation, identity, older_values, rest
 from apps.command.options import check_values
 from apps.data import sources
 from apps.data.augment import augmentation_for
-from apps.data.image_set import ImageSet, balanced_subset, channel_statistics, split_validation
+from apps.data.image_set import ImageSet, balanced_subset, channel_statistics, require_classes, split_validation
 from apps.data.sources.catalogue import augmenting
 from apps.models.accuracy import scores
 from apps.runs.run import Run
@@ -130,6 +130,7 @@ def train_on(
 def _built(config: ClassifierTraining, images: ImageSet, format: int) -> Classifier:
     """The network before its training: its weights hang on the seed alone, its normalisation on the images."""
     _check_options(config)
+    require_classes(images)
     mean, std = channel_statistics(images)
     torch.manual_seed(derive(config.optimisation.seed, "weights"))
     return zoo.build(

@@ -108,7 +108,10 @@ def _dispatch(arguments: list[str]) -> int:
     group = [verb for verb in VERBS if verb.startswith(f"{arguments[0]} ")]
     if group and (len(arguments) < 2 or arguments[1] in ("-h", "--help")):
         print(overview(group))
-        return 0 if len(arguments) > 1 else 2
+        if len(arguments) > 1:
+            return 0
+        names = [verb.partition(" ")[2] for verb in group]
+        return _say(f"a word is missing after {arguments[0]}: give {', '.join(names[:-1])} or {names[-1]}", 2)
     name, words = verb_of(arguments)
     try:
         module, config = configured(name, words)
@@ -162,8 +165,10 @@ def _kind(module: ModuleType, words: Sequence[str]) -> type:
 def overview(verbs: Sequence[str] = tuple(VERBS)) -> str:
     """What `penult --help` prints."""
     width = max(map(len, verbs)) + 2
+    heads = {verb.partition(" ")[0] for verb in verbs}
+    group = f"{heads.pop()} " if len(heads) == 1 else ""
     lines = [
-        "usage: penult VERB [OPTIONS]",
+        f"usage: penult {group}VERB [OPTIONS]",
         "",
         "A generative model is hidden in every classifier; this suite puts it to work.",
         "",
@@ -171,7 +176,7 @@ def overview(verbs: Sequence[str] = tuple(VERBS)) -> str:
     lines += [f"  {verb:<{width}}{VERBS[verb][1]}" for verb in verbs]
     lines += [
         "",
-        "penult VERB --help explains a verb; the same command again resumes what was stopped.",
+        f"penult {group}VERB --help explains a verb; the same command again resumes what was stopped.",
         "",
         "A MODEL is a run's folder, torchvision:NAME[:WEIGHTS], or your own module by",
         "import:package.module:factory[,weights=FILE.safetensors].",

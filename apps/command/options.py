@@ -80,6 +80,12 @@ class Option:
             return False
         return True
 
+    def refuses(self, value: str) -> str | None:
+        """What is expected instead of a number as it is typed that is out of its range; None where it is fine."""
+        if self.kind not in (int, float) or value.lower() == "none" or not isinstance(self.rule, Range):
+            return None
+        return self.rule.refusal(self.kind(value))
+
     @property
     def spellings(self) -> tuple[str, ...]:
         """All that may be typed for it."""

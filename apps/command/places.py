@@ -16,7 +16,8 @@ from pathlib import Path
 from priors.errors import InputError
 from priors.files.regular import OUT_OF_RESOURCES
 
-_SHORT = OUT_OF_RESOURCES | {errno.ENOSPC, errno.EDQUOT}
+SHORT = OUT_OF_RESOURCES | {errno.ENOSPC, errno.EDQUOT}
+"""Errors of a machine or a disk that is short of something: another place may not mend them."""
 _held: list[dict[Path, tuple[int, list[Path]]]] = []
 """By command that runs in this process, the innermost last: each place's lock, and the folders made for it."""
 
@@ -54,7 +55,7 @@ def claim(path: Path, given: str) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         handle = lock(_beside(place), f"{given} is being written by another process: wait for it, or choose another")
     except OSError as error:
-        if error.errno in _SHORT:
+        if error.errno in SHORT:
             raise
         raise InputError(f"{given}: nothing can be written there ({error.strerror}): choose another place") from None
     finally:

@@ -63,6 +63,10 @@ def check_words(kind: type, verb: str, words: Sequence[str]) -> None:
                 shown = " ".join(one.values) if all(one.values) else repr(value)
                 each = "of each " if len(one.values) > 1 else ""
                 raise InputError(f"{option.flag} {shown}: expected {each}{option.expected}; {see}")
+            if refusal := option.refuses(value):
+                raise InputError(
+                    f"{option.flag} {' '.join(one.values)}: {refusal}{', of each' * (len(one.values) > 1)}"
+                )
     missing = [option.flag for option in options if option.required and option.flag not in given]
     if missing:
         usage = " ".join(["penult", verb, *(option.flag for option in options if option.required)])

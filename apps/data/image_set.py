@@ -144,6 +144,16 @@ def balanced_subset(images: ImageSet, count: int, seed: int = 0) -> ImageSet:
     return images.subset(chosen.sort().values, f"{images.split}-{count}")
 
 
+def require_classes(images: ImageSet) -> None:
+    """Make sure that there is something to tell apart.
+
+    Raises:
+        InputError: all images are of one class.
+    """
+    if len(images.class_names) < 2:
+        raise InputError(f"{images.source} has one class, {images.class_names[0]!r}: at least two classes are needed")
+
+
 def channel_statistics(images: ImageSet) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel, of pixels in [0, 1], over all pixels of the set.
 

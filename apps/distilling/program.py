@@ -13,7 +13,7 @@ from apps.command.console import counted, say
 from apps.command.options import check_values
 from apps.data import sources
 from apps.data.augment import Augmentation, augmentation_for
-from apps.data.image_set import ImageSet, channel_statistics, split_validation
+from apps.data.image_set import ImageSet, channel_statistics, require_classes, split_validation
 from apps.data.shift import Shift, parse_shift, shifted_set
 from apps.data.sources.catalogue import augmenting
 from apps.distilling.checks import check
@@ -185,6 +185,7 @@ def _name(config: Config) -> str:
 @within_memory()
 def _student(config: Config, needs: Needs, pictures: _Pictures, run: Run, accelerator: Accelerator) -> Followed:
     """A fresh student; a training that cannot fit into memory is refused before it is built."""
+    require_classes(pictures.train)
     optimisation = config.optimisation
     mean, std = channel_statistics(pictures.train)
     torch.manual_seed(derive(optimisation.seed, "weights"))

@@ -1,6 +1,5 @@
 """A run's folder: its configuration, its metrics, the states to resume from and, last of all, its result."""
 
-import errno
 import json
 import math
 import os
@@ -14,7 +13,7 @@ from typing import Any
 
 from apps.command.config import differences
 from apps.command.console import say
-from apps.command.places import is_at, lock
+from apps.command.places import SHORT, is_at, lock
 from apps.runs.format import DIGESTS_OF_IMAGES, FORMAT, as_stored, format_of
 from apps.runs.logged import is_damaged, logged_lines
 from apps.runs.result import no_number
@@ -115,7 +114,7 @@ class Run:
                 raise InputError(f"{self.folder} is a file; a run needs a folder: choose another --name")
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP):
+            if error.errno not in SHORT:
                 raise InputError(
                     f"no folder can be made at {self.folder} ({error.strerror}): choose another --name or --runs"
                 ) from None

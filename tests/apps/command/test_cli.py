@@ -505,3 +505,12 @@ def test_only_the_first_process_speaks(capsys, monkeypatch):
     assert main(["bogus"]) == 2
     assert main(["ls", "bogus"]) == 2
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("words", [["train"], ["analyse"]])
+def test_a_verb_of_two_words_says_that_the_second_is_missing(capsys, words):
+    assert main(words) == 2
+    said = capsys.readouterr()
+    assert said.out.startswith(f"usage: penult {words[0]} VERB [OPTIONS]")
+    assert said.err.startswith(f"penult: a word is missing after {words[0]}: give ") and said.err.count("\n") == 1
+    assert main([*words, "--help"]) == 0 and capsys.readouterr().err == ""

@@ -75,7 +75,7 @@ def test_unknown_names_are_answered_with_the_nearest(refused, filled, case):
 
 
 VALUES = {
-    "epochs": (["train", "classifier", "--epochs", -1], "--epochs -1.0: expected a number above 0"),
+    "epochs": (["train", "classifier", "--epochs", -1], "--epochs -1: expected a number above 0"),
     "epochs nan": (["train", "hvae", "--variant", "hvae", "--epochs", "nan"], "--epochs nan"),
     "epochs without end": (["train", "classifier", "--epochs", "inf"], "--epochs inf"),
     "lr": ([*CLASSIFIER, "--lr", -0.1], "--lr -0.1: expected a number above 0"),
@@ -86,13 +86,13 @@ VALUES = {
     "threads of evaluate": (["evaluate", "{hvae}", "--threads", 0], "--threads 0"),
     "patience": ([*CLASSIFIER, "--patience", 0], "--patience 0: expected 1 or more"),
     "patience without validation": ([*CLASSIFIER, "--patience", 3], "--validation"),
-    "ema": ([*CLASSIFIER, "--ema", 1], "--ema 1.0: expected a number above 0, below 1"),
+    "ema": ([*CLASSIFIER, "--ema", 1], "--ema 1: expected a number above 0, below 1"),
     "validation": ([*CLASSIFIER, "--validation", 1437], "from 1 to 1436"),
     "validation of a generator": ([*HVAE, "--variant", "hvae", "--validation", 5000], "from 1 to 1436"),
     "negative validation": ([*CLASSIFIER, "--validation", -1], "--validation -1: expected 0 or more"),
     "penultimate 0": ([*CLASSIFIER, "--penultimate", 0], "--penultimate 0: expected 2 or more"),
     "penultimate 1": ([*CLASSIFIER, "--penultimate", 1], "--penultimate 1: expected 2 or more"),
-    "label smoothing": ([*CLASSIFIER, "--label-smoothing", 1], "--label-smoothing 1.0"),
+    "label smoothing": ([*CLASSIFIER, "--label-smoothing", 1], "--label-smoothing 1"),
     "image size": ([*CLASSIFIER, "--image-size", 16], "8x8"),
     "name with slashes": ([*CLASSIFIER[:-2], "--name", "a/b"], "--name 'a/b'"),
     "name above": ([*CLASSIFIER[:-2], "--name", ".."], "--name '..'"),
@@ -100,7 +100,7 @@ VALUES = {
     "latent dimension": ([*HVAE, "--variant", "hvae", "--latent-dim", 0], "--latent-dim 0: expected 1 or more"),
     "hidden": ([*HVAE, "--variant", "hvae", "--hidden", 64, 0], "--hidden 64 0"),
     "no hidden": ([*HVAE, "--variant", "hvae", "--hidden", "none"], "expected the widths"),
-    "warm-up": ([*HVAE, "--variant", "hvae", "--kl-warmup", -1], "--kl-warmup -1.0"),
+    "warm-up": ([*HVAE, "--variant", "hvae", "--kl-warmup", -1], "--kl-warmup -1"),
     "no images": (["sample", "{hvae}", "--n", 0], "--n 0: expected 1 or more"),
     "no samples": (["evaluate", "{hvae}", "--samples", 0], "--samples 0: expected 1 or more"),
     "no test images": (["evaluate", "{hvae}", "--images", 0], "--images 0: expected 1 or more"),
@@ -383,11 +383,26 @@ OUTPUTS = {
     "folder with something in it": (["sample", "{hvae}", "--out", "full"], "not an empty folder"),
     "too many for a picture": (["sample", "{hvae}", "--n", 20000, "--out", "a.png"], "20,000 images in one picture"),
     "runs in a file": ([*CLASSIFIER, "--runs", "file"], "this is a file"),
+    "runs where there can be none": ([*CLASSIFIER, "--runs", "/proc/foo"], "choose another --name or --runs"),
     "runs below a file": ([*CLASSIFIER, "--runs", "file/runs"], "file/runs"),
     "list of runs in a file": (["evaluate", "{hvae}", "--runs", "file"], "this is a file"),
     "run that is a file": ([*CLASSIFIER[:-2], "--runs", ".", "--name", "file"], "file is a file"),
     "run that is another folder": ([*CLASSIFIER[:-2], "--runs", ".", "--name", "full"], "is no run"),
 }
+
+
+@pytest.mark.parametrize("verb", [["train", "classifier"], ["distill", "ce", "--student", "mlp"]])
+def test_images_of_one_class_are_nothing_to_tell_apart(refused, tmp_path, verb):
+    zeros = np.zeros(12, np.int64)
+    np.savez(
+        tmp_path / "one.npz",
+        x_train=np.zeros((12, 8, 8), np.uint8),
+        y_train=zeros,
+        x_test=np.ones((12, 8, 8), np.uint8),
+        y_test=zeros,
+    )
+    said = refused(*verb, "--data", "one.npz", "--batch-size", 4, "--device", "cpu")
+    assert "one.npz has one class, '0': at least two classes are needed" in said
 
 
 @pytest.mark.parametrize("case", OUTPUTS)

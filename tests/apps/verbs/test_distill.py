@@ -329,7 +329,7 @@ def test_a_run_that_dies_goes_on_to_the_same_weights(penult, tmp_path, monkeypat
         ),
         ("ce+rkd --teacher T --accumulate 2", "--accumulate 2: rkd compares the images of a batch with one another"),
         ("ce+hinton --teacher T --pretraining 5", "--pretraining 5.0: no term of ce+hinton has a phase; leave it out"),
-        ("ce+ab --teacher T --pretraining 0", "--pretraining 0.0: expected a number above 0"),
+        ("ce+ab --teacher T --pretraining 0", "--pretraining 0: expected a number above 0"),
         ("ce+ckd --teacher nothing", "unknown run 'nothing'"),
         ("ce+hintn --teacher T", "unknown term 'hintn': did you mean 'hinton'"),
         ("ce --teacher T", "--teacher T: ce looks at no teacher; leave it out"),

@@ -68,7 +68,7 @@ def test_a_run_of_all_images_is_resumed_as_before(penult, tmp_path):
         (["--train-images", 1238, "--validation", 200], "1238 of the 1237 images .* from 10 to 1237"),
         (["--dropout", 0.5], "--dropout 0.5: mlp has no dropout; leave --dropout out"),
         (["--dropout", 0.5, "--arch", "mpl"], "did you mean 'mlp'"),
-        (["--dropout", 1, "--arch", "lenet-fc"], "--dropout 1.0: expected 0 or more, below 1"),
+        (["--dropout", 1, "--arch", "lenet-fc"], "--dropout 1: expected 0 or more, below 1"),
         (["--arch", "lenet-32-32"], "images of 8x8 pixels are too small"),
     ],
 )
