@@ -97,7 +97,7 @@ WRONG = {
     "value that is none": ("5,6", ["--for", "hvae-l", "--train", "epochs=many"], "--train epochs=many: --epochs many"),
     "value that is no choice": ("5,6", ["--for", "hvae-l", "--train", "optimizer=sdg"], "adam, adamw, sgd"),
     "too many values": ("5,6", ["--for", "hvae-l", "--train", "epochs=3,4"], "--train epochs=3,4: '4' is a word"),
-    "value out of range": ("5,6", ["--for", "hvae-l", "--train", "epochs=-1"], "--epochs -1.0: expected a number"),
+    "value out of range": ("5,6", ["--for", "hvae-l", "--train", "epochs=-1"], "--epochs -1: expected a number"),
     "nothing held out": ("5,6", ["--for", "hvae-l", "--train", "validation=0"], "held-out images"),
     "name": ("5,6", ["--for", "hvae-l", "--train", "name=a/b"], "without slashes"),
     "out": ("5,6", [*WORDS, "--out", "prior.txt"], "ends in .safetensors"),

@@ -62,7 +62,7 @@ def test_the_demo_refuses_what_it_cannot_do(penult, tmp_path):
         (["--epochs", -2], "--epochs"),
         (["--latent-dim", 0], "--latent-dim 0"),
         (["--samples", 0], "--samples 0"),
-        (["--concentration", -1], "-1.0"),
+        (["--concentration", -1], "-1"),
         (["--concentration", "nan"], "nan"),
     ):
         said = penult("demo", *words)
