@@ -132,4 +132,4 @@ def _site(network: Classifier, layer: str) -> str:
     names = [module for module, _ in network.named_modules() if module not in ("", "body", "network")]
     prefixes = [prefix for prefix in _INSIDE[1:] if any(name.startswith(prefix) for name in names)]
     hint = f"{prefixes[0]} may be left out, and the run is then called without it" if prefixes else ""
-    raise unknown("layer", layer, ("none", *own, *names), hint)
+    raise unknown("layer", layer, dict.fromkeys(("none", *own, *names)), hint)
