@@ -130,6 +130,9 @@ def _site(network: Classifier, layer: str) -> str:
         if name:
             return prefix + layer
     names = [module for module, _ in network.named_modules() if module not in ("", "body", "network")]
-    prefixes = [prefix for prefix in _INSIDE[1:] if any(name.startswith(prefix) for name in names)]
-    hint = f"{prefixes[0]} may be left out, and the run is then called without it" if prefixes else ""
-    raise unknown("layer", layer, dict.fromkeys(("none", *own, *names)), hint)
+    inside = next((one for one in _INSIDE[1:] if any(name.startswith(one) for name in names)), "")
+    known = dict.fromkeys(("none", *own, *(name.removeprefix(inside) for name in names)))
+    hint = (
+        f"with {inside} before it, as runs by auto are called, a module's name is of the same layer" if inside else ""
+    )
+    raise unknown("layer", layer, known, hint)

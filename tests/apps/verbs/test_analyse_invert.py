@@ -83,10 +83,10 @@ def test_layers_are_expected_in_the_order_of_their_own_calls():
 @pytest.mark.parametrize(
     ("layer", "said"),
     [
-        ("conv3", "did you mean 'body.conv"),
+        ("conv3", "did you mean 'conv"),
         ("logit", "did you mean 'logits'"),
         ("nome", "did you mean 'none'"),
-        ("", "known: none, logits, penultimate, body.conv1, .*body. may be left out, and the run"),
+        ("", "known: none, logits, penultimate, conv1, .*; with body. before it, as runs by auto are called"),
     ],
 )
 def test_a_layer_that_is_not_there_is_refused(network, layer, said):
