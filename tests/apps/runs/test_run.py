@@ -156,7 +156,7 @@ def test_a_place_that_may_not_be_written(penult, tmp_path):
         status, line = penult(*TOY, "--runs", tmp_path)
     finally:
         tmp_path.chmod(0o700)
-    assert status == 1 and "Permission denied" in line
+    assert status == 2 and "(Permission denied): choose another --name or --runs" in line
 
 
 # Damage.
