@@ -39,9 +39,14 @@ class Evidence:
         return self.moments is not None or (self.activations is not None and self.labels is not None)
 
     def brought(self, space: Space) -> "Evidence":
-        """The same with the activations, those of the network, in another space."""
+        """The same with the activations, those of the network, in another space.
+
+        Raises:
+            InputError: activations of another dimension, or no floating-point numbers.
+        """
         if self.activations is None or space.name == "raw":
             return self
+        require_activations(self.activations, len(space.centre))
         kind = torch.promote_types(self.activations.dtype, torch.float32)
         there = space.to(kind, self.activations.device).bring(self.activations.to(kind))
         return replace(self, activations=there)

@@ -138,6 +138,9 @@ def choose_gauge(
                 )
             moments = evidence.of_activations(classes, m, f"the space {space!r} is")
         space = fit_space(space, moments, class_names)
+    for name, part in (("centre", space.centre), ("factor", space.factor)):
+        if part is not None and part.shape[-1] != m:
+            raise InputError(f"the {name} of the space is of {part.shape[-1]} dimensions, and the weight of {m}")
     evidence = evidence.brought(space)
     space = space.to(weight.dtype, weight.device)
     if directions in ("weights", "centred"):

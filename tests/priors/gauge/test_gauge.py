@@ -12,13 +12,14 @@ from torch.nn.functional import linear, normalize
 from priors import ClassifierPrior, InputError, VonMisesFisher
 from priors.files.tensors import read_tensors, write_tensors
 from priors.gauge.moments import ActivationMoments, DirectionMoments
-from priors.gauge.space import fit_space
+from priors.gauge.space import Space, fit_space
 
 SPACES = ("raw", "centred", "whitened")
 DIRECTIONS = ("weights", "centred", "fitted", "means")
 GAUGES = list(itertools.product(SPACES, DIRECTIONS))
 NAMES = ("ant", "bee", "cat", "dog")
 M = 6
+LABELS = torch.arange(8) % 4
 
 
 @pytest.fixture(scope="module")
@@ -251,6 +252,11 @@ def test_moving_a_prior_moves_its_gauge(head, measured):
         ({"directions": "mean"}, "unknown directions 'mean': did you mean 'means'"),
         ({"space": "white"}, "unknown space 'white'"),
         ({"concentration": "fitted"}, "'fitted' is for fitted directions, not for weights"),
+        ({"space": Space("centred", torch.ones(5))}, "centre of the space is of 5 dimensions, and the weight of 6"),
+        (
+            {"space": Space("centred", torch.ones(6)), "activations": torch.ones(8, 5), "labels": LABELS},
+            r"activations have shape \(8, 5\)",
+        ),
         ({"space": "centred", "moments": DirectionMoments.none(4, M)}, "they are of one space already"),
         ({"directions": "means", "moments": DirectionMoments.none(4, M)}, "class 'ant': there are no activations"),
         ({"directions": "means", "moments": DirectionMoments.none(4, 5)}, "4 classes in 5 dimensions: 4 classes in 6"),
