@@ -1,6 +1,8 @@
 """Where a prior comes from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+
+from priors.errors import shown
 
 
 @dataclass(frozen=True)
@@ -18,3 +20,10 @@ class Provenance:
     dataset: str = "unknown"
     concentration: str = "unknown"
     gauge: str = "raw, weights"
+
+    def __post_init__(self):
+        """Refuse, by a TypeError, what is no text: a file may be damaged."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, str):
+                raise TypeError(f"the {field.name} of a prior's provenance is {shown(value)}: a text was expected")

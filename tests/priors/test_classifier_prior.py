@@ -395,3 +395,15 @@ def test_on_a_gpu_nothing_waits_for_the_device(no_waits):
     exact = prior.cpu().class_posterior(20_000)
     error = (cuda.standard_error.cpu() ** 2 + exact.standard_error**2).sqrt()
     assert ((cuda.table.cpu() - exact.table).abs() < 5 * error).all()
+
+
+@pytest.mark.parametrize("field", ["network", "dataset", "concentration", "gauge"])
+def test_a_provenance_that_is_no_text_is_damage(tmp_path, field):
+    """A card or a page would show it, whatever it is."""
+    path = tmp_path / "prior.safetensors"
+    ClassifierPrior.from_weight(weight_matrix(), 20).save(path)
+    tensors, metadata = read_tensors(path)
+    told = json.loads(metadata["provenance"]) | {field: [7]}
+    write_tensors(path, tensors, metadata | {"provenance": json.dumps(told)})
+    with pytest.raises(InputError, match=rf"no prior that can be used: the {field} of a prior's provenance is \[7\]"):
+        ClassifierPrior.load(path)
