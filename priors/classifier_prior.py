@@ -356,7 +356,7 @@ class ClassifierPrior(nn.Module):
         stored = read_prior(path)
         try:
             tensors = stored.tensors
-            provenance = Provenance(**stored.provenance)
+            provenance = Provenance.stored(stored.provenance)
             weight, bias, names = checked(tensors["weight"], tensors.get("bias"), stored.class_names)
             rows = stored.gauge.rows(weight)
             require_directions(rows, stored.gauge.said, names)

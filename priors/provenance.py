@@ -1,8 +1,10 @@
 """Where a prior comes from."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from priors.errors import shown
+from priors.files.typed import check_types
 
 
 @dataclass(frozen=True)
@@ -21,9 +23,12 @@ class Provenance:
     concentration: str = "unknown"
     gauge: str = "raw, weights"
 
-    def __post_init__(self):
-        """Refuse, by a TypeError, what is no text: a file may be damaged."""
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, str):
-                raise TypeError(f"the {field.name} of a prior's provenance is {shown(value)}: a text was expected")
+    @classmethod
+    def stored(cls, told: Mapping[str, Any]) -> "Provenance":
+        """What a file says of it.
+
+        Raises:
+            TypeError: it is no text, or there is more than is known here.
+        """
+        check_types(cls, told)
+        return cls(**told)

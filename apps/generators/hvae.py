@@ -154,7 +154,7 @@ def rebuild(description: dict, weights: dict[str, Tensor]) -> HypersphericalVAE:
                 weights.get("prior.bias"),
                 description["class_names"],
             )
-            prior.provenance = Provenance(**description["prior"])
+            prior.provenance = Provenance.stored(description["prior"])
             options["prior"] = prior
         return VARIANTS[variant](**options)
     except (KeyError, TypeError) as error:

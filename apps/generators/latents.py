@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from apps.generators.drawing_input import check_draws, count_to_draw, labels_to_draw
 from priors import ClassifierPrior
 from priors.draws import gaussians
-from priors.errors import InputError, unknown
+from priors.errors import InputError, shown, unknown
 from priors.provenance import Provenance
 from priors.vmf.transport import rsample
 
@@ -152,7 +152,7 @@ def rebuild(description: dict, weights: dict[str, Tensor], class_names) -> Laten
 
     Raises:
         InputError: an unknown kind.
-        KeyError: parts are missing.
+        KeyError, TypeError: parts are missing, or are of another type or size.
     """
     kind = description["latent"]
     if kind not in LATENTS:
@@ -167,5 +167,7 @@ def rebuild(description: dict, weights: dict[str, Tensor], class_names) -> Laten
         weights.get("latent.prior.bias"),
         class_names,
     )
-    prior.provenance = Provenance(**description["prior"])
+    if prior.dim != description["dim"]:
+        raise TypeError(f"'dim' is {shown(description['dim'])}, and the prior's {prior.dim}")
+    prior.provenance = Provenance.stored(description["prior"])
     return VonMisesFisherLatent(prior, description["radius"])

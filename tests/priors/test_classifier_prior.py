@@ -405,5 +405,5 @@ def test_a_provenance_that_is_no_text_is_damage(tmp_path, field):
     tensors, metadata = read_tensors(path)
     told = json.loads(metadata["provenance"]) | {field: [7]}
     write_tensors(path, tensors, metadata | {"provenance": json.dumps(told)})
-    with pytest.raises(InputError, match=rf"no prior that can be used: the {field} of a prior's provenance is \[7\]"):
+    with pytest.raises(InputError, match=rf"no prior that can be used: '{field}' is \[7\], str was expected"):
         ClassifierPrior.load(path)

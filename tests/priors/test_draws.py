@@ -1,6 +1,5 @@
 """What every sampler is given: a number of draws, labels, and a source of random numbers."""
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -12,13 +11,7 @@ from priors.maximum_likelihood import solve_concentration
 from priors.vmf.distribution import VonMisesFisher
 from priors.vmf.sphere import HypersphericalUniform
 
-
-@pytest.fixture(autouse=True)
-def as_a_user():
-    """Without the checks of types that only tests have."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+pytestmark = pytest.mark.usefixtures("as_a_user")
 
 
 def source():

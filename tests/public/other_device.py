@@ -12,6 +12,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
+import analysis
+import distill
+import priors
 from priors.vmf import bessel, cosine
 
 OTHER = "meta"
@@ -53,7 +56,13 @@ class _Source(torch.Generator):
 
 
 def make_way(patch) -> None:
-    """Have torch bring numbers to the other device by operations that `OtherDevice` sees; undone with the patch."""
+    """Have torch bring numbers to the other device by operations that `OtherDevice` sees; undone with the patch.
+
+    All modules are imported before: what is imported meanwhile would keep the stand-ins in its annotations.
+    """
+    for package in (priors, analysis, distill):
+        for name in package.__all__:
+            getattr(package, name)
     item, tolist, tensor, autocast = Tensor.item, Tensor.tolist, torch.tensor, torch.autocast
 
     def held(values: Tensor) -> Tensor:

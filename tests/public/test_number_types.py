@@ -2,7 +2,6 @@
 
 from dataclasses import fields, is_dataclass
 
-import jaxtyping
 import pytest
 import torch
 from public_calls import CALLS, REST, Given, convolutional, decoder, density, distilled, source
@@ -19,12 +18,7 @@ IMAGES_IN_FULL = ("PixelCNN", "PixelCNN.initialise")
 DIRECTIONS = ("VonMisesFisher", "HypersphericalUniform")
 
 
-@pytest.fixture(autouse=True)
-def as_a_user():
-    """Without the checks of types that only tests have."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+pytestmark = pytest.mark.usefixtures("as_a_user")
 
 
 def refuses(name: str, dtype: torch.dtype) -> bool:

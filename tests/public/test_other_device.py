@@ -2,28 +2,22 @@
 
 from dataclasses import fields, is_dataclass
 
-import jaxtyping
 import pytest
 import torch
 from other_device import OTHER, Away, OtherDevice, make_way
 from public_calls import CALLS, Given
+from small_generators import GENERATORS, sngan
 from torch import Tensor, nn
 
-from apps.generators.hvae import HVAE, HVAEC, HVAEL
-from apps.generators.latents import Gaussian, UniformSphere, VonMisesFisherLatent
-from apps.generators.sngan import SNGAN, Discriminator, architecture
-from priors import ClassifierPrior, InputError, zoo
-
-NAMES = ("cat", "dog", "emu")
+from apps.generators.latents import Gaussian
+from apps.generators.sngan import Discriminator, architecture
+from priors import InputError, zoo
 
 
 @pytest.fixture(autouse=True)
-def way(monkeypatch):
-    """Without the checks of types that only tests have."""
+def way(monkeypatch, as_a_user):
+    """To the other device and back."""
     make_way(monkeypatch)
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def leaves(found) -> list:
@@ -66,25 +60,6 @@ def test_the_device_tells_mixtures_and_knows_values():
         assert there.device.type == OTHER and float((2 * there).sum()) == 6 and bool((there > 0).all())
         with pytest.raises(RuntimeError, match="same device"):
             there + torch.ones(3)
-
-
-def prior():
-    return ClassifierPrior.from_weight(torch.eye(3, 5), 50.0, class_names=NAMES)
-
-
-def sngan(latent):
-    torch.manual_seed(0)
-    return SNGAN(architecture("mimicry", (1, 8, 8), 4, 2), NAMES, latent)
-
-
-GENERATORS = {
-    "hvae": lambda: HVAE((1, 2, 2), 5, NAMES, (4,)),
-    "hvae-c": lambda: HVAEC((1, 2, 2), 5, NAMES, (4,)),
-    "hvae-l": lambda: HVAEL((1, 2, 2), 5, NAMES, (4,), prior=prior()),
-    "sngan": lambda: sngan(Gaussian(5)),
-    "sngan of a sphere": lambda: sngan(UniformSphere(5)),
-    "sngan of a prior": lambda: sngan(VonMisesFisherLatent(prior())),
-}
 
 
 @pytest.mark.parametrize("name", GENERATORS)

@@ -1,46 +1,18 @@
 """What the samplers of generators are given: labels, sources of draws, concentrations; from Python, without flags."""
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
+from small_generators import GENERATORS, prior
 from torch import nn
 
 from analysis.densities.pixelcnn import PixelCNN
-from apps.generators.hvae import HVAE, HVAEC, HVAEL
 from apps.generators.latents import Gaussian, UniformSphere, VonMisesFisherLatent
-from apps.generators.sngan import SNGAN, architecture
-from priors import ClassifierPrior, InputError, VonMisesFisher
+from priors import InputError, VonMisesFisher
 
-NAMES = ("cat", "dog", "emu")
-
-
-@pytest.fixture(autouse=True)
-def as_a_user():
-    """Without the checks of types that only tests have."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+pytestmark = pytest.mark.usefixtures("as_a_user")
 
 
-def prior():
-    return ClassifierPrior.from_weight(torch.eye(3, 5), 50.0, class_names=NAMES)
-
-
-def sngan(latent):
-    torch.manual_seed(0)
-    sizes = architecture("mimicry", (1, 8, 8), generator_width=4, discriminator_width=2)
-    return SNGAN(sizes, NAMES, latent).eval()
-
-
-GENERATORS = {
-    "hvae": lambda: HVAE((1, 2, 2), 5, NAMES, (4,)),
-    "hvae-c": lambda: HVAEC((1, 2, 2), 5, NAMES, (4,)),
-    "hvae-l": lambda: HVAEL((1, 2, 2), 5, NAMES, (4,), prior=prior()),
-    "sngan": lambda: sngan(Gaussian(5)),
-    "sngan of a sphere": lambda: sngan(UniformSphere(5)),
-    "sngan of a prior": lambda: sngan(VonMisesFisherLatent(prior())),
-}
 OF_A_PRIOR = ("hvae-l", "sngan of a prior")
 WRONG_LABELS = (
     (torch.tensor([0, 3]), "label 3 is out of range: the classes are 0 to 2"),

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from scipy.special import ive
+from small_generators import GENERATORS
 from torch import nn
 
 from apps.generators.latents import LATENTS, Gaussian, UniformSphere, VonMisesFisherLatent
@@ -301,3 +302,13 @@ def test_images_in_evaluation_depend_on_their_own_latent_alone():
     generator(z, labels)
     generator.eval()
     torch.testing.assert_close(generator(z, labels)[2:3], generator(z[2:3], labels[2:3]), atol=1e-6, rtol=1e-5)
+
+
+def test_a_latent_of_another_size_than_its_prior_is_damage():
+    """An exported card would say it."""
+    model = GENERATORS["sngan of a prior"]()
+    description, weights = model.description(), model.state_dict()
+    assert rebuild(description, weights).latent.dim == 5
+    for dim in ("x", 6, None):
+        with pytest.raises(InputError, match="'dim' is .*, and the prior's 5"):
+            rebuild(description | {"dim": dim}, weights)
