@@ -1,5 +1,7 @@
 """What a PixelCNN++ is made of: two streams of gated layers, down to a quarter of the resolution and up again."""
 
+from abc import ABC, abstractmethod
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -49,7 +51,7 @@ class GatedLayer(nn.Module):
         return x + F.glu(found, 1)
 
 
-class Streams(nn.Module):
+class Streams(nn.Module, ABC):
     """What features are computed with, all at once or pixel by pixel; `analysis.densities.pixelcnn.PixelCNN` is one.
 
     Attributes:
@@ -81,6 +83,6 @@ class Streams(nn.Module):
     grow_right: nn.ModuleList
     final: WeightNormConv
 
+    @abstractmethod
     def contexts_of(self, context: Tensor | None, batch: int) -> list[Tensor | None]:
         """The context of so many images at each resolution, (batch, K, h, w) or (batch, K, 1, 1)."""
-        raise NotImplementedError
