@@ -16,8 +16,8 @@ from distill.followed import Followed, followed
 from distill.term import Setting, Term
 from distill.terms import parse, terms
 from distill.weighted_sum import Objective
-from priors.classifier_prior import ClassifierPrior
 from priors.errors import InputError
+from priors.model.classifier_prior import ClassifierPrior
 
 
 def objective(

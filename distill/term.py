@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from distill.processes import gather, gather_with_gradients
 from distill.trace import Shapes, Trace
-from priors.classifier_prior import ClassifierPrior
 from priors.errors import InputError
+from priors.model.classifier_prior import ClassifierPrior
 
 
 @dataclass(frozen=True)

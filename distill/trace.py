@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from priors.checks.floats import PIXELS, own_dtype, to_own
 from priors.errors import InputError
-from priors.floats import PIXELS, own_dtype, to_own
 from priors.reading.dry_pass import undisturbed
 from priors.reading.outputs import Outputs, outputs_are
 from priors.reading.taps import tap

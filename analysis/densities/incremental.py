@@ -20,7 +20,7 @@ from torch import Tensor
 
 from analysis.densities.streams import LEVELS, GatedLayer, Streams
 from analysis.densities.weight_norm import WeightNormConv
-from priors.floats import require_digits
+from priors.checks.floats import require_digits
 
 Choose = Callable[[int, int, Tensor], Tensor]
 """By row, column and (batch, outputs): the pixels there, (batch, channels) in [0, 1]."""

@@ -18,8 +18,8 @@ from analysis.densities.pixels import PixelDistribution, require_image_type
 from analysis.densities.sampling import sample
 from analysis.densities.streams import LEVELS, GatedLayer, Streams, concat_elu
 from analysis.densities.weight_norm import WeightNormConv, Window, down_shift, right_shift
+from priors.checks.floats import require_digits, to_own
 from priors.errors import InputError
-from priors.floats import require_digits, to_own
 
 
 class PixelCNN(Streams):

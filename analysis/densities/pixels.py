@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from priors.draws import require_generator
+from priors.checks.draws import require_generator
+from priors.checks.floats import at_least_float32
 from priors.errors import InputError
-from priors.floats import at_least_float32
 
 LEVELS = 256
 _ROUNDING = 2.0**-20

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from analysis.densities.incremental import Incremental
 from analysis.densities.streams import Streams
-from priors.draws import require_generator
+from priors.checks.draws import require_generator
 from priors.errors import InputError
 
 

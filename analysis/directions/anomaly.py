@@ -25,10 +25,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from priors.classifier_prior import ClassifierPrior
+from priors.checks.floats import require_floats
+from priors.checks.labels import class_numbers
 from priors.errors import InputError
-from priors.floats import require_floats
-from priors.labels import class_numbers
+from priors.model.classifier_prior import ClassifierPrior
 from priors.vmf import bessel
 
 _NARROWEST = 1e-3

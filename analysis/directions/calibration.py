@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from priors.checks.floats import require_floats
+from priors.checks.labels import class_numbers
 from priors.errors import InputError
-from priors.floats import require_floats
-from priors.labels import class_numbers
 
 BINS = 15
 """Of equal width in [0, 1], as in Guo, Pleiss, Sun and Weinberger (On calibration of modern neural networks, 2017)."""

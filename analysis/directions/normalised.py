@@ -19,9 +19,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from priors.checks.floats import require_floats
+from priors.checks.labels import class_numbers
 from priors.errors import InputError
-from priors.floats import require_floats
-from priors.labels import class_numbers
 
 _ROWS = 4096
 """Activations at a time: logits of a large set are never held at once."""

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from analysis.inversion.distances import mean_vector, pair_blocks, squared_distances
 from analysis.inversion.rows import require_positive, row_blocks, rows_of
-from priors.draws import gaussians, require_generator
+from priors.checks.draws import gaussians, require_generator
 from priors.errors import InputError
 
 

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from priors.checks.floats import at_least_float32, require_floats
 from priors.errors import InputError
-from priors.floats import at_least_float32, require_floats
 
 MEANING = (
     "NCE: mean of log p(x|h) over held-out images (equation 11, negated). H(x) + NCE bounds I(x; h) from below, and "

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from analysis.inversion.distances import pair_blocks
 from analysis.inversion.rows import require_positive, rows_of
-from priors.draws import gaussians, require_generator
+from priors.checks.draws import gaussians, require_generator
 from priors.errors import InputError
 
 

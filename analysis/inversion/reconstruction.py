@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from priors.checks.floats import at_least_float32, require_digits, to_own
 from priors.errors import InputError
-from priors.floats import at_least_float32, require_digits, to_own
 
 _LEAK = 0.2
 

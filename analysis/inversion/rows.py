@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from jaxtyping import Float
 from torch import Tensor
 
+from priors.checks.floats import require_floats
 from priors.errors import InputError
-from priors.floats import require_floats
 
 _ROWS = 1024
 _VALUES = 2**23

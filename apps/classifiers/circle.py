@@ -15,9 +15,9 @@ from apps.models.classifier_priors import Wanted, concentrations, wanted_prior
 from apps.models.named import classifier, is_run, open_run
 from apps.runs.outputs import check_file
 from apps.training.session import start
-from priors.classifier_prior import ClassifierPrior
-from priors.concentration import Concentration
 from priors.errors import InputError
+from priors.model.classifier_prior import ClassifierPrior
+from priors.model.concentration import Concentration
 from priors.zoo import Classifier
 
 

@@ -18,9 +18,9 @@ from torch import Tensor
 from apps.figures import legend, save
 from apps.models.activations import Activations
 from apps.seeds import generator
-from priors.classifier_prior import ClassifierPrior
-from priors.concentration import Concentration
 from priors.errors import InputError
+from priors.model.classifier_prior import ClassifierPrior
+from priors.model.concentration import Concentration
 from priors.vmf.distribution import VonMisesFisher
 
 PALETTE = (

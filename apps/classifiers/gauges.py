@@ -16,11 +16,11 @@ from apps.data.sweep import sweep
 from apps.models.activations import device_of
 from apps.models.moments import activation_moments, directions_in
 from priors.errors import InputError
-from priors.final_layer import read_final_layer
+from priors.fit.gauge_comparison import Candidate, GaugeScores, candidate, paired, recommended, score
 from priors.gauge.gauge import DirectionsName
 from priors.gauge.moments import require_finite
 from priors.gauge.space import SpaceName, fit_space
-from priors.gauge_comparison import Candidate, GaugeScores, candidate, paired, recommended, score
+from priors.model.final_layer import read_final_layer
 from priors.zoo import Classifier
 
 TEMPERATURE = 4.0

@@ -3,8 +3,8 @@
 from apps.classifiers.concentration_sweep import Choice
 from apps.command.console import counted, say, table
 from apps.models.classifier_priors import Reading
-from priors.classifier_prior import ClassifierPrior
-from priors.goodness_of_fit import CosineFit, fits_of
+from priors.fit.goodness_of_fit import CosineFit, fits_of
+from priors.model.classifier_prior import ClassifierPrior
 
 
 def print_choice(model: str, choice: Choice) -> None:

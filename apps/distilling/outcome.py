@@ -10,7 +10,7 @@ from apps.command.console import counted, say, table
 from apps.distilling.distillation import Distillation
 from apps.runs.run import Run
 from apps.training.session import sweeping
-from priors.classifier_prior import ClassifierPrior
+from priors.model.classifier_prior import ClassifierPrior
 
 
 def scores(run: Run, task: Distillation, accelerator: Accelerator, images: int) -> dict[str, Any]:

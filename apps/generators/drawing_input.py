@@ -7,9 +7,9 @@ from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from apps.command.ranges import CONCENTRATION
-from priors.draws import require_generator
+from priors.checks.draws import require_generator
+from priors.checks.labels import labels_to_numbers
 from priors.errors import InputError
-from priors.labels import labels_to_numbers
 
 
 def labels_to_draw(

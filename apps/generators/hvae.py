@@ -14,9 +14,9 @@ from apps.command.console import counted
 from apps.generators.drawing_input import check_draws, labels_to_draw
 from apps.generators.hyperspherical_vae import HypersphericalVAE
 from priors import ClassifierPrior, VonMisesFisher
-from priors.draws import gaussians
+from priors.checks.draws import gaussians
 from priors.errors import InputError, unknown
-from priors.provenance import Provenance
+from priors.model.provenance import Provenance
 from priors.vmf.bessel import kl_to_uniform
 from priors.vmf.transport import rsample
 

@@ -22,8 +22,8 @@ from apps.generators import bernoulli
 from apps.generators.drawing_input import labels_to_draw
 from apps.models.generator import Generator
 from priors import VonMisesFisher
+from priors.checks.floats import at_least_float32
 from priors.errors import InputError
-from priors.floats import at_least_float32
 from priors.vmf.bessel import log_sphere_area
 from priors.vmf.transport import rsample
 

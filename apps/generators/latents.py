@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from apps.generators.drawing_input import check_draws, count_to_draw, labels_to_draw
 from priors import ClassifierPrior
-from priors.draws import gaussians
+from priors.checks.draws import gaussians
 from priors.errors import InputError, shown, unknown
-from priors.provenance import Provenance
+from priors.model.provenance import Provenance
 from priors.vmf.transport import rsample
 
 RADIUS = 10.0

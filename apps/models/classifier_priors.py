@@ -14,12 +14,12 @@ from apps.data.image_set import ImageSet
 from apps.models.activations import images_for
 from apps.models.moments import direction_moments, measured_space, seen_from
 from apps.models.named import classifier, is_run
-from priors.classifier_prior import ClassifierPrior
-from priors.concentration import require_strategy
 from priors.errors import InputError
 from priors.gauge.gauge import DirectionsName
 from priors.gauge.moments import DirectionMoments, require_finite
 from priors.gauge.space import SpaceName
+from priors.model.classifier_prior import ClassifierPrior
+from priors.model.concentration import require_strategy
 from priors.vmf.directions import Directions
 from priors.zoo import Classifier
 

@@ -13,10 +13,10 @@ from apps.data.fold import fold
 from apps.data.image_set import ImageSet
 from apps.data.sweep import sweep
 from apps.models.activations import device_of
-from priors.classifier_prior import ClassifierPrior
-from priors.final_layer import read_final_layer
 from priors.gauge.moments import ActivationMoments, DirectionMoments, merged
 from priors.gauge.space import Space, SpaceName, fit_space
+from priors.model.classifier_prior import ClassifierPrior
+from priors.model.final_layer import read_final_layer
 from priors.vmf.directions import Directions, directions_of, versines
 from priors.zoo import Classifier
 

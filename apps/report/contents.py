@@ -26,11 +26,11 @@ from apps.runs.evaluations import read_evaluations
 from apps.runs.public import public
 from apps.runs.quantities import Panel, panels
 from apps.runs.run import Run
-from priors.class_table import ClassSummary
-from priors.classifier_prior import ClassifierPrior
 from priors.errors import InputError, reason
 from priors.files.json_files import read_json
 from priors.files.regular import read_bytes
+from priors.model.class_table import ClassSummary
+from priors.model.classifier_prior import ClassifierPrior
 
 ANALYSES = {
     "normalised.json": "Accuracy with activations and weights normalised",

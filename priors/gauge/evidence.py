@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from priors.checks.labels import class_numbers
 from priors.errors import InputError
 from priors.gauge.moments import ActivationMoments, DirectionMoments, require_finite
 from priors.gauge.space import Space
-from priors.labels import class_numbers
 from priors.vmf.directions import require_activations
 
 _NUMBERS = 2**22

@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from priors.checks.floats import require_floats
+from priors.checks.labels import class_numbers
 from priors.errors import InputError
-from priors.floats import require_floats
-from priors.labels import class_numbers
 from priors.vmf.directions import norms, unit
 
 

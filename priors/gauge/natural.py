@@ -23,8 +23,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from priors.errors import InputError
-from priors.maximum_likelihood import solve_concentration
 from priors.vmf import bessel
+from priors.vmf.maximum_likelihood import solve_concentration
 
 _STEPS = 200
 _SETTLED = 1e-12

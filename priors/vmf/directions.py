@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from priors.checks.floats import require_floats
+from priors.checks.labels import class_numbers
 from priors.errors import InputError
-from priors.floats import require_floats
-from priors.labels import class_numbers
 
 _NUMBERS = 2**22
 """Numbers in double precision that are held at a time, besides what is kept."""

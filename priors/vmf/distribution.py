@@ -15,8 +15,8 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.distributions import Distribution, constraints, register_kl
 
-from priors.draws import require_generator
-from priors.draws import sample_shape as as_shape
+from priors.checks.draws import require_generator
+from priors.checks.draws import sample_shape as as_shape
 from priors.errors import InputError
 from priors.vmf import bessel
 from priors.vmf.divergence import kl_between

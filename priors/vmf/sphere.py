@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.distributions.constraints import Constraint
 
-from priors.draws import gaussians, require_generator
-from priors.draws import sample_shape as as_shape
+from priors.checks.draws import gaussians, require_generator
+from priors.checks.draws import sample_shape as as_shape
 from priors.errors import InputError, shown
 from priors.vmf import bessel
 

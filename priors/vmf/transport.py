@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from priors.draws import gaussians
+from priors.checks.draws import gaussians
 from priors.errors import InputError
 from priors.vmf import cosine
 

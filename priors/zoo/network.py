@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from priors.checks.floats import PIXELS, own_dtype, require_floats
 from priors.errors import InputError, shown
-from priors.floats import PIXELS, own_dtype, require_floats
 
 
 class Classifier(nn.Module, ABC):

@@ -10,7 +10,7 @@ import torch
 
 from apps.pretrained import from_pretrained
 from apps.report.contents import _picture
-from priors.draws import require_generator, sample_shape
+from priors.checks.draws import require_generator, sample_shape
 from priors.errors import InputError, reason, shown, unknown
 from priors.zoo.network import names_of_classes
 

@@ -16,8 +16,8 @@ from analysis.directions.anomaly import (
     fit_norms,
     given_norm_log_densities,
 )
-from priors.classifier_prior import ClassifierPrior
 from priors.errors import InputError
+from priors.model.classifier_prior import ClassifierPrior
 
 N, M, C = 300, 5, 4
 

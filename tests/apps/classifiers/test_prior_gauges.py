@@ -15,7 +15,7 @@ from apps.data.outliers import outliers
 from apps.models.classifier_priors import classifier_prior, read_prior
 from apps.models.named import classifier, generator_run
 from priors import ClassifierPrior, InputError
-from priors.goodness_of_fit import cosine_fits
+from priors.fit.goodness_of_fit import cosine_fits
 
 SPACES = ("raw", "centred", "whitened")
 DIRECTIONS = ("weights", "centred", "fitted", "means")

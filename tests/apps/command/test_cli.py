@@ -15,7 +15,7 @@ from importing import imports_from
 from PIL import Image
 
 from apps.command.cli import VERBS, main
-from priors.classifier_prior import ClassifierPrior
+from priors.model.classifier_prior import ClassifierPrior
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 ROOT = Path(__file__).parents[3]

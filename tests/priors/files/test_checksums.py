@@ -9,10 +9,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from priors.classifier_prior import ClassifierPrior
 from priors.errors import InputError
 from priors.files import checksums
 from priors.files.tensors import load_weights, read_tensors, write_tensors
+from priors.model.classifier_prior import ClassifierPrior
 
 TENSORS = {
     "weight": torch.arange(12, dtype=torch.float32).reshape(3, 4) / 7,

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision import models
 
-from priors.classifier_prior import ClassifierPrior
 from priors.errors import InputError
+from priors.model.classifier_prior import ClassifierPrior
 from priors.reading.heads import find_head, last_linear, read_head
 from priors.reading.taps import find_module
 from priors.zoo import wrap

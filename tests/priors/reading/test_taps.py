@@ -4,8 +4,8 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision import models
 
-from priors.classifier_prior import ClassifierPrior
 from priors.errors import InputError
+from priors.model.classifier_prior import ClassifierPrior
 from priors.reading.taps import find_module, tap
 
 

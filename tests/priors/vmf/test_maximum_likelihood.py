@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from priors.errors import InputError
-from priors.maximum_likelihood import solve_concentration
+from priors.vmf.maximum_likelihood import solve_concentration
 
 SERIES = [10.0**power for power in range(-6, 4)]
 LARGE = [10.0**power for power in range(4, 9)]

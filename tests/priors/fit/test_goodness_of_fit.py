@@ -11,8 +11,8 @@ from scipy import special, stats
 
 from priors import ClassifierPrior, VonMisesFisher
 from priors.errors import InputError
-from priors.goodness_of_fit import cosine_cdf, cosine_fits, kolmogorov_smirnov
-from priors.maximum_likelihood import solve_concentration
+from priors.fit.goodness_of_fit import cosine_cdf, cosine_fits, kolmogorov_smirnov
+from priors.vmf.maximum_likelihood import solve_concentration
 
 
 def by_mpmath(m: int, kappa: float) -> tuple[list[float], list[float]]:

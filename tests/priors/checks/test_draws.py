@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from analysis.densities.pixelcnn import PixelCNN
-from priors.classifier_prior import ClassifierPrior
 from priors.errors import InputError
-from priors.maximum_likelihood import solve_concentration
+from priors.model.classifier_prior import ClassifierPrior
 from priors.vmf.distribution import VonMisesFisher
+from priors.vmf.maximum_likelihood import solve_concentration
 from priors.vmf.sphere import HypersphericalUniform
 
 pytestmark = pytest.mark.usefixtures("as_a_user")
@@ -72,6 +72,6 @@ def test_a_deficit_and_a_length_may_be_a_number_beside_a_tensor():
     away = torch.tensor([0.9], dtype=torch.float64, device="meta")
     seen = []
     with pytest.raises(RuntimeError), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("priors.maximum_likelihood._require", lambda fine, *_: seen.append(fine.device.type))
+        patch.setattr("priors.vmf.maximum_likelihood._require", lambda fine, *_: seen.append(fine.device.type))
         solve_concentration(away, 5, deficit=0.1)
     assert seen[:2] == ["meta", "meta"]

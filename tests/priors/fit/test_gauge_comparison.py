@@ -8,9 +8,9 @@ import torch
 from scipy import special, stats
 
 from priors import InputError
+from priors.fit.gauge_comparison import agreement, candidate, freedom, paired, recommended, score
 from priors.gauge.moments import ActivationMoments, DirectionMoments
 from priors.gauge.space import fit_space
-from priors.gauge_comparison import agreement, candidate, freedom, paired, recommended, score
 
 NAMES = ("ant", "bee", "cat")
 SPACES = ("raw", "centred", "whitened")

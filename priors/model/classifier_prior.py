@@ -18,17 +18,17 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from priors.class_posterior import ClassPosterior, class_posterior
-from priors.class_table import ClassSummary, class_table
-from priors.concentration import Concentration, resolve
+from priors.checks.labels import class_number, labels_to_numbers
 from priors.errors import InputError, unknown
-from priors.final_layer import checked, read_final_layer, require_directions
 from priors.gauge.evidence import Evidence
 from priors.gauge.gauge import Gauge, choose_gauge
 from priors.gauge.space import Space
-from priors.labels import class_number, labels_to_numbers
-from priors.prior_files import read_prior, write_prior
-from priors.provenance import Provenance
+from priors.model.class_posterior import ClassPosterior, class_posterior
+from priors.model.class_table import ClassSummary, class_table
+from priors.model.concentration import Concentration, resolve
+from priors.model.final_layer import checked, read_final_layer, require_directions
+from priors.model.prior_files import read_prior, write_prior
+from priors.model.provenance import Provenance
 from priors.vmf.directions import norms, require_pointing, require_vectors, unit
 from priors.vmf.distribution import VonMisesFisher, log_densities, log_peaks
 
@@ -37,7 +37,7 @@ class ClassifierPrior(nn.Module):
     """One von Mises-Fisher distribution a class over normalised penultimate activations.
 
     Final; made by `from_classifier`, `from_weight` or `load`. It has no trainable parameters; it moves with `.to(...)`
-    like any module. Labels are checked as `priors.labels.labels_to_numbers` says.
+    like any module. Labels are checked as `priors.checks.labels.labels_to_numbers` says.
 
     Attributes:
         weight: (classes, m), the final layer's, as it was given.
@@ -105,7 +105,7 @@ class ClassifierPrior(nn.Module):
 
         Args:
             weight: the final linear layer's, one row a class, m >= 2.
-            concentration: one number, one a class, or a strategy of `priors.concentration` such as "norms".
+            concentration: one number, one a class, or a strategy of `priors.model.concentration` such as "norms".
             bias: the final layer's, kept beside the weight.
             class_names: "0", "1", ... if left out.
             provenance: where the weight comes from.
@@ -326,7 +326,7 @@ class ClassifierPrior(nn.Module):
         temperature: float = 1.0,
         standard_error: float | None = None,
     ) -> ClassPosterior:
-        """What draws from each class are taken for, as `priors.class_posterior.class_posterior` says."""
+        """What draws from each class are taken for, as `priors.model.class_posterior.class_posterior` says."""
         given = {"logits": logits, "norm": norm, "temperature": temperature, "standard_error": standard_error}
         head = self.space.rows(self.weight), self.space.bias(self.weight, self.bias)
         drawn = self.unit_rows(), self.concentration, self.class_names

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from priors.errors import InputError, unknown
 from priors.gauge.evidence import Evidence
-from priors.maximum_likelihood import solve_concentration
 from priors.vmf.directions import class_directions, require_activations, unit
 from priors.vmf.directions import norms as lengths
+from priors.vmf.maximum_likelihood import solve_concentration
 
 Concentration = int | float | str | Sequence[int] | Sequence[float] | Tensor
 Strategy = Callable[[Tensor, Evidence, Sequence[str]], tuple[Tensor, str]]

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from priors.checks.floats import require_floats
 from priors.errors import InputError
-from priors.floats import require_floats
 from priors.vmf import bessel
 
 _STEPS = 30

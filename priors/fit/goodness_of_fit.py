@@ -9,13 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from priors.classifier_prior import ClassifierPrior
+from priors.checks.floats import require_floats
 from priors.errors import InputError
-from priors.floats import require_floats
 from priors.gauge.evidence import Evidence
-from priors.maximum_likelihood import solve_concentration
+from priors.model.classifier_prior import ClassifierPrior
 from priors.vmf import bessel
 from priors.vmf.directions import Directions, class_directions
+from priors.vmf.maximum_likelihood import solve_concentration
 
 _PANELS = 48
 _NODES = 16

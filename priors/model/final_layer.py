@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from priors.checks.floats import require_floats
 from priors.errors import InputError
-from priors.floats import require_floats
-from priors.provenance import Provenance
+from priors.model.provenance import Provenance
 from priors.reading.heads import find_head, read_head
 from priors.reading.taps import find_module
 from priors.vmf.directions import norms

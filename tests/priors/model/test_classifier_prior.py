@@ -12,7 +12,7 @@ from torchvision import models
 from priors import ClassifierPrior
 from priors.errors import InputError
 from priors.files.tensors import read_tensors, write_tensors
-from priors.provenance import Provenance
+from priors.model.provenance import Provenance
 from priors.zoo import build, load, save, wrap
 
 NAMES = ("ant", "bee", "cat", "dog")

@@ -17,11 +17,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from priors.classifier_prior import ClassifierPrior
 from priors.errors import InputError
+from priors.fit.goodness_of_fit import kolmogorov_smirnov
 from priors.gauge.moments import DirectionMoments
 from priors.gauge.space import Space
-from priors.goodness_of_fit import kolmogorov_smirnov
+from priors.model.classifier_prior import ClassifierPrior
 from priors.vmf.directions import unit, versines
 
 _NARROWEST = 1e-3

@@ -8,8 +8,8 @@ import torch
 from scipy import optimize, special
 
 from priors import ClassifierPrior, VonMisesFisher
-from priors.concentration import STRATEGIES
 from priors.errors import InputError
+from priors.model.concentration import STRATEGIES
 from priors.vmf.directions import class_directions, require_activations
 
 NAMES = ("ant", "bee", "cat")

@@ -1,0 +1,1 @@
+"""How well a prior describes activations: goodness of fit, and its gauges side by side."""
