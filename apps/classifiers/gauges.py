@@ -14,12 +14,10 @@ from apps.data.batches import Batch
 from apps.data.image_set import ImageSet
 from apps.data.sweep import sweep
 from apps.models.activations import device_of
-from apps.models.moments import activation_moments, directions_in
+from apps.models.classifier_priors import Measured
 from priors.errors import InputError
 from priors.fit.gauge_comparison import Candidate, GaugeScores, candidate, paired, recommended, score
 from priors.gauge.gauge import DirectionsName
-from priors.gauge.moments import require_finite
-from priors.gauge.space import SpaceName, fit_space
 from priors.model.final_layer import read_final_layer
 from priors.zoo import Classifier
 
@@ -43,36 +41,24 @@ class Comparison:
 
 
 def compare_gauges(
-    network: Classifier, train: ImageSet, held_out: ImageSet, accelerator: Accelerator | None
+    network: Classifier, measured: Measured, held_out: ImageSet, accelerator: Accelerator | None
 ) -> Comparison:
-    """Measure every gauge on training images, in two passes, and score it on held-out ones, in one.
+    """Score every gauge on held-out images, in one pass.
 
     Args:
         network: moved to the accelerator's device.
-        train: of the network's classes and shape.
-        held_out: likewise.
+        measured: of its training images, in the spaces to compare.
+        held_out: of the network's classes and shape.
         accelerator: of this process; all get the same. None: one process, on the CPU.
-
-    Raises:
-        InputError: activations that are not finite.
     """
-    names, (weight, bias, *_) = network.class_names, read_final_layer(network)
-    layer = {"weight": weight.cpu().double(), "bias": None if bias is None else bias.cpu(), "class_names": names}
-    moments = activation_moments(network, train, accelerator, "spaces")
-    require_finite(moments, names)
-    spaces, without = {}, []
-    for name in get_args(SpaceName):
-        try:
-            spaces[name] = fit_space(name, moments, names)
-        except InputError as error:
-            without.append(str(error))
-    candidates = []
-    for space, seen in zip(
-        spaces.values(), directions_in(list(spaces.values()), network, train, accelerator), strict=True
-    ):
+    weight, bias, *_ = read_final_layer(network)
+    bias = None if bias is None else bias.cpu()
+    layer = {"weight": weight.cpu().double(), "bias": bias, "class_names": network.class_names}
+    candidates, without = [], list(measured.without)
+    for space, moments in measured.spaces:
         for directions in get_args(DirectionsName):
             try:
-                candidates.append(candidate(layer, space, directions, seen))
+                candidates.append(candidate(layer, space, directions, moments))
             except InputError as error:
                 without.append(f"{space.name}, {directions}: {error}")
     rows = _scored(candidates, network, held_out, accelerator)
@@ -93,9 +79,12 @@ def _scored(
         activations = network.penultimate(batch.images)
         probabilities = (network.head(activations).double() / TEMPERATURE).softmax(1)
         soft.index_add_(0, batch.labels, probabilities)
-        rows = {"labels": batch.labels}
+        rows, brought = {"labels": batch.labels}, {}
         for number, one in enumerate(there):
-            found = one.seen(activations.double(), batch.labels)
+            space = one.prior.space
+            if space.name not in brought:
+                brought[space.name] = space.bring(activations.double())
+            found = one.seen(brought[space.name], batch.labels)
             rows |= {f"{number} {name}": values for name, values in found.items()}
         return rows
 

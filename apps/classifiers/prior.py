@@ -6,10 +6,11 @@ from dataclasses import replace
 from accelerate import Accelerator
 
 from apps.classifiers.concentration_sweep import Choice, choose, is_sweep
-from apps.classifiers.gauges import Comparison, compare_gauges, print_gauges
+from apps.classifiers.gauges import compare_gauges, print_gauges
 from apps.classifiers.prior_tables import print_choice, print_classes, print_fits, say_in_two_lines
 from apps.classifiers.settings import PriorReading
 from apps.command.console import say
+from apps.data.image_set import ImageSet
 from apps.models.activations import images_for
 from apps.models.classifier_priors import Reading, is_saved, read_prior
 from apps.models.named import classifier, is_run, trained_on
@@ -29,8 +30,11 @@ def read_off(config: PriorReading) -> None:
     _check(config)
     choice = _choice(config) if is_sweep(config.concentration) else None
     accelerator = start(config.place.where())
-    reading = _reading(config, choice, accelerator)
-    compared = _compared(config, accelerator) if reading.measured is not None else None
+    held_out = _held_out(config)
+    reading, compared = _reading(config, choice, accelerator, compare=held_out is not None), None
+    if held_out is not None:
+        network = classifier(config.model, config.foreign)
+        compared = compare_gauges(network, reading.measured, held_out, accelerator)
     if not accelerator.is_main_process:
         return
     if choice is not None:
@@ -84,18 +88,22 @@ def _data(config: PriorReading) -> str:
     return config.data or "DATA"
 
 
-def _compared(config: PriorReading, accelerator: Accelerator) -> Comparison | None:
-    """The gauges on held-out images, where none is asked for.
+def _held_out(config: PriorReading) -> ImageSet | None:
+    """Images to compare the gauges on, where that is asked for; whether there are any is known before the work.
 
     Raises:
         InputError: there are no such images.
     """
-    if not config.compare or config.gauge.given():
+    measured = config.measure and not is_saved(config.model) and (config.data or is_run(config.model))
+    if not (measured and config.compare) or config.gauge.given():
         return None
     network = classifier(config.model, config.foreign)
     place = {"data": config.data, "image_size": config.image_size, "root": config.place.data_root}
-    train, held_out = (images_for(config.model, network, split, **place, again=True) for split in ("train", "test"))
-    return compare_gauges(network, train, held_out, accelerator)
+    try:
+        return images_for(config.model, network, "test", **place, again=True)
+    except InputError as error:
+        without = "held-out images out with --no-compare, or all images with --no-measure"
+        raise InputError(f"{error}; or leave the {without}") from None
 
 
 def _choice(config: PriorReading) -> Choice:
@@ -116,7 +124,7 @@ def _choice(config: PriorReading) -> Choice:
     )
 
 
-def _reading(config: PriorReading, choice: Choice | None, accelerator: Accelerator) -> Reading:
+def _reading(config: PriorReading, choice: Choice | None, accelerator: Accelerator, compare: bool = False) -> Reading:
     """The prior with the chosen concentration, or the one asked for, and the activations measured with it."""
     reading = read_prior(
         config.model,
@@ -129,6 +137,7 @@ def _reading(config: PriorReading, choice: Choice | None, accelerator: Accelerat
         root=config.place.data_root,
         accelerator=accelerator,
         measure=config.measure,
+        compare=compare,
     )
     if choice is not None:
         reading.prior.provenance = replace(reading.prior.provenance, concentration=choice.how)

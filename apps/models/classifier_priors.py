@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from accelerate import Accelerator
 
@@ -12,15 +13,15 @@ from apps.command.console import counted, say
 from apps.command.ranges import LARGEST_CONCENTRATION
 from apps.data.image_set import ImageSet
 from apps.models.activations import images_for
-from apps.models.moments import direction_moments, measured_space, seen_from
+from apps.models.moments import run_through
 from apps.models.named import classifier, is_run
 from priors.errors import InputError
 from priors.gauge.gauge import DirectionsName
-from priors.gauge.moments import DirectionMoments, require_finite
-from priors.gauge.space import SpaceName
+from priors.gauge.moments import ActivationMoments, DirectionMoments, require_finite
+from priors.gauge.space import Space, SpaceName, fit_space
 from priors.model.classifier_prior import ClassifierPrior
 from priors.model.concentration import require_strategy
-from priors.vmf.directions import Directions
+from priors.vmf.directions import Directions, directions_of
 from priors.zoo import Classifier
 
 DEFAULT_CONCENTRATION = 20.0
@@ -32,17 +33,21 @@ SWEEP = "sweep:"
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured of a network's activations, in the space of its prior.
+    """What was measured of a network's activations.
 
     Attributes:
-        moments: where they point and how long they are, by class.
+        moments: where they point and how long they are in the prior's space, by class.
         seen: how far each of them points from its class's direction.
         images: which images they are of, in words.
+        spaces: the moments in each space that was to be compared.
+        without: spaces that could not be, with the reason.
     """
 
     moments: DirectionMoments
     seen: Directions
     images: str
+    spaces: tuple[tuple[Space, DirectionMoments], ...] = ()
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,12 +101,13 @@ def read_prior(
     root: Path | None = None,
     accelerator: Accelerator | None = None,
     measure: bool = False,
+    compare: bool = False,
 ) -> Reading:
     """As `classifier_prior`; with `measure` also how its directions and the activations agree.
 
     With `measure`, a network whose data set is not known is not measured, nor is a saved prior, which has none. The
-    images are run through the network once for a space, once for directions and concentrations, and once for
-    `measure`: sums are kept, and one number an image, never the activations.
+    images are run through the network at most three times: for its space, for directions and concentrations, and for
+    `measure`; twice where it is the raw one. With `compare` too, the same passes look at every space.
 
     Raises:
         InputError: as for `classifier_prior`; with `measure`, also images that cannot be had.
@@ -119,19 +125,17 @@ def read_prior(
         return Reading(prior)
     try:
         images = images_for(model, network, "train", data=data, image_size=image_size, root=root)
-        prior, moments = _measured_prior(wanted, network, images, accelerator)
-        seen = seen_from(prior, moments, network, images, accelerator) if measure else None
+        reading = _measured(wanted, network, images, accelerator, measure, compare and measure)
     except InputError as error:
         if wanted.measured:
             raise
         raise InputError(f"{error}; or leave the activations out with --no-measure") from None
+    prior = reading.prior
     if wanted.measured and prior.provenance.dataset == "unknown":
         prior.provenance = replace(prior.provenance, dataset=images.name)  # a network of one's own does not say
     if model.startswith("import:") and prior.class_names == tuple(map(str, range(prior.classes))):
         prior.class_names = tuple(images.class_names)  # a module of one's own knows no names
-    if seen is None:
-        return Reading(prior)
-    return Reading(prior, Measured(moments, seen, f"{counted(len(images), 'training image')} of {images.name}"))
+    return reading
 
 
 @dataclass(frozen=True)
@@ -173,14 +177,51 @@ def wanted_prior(values: float | list[float] | str | None, gauge: Gauge) -> Want
     return Wanted(values, space, directions, by_gauge or (f"--concentration {values}" if strategy else ""))
 
 
-def _measured_prior(
-    wanted: Wanted, network: Classifier, images: ImageSet, accelerator: Accelerator | None
-) -> tuple[ClassifierPrior, DirectionMoments]:
-    """The prior, by the moments of the network's activations in its space."""
-    space = measured_space(wanted.space, network, images, accelerator)
-    moments = direction_moments(network, images, space, accelerator)
-    require_finite(moments, images.class_names)
-    return wanted.of(network.cpu(), space=space, moments=moments), moments
+def _measured(
+    wanted: Wanted,
+    network: Classifier,
+    images: ImageSet,
+    accelerator: Accelerator | None,
+    measure: bool,
+    compare: bool,
+) -> Reading:
+    """The prior by the moments of the network's activations, in as few passes as there can be."""
+    through = partial(run_through, network, images, accelerator)
+    names = get_args(SpaceName) if compare else (wanted.space,)
+    first = through(activations=names != ("raw",), spaces=[Space()] * ("raw" in names))
+    require_finite(first.activations or first.directions[0], images.class_names)
+    spaces, without = _fitted(names, wanted.space, first.activations, images)
+    seen, last = list(zip([space for space in spaces if space.name == "raw"], first.directions, strict=True)), None
+    known = wanted.space == "raw"  # before the second pass, which can then see activations from its directions
+    prior = wanted.of(network.cpu(), space=Space(), moments=first.directions[0]) if known else None
+    rest = [space for space in spaces if space.name != "raw"]
+    if rest or (known and measure):
+        last = through(spaces=rest, prior=prior if measure else None)
+        seen += zip(rest, last.directions, strict=True)
+    (space, moments), *_ = (one for one in seen if one[0].name == wanted.space)
+    if not known:
+        prior = wanted.of(network.cpu(), space=space, moments=moments)
+        last = through(prior=prior) if measure else last
+    if not measure:
+        return Reading(prior)
+    found = directions_of(last.versine, last.labels, moments.total.norm(dim=1) / moments.count)
+    words = f"{counted(len(images), 'training image')} of {images.name}"
+    return Reading(prior, Measured(moments, found, words, tuple(seen) if compare else (), tuple(without)))
+
+
+def _fitted(
+    names: Sequence[SpaceName], wanted: SpaceName, moments: ActivationMoments | None, images: ImageSet
+) -> tuple[list[Space], list[str]]:
+    """The spaces of those names, and the reasons why others but the wanted one cannot be."""
+    spaces, without = [], []
+    for name in names:
+        try:
+            spaces.append(fit_space(name, moments, images.class_names))
+        except InputError as error:
+            if name == wanted:
+                raise
+            without.append(str(error))
+    return spaces, without
 
 
 def _saved(model: str, values: float | list[float] | str | None, gauge: Gauge, data: str | None) -> ClassifierPrior:

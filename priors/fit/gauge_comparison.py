@@ -49,18 +49,17 @@ class Candidate:
         prior = self.prior.with_concentration(self.prior.concentration).to(device, torch.float64)
         return Candidate(prior, self.log_norm.to(device), self.deviation.to(device))
 
-    def seen(self, activations: Float[Tensor, "n m"], labels: Int[Tensor, " n"]) -> dict[str, Tensor]:
+    def seen(self, there: Float[Tensor, "n m"], labels: Int[Tensor, " n"]) -> dict[str, Tensor]:
         """What held-out activations of known classes say: one number an image each, NaN where there is no direction.
 
         Args:
-            activations: of the network, in float64 on the device of the prior.
+            there: activations brought to the prior's space, in float64 on the device of the prior.
             labels: their classes.
 
         Returns:
             "versine", 1 - cos with the class's direction; "log_density", log q(a | i) of the own class in nats;
             "right", 1 where q(i | a) is largest for the own class, which is 0 without a direction.
         """
-        there = self.prior.space.bring(activations)
         lengths = there.norm(dim=1)
         directions = unit(there)
         every = self.prior.direction_log_prob(directions)

@@ -6,6 +6,7 @@ left, as Seo, Lee and Kwak (2021) do.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, get_args
 
 import torch
@@ -142,6 +143,8 @@ def choose_gauge(
         if part is not None and part.shape[-1] != m:
             raise InputError(f"the {name} of the space is of {part.shape[-1]} dimensions, and the weight of {m}")
     evidence = evidence.brought(space)
+    if evidence.measured:  # summed up once, for all that look at it
+        evidence = replace(evidence, moments=evidence.of_directions(classes, m, class_names, "moments are"))
     space = space.to(weight.dtype, weight.device)
     if directions in ("weights", "centred"):
         return Gauge(space, directions), evidence

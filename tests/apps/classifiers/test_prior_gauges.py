@@ -13,6 +13,7 @@ from apps.command.config import Gauge
 from apps.data import sources
 from apps.data.outliers import outliers
 from apps.models.classifier_priors import classifier_prior, read_prior
+from apps.models.moments import run_through
 from apps.models.named import classifier, generator_run
 from priors import ClassifierPrior, InputError
 from priors.fit.goodness_of_fit import cosine_fits
@@ -173,3 +174,27 @@ def test_gauges_stand_side_by_side_on_held_out_images(penult, trained, known):
 def test_gauges_are_compared_where_none_is_asked_for(penult, trained, words):
     said = penult("prior", trained / "classifier", "--device", "cpu", *words)
     assert said.status == 0 and "nearest class" in said.out and "in each gauge" not in said.out
+
+
+PASSES = {
+    "a number": (["--no-measure"], 0),
+    "a strategy alone": (["--no-measure", "--concentration", "mle"], 1),
+    "both tables and the gauges": ([], 2),
+    "by a strategy": (["--concentration", "mle"], 2),
+    "a space": (["--space", "whitened", "--directions", "fitted"], 3),
+    "a space alone": (["--space", "centred", "--no-measure"], 2),
+}
+
+
+@pytest.mark.parametrize("case", PASSES)
+def test_images_are_run_through_as_seldom_as_can_be(penult, trained, monkeypatch, case):
+    words, expected = PASSES[case]
+    passes = []
+
+    def counting(*given, **wanted):
+        passes.append(wanted)
+        return run_through(*given, **wanted)
+
+    monkeypatch.setattr("apps.models.classifier_priors.run_through", counting)
+    assert penult("prior", trained / "classifier", "--device", "cpu", *words).status == 0
+    assert len(passes) == expected

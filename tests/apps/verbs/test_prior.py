@@ -95,8 +95,7 @@ def test_what_is_not_measured(penult, trained, copied, monkeypatch):
     """Nothing but the weights is looked at: with --no-measure, for a saved prior, for a network without --data."""
     (Path("mine.py")).write_text("import torch\ndef network():\n    return torch.nn.Sequential(torch.nn.Linear(64, 3))")
     assert penult("prior", trained / "classifier", "--out", "p.safetensors").status == 0
-    for pass_over_images in ("measured_space", "direction_moments", "seen_from"):
-        monkeypatch.setattr(f"apps.models.classifier_priors.{pass_over_images}", None)
+    monkeypatch.setattr("apps.models.classifier_priors.run_through", None)
     for words in (["p.safetensors"], ["import:mine:network"], [trained / "classifier", "--no-measure"]):
         said = penult("prior", *words)
         assert said.status == 0 and "nearest class" in said.out and "directions of the activations" not in said.out

@@ -42,7 +42,11 @@ def test_densities_of_activations_integrate_to_one(space, directions):
     x, y = (torch.linspace(float(low[i]), float(high[i]), 901, dtype=torch.float64) + 1e-7 for i in (0, 1))
     grid = torch.cartesian_prod(x, y)
     for label in range(3):
-        density = one.seen(grid, torch.full((len(grid),), label))["log_density"].nan_to_num(-math.inf).exp()
+        density = (
+            one.seen(one.prior.space.bring(grid), torch.full((len(grid),), label))["log_density"]
+            .nan_to_num(-math.inf)
+            .exp()
+        )
         total = float(density.sum() * (x[1] - x[0]) * (y[1] - y[0]))
         assert total == pytest.approx(1, abs=0.02)
 
@@ -51,7 +55,7 @@ def test_densities_of_activations_integrate_to_one(space, directions):
 def test_densities_against_scipy(space):
     """vMF by its Bessel function, the norm by SciPy's log-normal, and the map's determinant by NumPy."""
     one, rows, labels = made(5, space, "centred")
-    found = one.seen(rows, labels)
+    found = one.seen(one.prior.space.bring(rows), labels)
     there = one.prior.space.bring(rows).numpy()
     lengths = np.linalg.norm(there, axis=1)
     kappa, loc = one.prior.concentration.numpy(), one.prior.loc.numpy()
@@ -73,7 +77,7 @@ def test_densities_against_scipy(space):
 def test_scores_against_plain_sums():
     one, rows, labels = made(5, "whitened", "fitted")
     rows[3] = one.prior.space.centre  # it has no direction in this space
-    found = one.seen(rows, labels)
+    found = one.seen(one.prior.space.bring(rows), labels)
     own = torch.tensor([[0.8, 0.15, 0.05], [0.1, 0.7, 0.2], [math.nan] * 3], dtype=torch.float64)
     scores = score(one, found, labels, own, temperature=4.0)
     there = one.prior.space.bring(rows)
@@ -122,7 +126,7 @@ def compared(level):
         (space, directions) for space in SPACES for directions in ("weights", "centred", "fitted", "means")
     ):
         one, values, labels = made(5, space, directions)
-        found = one.seen(values, labels)
+        found = one.seen(one.prior.space.bring(values), labels)
         found["log_density"] = level(number, torch.randn(len(values), generator=torch.Generator().manual_seed(number)))
         rows.append(score(one, found, labels, torch.full((3, 3), 1 / 3).double(), 4.0))
     return rows
@@ -156,7 +160,7 @@ def test_a_class_without_images_leaves_the_others_theirs():
     layer = {"weight": weight, "class_names": NAMES}
     one = candidate(layer, space, "weights", moments)
     assert one.prior.concentration[0] == one.prior.concentration[2], "one for all"
-    found = one.seen(rows[kept], labels[kept])
+    found = one.seen(one.prior.space.bring(rows[kept]), labels[kept])
     own = torch.full((3, 3), 1 / 3).double()
     own[2] = math.nan
     scores = score(one, found, labels[kept], own, 4.0)
