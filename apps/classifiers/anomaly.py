@@ -19,6 +19,7 @@ from analysis.directions.calibration import Calibration, calibration
 from apps.classifiers.anomaly_results import FILE, Against, Anomaly, keep
 from apps.classifiers.anomaly_tables import print_calibration, print_detection
 from apps.classifiers.detection import detection
+from apps.classifiers.prior_tables import said_gauge
 from apps.classifiers.settings import AnomalyScoring
 from apps.command.console import say
 from apps.data.image_set import ImageSet
@@ -122,7 +123,8 @@ def _measured(
     seen = [
         activations(network, _first(other.images, config), accelerator, prepare=other.conversion) for other in others
     ]
-    return _Measured(fitted, prior.provenance.concentration, inside, tuple(seen))
+    how = f"{prior.provenance.concentration}{said_gauge(prior)}"
+    return _Measured(fitted, how, inside, tuple(seen))
 
 
 def _first(images: ImageSet, config: AnomalyScoring) -> ImageSet:

@@ -117,7 +117,7 @@ def print_gauges(found: Comparison) -> None:
     rows = []
     for one in found.scores:
         above, error = paired(one.log_densities, papers.log_densities)
-        shown = "-" if one is papers else f"{above:+.1f} +- {error:.1f}"
+        shown = "-" if one is papers else f"{above:+.2f} +- {error:.2f}"
         row = (f"{one.mean_cosine:.3f}", f"{one.distance:.3f}", f"{one.log_density:.1f}", shown, f"{one.accuracy:.2%}")
         soft = (f"{one.divergence:.2g}", f"{one.correlation:.2f}")
         rows.append((one.space, one.directions, *row, *soft, f"{one.freedom:,}"))
@@ -142,5 +142,5 @@ def _advice(scores: Sequence[GaugeScores]) -> str:
     above, error = paired(best.log_densities, papers.log_densities)
     return (
         f"Take --space {best.space} --directions {best.directions}: it changes no decision of the classifier, and is "
-        f"{above:.1f} +- {error:.1f} nats an image likelier than the weights as they are."
+        f"{above:.2f} +- {error:.2f} nats an image likelier than the weights as they are."
     )

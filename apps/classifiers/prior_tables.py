@@ -39,7 +39,7 @@ def print_classes(model: str, prior: ClassifierPrior) -> None:
         prior: of its final layer.
     """
     table(
-        f"{model}: {counted(prior.classes, 'class')} on the unit sphere of R^{prior.dim}{_gauge(prior)}",
+        f"{model}: {counted(prior.classes, 'class')} on the unit sphere of R^{prior.dim}{said_gauge(prior)}",
         ("class", "|w|", "concentration", "mean resultant length", "nearest class", "cosine"),
         [
             (
@@ -57,8 +57,8 @@ def print_classes(model: str, prior: ClassifierPrior) -> None:
     )
 
 
-def _gauge(prior: ClassifierPrior) -> str:
-    """The gauge in words, where it is not the usual one."""
+def said_gauge(prior: ClassifierPrior) -> str:
+    """The gauge in words, to go on with, where it is not the usual one."""
     if prior.gauge.is_the_papers:
         return ""
     said = f", {prior.gauge.directions} directions in the {prior.space.name} space"
