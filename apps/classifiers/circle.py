@@ -6,6 +6,7 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from apps.classifiers.circle_figures import Panel, cyclic_order, draw, panel
+from apps.classifiers.prior_tables import said_gauge
 from apps.classifiers.settings import CircleDrawing
 from apps.command.console import counted, say, table
 from apps.data.image_set import ImageSet
@@ -127,6 +128,8 @@ def _caption(config: CircleDrawing, panels: list[Panel], images: ImageSet, kappa
     caption = (
         f"Dots: directions of the penultimate activations of {some} test images of {images.name}, scattered inwards."
     )
+    if gauge := said_gauge(panels[0].prior).removeprefix(", "):
+        caption = f"{caption} Gauge: {gauge}."
     if not isinstance(kappa, str):
         return caption
     how = "; ".join(dict.fromkeys(one.prior.provenance.concentration.partition(":")[0] for one in panels))
@@ -147,7 +150,7 @@ def _print(panels: list[Panel], images: ImageSet) -> None:
             )
             for one in panels
         ],
-        "the order is of the weights' directions, from the first class, in the direction that meets the smaller one",
+        "the order is of the classes' directions, from the first class, in the direction that meets the smaller one",
     )
     without = {one.title: one.without for one in panels if one.without}
     if without:

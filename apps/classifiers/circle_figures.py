@@ -125,11 +125,11 @@ def cyclic_order(weight: Float[Tensor, "classes 2"]) -> tuple[int, ...]:
 
 
 def draw(path: str | Path, panels: Sequence[Panel], caption: str, shown: int, seed: int = 0) -> None:
-    """Draw the circles, a panel each: dots within, densities without, weights as arrows, classes by colour and name.
+    """Draw the circles, a panel each: dots within, densities without, directions as arrows, classes by colour and name.
 
     Args:
         path: where to; the ending says which format.
-        panels: of networks with the same classes.
+        panels: of networks with the same classes, in one gauge.
         caption: below, before what the drawing itself has to say.
         shown: dots in a panel; the same images in each panel where all have a direction.
         seed: of the choice of dots and of their scatter.
@@ -137,7 +137,10 @@ def draw(path: str | Path, panels: Sequence[Panel], caption: str, shown: int, se
     rows, columns = _layout(len(panels))
     names = panels[0].prior.class_names
     width = max(columns * _PANEL, 1.6 * _PANEL)
-    notes = f"{caption} Curves: q(a|i), in each panel scaled to its highest, or to 1 where that is lower. Arrows: w_i."
+    weights = panels[0].prior.gauge.directions == "weights"
+    arrows = "w_i" if weights else "the classes' directions"
+    scaled = "in each panel scaled to its highest, or to 1 where that is lower"
+    notes = f"{caption} Curves: q(a|i), {scaled}. Arrows: {arrows}."
     lines = textwrap.wrap(notes, int(width * 15.5))
     figure = Figure(figsize=(width, rows * (_PANEL + 0.3) + 0.3 + 0.15 * len(lines)), dpi=_DPI, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.06, wspace=0, hspace=0.02)
@@ -148,7 +151,7 @@ def draw(path: str | Path, panels: Sequence[Panel], caption: str, shown: int, se
         patches = [(Patch(color=_colour(i)), name) for i, name in enumerate(names)]
         legend(
             figure,
-            [*patches, (Line2D([], [], color="0.45", marker=">", markersize=4), "weight")],
+            [*patches, (Line2D([], [], color="0.45", marker=">", markersize=4), "weight" if weights else "direction")],
             loc="outside upper center",
             ncols=min(len(patches) + 1, max(3, int(width / (0.42 + 0.07 * max(map(len, names)))))),
             fontsize=8,

@@ -1,5 +1,6 @@
 """The circle: densities against integrals and SciPy, the order of the classes, and the verb on a small network."""
 
+import dataclasses
 import math
 
 import matplotlib.colors
@@ -197,3 +198,24 @@ def test_what_cannot_be_drawn_is_said(penult, flat, trained, tmp_path):
     (tmp_path / "c.png").write_bytes(b"mine")
     said = penult("analyse", "circle", flat, "--out", "c.png", "--device", "cpu")
     assert said.status == 2 and "--overwrite" in said.err and (tmp_path / "c.png").read_bytes() == b"mine"
+
+
+def test_a_panel_in_a_gauge_shows_activations_in_its_space(tmp_path, monkeypatch):
+    """Dots, arrows and words: of whitened activations, the fitted directions, and both by name."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(300) % 3
+    weight = torch.tensor([[2.0, 0.3], [-1.0, 1.5], [-0.5, -2.0]], dtype=torch.float64)
+    rows = weight[labels] + 3 + torch.randn(300, 2, generator=generator, dtype=torch.float64) * torch.tensor([0.3, 1])
+    given = {"activations": rows, "labels": labels}
+    prior = ClassifierPrior.from_weight(weight, "fitted", space="whitened", directions="fitted", **given)
+    one = panel("a network", prior, Activations(rows, rows @ weight.T, labels), "fitted")
+    there = torch.linalg.solve(prior.space.factor, (rows - rows.mean(0)).T).T
+    assert torch.allclose(one.angles, torch.atan2(there[:, 1], there[:, 0]), atol=1e-9)
+    drawn = []
+    monkeypatch.setattr("apps.classifiers.circle_figures.save", lambda figure, path: drawn.append(figure))
+    papers = prior_of([0, 2, 4], [9, 9, 9])
+    for prior, arrow, said in ((one.prior, "direction", "the classes' directions"), (papers, "weight", "w_i")):
+        draw(tmp_path / "circle.png", [dataclasses.replace(one, prior=prior)], "Dots.", 50)
+        (names,) = drawn[-1].legends
+        assert names.get_texts()[-1].get_text() == arrow
+        assert " ".join(drawn[-1].get_supxlabel().split()).endswith(f"Arrows: {said}.")
