@@ -31,6 +31,7 @@ from priors.files.json_files import read_json
 from priors.files.regular import read_bytes
 from priors.model.class_table import ClassSummary
 from priors.model.classifier_prior import ClassifierPrior
+from priors.model.provenance import PAPERS
 
 ANALYSES = {
     "normalised.json": "Accuracy with activations and weights normalised",
@@ -242,10 +243,13 @@ def _directions(run: Run) -> tuple[tuple[ClassSummary, ...], str]:
 
 def _provenance(prior: ClassifierPrior) -> str:
     source = prior.provenance
+    papers = source.gauge == PAPERS
+    gauge = "" if papers else f"; gauge (space, directions): {source.gauge}"
+    row = "the layer's weight" if papers else "its row in that gauge"
     return (
         "The prior of z, stored with the run: von Mises-Fisher distributions on the unit sphere of "
         f"R{_raised(prior.dim)}, from the final layer of {source.network}, trained on {source.dataset}; concentration "
-        f"{source.concentration}. |w|: norm of the layer's weight; cosine: to the direction of the nearest class."
+        f"{source.concentration}{gauge}. |w|: norm of {row}; cosine: to the direction of the nearest class."
     )
 
 

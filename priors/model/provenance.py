@@ -6,6 +6,9 @@ from typing import Any
 
 from priors.files.typed import check_types
 
+PAPERS = "raw, weights"
+"""The gauge that takes what training left."""
+
 
 @dataclass(frozen=True)
 class Provenance:
@@ -21,7 +24,7 @@ class Provenance:
     network: str = "unknown"
     dataset: str = "unknown"
     concentration: str = "unknown"
-    gauge: str = "raw, weights"
+    gauge: str = PAPERS
 
     @classmethod
     def stored(cls, told: Mapping[str, Any]) -> "Provenance":

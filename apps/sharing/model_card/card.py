@@ -10,6 +10,7 @@ from apps.sharing.model_card.about import about, limitations
 from apps.sharing.model_card.front_matter import front_matter
 from apps.sharing.model_card.markdown import code, folded, items, table, text
 from apps.sharing.model_card.scores import Group, Score, evaluated, trained
+from priors.model.provenance import PAPERS
 
 _MOST_LISTED = 20
 _FILES = {
@@ -211,12 +212,15 @@ def _prior(prior: dict[str, Any], config: dict[str, Any]) -> str:
         ("classifier", prior.get("network")),
         ("trained on", prior.get("dataset")),
         ("concentration", prior.get("concentration")),
+        ("gauge (space, directions)", prior.get("gauge")),
         ("given as", config.get("classifier")),
         ("digest of the prior", config.get("prior_digest", "not stored")),
     ]
+    papers = prior.get("gauge", PAPERS) == PAPERS
+    directions = "the weights' directions are the mean directions" if papers else "see its gauge for the directions"
     return (
-        "One von Mises-Fisher distribution a class, read off a classifier's final layer: the weights' directions are "
-        f"the mean directions.\n\n{table(('', ''), [row for row in rows if row[1] is not None])}"
+        f"One von Mises-Fisher distribution a class, read off a classifier's final layer: {directions}."
+        f"\n\n{table(('', ''), [row for row in rows if row[1] is not None])}"
     )
 
 

@@ -104,6 +104,12 @@ def test_a_generator_lives_on_the_gauges_sphere(penult, trained):
     assert model.prior.provenance.gauge == "centred, fitted"
     stored = json.loads(Path("runs/centred/config.json").read_text())["config"]
     assert stored["space"] == "centred" and stored["directions"] == "fitted"
+    assert penult("report", "runs/centred", "--out", "page.html", "--n", 1).status == 0
+    page = Path("page.html").read_text(encoding="utf-8")
+    assert "gauge (space, directions): centred, fitted" in page and "norm of its row in that gauge" in page
+    assert penult("export", "runs/centred", "out").status == 0
+    card = Path("out/README.md").read_text(encoding="utf-8")
+    assert "| gauge (space, directions) | centred, fitted |" in card and "the weights' directions are" not in card
     said = penult("train", "hvae", *shared, *words, "--name", "centred")
     assert said.status == 2 and "directions: fitted before, None now" in said.err
     said = penult("train", "hvae", *shared, "--variant", "hvae", "--space", "raw")
