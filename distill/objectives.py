@@ -4,11 +4,11 @@ This file is not called `objective.py`: once that had been imported, `from disti
 module, and no longer the function.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from distill.combination import comparing, needs_of
@@ -26,6 +26,7 @@ def objective(
     student: nn.Module,
     teacher: nn.Module | None = None,
     prior: ClassifierPrior | None = None,
+    class_means: Callable[[float], Float[Tensor, "classes classes"]] | None = None,
     image_shape: tuple[int, int, int] | None = None,
     labels: Int64[Tensor, " images"] | None = None,
     student_taps: Sequence[str] = (),
@@ -46,6 +47,8 @@ def objective(
         student: to be trained.
         teacher: where a term needs it.
         prior: where a term needs it (ckd).
+        class_means: where a term needs it (class-means): by a temperature, the teacher's mean posterior of each class's
+            training images, a row a class.
         image_shape: (channels, height, width); None: the student's own, where it is of the zoo.
         labels: of all training images, in their order, where a term remembers them (crd).
         student_taps: names of the student's modules that give its stages.
@@ -82,12 +85,15 @@ def objective(
         raise InputError(f"{words} looks at a teacher: give teacher, a module")
     if needs.prior and prior is None:
         raise InputError(f"{words} needs a prior: give prior, as ClassifierPrior.from_classifier makes one")
+    if needs.class_means and class_means is None:
+        raise InputError(f"{words} needs the teacher's mean posterior of each class: give class_means, a function")
     comparers = comparing(chosen)
     pupil = followed(student, shape, needs, "student", student_taps, student_penultimate, comparers)
     master = None
     if needs.teacher_at_all:
         master = followed(teacher, shape, needs, "teacher", teacher_taps, teacher_penultimate, comparers)
-    return Objective(chosen, pupil, master, setting_for(pupil, master, labels, prior, generator), teacher_norms)
+    setting = setting_for(pupil, master, labels, prior, generator, class_means)
+    return Objective(chosen, pupil, master, setting, teacher_norms)
 
 
 def setting_for(
@@ -96,6 +102,7 @@ def setting_for(
     labels: Int64[Tensor, " images"] | None = None,
     prior: ClassifierPrior | None = None,
     generator: torch.Generator | None = None,
+    class_means: Callable[[float], Float[Tensor, "classes classes"]] | None = None,
 ) -> Setting:
     """What terms are built for: two networks, and what is known beside them (see `Setting`)."""
     return Setting(
@@ -104,6 +111,7 @@ def setting_for(
         None if labels is None else labels.cpu(),
         prior,
         generator,
+        class_means=class_means,
         student_network=student.network,
         teacher_network=None if teacher is None else teacher.network,
     )

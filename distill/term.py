@@ -28,6 +28,8 @@ class Setting:
         gather: the rows of all processes under one another, for memories that all of them share.
         gather_with_gradients: the same on the graph, for terms that compare the images of a batch with one another: a
             loss of all rows, on every process, then has the gradient that one process would have.
+        class_means: by a temperature, the teacher's mean posterior of each class's training images, (classes, classes),
+            a row a class; None where no term needs it.
         student_network: the student itself, to read facts of its modules; not to be kept.
         teacher_network: likewise, such as the statistics of its batch norms; None where no term needs the teacher.
     """
@@ -39,6 +41,7 @@ class Setting:
     generator: torch.Generator | None = None
     gather: Callable[[Tensor], Tensor] = gather
     gather_with_gradients: Callable[[Tensor], Tensor] = gather_with_gradients
+    class_means: Callable[[float], Float[Tensor, "classes classes"]] | None = None
     student_network: nn.Module | None = None
     teacher_network: nn.Module | None = None
 
@@ -81,6 +84,7 @@ class Needs:
         prior: a class prior, which stands for a teacher.
         index: each image's position in the training set.
         modules: the teacher's modules, whose facts are read when a term is built; the teacher need not run for that.
+        class_means: the teacher's mean posterior of each class, taken once, when the term is built.
         derivatives: traces on the graph of their images, so that outputs can be derived in images and layers.
         student_layers: names of the student's modules (see `priors.tap`) whose outputs are kept, of any shape.
         teacher_layers: likewise, of the teacher.
@@ -93,6 +97,7 @@ class Needs:
     prior: bool = False
     index: bool = False
     modules: bool = False
+    class_means: bool = False
     derivatives: bool = False
     student_layers: tuple[str, ...] = ()
     teacher_layers: tuple[str, ...] = ()
@@ -101,7 +106,7 @@ class Needs:
     @property
     def teacher_at_all(self) -> bool:
         """Whether there must be a teacher, though it may never run."""
-        return self.teacher or self.modules
+        return self.teacher or self.modules or self.class_means
 
     @property
     def more_than_logits(self) -> bool:

@@ -6,7 +6,6 @@ from typing import get_args
 
 import torch
 from accelerate import Accelerator
-from jaxtyping import Float
 from torch import Tensor
 
 from apps.command.console import counted, paragraph, say, table
@@ -15,6 +14,7 @@ from apps.data.image_set import ImageSet
 from apps.data.sweep import sweep
 from apps.models.activations import device_of
 from apps.models.classifier_priors import Measured
+from apps.models.soft_labels import add_soft_labels, by_class
 from priors.errors import InputError
 from priors.fit.gauge_comparison import Candidate, GaugeScores, candidate, paired, recommended, score
 from priors.gauge.gauge import DirectionsName
@@ -77,8 +77,7 @@ def _scored(
 
     def of(batch: Batch) -> dict[str, Tensor]:
         activations = network.penultimate(batch.images)
-        probabilities = (network.head(activations).double() / TEMPERATURE).softmax(1)
-        soft.index_add_(0, batch.labels, probabilities)
+        add_soft_labels(soft, network.head(activations), batch.labels, TEMPERATURE)
         rows, brought = {"labels": batch.labels}, {}
         for number, one in enumerate(there):
             space = one.prior.space
@@ -90,21 +89,12 @@ def _scored(
 
     swept = sweep(images, of, accelerator=accelerator, description="gauges")
     labels = swept.pop("labels")
-    own = _soft_labels(soft, labels, accelerator)
+    own = by_class(soft, labels, accelerator)
     found = [{} for _ in candidates]
     for name, values in swept.items():
         number, quantity = name.split(" ")
         found[int(number)][quantity] = values
     return [score(one, part, labels, own, TEMPERATURE) for one, part in zip(candidates, found, strict=True)]
-
-
-def _soft_labels(
-    total: Float[Tensor, "classes classes"], labels: Tensor, accelerator: Accelerator | None
-) -> Float[Tensor, "classes classes"]:
-    """Mean soft labels by class over all processes, on the CPU; NaN for a class without images."""
-    if accelerator is not None:
-        total = accelerator.reduce(total, "sum")
-    return total.cpu() / labels.bincount(minlength=len(total))[:, None]
 
 
 def print_gauges(found: Comparison) -> None:

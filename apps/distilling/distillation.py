@@ -13,6 +13,7 @@ from apps.data.sweep import AT_A_TIME
 from apps.models.accuracy import scores
 from apps.seeds import generator
 from apps.training.task import Criterion, Phase, Task, build_optimizer
+from distill.terms.ckd import SoftCrossEntropy
 from distill.weighted_sum import Objective
 from priors import zoo
 from priors.files.tensors import write_tensors
@@ -83,10 +84,10 @@ class Distillation(Task):
         return build_optimizer([nn.ParameterList(self.objective.trainable(phase.name))], config)
 
     @property
-    def soft_labels(self) -> Tensor | None:
-        """The targets of ckd, (classes, classes), a row a class; None without it."""
-        found = (loss.posterior for loss in self.objective.losses.values() if hasattr(loss, "posterior"))
-        return next(found, None)
+    def soft_labels(self) -> dict[str, Tensor]:
+        """The targets of the terms whose soft labels hang on the class alone, by name: (classes, classes), a row each."""
+        losses = self.objective.losses.items()
+        return {name: loss.posterior for name, loss in losses if isinstance(loss, SoftCrossEntropy)}
 
     def losses(self, turn: str, batch: Batch, step: int) -> dict[str, Tensor]:
         """The weighted terms of a batch; in a term's own phase that one alone."""

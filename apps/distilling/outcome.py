@@ -5,6 +5,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from accelerate import Accelerator
+from torch import Tensor
 
 from apps.command.console import counted, say, table
 from apps.distilling.distillation import Distillation
@@ -53,12 +54,21 @@ def say_spread(terms: str, results: Mapping[int, Mapping[str, Any]]) -> None:
     )
 
 
-def say_soft_labels(task: Distillation, prior: ClassifierPrior) -> None:
-    """How sure the targets of ckd are, since that hangs on the concentration and the dimension."""
-    kappa = prior.concentration
-    many = f"{kappa.min():.4g}" if kappa.min() == kappa.max() else f"{kappa.min():.4g} to {kappa.max():.4g}"
-    own = task.soft_labels.diagonal()
-    say(
-        f"Soft labels by a concentration of {many} in {prior.dim} dimensions: {own.mean():.3f} on the class itself on "
-        f"average ({own.min():.3f} to {own.max():.3f})."
-    )
+def say_soft_labels(task: Distillation, prior: ClassifierPrior | None) -> None:
+    """How sure the targets of ckd and class-means are, since that hangs on concentration, dimension and temperature."""
+    for name, table in task.soft_labels.items():
+        own, term = table.diagonal(), task.objective.terms[name]
+        source = "of the teacher's class means"
+        if term.needs.prior:
+            source = f"by a concentration of {_range(prior.concentration)} in {prior.dim} dimensions"
+        others = ", the rest evenly on the others" if term.others == "even" else ""
+        say(
+            f"Soft labels {source}: {own.mean():.3f} on the class itself on average ({own.min():.3f} to "
+            f"{own.max():.3f}){others}."
+        )
+
+
+def _range(values: Tensor) -> str:
+    """One number where all are the same, else the smallest and the largest."""
+    same = values.min() == values.max()
+    return f"{values.min():.4g}" if same else f"{values.min():.4g} to {values.max():.4g}"

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-
 from apps.command.console import counted, say
 from apps.command.options import check_values
 from apps.data import sources
@@ -23,6 +22,7 @@ from apps.distilling.settings import CONCENTRATION, Config, older, told
 from apps.distilling.teacher_logits import TeacherLogits
 from apps.models.classifier_priors import classifier_prior, is_saved, say_uniform
 from apps.models.named import check_classes, classifier
+from apps.models.soft_labels import mean_soft_labels
 from apps.runs.run import Run
 from apps.seeds import derive, generator
 from apps.training.memory import check_memory, training_bytes, within_memory
@@ -102,10 +102,12 @@ def _one_student(config: Config, guide: bool) -> dict[str, Any]:
     # before there is a folder, and the digests are of the networks as they are read.
     if not run.finished:
         drawn = generator("cpu", config.optimisation.seed, "terms")
-        setting = setting_for(student, teacher, pictures.train.labels, prior, drawn)
+        network = None if teacher is None else teacher.network
+        means = partial(mean_soft_labels, network, pictures.train, accelerator=accelerator)
+        setting = setting_for(student, teacher, pictures.train.labels, prior, drawn, means)
         objective = Objective(terms, student, teacher, setting, config.teacher_norms)
         task = _task(config, objective, pictures, given, length, accelerator)
-    if prior is not None and task is not None and accelerator.is_main_process:
+    if task is not None and accelerator.is_main_process:
         say_soft_labels(task, prior)
     if task is not None and accelerator.is_main_process:
         say_pretraining(task, config.pretraining)

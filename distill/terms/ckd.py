@@ -1,6 +1,6 @@
 """Class-wise knowledge distillation: soft labels from a class prior, without any teacher."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -23,15 +23,31 @@ def soft_cross_entropy(
     return -(temperature**2) * (targets * (logits.float() / temperature).log_softmax(1)).sum(1).mean()
 
 
-class _SoftCrossEntropy(Loss):
+def evened(posterior: Float[Tensor, "classes classes"]) -> Float[Tensor, "classes classes"]:
+    """The same soft labels with what is left for other classes shared out evenly: label smoothing of equal strength."""
+    own = posterior.diagonal().unsqueeze(1)
+    return torch.where(torch.eye(len(own), dtype=torch.bool, device=own.device), own, (1 - own) / (len(own) - 1))
+
+
+class SoftCrossEntropy(Loss):
+    """Cross-entropy with soft labels that only hang on the image's class.
+
+    Args:
+        posterior: (classes, classes) a row a class; the rows sum to one.
+        temperature: T, of the student's posterior.
+        others: what the classes beside the own one get: "own", what is in the table, or "even", all the same.
+    """
+
     posterior: Tensor
 
-    def __init__(self, posterior: Tensor, temperature: float):
+    def __init__(self, posterior: Tensor, temperature: float, others: Literal["own", "even"]):
         super().__init__()
-        self.register_buffer("posterior", posterior)
+        table = posterior if others == "own" else evened(posterior)
+        self.register_buffer("posterior", table.to(torch.float32))
         self.temperature = temperature
 
     def loss(self, student: Trace, teacher: Trace | None, given: Given):
+        """-T^2 sum_j p(j|i) log softmax(z / T)_j, a mean over the batch."""
         return soft_cross_entropy(student.logits, given.labels, self.posterior, self.temperature)
 
 
@@ -53,6 +69,8 @@ class CKD(Term):
     """Norm of the activations, for the final layer's."""
     standard_error: float = 1e-3
     """Of each entry of the expected posterior, at most."""
+    others: Literal["own", "even"] = field(default="own", metadata={"before": "own"})
+    """What a soft label gives to the other classes: to each its own share, or to all the same (label smoothing)."""
 
     def __post_init__(self):
         """Refuse what cannot be followed."""
@@ -81,4 +99,4 @@ class CKD(Term):
             temperature=self.temperature,
             standard_error=self.standard_error,
         )
-        return _SoftCrossEntropy(found.table.to(torch.float32), self.temperature)
+        return SoftCrossEntropy(found.table, self.temperature, self.others)

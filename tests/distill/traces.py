@@ -63,6 +63,7 @@ def setting_of(student: Shapes = STUDENT, teacher: Shapes | None = TEACHER) -> S
         torch.arange(IMAGES) % student.classes,
         ClassifierPrior.from_weight(weight, 20),
         torch.Generator().manual_seed(1),
+        class_means=lambda temperature: torch.eye(student.classes).div(temperature).softmax(1),
         student_network=_normed(student),
         teacher_network=None if teacher is None else _normed(teacher),
     )

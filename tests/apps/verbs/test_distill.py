@@ -154,6 +154,25 @@ def test_ckd_is_the_training_written_out_and_needs_no_teacher_on_disk(penult, te
         assert torch.equal(values, weights(tmp_path / "runs/from-teacher")[name])
 
 
+def test_class_means_are_the_teachers_own_of_its_training_images_as_they_are(penult, teacher, tmp_path):
+    words = ["distill", "ce+class-means", "--teacher", teacher, *TINY, "--epochs", 0.5, "--shift", "downsample:0.5"]
+    done = penult(*words, "--name", "s")
+    assert done.status == 0
+    network, images = zoo.load(teacher).eval(), sources.load("digits", "train")
+    with torch.no_grad():
+        soft = (network(images.images.float() / 255) / 4).softmax(1)
+    table = torch.stack([soft[images.labels == label].mean(0) for label in range(10)])
+    assert f"Soft labels of the teacher's class means: {table.diagonal().mean():.3f} on the class itself" in done.out
+
+    def loss(logits, batch):
+        soft = -(table[batch.labels] * (logits / 4).log_softmax(1)).sum(1).mean() * 16
+        return 0.1 * F.cross_entropy(logits, batch.labels) + 0.9 * soft
+
+    expected = by_hand(round(0.5 * 1437 / 64), loss, shift="downsample:0.5")
+    for name, values in weights(tmp_path / "runs/s").items():
+        torch.testing.assert_close(values, expected[name], rtol=1e-4, atol=1e-6)
+
+
 def test_labels_alone_are_what_train_classifier_does(penult, tmp_path):
     words = [*TINY[:2], *TINY[4:], "--epochs", 1, "--optimizer", "momentum", "--schedule", "cosine"]
     assert penult("distill", "ce", "--student", "mlp", *words, "--weight-decay", 0, "--name", "a").status == 0
@@ -330,6 +349,10 @@ def test_a_run_that_dies_goes_on_to_the_same_weights(penult, tmp_path, monkeypat
         ("ce+rkd --teacher T --accumulate 2", "--accumulate 2: rkd compares the images of a batch with one another"),
         ("ce+hinton --teacher T --pretraining 5", "--pretraining 5.0: no term of ce+hinton has a phase; leave it out"),
         ("ce+ab --teacher T --pretraining 0", "--pretraining 0: expected a number above 0"),
+        ("ce+class-means", "ce+class-means looks at a teacher: give --teacher MODEL"),
+        ("ce+class-means --teacher T --concentration 5", "--concentration 5: ce+class-means takes no prior; leave it out"),
+        ("ce+class-means --teacher T --cache-logits c", "ce+class-means runs no teacher while the student is trained"),
+        ("ce+class-means --teacher T --class-means.temperature 0", "temperature 0.0: expected a positive number"),
         ("ce+ckd --teacher nothing", "unknown run 'nothing'"),
         ("ce+hintn --teacher T", "unknown term 'hintn': did you mean 'hinton'"),
         ("ce --teacher T", "--teacher T: ce looks at no teacher; leave it out"),
@@ -339,7 +362,7 @@ def test_a_run_that_dies_goes_on_to_the_same_weights(penult, tmp_path, monkeypat
         ("ce+hinton --teacher T --student wrn-16-3", "unknown classifier 'wrn-16-3': did you mean 'wrn-16-"),
         ("ce+hinton --teacher T --student-taps a", "--student-taps a: ce+hinton compares no feature maps"),
         ("ce+ckd --teacher T --teacher-norms batch", "--teacher-norms batch: ce+ckd runs no teacher; leave it out"),
-        ("ce+ckd --teacher T --cache-logits c", "--cache-logits c: ce+ckd looks at no teacher"),
+        ("ce+ckd --teacher T --cache-logits c", "--cache-logits c: ce+ckd runs no teacher while the student is trained"),
         (
             "ce+ckd --prior letters.safetensors",
             "the classes of letters.safetensors and of digits differ: class 0 is 'a'",

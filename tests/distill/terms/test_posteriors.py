@@ -1,5 +1,7 @@
 """Terms on logits, against SciPy in double precision and the definition written out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,8 @@ from traces import CLASSES, STUDENT, given_of, setting_of
 
 from distill.term import Setting
 from distill.terms.ce import CE
-from distill.terms.ckd import CKD, soft_cross_entropy
+from distill.terms.ckd import CKD, evened, soft_cross_entropy
+from distill.terms.class_means import ClassMeans
 from distill.terms.hinton import Hinton, divergence
 from priors.errors import InputError
 
@@ -84,3 +87,52 @@ def test_ce_with_smoothing(student):
     assert found.item() == pytest.approx(expected, rel=1e-5)
     with pytest.raises(InputError, match="--ce.smoothing 1.0"):
         CE(smoothing=1.0)
+
+
+def test_even_soft_labels_are_label_smoothing_of_the_same_strength(student):
+    """PyTorch's own smoothing spreads over all classes, the own one too: so much of it that the same is left there."""
+    given = given_of(7)
+    even = CKD(others="even", temperature=1.0).build(setting_of())
+    own = CKD(temperature=1.0).build(setting_of()).posterior.diagonal()
+    assert torch.equal(even.posterior.diagonal(), own)
+    for row, label in enumerate(given.labels):
+        smoothing = float(1 - own[label]) * CLASSES / (CLASSES - 1)
+        expected = torch.nn.functional.cross_entropy(
+            student.logits[row], label, label_smoothing=smoothing
+        )  # of one image: what is left to its class hangs on the class
+        one = type(student)(student.logits[row : row + 1])
+        found = even(one, None, replace(given, labels=given.labels[row : row + 1], index=None))
+        assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+    two = torch.tensor([[0.7, 0.3], [0.1, 0.9]])
+    torch.testing.assert_close(evened(two), two)  # of two classes there is nothing to share out
+
+
+def test_class_means_are_what_the_teacher_says_on_average(student):
+    """The loss is the mean over the images of a class of the cross-entropy with each one's own soft label."""
+    generator = torch.Generator().manual_seed(5)
+    logits, labels = torch.randn(40, CLASSES, generator=generator), torch.arange(40) % CLASSES
+
+    def means(temperature):
+        soft = torch.from_numpy(softmax(logits.double().numpy() / temperature, 1))
+        return torch.stack([soft[labels == label].mean(0) for label in range(CLASSES)])
+
+    loss = ClassMeans(temperature=2.0).build(replace(setting_of(), class_means=means))
+    given = given_of(7)
+    logs = log_softmax(student.logits.detach().double().numpy() / 2, 1)
+    expected = []
+    for row, label in enumerate(given.labels.tolist()):
+        soft = softmax(logits[labels == label].double().numpy() / 2, 1)
+        expected.append(np.mean([-4 * (one * logs[row]).sum() for one in soft]))
+    assert loss(student, None, given).item() == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+def test_bad_class_means_are_refused():
+    for table, message in (
+        (torch.ones(CLASSES, 2) / 2, r"gave \(5, 2\)"),
+        (torch.eye(CLASSES) * 2, "class 0 soft labels that sum to 2"),
+        (torch.eye(CLASSES).index_fill(0, torch.tensor([3]), torch.nan), "class 3 soft labels that sum to nan"),
+    ):
+        with pytest.raises(InputError, match=message):
+            ClassMeans().build(replace(setting_of(), class_means=lambda temperature, table=table: table))
+    with pytest.raises(InputError, match="--class-means.temperature 0"):
+        ClassMeans(temperature=0.0)
