@@ -85,7 +85,7 @@ class Distillation(Task):
 
     @property
     def soft_labels(self) -> dict[str, Tensor]:
-        """The targets of the terms whose soft labels hang on the class alone, by name: (classes, classes), a row each."""
+        """Targets of the terms whose soft labels hang on the class alone, by name: (classes, classes), a row each."""
         losses = self.objective.losses.items()
         return {name: loss.posterior for name, loss in losses if isinstance(loss, SoftCrossEntropy)}
 

@@ -56,8 +56,8 @@ def say_spread(terms: str, results: Mapping[int, Mapping[str, Any]]) -> None:
 
 def say_soft_labels(task: Distillation, prior: ClassifierPrior | None) -> None:
     """How sure the targets of ckd and class-means are, since that hangs on concentration, dimension and temperature."""
-    for name, table in task.soft_labels.items():
-        own, term = table.diagonal(), task.objective.terms[name]
+    for name, soft in task.soft_labels.items():
+        own, term = soft.diagonal(), task.objective.terms[name]
         source = "of the teacher's class means"
         if term.needs.prior:
             source = f"by a concentration of {_range(prior.concentration)} in {prior.dim} dimensions"

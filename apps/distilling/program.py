@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+
 from apps.command.console import counted, say
 from apps.command.options import check_values
 from apps.data import sources

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
+from torch import Tensor
 
 from distill.term import Loss, Needs, Setting, Term
 from distill.terms.ckd import SoftCrossEntropy
@@ -45,11 +45,13 @@ class ClassMeans(Term):
                 "class-means compares them one by one"
             )
         table = setting.class_means(self.temperature)
-        classes = setting.student.classes
-        if table.shape != (classes, classes):
-            raise InputError(f"class_means gave {tuple(table.shape)}: ({classes}, {classes}) was expected, a row a class")
-        sums = table.double().sum(1)
-        if not torch.allclose(sums, torch.ones_like(sums), atol=1e-4, rtol=0):  # nor is a NaN near one
-            row = int((~((sums - 1).abs() <= 1e-4)).nonzero()[0])
-            raise InputError(f"class_means gave class {row} soft labels that sum to {float(sums[row]):g}: 1 was expected")
+        _require_soft_labels(table, setting.student.classes)
         return SoftCrossEntropy(table, self.temperature, self.others)
+
+
+def _require_soft_labels(table: Tensor, classes: int) -> None:
+    if table.shape != (classes, classes):
+        raise InputError(f"class_means gave {tuple(table.shape)}: ({classes}, {classes}) was expected, a row a class")
+    for row, total in enumerate(table.double().sum(1).tolist()):
+        if not abs(total - 1) <= 1e-4:  # nor is NaN near one
+            raise InputError(f"class_means gave class {row} soft labels that sum to {total:g}: 1 was expected")

@@ -185,3 +185,22 @@ def test_networks_that_give_probabilities_are_refused_where_their_logits_are_loo
     ]
     torch.testing.assert_close(*losses)
     objective("ce+rkd", student=classifying(), teacher=softmax, image_shape=(1, 4, 4))
+
+
+def test_class_means_are_asked_for_in_words_and_once():
+    student, teacher = networks()
+    with pytest.raises(InputError, match="needs the teacher's mean posterior of each class: give class_means"):
+        objective("ce+class-means", student=student, teacher=teacher, image_shape=(1, 6, 6))
+    asked = []
+
+    def means(temperature):
+        asked.append(temperature)
+        soft = (teacher.eval()(PICTURES) / temperature).softmax(1).detach()
+        return torch.stack([soft[LABELS == label].mean(0) for label in range(4)])
+
+    built = objective("class-means", student=student, teacher=teacher, image_shape=(1, 6, 6), class_means=means)
+    found = [built(PICTURES, LABELS).total for _ in range(2)]
+    logs = (student(PICTURES) / 4).log_softmax(1)
+    expected = -0.9 * 16 * (means(4.0)[LABELS] * logs).sum(1).mean()
+    torch.testing.assert_close(found[1], expected)
+    assert asked == [4.0, 4.0]  # the second is the one above

@@ -350,7 +350,10 @@ def test_a_run_that_dies_goes_on_to_the_same_weights(penult, tmp_path, monkeypat
         ("ce+hinton --teacher T --pretraining 5", "--pretraining 5.0: no term of ce+hinton has a phase; leave it out"),
         ("ce+ab --teacher T --pretraining 0", "--pretraining 0: expected a number above 0"),
         ("ce+class-means", "ce+class-means looks at a teacher: give --teacher MODEL"),
-        ("ce+class-means --teacher T --concentration 5", "--concentration 5: ce+class-means takes no prior; leave it out"),
+        (
+            "ce+class-means --teacher T --concentration 5",
+            "--concentration 5: ce+class-means takes no prior",
+        ),
         ("ce+class-means --teacher T --cache-logits c", "ce+class-means runs no teacher while the student is trained"),
         ("ce+class-means --teacher T --class-means.temperature 0", "temperature 0.0: expected a positive number"),
         ("ce+ckd --teacher nothing", "unknown run 'nothing'"),
@@ -362,7 +365,10 @@ def test_a_run_that_dies_goes_on_to_the_same_weights(penult, tmp_path, monkeypat
         ("ce+hinton --teacher T --student wrn-16-3", "unknown classifier 'wrn-16-3': did you mean 'wrn-16-"),
         ("ce+hinton --teacher T --student-taps a", "--student-taps a: ce+hinton compares no feature maps"),
         ("ce+ckd --teacher T --teacher-norms batch", "--teacher-norms batch: ce+ckd runs no teacher; leave it out"),
-        ("ce+ckd --teacher T --cache-logits c", "--cache-logits c: ce+ckd runs no teacher while the student is trained"),
+        (
+            "ce+ckd --teacher T --cache-logits c",
+            "--cache-logits c: ce+ckd runs no teacher while the student",
+        ),
         (
             "ce+ckd --prior letters.safetensors",
             "the classes of letters.safetensors and of digits differ: class 0 is 'a'",
