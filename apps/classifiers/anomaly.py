@@ -1,8 +1,10 @@
 """Telling a classifier's own images from others by the prior in its final layer, and how far its probabilities hold."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from accelerate import Accelerator
 from jaxtyping import Float
@@ -19,9 +21,11 @@ from analysis.directions.calibration import Calibration, calibration
 from apps.classifiers.anomaly_results import FILE, Against, Anomaly, keep
 from apps.classifiers.anomaly_tables import print_calibration, print_detection
 from apps.classifiers.detection import detection
+from apps.classifiers.peer_scores import PEERS, PeerScore, fit_peer_scores, require_peers
 from apps.classifiers.prior_tables import said_gauge
 from apps.classifiers.settings import AnomalyScoring
-from apps.command.console import say
+from apps.command.config import Gauge
+from apps.command.console import paragraph, say
 from apps.data.image_set import ImageSet
 from apps.data.outliers import Conversion, are_pictures, outliers
 from apps.models import named
@@ -31,6 +35,8 @@ from apps.runs.evaluations import claim_evaluations
 from apps.runs.outputs import check_folder
 from apps.training.session import start
 from priors.errors import InputError
+from priors.gauge.gauge import DirectionsName
+from priors.gauge.space import SpaceName
 from priors.zoo import Classifier
 
 
@@ -56,6 +62,12 @@ class _Measured:
     """Of the classifier's own test images."""
     seen: tuple[Activations, ...]
     """Of each other set."""
+    peers: Mapping[str, PeerScore]
+    """Scores of pytorch-ood that were asked for, by name."""
+    gauges: Mapping[str, Fitted]
+    """What scores are computed with in other gauges, by their names."""
+    without: tuple[str, ...]
+    """Gauges that were asked for and could not be, with the reason."""
 
 
 def score_anomaly(config: AnomalyScoring) -> None:
@@ -65,6 +77,7 @@ def score_anomaly(config: AnomalyScoring) -> None:
         InputError: no such model or images, images that are the classifier's own, a concentration that cannot be, or a
             place that cannot be written.
     """
+    require_peers(config.also)
     folder = config.out or (Path(config.model) if named.is_run(config.model) else None)
     if config.out is not None:
         check_folder(config.out)
@@ -80,6 +93,8 @@ def score_anomaly(config: AnomalyScoring) -> None:
     for number, other in enumerate(found.against):
         print_detection(config.model, found, other, last=number == len(found.against) - 1)
     print_calibration(config.model, found)
+    if measured.without:
+        paragraph(f"Gauges that cannot be had here: {'; '.join(measured.without)}.")
     if folder is None:
         return
     _draw(folder, found)
@@ -124,7 +139,26 @@ def _measured(
         activations(network, _first(other.images, config), accelerator, prepare=other.conversion) for other in others
     ]
     how = f"{prior.provenance.concentration}{said_gauge(prior)}"
-    return _Measured(fitted, how, inside, tuple(seen))
+    peers = fit_peer_scores(config.also, network, found)
+    gauges, without = _in_every_gauge(config, network, found) if config.every_gauge else ({}, [])
+    return _Measured(fitted, how, inside, tuple(seen), peers, gauges, tuple(without))
+
+
+def _in_every_gauge(
+    config: AnomalyScoring, network: Classifier, train: Activations
+) -> tuple[dict[str, Fitted], list[str]]:
+    """What scores are computed with in each gauge but the paper's, and those that could not be."""
+    found, without = {}, []
+    for space, directions in product(get_args(SpaceName), get_args(DirectionsName)):
+        if (space, directions) == ("raw", "weights"):
+            continue
+        try:
+            wanted = wanted_prior(concentrations(config.concentration), Gauge(space, directions))
+            prior = wanted.of(network.cpu(), activations=train.penultimate, labels=train.labels)
+            found[f"{space}, {directions}"] = fit_anomaly_scores(prior, train.penultimate, train.labels)
+        except InputError as error:
+            without.append(f"{space}, {directions}: {error}")
+    return found, without
 
 
 def _first(images: ImageSet, config: AnomalyScoring) -> ImageSet:
@@ -135,9 +169,9 @@ def _first(images: ImageSet, config: AnomalyScoring) -> ImageSet:
 
 def _compared(own: ImageSet, others: list[_Other], measured: _Measured) -> Anomaly:
     """All scores of all sets, and the calibration on the classifier's own."""
-    inside, against = _scores(measured.fitted, measured.inside), []
+    inside, against = _scores(measured, measured.inside), []
     for other, seen in zip(others, measured.seen, strict=True):
-        scores = _scores(measured.fitted, seen)
+        scores = _scores(measured, seen)
         against.append(
             Against(
                 name=other.name,
@@ -155,27 +189,30 @@ def _compared(own: ImageSet, others: list[_Other], measured: _Measured) -> Anoma
         images=len(measured.inside.labels),
         values=inside,
         against=tuple(against),
-        calibrations=_calibrations(measured.fitted, measured.inside),
+        calibrations=_calibrations(measured),
         concentration=measured.concentration,
     )
 
 
-def _scores(fitted: Fitted, found: Activations) -> dict[str, Float[Tensor, " n"]]:
+def _scores(measured: _Measured, found: Activations) -> dict[str, Float[Tensor, " n"]]:
     """Each score of each image, by the score's name."""
-    return {score: function(fitted, found.penultimate, found.logits) for score, function in ANOMALY_SCORES.items()}
+    fitted, known = measured.fitted, ANOMALY_SCORES.items()
+    own = {score: function(fitted, found.penultimate, found.logits) for score, function in known}
+    own |= {score: function(found) for score, function in measured.peers.items()}
+    mixture = ANOMALY_SCORES["direction, mixture"]
+    gauges = measured.gauges.items()
+    return own | {f"{name}, mixture": mixture(other, found.penultimate, found.logits) for name, other in gauges}
 
 
-def _calibrations(fitted: Fitted, inside: Activations) -> dict[str, Calibration]:
-    """How far probabilities hold: the softmax's, and those by the prior."""
-    by_norm = fitted.given_norm(inside.penultimate)
-    return {
-        name: calibration(logits.double().log_softmax(1), inside.labels)
-        for name, logits in (
-            ("softmax", inside.logits),
-            ("q(i|a)", direction_log_densities(fitted.prior, inside.penultimate)),
-            ("q(i|a) given |a|", by_norm),
-        )
-    }
+def _calibrations(measured: _Measured) -> dict[str, Calibration]:
+    """How far probabilities hold: the softmax's, and those by the prior, in each gauge."""
+    inside = measured.inside
+    logits = {"softmax": inside.logits}
+    for name, fitted in {"": measured.fitted, **measured.gauges}.items():
+        named = f", {name}" if name else ""
+        logits[f"q(i|a){named}"] = direction_log_densities(fitted.prior, inside.penultimate)
+        logits[f"q(i|a) given |a|{named}"] = fitted.given_norm(inside.penultimate)
+    return {name: calibration(each.double().log_softmax(1), inside.labels) for name, each in logits.items()}
 
 
 def _draw(folder: Path, found: Anomaly) -> None:
@@ -184,8 +221,9 @@ def _draw(folder: Path, found: Anomaly) -> None:
     from apps.figures import short_names
 
     (data,) = short_names([found.data])
-    # The best class and the mixture look alike: one of them is drawn.
-    shown = [score for score in found.values if not score.endswith(", max")]
+    quantities = QUANTITIES | {name: quantity for name, quantity, _ in PEERS.values()}
+    # The best class and the mixture look alike: one of them is drawn. Other gauges are for the tables.
+    shown = [score for score in found.values if score in quantities and not score.endswith(", max")]
     histograms(
         folder / "anomaly.png",
         (found.data, {score: found.values[score] for score in shown}),
@@ -194,7 +232,8 @@ def _draw(folder: Path, found: Anomaly) -> None:
             other.name: {score: f"(AUROC {100 * value.auroc:.1f} %)" for score, value in other.detected.items()}
             for other in found.against
         },
-        QUANTITIES,
+        quantities,
         f"Scores of test images of {data} and of others: higher is more like {data}",
     )
-    reliability(folder / "reliability.png", found.calibrations, f"Reliability on the test images of {data}")
+    drawn = {name: one for name, one in found.calibrations.items() if "," not in name}
+    reliability(folder / "reliability.png", drawn, f"Reliability on the test images of {data}")

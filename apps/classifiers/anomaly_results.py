@@ -57,7 +57,7 @@ class Anomaly:
 
 
 def keep(path: Path, config: AnomalyScoring, found: Anomaly, earlier: list[dict[str, Any]]) -> None:
-    """Add to what is there: an earlier entry by the same protocol keeps its other sets.
+    """Add to what is there: an earlier entry by the same protocol keeps its other sets, and other scores of a set.
 
     Args:
         path: of the file.
@@ -69,7 +69,9 @@ def keep(path: Path, config: AnomalyScoring, found: Anomaly, earlier: list[dict[
     keys = ("data", "data_digest", "concentration", "space", "directions", "images", "seed")
     same = [old for old in earlier if all((_BEFORE | old).get(key) == entry[key] for key in keys)]
     for old in same:
-        entry = entry | {key: old.get(key, {}) | entry[key] for key in ("against", "scores")}
+        against = old.get("against", {}) | entry["against"]
+        scores = {name: old.get("scores", {}).get(name, {}) | entry["scores"].get(name, {}) for name in against}
+        entry = entry | {"against": against, "scores": scores}
     write_json(path, [*(old for old in earlier if old not in same), entry])
 
 

@@ -1,6 +1,7 @@
 """What is printed of out-of-distribution scores and of calibration."""
 
 from apps.classifiers.anomaly_results import Against, Anomaly
+from apps.classifiers.peer_scores import NEIGHBOURS, PERCENTILE
 from apps.command.console import say, table
 
 _LEGEND = (
@@ -19,17 +20,39 @@ def print_detection(model: str, found: Anomaly, other: Against, last: bool) -> N
         other: the other set.
         last: whether this is the last set, below which stands what the scores are.
     """
-    notes = [
-        f"{other.name}: {other.converted}" if other.converted else "",
-        f"{other.zero:,} activations are zero" if other.zero else "",
-    ]
+    notes = "; ".join(
+        filter(
+            None,
+            (
+                f"{other.name}: {other.converted}" if other.converted else "",
+                f"{other.zero:,} activations are zero" if other.zero else "",
+            ),
+        )
+    )
     table(
         f"{model}: test images of {found.data} against {other.images:,} of {other.name}",
         ("score", "AUROC", "FPR95"),
         [(score, f"{value.auroc:.2%}", f"{value.fpr95:.2%}") for score, value in other.detected.items()],
-        ". ".join([*filter(None, notes), _LEGEND]) if last else "; ".join(filter(None, notes)),
+        " ".join(filter(None, (notes and f"{notes}.", _LEGEND, _gauges(other), _peers(other)))) if last else notes,
     )
     say()
+
+
+def _gauges(other: Against) -> str:
+    """What the scores of other gauges are; nothing where there are none."""
+    there = any(name.startswith("whitened, ") for name in other.detected)
+    return "SPACE, DIRECTIONS: log q(a|i) of the direction in that gauge." if there else ""
+
+
+def _peers(other: Against) -> str:
+    """What the scores of pytorch-ood are, of those that are there; nothing where there are none."""
+    said = {
+        "KNN": f"KNN: minus the distance to neighbour {NEIGHBOURS} among the training images' directions",
+        "ViM": "ViM: energy minus a virtual logit, the norm outside the principal subspace",
+        "ReAct": f"ReAct: energy of activations clipped at their {PERCENTILE:.0%} quantile",
+    }
+    there = [words for name, words in said.items() if name in other.detected]
+    return f"{'; '.join(there)}: by pytorch-ood." if there else ""
 
 
 def print_calibration(model: str, found: Anomaly) -> None:

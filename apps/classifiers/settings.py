@@ -107,6 +107,10 @@ class AnomalyScoring:
     """Concentration of q(a|i): a number, one for each class, or a strategy of penult prior, by training images."""
     images: Count | None = None
     """How many test images of each set to take, the first ones; unset: all."""
+    also: tuple[Literal["knn", "vim", "react"], ...] = ()
+    """More scores to set beside, by pytorch-ood, where that is installed (pip install pytorch-ood)."""
+    every_gauge: bool = False
+    """Whether to set log q(a|i) and q(i|a) in every other gauge (see --space, --directions) beside, in the tables."""
     seed: Seed = 0
     """Seed of the images of noise."""
     out: Path | None = None
@@ -119,6 +123,8 @@ class AnomalyScoring:
         """Refuse what compares nothing."""
         if not self.against:
             raise InputError("--against is missing: give one or more data sets or folders of other images, or noise")
+        if self.every_gauge and self.gauge.given():
+            raise InputError(f"--every-gauge with {self.gauge.given()}: leave one of them out")
 
 
 @dataclass(frozen=True)

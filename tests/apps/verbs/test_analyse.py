@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.special import logsumexp
 from sklearn.metrics import log_loss, roc_auc_score
 
 from apps.data import sources
@@ -123,6 +124,61 @@ def test_scores_of_other_images_are_compared_and_drawn(penult, copied, tmp_path,
 def undrawn(monkeypatch):
     """Without pictures, which take most of the time."""
     monkeypatch.setattr("apps.classifiers.anomaly._draw", lambda *arguments: None)
+
+
+def test_scores_of_pytorch_ood_are_their_formulas_and_every_gauge_is_set_beside(penult, copied, tmp_path, undrawn):
+    run = copied("classifier")
+    words = ["analyse", "anomaly", run, "--against", "noise", *CPU]
+    said = penult(*words, "--also", "knn", "vim", "react", "--every-gauge")
+    assert said.status == 0, said.err
+    (entry,) = read(run / "anomaly.json")
+    scores = entry["scores"]["noise"]
+    words_said = " ".join(said.out.split())
+    assert "by pytorch-ood" in words_said and "SPACE, DIRECTIONS: log q(a|i)" in words_said
+
+    network, noise = zoo.load(run).eval(), outliers("noise", (1, 8, 8), 360)
+    with torch.inference_mode():
+        train, inside, outside = (
+            network.penultimate(images.images / 255).double().numpy()
+            for images in (sources.load("digits", "train"), sources.load("digits", "test"), noise)
+        )
+    both = np.concatenate([inside, outside])
+    weight, bias = (part.detach().double().numpy() for part in (network.head.weight, network.head.bias))
+    energy = logsumexp(both @ weight.T + bias, axis=1)
+    unit, known = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (both, train))
+    clipped = np.minimum(both, np.quantile(train, 0.9))
+    origin = -np.linalg.pinv(weight) @ bias
+    # Of the principal subspace what is left is spanned by the last right singular vectors.
+    left = np.linalg.svd(train - origin, full_matrices=False)[2][train.shape[1] // 2 :].T
+    alpha = (train @ weight.T + bias).max(1).mean() / np.linalg.norm((train - origin) @ left, axis=1).mean()
+    positive = [1] * len(inside) + [0] * len(outside)
+    for name, values in {
+        "KNN": -np.sort(np.linalg.norm(unit[:, None] - known[None], axis=2), axis=1)[:, 49],
+        "ViM": energy - alpha * np.linalg.norm((both - origin) @ left, axis=1),
+        "ReAct": logsumexp(clipped @ weight.T + bias, axis=1),
+    }.items():
+        assert scores[name]["AUROC"] == pytest.approx(roc_auc_score(positive, values), abs=1e-5), name
+
+    gauges = [f"{space}, {kind}" for space in ("raw", "centred", "whitened") for kind in ("weights", "fitted", "means")]
+    assert {f"{name}, mixture" for name in gauges[1:]} < set(scores) and "raw, weights, mixture" not in scores
+    assert {f"q(i|a), {name}" for name in gauges[1:]} < set(entry["calibration"])
+    own = "--space whitened --directions means".split()
+    assert penult(*words, *own).status == 0
+    other = read(run / "anomaly.json")[-1]
+    assert other["scores"]["noise"]["direction, mixture"] == scores["whitened, means, mixture"]
+    assert other["calibration"]["q(i|a)"] == entry["calibration"]["q(i|a), whitened, means"]
+    assert penult(*words).status == 0  # what was asked for before is kept
+    assert read(run / "anomaly.json")[-1]["scores"]["noise"] == scores
+    refused = penult(*words, "--every-gauge", *own)
+    assert refused.status == 2 and "--every-gauge with --space whitened --directions means" in refused.err
+
+
+def test_a_package_that_is_not_there_is_said_before_any_work(penult, copied, monkeypatch):
+    run = copied("classifier")
+    monkeypatch.setattr("apps.classifiers.peer_scores.find_spec", lambda name: None)
+    said = penult("analyse", "anomaly", run, "--against", "noise", "--also", "vim", *CPU)
+    assert said.status == 2 and "--also vim: pytorch-ood is not installed here" in said.err
+    assert not (run / "anomaly.json").exists()
 
 
 def test_other_sets_are_added_to_the_same_protocol(penult, copied, tmp_path, undrawn):
