@@ -59,10 +59,14 @@ def print_classes(model: str, prior: ClassifierPrior) -> None:
 
 def said_gauge(prior: ClassifierPrior) -> str:
     """The gauge in words, to go on with, where it is not the usual one."""
-    if prior.gauge.is_the_papers:
+    return said_names(prior.space.name, prior.gauge.directions, prior.space.shrinkage)
+
+
+def said_names(space: str, directions: str, shrinkage: float | None) -> str:
+    """The same by the names of space and directions."""
+    if (space, directions) == ("raw", "weights"):
         return ""
-    said = f", {prior.gauge.directions} directions in the {prior.space.name} space"
-    shrinkage = prior.space.shrinkage
+    said = f", {directions} directions in the {space} space"
     return said if shrinkage is None else f"{said} ({shrinkage:.2g} of the covariance shrunk)"
 
 

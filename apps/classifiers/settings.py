@@ -85,10 +85,31 @@ class NormalisedScoring:
     """Shorter side of a folder's pictures before the centre is cut out, 256 on ImageNet; unset: the image size."""
     images: Count | None = None
     """How many test images to classify, the first ones; unset: all."""
+    every_gauge: bool = False
+    """Whether to score in each gauge (see --space, --directions), in a second table."""
+    folds: Count | None = None
+    """Random parts of the test images: the gauge of each is measured on the other parts; unset: on training images."""
+    seed: Seed = 0
+    """Seed of those parts."""
     out: Path | None = None
     """File to add the scores to, ending in .json; unset: the run's normalised.json, or none where there is no run."""
+    gauge: tyro.conf.OmitArgPrefixes[Gauge] = field(default_factory=Gauge)
     foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
     place: tyro.conf.OmitArgPrefixes[Place] = field(default_factory=Place)
+
+    def __post_init__(self):
+        """Refuse what does not go together."""
+        if self.every_gauge and self.gauge.given():
+            raise InputError(f"--every-gauge and {self.gauge.given()}: give one of them")
+        if self.folds is not None and not self.measured():
+            advice = "give --every-gauge, or --space or --directions"
+            raise InputError(f"--folds {self.folds} without a gauge that is measured: {advice}")
+        if self.folds == 1:
+            raise InputError("--folds 1 leaves no images to measure a gauge on: give 2 or more")
+
+    def measured(self) -> str:
+        """The flags that ask for activations to measure a gauge on, as they are typed."""
+        return "--every-gauge" if self.every_gauge else self.gauge.measured()
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from apps.command.console import counted, say
 from apps.command.ranges import LARGEST_CONCENTRATION
 from apps.data.image_set import ImageSet
 from apps.models.activations import images_for
-from apps.models.moments import run_through
+from apps.models.moments import fitted_spaces, run_through
 from apps.models.named import classifier, is_run
 from priors.errors import InputError
 from priors.gauge.gauge import DirectionsName
-from priors.gauge.moments import ActivationMoments, DirectionMoments, require_finite
-from priors.gauge.space import Space, SpaceName, fit_space
+from priors.gauge.moments import DirectionMoments, require_finite
+from priors.gauge.space import Space, SpaceName
 from priors.model.classifier_prior import ClassifierPrior
 from priors.model.concentration import require_strategy
 from priors.vmf.directions import Directions, directions_of
@@ -190,7 +190,7 @@ def _measured(
     names = get_args(SpaceName) if compare else (wanted.space,)
     first = through(activations=names != ("raw",), spaces=[Space()] * ("raw" in names))
     require_finite(first.activations or first.directions[0], images.class_names)
-    spaces, without = _fitted(names, wanted.space, first.activations, images)
+    spaces, without = fitted_spaces(names, wanted.space, first.activations, images.class_names)
     seen, last = list(zip([space for space in spaces if space.name == "raw"], first.directions, strict=True)), None
     known = wanted.space == "raw"  # before the second pass, which can then see activations from its directions
     prior = wanted.of(network.cpu(), space=Space(), moments=first.directions[0]) if known else None
@@ -207,21 +207,6 @@ def _measured(
     found = directions_of(last.versine, last.labels, moments.total.norm(dim=1) / moments.count)
     words = f"{counted(len(images), 'training image')} of {images.name}"
     return Reading(prior, Measured(moments, found, words, tuple(seen) if compare else (), tuple(without)))
-
-
-def _fitted(
-    names: Sequence[SpaceName], wanted: SpaceName, moments: ActivationMoments | None, images: ImageSet
-) -> tuple[list[Space], list[str]]:
-    """The spaces of those names, and the reasons why others but the wanted one cannot be."""
-    spaces, without = [], []
-    for name in names:
-        try:
-            spaces.append(fit_space(name, moments, images.class_names))
-        except InputError as error:
-            if name == wanted:
-                raise
-            without.append(str(error))
-    return spaces, without
 
 
 def _saved(model: str, values: float | list[float] | str | None, gauge: Gauge, data: str | None) -> ClassifierPrior:

@@ -1,6 +1,6 @@
 """How a classifier's activations on a data set spread: what one pass over it can tell, by one process or many."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import TypeVar
 
@@ -13,8 +13,9 @@ from apps.data.batches import Batch
 from apps.data.image_set import ImageSet
 from apps.data.sweep import sweep
 from apps.models.activations import device_of
+from priors.errors import InputError
 from priors.gauge.moments import ActivationMoments, DirectionMoments, merged
-from priors.gauge.space import Space
+from priors.gauge.space import Space, SpaceName, fit_space
 from priors.model.classifier_prior import ClassifierPrior
 from priors.model.final_layer import read_final_layer
 from priors.vmf.directions import versines
@@ -50,6 +51,7 @@ def run_through(
     spaces: Sequence[Space] = (),
     prior: ClassifierPrior | None = None,
     description: str = "activations",
+    prepare: Callable[[Tensor], Tensor] | None = None,
 ) -> Passed:
     """Run images through a network once, and keep sums by class and a number an image, never the activations.
 
@@ -61,6 +63,7 @@ def run_through(
         spaces: in which moments of their directions are.
         prior: of the network, from whose directions each activation is seen.
         description: what the progress bar says.
+        prepare: as for `apps.models.activations.activations`.
     """
     device = device_of(accelerator)
     network, shape = network.to(device), read_final_layer(network)[0].shape
@@ -71,7 +74,7 @@ def run_through(
 
     def of(batch: Batch) -> dict[str, Tensor]:
         nonlocal whole, parts
-        rows = network.penultimate(batch.images).double()
+        rows = network.penultimate(batch.images if prepare is None else prepare(batch.images)).double()
         if whole is not None:
             whole = whole.add(rows, batch.labels)
         parts = [part.add(space.bring(rows), batch.labels) for part, space in zip(parts, there, strict=True)]
@@ -85,6 +88,31 @@ def run_through(
         swept.get("versine"),
         swept["labels"],
     )
+
+
+def fitted_spaces(
+    names: Sequence[SpaceName], needed: SpaceName | None, moments: ActivationMoments | None, class_names: Sequence[str]
+) -> tuple[list[Space], list[str]]:
+    """The spaces of those names, and the reasons why others cannot be.
+
+    Args:
+        names: of spaces.
+        needed: the one that there must be.
+        moments: of the activations; None where no space needs them.
+        class_names: for messages.
+
+    Raises:
+        InputError: the space that is needed cannot be.
+    """
+    spaces, without = [], []
+    for name in names:
+        try:
+            spaces.append(fit_space(name, moments, class_names))
+        except InputError as error:
+            if name == needed:
+                raise
+            without.append(str(error))
+    return spaces, without
 
 
 def _everywhere(own: Moments, accelerator: Accelerator | None) -> Moments:

@@ -1,6 +1,7 @@
 """Score a classifier with the norms of its activations and weights taken out, and with its bias kept and dropped.
 
-Directions are enough where little is lost. Prints a table and adds to the run's normalised.json.
+Directions are enough where little is lost; which directions, is a matter of the gauge. Prints a table, with
+--every-gauge a second one, and adds to the run's normalised.json.
 """
 
 from apps.classifiers.settings import NormalisedScoring as Config

@@ -4,8 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.directions.normalised import NORMALISED, NORMALISED_WITH_BIAS, ORIGINAL, normalised_accuracy
+from analysis.directions.normalised import (
+    NORMALISED,
+    NORMALISED_WITH_BIAS,
+    ORIGINAL,
+    head_in,
+    normalised_accuracy,
+    together,
+)
+from priors import ClassifierPrior
 from priors.errors import InputError
+from priors.gauge.gauge import Gauge
+from priors.gauge.space import Space
 
 
 def drawn(seed: int = 0, n: int = 400, m: int = 6, classes: int = 5):
@@ -97,6 +107,104 @@ def test_zero_activations_stay_zero():
     rest = normalised_accuracy(activations[7:], labels[7:], weight)
     assert found.zero == 7 and rest.zero == 0
     assert found[NORMALISED].correct == rest[NORMALISED].correct + 7, "no logit is larger than the first"
+
+
+def in_double(seed: int, **given):
+    activations, labels, weight, bias = drawn(seed, **given)
+    return activations.double() + 1, labels, weight.double(), bias.double()
+
+
+def gauge_of(space: str, directions: str) -> Gauge:
+    """As measured on other images of the same classes."""
+    activations, labels, weight, bias = in_double(6, n=500)
+    weight = in_double(5)[2]
+    evidence = {"activations": activations, "labels": labels}
+    kappa = "fitted" if directions == "fitted" else 1.0
+    return ClassifierPrior.from_weight(weight, kappa, bias, space=space, directions=directions, **evidence).gauge
+
+
+def by_numpy(activations, weight, bias, gauge):
+    """Activations, rows and biases in a gauge that is tied to the weights, but for a common vector of the rows."""
+    a, w, b = activations.numpy(), weight.numpy(), bias.numpy()
+    if gauge.centre is not None:
+        centre = gauge.centre.numpy()
+        a, b = a - centre, b + w @ centre
+    if gauge.factor is not None:
+        factor = gauge.factor.numpy()
+        a, w = np.linalg.solve(factor, a.T).T, w @ factor
+    shift = {"weights": 0, "centred": -w.mean(0)}.get(gauge.directions)
+    return a, w + (gauge.shift.numpy() / float(gauge.scale) if shift is None else shift), b
+
+
+@pytest.mark.parametrize("space", ["raw", "centred", "whitened"])
+@pytest.mark.parametrize("directions", ["weights", "centred", "fitted"])
+def test_norms_are_taken_out_in_the_gauge(space, directions):
+    activations, labels, weight, bias = in_double(5)
+    gauge = gauge_of(space, directions)
+    a, w, b = by_numpy(activations, weight, bias, gauge)
+    own, there = activations @ weight.T + bias, a @ w.T + b
+    difference = torch.from_numpy(there).log_softmax(1) - own.log_softmax(1)
+    assert float(difference.abs().max()) < 1e-12, "the same probabilities before norms are taken out"
+    head = head_in(gauge, weight, bias)
+    assert np.allclose(head.weight, w, rtol=0, atol=1e-13) and np.allclose(head.bias, b, rtol=0, atol=1e-13)
+
+    found = normalised_accuracy(activations, labels, weight, bias, gauge)
+    assert torch.equal(found[ORIGINAL].right, own.argmax(1) == labels)
+    lengths, widths = np.linalg.norm(a, axis=1, keepdims=True), np.linalg.norm(w, axis=1)
+    cosines = (a / lengths) @ (w / widths[:, None]).T
+    assert np.array_equal(found[NORMALISED].right, cosines.argmax(1) == labels.numpy())
+    kept = (cosines * lengths.mean() * widths.mean() + b).argmax(1) == labels.numpy()
+    assert np.array_equal(found[NORMALISED_WITH_BIAS].right, kept)
+    assert found["bias dropped"].correct == ((a @ w.T).argmax(1) == labels.numpy()).sum()
+    assert found.activation_norm == pytest.approx(lengths.mean()) and found.weight_norm == pytest.approx(widths.mean())
+    if (space, directions) == ("raw", "weights"):
+        assert found == normalised_accuracy(activations, labels, weight, bias)
+
+
+def test_gauges_differ_on_these_activations():
+    given = in_double(5)
+    gauges = [gauge_of(space, directions) for space in ("raw", "whitened") for directions in ("weights", "fitted")]
+    assert len({normalised_accuracy(*given, gauge)[NORMALISED].correct for gauge in gauges}) == 4
+
+
+@pytest.mark.parametrize("space", ["raw", "whitened"])
+def test_class_means_are_looked_at_by_cosines_alone(space):
+    activations, labels, weight, bias = in_double(5)
+    gauge = gauge_of(space, "means")
+    a = by_numpy(activations, weight, bias, gauge_of(space, "weights"))[0]
+    means = gauge.means.numpy()
+    cosines = a @ (means / np.linalg.norm(means, axis=1, keepdims=True)).T
+    found = normalised_accuracy(activations, labels, weight, bias, gauge)
+    assert [variant.name for variant in found.variants] == [ORIGINAL, NORMALISED]
+    assert found[NORMALISED].correct == (cosines.argmax(1) == labels.numpy()).sum()
+
+
+def test_parts_make_a_whole():
+    activations, labels, weight, bias = in_double(5)
+    gauge = gauge_of("whitened", "fitted")
+    whole = normalised_accuracy(activations, labels, weight, bias, gauge)
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
+    parts = [
+        (places, normalised_accuracy(activations[places], labels[places], weight, bias, gauge))
+        for places in order.split(150)
+    ]
+    found = together(parts)
+    assert found.images == whole.images
+    for one, other in zip(found.variants, whole.variants, strict=True):
+        if "mean" in (one.activations, one.weights) and one.bias:
+            continue  # the mean norm of a part is not that of all
+        assert one == other and torch.equal(one.right, other.right)
+    for name in ("activation_norm", "activation_spread", "weight_norm", "weight_spread"):
+        assert getattr(found, name) == pytest.approx(getattr(whole, name)), name
+
+
+def test_gauges_that_cannot_be_are_one_line():
+    activations, labels, weight, bias = in_double(5)
+    none = Gauge(directions="fitted", scale=torch.zeros(()), shift=torch.ones(6))
+    with pytest.raises(InputError, match="the fitted directions are the same for all classes"):
+        normalised_accuracy(activations, labels, weight, bias, none)
+    with pytest.raises(InputError, match="not of the weight's 6 dimensions"):
+        normalised_accuracy(activations, labels, weight, bias, Gauge(Space("centred", torch.zeros(5))))
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,13 @@ from PIL import Image
 from scipy.special import logsumexp
 from sklearn.metrics import log_loss, roc_auc_score
 
+from analysis import normalised_accuracy
+from apps.classifiers.normalised_results import scored
+from apps.command.cli import configured
 from apps.data import sources
 from apps.data.outliers import Conversion, outliers
-from priors import zoo
+from apps.seeds import generator
+from priors import ClassifierPrior, zoo
 
 PNG = b"\x89PNG\r\n\x1a\n"
 CPU = ("--device", "cpu", "--threads", 1)
@@ -68,6 +72,95 @@ def test_a_model_that_is_no_run_is_written_where_told(penult, copied, tmp_path):
     Path("mine.json").write_text('{"mine": 1}')
     said = penult(*words[:2], other, *words[3:], "--out", "mine.json")
     assert said.status == 2 and "mine.json" in said.err and read(Path("mine.json")) == {"mine": 1}
+
+
+def settings(*words):
+    return configured("analyse normalised", [*map(str, words), "--data", "digits"])[1]
+
+
+def test_every_gauge_is_scored_as_python_does(penult, copied):
+    run = copied("classifier")
+    assert penult("analyse", "normalised", run, *CPU).status == 0
+    (papers,) = read(run / "normalised.json")
+    old = {name: value for name, value in papers.items() if name not in ("space", "directions")}
+    (run / "normalised.json").write_text(json.dumps([old]))
+    assert scored(settings(run)) and not scored(settings(run, "--directions", "centred")), "from before gauges"
+
+    said = penult("analyse", "normalised", run, "--every-gauge", *CPU)
+    assert said.status == 0, said.err
+    entries = read(run / "normalised.json")
+    assert len(entries) == 12 and entries[0] == papers, "the one from before is the paper's, and is replaced"
+    network = zoo.load(run).eval()
+    train, test = (sources.load("digits", split) for split in ("train", "test"))
+    with torch.inference_mode():
+        known, seen = (network.penultimate(images.images / 255) for images in (train, test))
+    for entry in entries:
+        gauge = {"space": entry["space"], "directions": entry["directions"]}
+        evidence = {"activations": known.clone(), "labels": train.labels}
+        kappa = "fitted" if gauge["directions"] == "fitted" else 1.0
+        prior = ClassifierPrior.from_classifier(network.double(), kappa, **gauge, **evidence)
+        found = normalised_accuracy(seen, test.labels, prior.weight, prior.bias, prior.gauge)
+        expected = found["both normalised, bias dropped"].accuracy
+        assert entry["scores"]["both normalised, bias dropped"]["accuracy"] == pytest.approx(expected, abs=0.003)
+        measured = gauge["space"] != "raw" or gauge["directions"] in ("fitted", "means")
+        assert entry.get("measured on") == ({"images": 1437, "digest": train.digest} if measured else None)
+        shown = rf"^{entry['space']} +{entry['directions']} +"
+        shown += f"{entry['scores']['both normalised, bias dropped']['accuracy']:.2%} "
+        assert re.search(shown, said.out, re.M)
+
+    words = (run, "--space", "whitened", "--directions", "fitted")
+    assert penult("analyse", "normalised", *words, *CPU).status == 0
+    assert sorted(map(str, read(run / "normalised.json"))) == sorted(map(str, entries)), "alone as among others"
+    drop = next(entry for entry in entries if entry["directions"] == "fitted" and entry["space"] == "whitened")[
+        "scores"
+    ]
+    assert scored(settings(*words))["drop rate"] == drop["both normalised, bias dropped"]["drop rate in %"]
+    assert not scored(settings(*words, "--folds", 2))
+
+
+def test_folds_measure_on_the_other_parts(penult, copied):
+    run = copied("classifier")
+    words = ("--directions", "means", "--folds", 3, "--seed", 1)
+    said = penult("analyse", "normalised", run, *words, *CPU)
+    assert said.status == 0 and "means directions in the raw space" in said.out, said.err
+    network, test = zoo.load(run).eval(), sources.load("digits", "test")
+    with torch.inference_mode():
+        seen = torch.nn.functional.normalize(network.penultimate(test.images / 255).double()).numpy()
+    order, right = torch.randperm(360, generator=generator("cpu", 1, "folds")).numpy(), 0
+    for part in np.array_split(order, 3):
+        others = np.setdiff1d(order, part)
+        means = np.stack([seen[others][test.labels.numpy()[others] == label].mean(0) for label in range(10)])
+        cosines = seen[part] @ (means / np.linalg.norm(means, axis=1, keepdims=True)).T
+        right += (cosines.argmax(1) == test.labels.numpy()[part]).sum()
+    (entry,) = read(run / "normalised.json")
+    assert entry["scores"]["both normalised, bias dropped"]["accuracy"] == pytest.approx(right / 360)
+    assert (entry["folds"], entry["seed"], entry.get("measured on")) == (3, 1, None)
+    assert scored(settings(run, *words)) and not scored(settings(run, *words[:-2]))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--every-gauge", "--space", "raw"], "--every-gauge and --space raw: give one of them"),
+        (["--folds", 2, "--directions", "centred"], "--folds 2 without a gauge that is measured"),
+        (["--folds", 1, "--every-gauge"], "--folds 1 leaves no images"),
+        (["--folds", 361, "--every-gauge"], "--folds 361: there are 360 images to part"),
+        (["--space", "whitened", "--data", "{tests}"], "--space whitened measures .* no folder .*/train.*--folds 2"),
+        (["--every-gauge", "--data", "{twice}"], "--every-gauge measures .* are the test images: --folds 2"),
+        (["--space", "whitened", "--data", "{tests}", "--folds", 2], "give two images of a class"),
+    ],
+)
+def test_gauges_without_images_of_their_own_are_refused(penult, trained, tmp_path, words, said):
+    images = np.random.default_rng(0).integers(0, 256, (10, 8, 8), np.uint8)
+    for folder in ("tests/test", "twice/train", "twice/test"):
+        for number, image in enumerate(images):
+            place = tmp_path / folder / str(number)
+            place.mkdir(parents=True)
+            Image.fromarray(image).save(place / "0.png")
+    places = {name: str(tmp_path / name) for name in ("tests", "twice")}
+    given = [word.format(**places) if isinstance(word, str) else word for word in words]
+    found = penult("analyse", "normalised", trained / "classifier", *given, "--out", tmp_path / "x.json", *CPU)
+    assert found.status == 2 and re.search(said, " ".join(found.err.split())), found.err
 
 
 # Anomaly.

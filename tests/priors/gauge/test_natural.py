@@ -1,5 +1,7 @@
 """Natural parameters eta_i = s w_i + c by maximum likelihood, against SciPy: its optimiser and Bessel functions."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,9 @@ from scipy import optimize, special
 
 from priors import InputError, VonMisesFisher
 from priors.gauge import natural
+from priors.gauge.moments import ActivationMoments, DirectionMoments
 from priors.gauge.natural import fit_natural_parameters, standard_errors
+from priors.gauge.space import fit_space
 
 
 def moments(weight, scale, shift, count, seed=0):
@@ -185,6 +189,28 @@ def test_ten_thousand_classes():
     found = fit_natural_parameters(weight, torch.ones(10_000, dtype=torch.long), length[:, None] * eta / kappa)
     assert found.scale == pytest.approx(2, rel=1e-10), "the moments are the model's own"
     assert torch.allclose(found.shift, torch.ones(16, dtype=torch.float64), rtol=1e-10)
+
+
+@pytest.mark.slow
+def test_ten_thousand_classes_of_256_whitened_dimensions():
+    """Of two images a class, in seconds."""
+    classes, m = 10_000, 256
+    generator = torch.Generator().manual_seed(9)
+    weight = torch.randn(classes, m, generator=generator, dtype=torch.float64)
+    labels = torch.arange(classes).repeat(2)
+    activations = weight[labels].relu() + torch.rand(len(labels), m, generator=generator, dtype=torch.float64)
+    start = time.perf_counter()
+    space = fit_space("whitened", ActivationMoments.none(classes, m).add(activations, labels), [])
+    moments = DirectionMoments.none(classes, m).add(space.bring(activations), labels)
+    rows = space.rows(weight)
+    found = fit_natural_parameters(rows, moments.count, moments.mean)
+    assert time.perf_counter() - start < 60
+    eta = found.eta.numpy()
+    kappa = np.linalg.norm(eta, axis=1)
+    length = special.ive(m / 2, kappa) / special.ive(m / 2 - 1, kappa)
+    missing = 2 * (moments.mean.numpy() - (length / kappa)[:, None] * eta)
+    assert found.scale > 0 and np.abs(missing.sum(0)).max() < 1e-9 * 2 * classes
+    assert abs((missing * rows.numpy()).sum()) < 1e-9 * 2 * classes * np.abs(rows.numpy()).max()
 
 
 @pytest.mark.parametrize(

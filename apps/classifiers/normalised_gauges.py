@@ -1,0 +1,194 @@
+"""Normalised accuracy in several gauges: measured on training images, or on the other parts of the test images."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import get_args
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from analysis.directions.normalised import NormalisedAccuracy, normalised_accuracy, together
+from apps.classifiers.settings import NormalisedScoring
+from apps.data.image_set import ImageSet
+from apps.models.activations import Activations
+from apps.models.moments import fitted_spaces, run_through
+from apps.seeds import generator
+from priors.errors import InputError
+from priors.gauge.evidence import Evidence
+from priors.gauge.gauge import DirectionsName, choose_gauge
+from priors.gauge.moments import ActivationMoments, DirectionMoments, require_finite
+from priors.gauge.space import Space, SpaceName
+from priors.reading.heads import Head, read_head
+from priors.zoo import Classifier
+
+_NAMES = tuple[SpaceName, DirectionsName]
+
+
+@dataclass(frozen=True)
+class InGauge:
+    """Accuracies in one gauge.
+
+    Attributes:
+        space: of the activations.
+        directions: of the classes.
+        shrinkage: of a whitened space, the mean over parts; else None.
+        measured: whether images had a say in the gauge.
+        found: the accuracies.
+    """
+
+    space: SpaceName
+    directions: DirectionsName
+    shrinkage: float | None
+    measured: bool
+    found: NormalisedAccuracy
+
+
+@dataclass(frozen=True)
+class MeasuredSpaces:
+    """Spaces of a network's activations, with the moments of directions there, and the reasons why others cannot be."""
+
+    spaces: Sequence[tuple[Space, DirectionMoments | None]]
+    without: Sequence[str] = ()
+
+
+UNMEASURED = MeasuredSpaces([(Space(), None)])
+"""What there is without images."""
+
+
+def gauges_of(config: NormalisedScoring) -> list[_NAMES]:
+    """Spaces and directions that are asked for."""
+    if config.every_gauge:
+        return list(product(get_args(SpaceName), get_args(DirectionsName)))
+    return [(config.gauge.space or "raw", config.gauge.directions or "weights")]
+
+
+def on_training_images(
+    gauges: Sequence[_NAMES],
+    network: Classifier,
+    images: ImageSet,
+    accelerator: Accelerator,
+    prepare: Callable[[Tensor], Tensor] | None,
+) -> MeasuredSpaces:
+    """The gauges' spaces by one pass over images, or two where one is not the raw one.
+
+    Args:
+        gauges: to measure; where it is one, its space must be.
+        network: moved to the accelerator's device.
+        images: of the network's classes and shape.
+        accelerator: of this process.
+        prepare: what is done to a batch of images first.
+
+    Raises:
+        InputError: activations that are not finite, or a space that cannot be measured.
+    """
+    names = list(dict.fromkeys(space for space, _ in gauges))
+    raw = [Space()] * ("raw" in names)
+    given = {"description": "training images", "prepare": prepare}
+    first = run_through(network, images, accelerator, activations=names != ["raw"], spaces=raw, **given)
+    require_finite(first.activations or first.directions[0], images.class_names)
+    spaces, without = fitted_spaces(names, _needed(gauges), first.activations, images.class_names)
+    rest = [space for space in spaces if space.name != "raw"]
+    last = run_through(network, images, accelerator, spaces=rest, **given) if rest else None
+    seen = [*zip(raw, first.directions, strict=True), *(zip(rest, last.directions, strict=True) if last else ())]
+    return MeasuredSpaces(seen, without)
+
+
+def in_gauges(
+    gauges: Sequence[_NAMES], network: Classifier, found: Activations, measured: MeasuredSpaces
+) -> tuple[list[InGauge], list[str]]:
+    """Accuracies in each gauge, and the reasons why others cannot be had.
+
+    Args:
+        gauges: to score in; where it is one, it must be.
+        network: whose head classifies.
+        found: what the network makes of the images that are scored.
+        measured: the gauges' spaces.
+
+    Raises:
+        InputError: the only gauge cannot be, or as for `normalised_accuracy`.
+    """
+    head = read_head(network.head.cpu(), network.head_name)
+    scores, without = [], list(measured.without)
+    for space, moments in measured.spaces:
+        for directions in (directions for name, directions in gauges if name == space.name):
+            try:
+                scores.append(_in_gauge(space, directions, moments, head, network.class_names, found))
+            except InputError as error:
+                if len(gauges) == 1:
+                    raise
+                without.append(f"{space.name}, {directions}: {error}")
+    return scores, without
+
+
+def folded(
+    gauges: Sequence[_NAMES], network: Classifier, found: Activations, folds: int, seed: int
+) -> tuple[list[InGauge], list[str]]:
+    """As `in_gauges`, each random part of the images being scored in the gauge that the other parts measure.
+
+    Args:
+        gauges: to score in.
+        network: whose head classifies.
+        found: what the network makes of all images.
+        folds: parts, at most as many as images.
+        seed: of the parts.
+
+    Raises:
+        InputError: more parts than images, or as for `in_gauges`.
+    """
+    images = len(found.labels)
+    if folds > images:
+        raise InputError(f"--folds {folds}: there are {images} images to part")
+    order = torch.randperm(images, generator=generator("cpu", seed, "folds"))
+    parts, by_part, without = order.tensor_split(folds), [], []
+    for places in parts:
+        others = torch.ones(images, dtype=torch.bool)
+        others[places] = False
+        measured = _on_activations(gauges, network.class_names, _rows(found, others))
+        scores, reasons = in_gauges(gauges, network, _rows(found, places), measured)
+        by_part.append({(one.space, one.directions): one for one in scores})
+        without += reasons
+    whole = []
+    for names in (names for names in gauges if all(names in scores for scores in by_part)):
+        several = [scores[names] for scores in by_part]
+        shrinkage = None if several[0].shrinkage is None else sum(one.shrinkage for one in several) / folds
+        joined = together([(places, one.found) for places, one in zip(parts, several, strict=True)])
+        whole.append(replace(several[0], shrinkage=shrinkage, found=joined))
+    return whole, list(dict.fromkeys(without))
+
+
+def _needed(gauges: Sequence[_NAMES]) -> SpaceName | None:
+    """The space that there must be: that of a gauge which is asked for alone."""
+    return gauges[0][0] if len(gauges) == 1 else None
+
+
+def _on_activations(gauges: Sequence[_NAMES], class_names: Sequence[str], found: Activations) -> MeasuredSpaces:
+    """The gauges' spaces by activations that are held."""
+    rows, size = found.penultimate.double(), (len(class_names), found.penultimate.shape[1])
+    whole = ActivationMoments.none(*size).add(rows, found.labels)
+    names = list(dict.fromkeys(space for space, _ in gauges))
+    spaces, without = fitted_spaces(names, _needed(gauges), whole, class_names)
+    return MeasuredSpaces(
+        [(space, DirectionMoments.none(*size).add(space.bring(rows), found.labels)) for space in spaces], without
+    )
+
+
+def _rows(found: Activations, places: Tensor) -> Activations:
+    return Activations(found.penultimate[places], found.logits[places], found.labels[places])
+
+
+def _in_gauge(
+    space: Space,
+    directions: DirectionsName,
+    moments: DirectionMoments | None,
+    head: Head,
+    class_names: Sequence[str],
+    found: Activations,
+) -> InGauge:
+    """Accuracies in the gauge of these names that the moments give."""
+    evidence = Evidence(moments=moments)
+    gauge, _ = choose_gauge(head.weight.double(), class_names, space, directions, evidence)
+    accuracies = normalised_accuracy(found.penultimate, found.labels, head.weight, head.bias, gauge)
+    measured = space.name != "raw" or directions in ("fitted", "means")
+    return InGauge(space.name, directions, space.shrinkage, measured, accuracies)
