@@ -141,21 +141,22 @@ def folded(
     if folds > images:
         raise InputError(f"--folds {folds}: there are {images} images to part")
     order = torch.randperm(images, generator=generator("cpu", seed, "folds"))
-    parts, by_part, without = order.tensor_split(folds), [], []
+    parts, by_part, without = order.tensor_split(folds), [], {}
     for places in parts:
         others = torch.ones(images, dtype=torch.bool)
         others[places] = False
         measured = _on_activations(gauges, network.class_names, _rows(found, others))
         scores, reasons = in_gauges(gauges, network, _rows(found, places), measured)
         by_part.append({(one.space, one.directions): one for one in scores})
-        without += reasons
+        for reason in reasons:  # one a gauge, though in another part it may be another class that has no images
+            without.setdefault(reason.partition(":")[0], reason)
     whole = []
     for names in (names for names in gauges if all(names in scores for scores in by_part)):
         several = [scores[names] for scores in by_part]
         shrinkage = None if several[0].shrinkage is None else sum(one.shrinkage for one in several) / folds
         joined = together([(places, one.found) for places, one in zip(parts, several, strict=True)])
         whole.append(replace(several[0], shrinkage=shrinkage, found=joined))
-    return whole, list(dict.fromkeys(without))
+    return whole, list(without.values())
 
 
 def _needed(gauges: Sequence[_NAMES]) -> SpaceName | None:
