@@ -100,7 +100,7 @@ class NormalisedScoring:
     def __post_init__(self):
         """Refuse what does not go together."""
         if self.every_gauge and self.gauge.given():
-            raise InputError(f"--every-gauge and {self.gauge.given()}: give one of them")
+            raise InputError(f"--every-gauge with {self.gauge.given()}: leave one of them out")
         if self.folds is not None and not self.measured():
             advice = "give --every-gauge, or --space or --directions"
             raise InputError(f"--folds {self.folds} without a gauge that is measured: {advice}")

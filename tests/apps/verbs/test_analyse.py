@@ -141,7 +141,7 @@ def test_folds_measure_on_the_other_parts(penult, copied):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--every-gauge", "--space", "raw"], "--every-gauge and --space raw: give one of them"),
+        (["--every-gauge", "--space", "raw"], "--every-gauge with --space raw: leave one of them out"),
         (["--folds", 2, "--directions", "centred"], "--folds 2 without a gauge that is measured"),
         (["--folds", 1, "--every-gauge"], "--folds 1 leaves no images"),
         (["--folds", 361, "--every-gauge"], "--folds 361: there are 360 images to part"),
