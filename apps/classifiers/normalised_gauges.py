@@ -127,6 +127,8 @@ def folded(
 ) -> tuple[list[InGauge], list[str]]:
     """As `in_gauges`, each random part of the images being scored in the gauge that the other parts measure.
 
+    What no image has a say in is scored on all at once, as without parts.
+
     Args:
         gauges: to score in.
         network: whose head classifies.
@@ -142,16 +144,17 @@ def folded(
         raise InputError(f"--folds {folds}: there are {images} images to part")
     order = torch.randperm(images, generator=generator("cpu", seed, "folds"))
     parts, by_part, without = order.tensor_split(folds), [], {}
+    rest = [names for names in gauges if _is_measured(*names)]
+    whole, _ = in_gauges([names for names in gauges if names not in rest], network, found, UNMEASURED)
     for places in parts:
         others = torch.ones(images, dtype=torch.bool)
         others[places] = False
-        measured = _on_activations(gauges, network.class_names, _rows(found, others))
-        scores, reasons = in_gauges(gauges, network, _rows(found, places), measured)
+        measured = _on_activations(rest, network.class_names, _rows(found, others))
+        scores, reasons = in_gauges(rest, network, _rows(found, places), measured)
         by_part.append({(one.space, one.directions): one for one in scores})
         for reason in reasons:  # one a gauge, though in another part it may be another class that has no images
             without.setdefault(reason.partition(":")[0], reason)
-    whole = []
-    for names in (names for names in gauges if all(names in scores for scores in by_part)):
+    for names in (names for names in rest if all(names in scores for scores in by_part)):
         several = [scores[names] for scores in by_part]
         shrinkage = None if several[0].shrinkage is None else sum(one.shrinkage for one in several) / folds
         joined = together([(places, one.found) for places, one in zip(parts, several, strict=True)])
@@ -191,5 +194,9 @@ def _in_gauge(
     evidence = Evidence(moments=moments)
     gauge, _ = choose_gauge(head.weight.double(), class_names, space, directions, evidence)
     accuracies = normalised_accuracy(found.penultimate, found.labels, head.weight, head.bias, gauge)
-    measured = space.name != "raw" or directions in ("fitted", "means")
-    return InGauge(space.name, directions, space.shrinkage, measured, accuracies)
+    return InGauge(space.name, directions, space.shrinkage, _is_measured(space.name, directions), accuracies)
+
+
+def _is_measured(space: SpaceName, directions: DirectionsName) -> bool:
+    """Whether images have a say in a gauge."""
+    return space != "raw" or directions in ("fitted", "means")

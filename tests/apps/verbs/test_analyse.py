@@ -136,6 +136,12 @@ def test_folds_measure_on_the_other_parts(penult, copied):
     assert entry["scores"]["both normalised, bias dropped"]["accuracy"] == pytest.approx(right / 360)
     assert (entry["folds"], entry["seed"], entry.get("measured on")) == (3, 1, None)
     assert scored(settings(run, *words)) and not scored(settings(run, *words[:-2]))
+    assert penult("analyse", "normalised", run, "--every-gauge", *words[2:], *CPU).status == 0
+    (papers,) = (
+        one for one in read(run / "normalised.json") if (one["space"], one["directions"]) == ("raw", "weights")
+    )
+    assert penult("analyse", "normalised", run, *CPU).status == 0
+    assert papers in read(run / "normalised.json"), "to the bit, since no image has a say in it"
 
 
 @pytest.mark.parametrize(
