@@ -3,15 +3,15 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from accelerate import Accelerator
-
-from apps.classifiers.circle_figures import Panel, cyclic_order, draw, panel
+from apps.classifiers.circle_figures import Panel, cyclic_order, draw, panel, said_dots
+from apps.classifiers.circle_gauges import draw_in_every_gauge, say_without
 from apps.classifiers.prior_tables import said_gauge
 from apps.classifiers.settings import CircleDrawing
+from apps.classifiers.stages import stages
 from apps.command.console import counted, say, table
 from apps.data.image_set import ImageSet
 from apps.figures import PICTURE_SUFFIXES
-from apps.models.activations import activations, images_for
+from apps.models.activations import Activations, activations, images_for
 from apps.models.classifier_priors import Wanted, concentrations, wanted_prior
 from apps.models.named import classifier, is_run, open_run
 from apps.runs.outputs import check_file
@@ -44,15 +44,21 @@ def draw_circles(config: CircleDrawing) -> None:
     out = _place(config)
     kappa = concentrations(config.concentration)
     if kappa is None:
-        kappa = {"fitted": "fitted", "means": "mle"}.get(config.gauge.directions or "", "norms")
+        by_directions = {"fitted": "fitted", "means": "mle"}
+        kappa = "mle" if config.every_gauge else by_directions.get(config.gauge.directions or "", "norms")
     wanted = wanted_prior(kappa, config.gauge)
     accelerator = start(config.place.where())
-    stages = _stages(config)
+    drawn = _stages(config)
     check_file(out, PICTURE_SUFFIXES, config.overwrite)
     panels = []
-    for stage in stages:
-        one, images = _panel(stage, wanted, config, accelerator)
-        panels.append(one)
+    for stage in drawn:
+        images = _images(stage, config)
+        found = activations(stage.network, images, accelerator, description=stage.title)
+        if config.every_gauge:
+            if accelerator.is_main_process:
+                draw_in_every_gauge(out, stage.title, stage.network.cpu(), found, wanted, images, config)
+            return
+        panels.append(_panel(stage, wanted, found))
     if not accelerator.is_main_process:
         return
     draw(out, panels, _caption(config, panels, images, kappa), config.dots, config.seed)
@@ -64,7 +70,7 @@ def _place(config: CircleDrawing) -> Path:
     """Where to draw; what needs no network to be refused is refused here."""
     if config.out is None and (len(config.models) > 1 or not is_run(config.models[0])):
         raise InputError("where to draw? Several models, or one that is no run, have no one folder: give --out")
-    return config.out or Path(config.models[0]) / "circle.png"
+    return config.out or Path(config.models[0]) / ("circle-gauges.png" if config.every_gauge else "circle.png")
 
 
 def _stages(config: CircleDrawing) -> list[_Stage]:
@@ -73,19 +79,19 @@ def _stages(config: CircleDrawing) -> list[_Stage]:
     Raises:
         InputError: one has no circle, or other classes than the first.
     """
-    alone, stages = len(config.models) == 1, []
+    alone, drawn = len(config.models) == 1 and not config.every_gauge, []
     for title, model in (stage for given in config.models for stage in _titled(given, alone)):
         network = classifier(model, config.foreign)
-        stages.append(_Stage(title, model, network, ClassifierPrior.from_classifier(network, 0)))
-    for stage in stages:
+        drawn.append(_Stage(title, model, network, ClassifierPrior.from_classifier(network, 0)))
+    for stage in drawn:
         if stage.prior.dim != 2:
             raise InputError(
                 f"{stage.model} has {stage.prior.dim} penultimate units and a circle takes 2: train one by penult "
                 "train classifier --arch convnet --penultimate 2 --snapshots 0 100 1000"
             )
-        if stage.network.class_names != stages[0].network.class_names:
-            raise InputError(f"{stage.model} and {stages[0].model} have different classes: draw them apart")
-    return stages
+        if stage.network.class_names != drawn[0].network.class_names:
+            raise InputError(f"{stage.model} and {drawn[0].model} have different classes: draw them apart")
+    return drawn
 
 
 def _titled(model: str, alone: bool) -> list[tuple[str, str]]:
@@ -93,15 +99,12 @@ def _titled(model: str, alone: bool) -> list[tuple[str, str]]:
     if not is_run(model):
         return [(model, model)]
     run = open_run(model)
-    result = run.result()
-    step, best = result.get("best step", result.get("steps")), "best step" in result
     if not alone:
         return [(_name(run.folder), model)]
-    by_step = {int(path.name[5:]): (f"step {int(path.name[5:]):,}", str(path)) for path in run.snapshots()}
-    if not isinstance(step, int):
-        return [*by_step.values(), (_name(run.folder), model)]
-    by_step[step] = (f"step {step:,} ({'best' if best else 'last'})", model)
-    return [by_step[step] for step in sorted(by_step)]
+    return [
+        (_name(run.folder) if one.step is None else f"step {one.step:,}{one.final and f' ({one.final})'}", one.model)
+        for one in stages(model, run)
+    ]
 
 
 def _name(folder: Path) -> str:
@@ -110,24 +113,23 @@ def _name(folder: Path) -> str:
     return f"{folder.parents[1].name}, {folder.name}" if folder.parent.name == "snapshots" else folder.name
 
 
-def _panel(stage: _Stage, wanted: Wanted, config: CircleDrawing, accelerator: Accelerator) -> tuple[Panel, ImageSet]:
-    """A network's panel, and the images that were run through it."""
+def _images(stage: _Stage, config: CircleDrawing) -> ImageSet:
+    """The images that are run through a network."""
     place = {"data": config.data, "image_size": config.image_size, "root": config.place.data_root}
-    images = images_for(stage.model, stage.network, "test", **place)
-    found = activations(stage.network, images, accelerator, description=stage.title)
+    return images_for(stage.model, stage.network, "test", **place)
+
+
+def _panel(stage: _Stage, wanted: Wanted, found: Activations) -> Panel:
+    """A network's panel."""
     prior = replace(wanted, concentration=0.0).of(
         stage.network.cpu(), activations=found.penultimate, labels=found.labels
     )
-    return panel(stage.title, prior, found, wanted.concentration), images
+    return panel(stage.title, prior, found, wanted.concentration)
 
 
 def _caption(config: CircleDrawing, panels: list[Panel], images: ImageSet, kappa: Concentration) -> str:
     """What the dots are, and where the concentrations are from."""
-    count = min(config.dots, len(images))
-    some = f"{count:,} of the {len(images):,}" if count < len(images) else f"the {count:,}"
-    caption = (
-        f"Dots: directions of the penultimate activations of {some} test images of {images.name}, scattered inwards."
-    )
+    caption = said_dots(config.dots, images)
     if gauge := said_gauge(panels[0].prior).removeprefix(", "):
         caption = f"{caption} Gauge: {gauge}."
     if not isinstance(kappa, str):
@@ -152,7 +154,4 @@ def _print(panels: list[Panel], images: ImageSet) -> None:
         ],
         "the order is of the classes' directions, from the first class, in the direction that meets the smaller one",
     )
-    without = {one.title: one.without for one in panels if one.without}
-    if without:
-        said = ", ".join(f"{number:,} of {title}" for title, number in without.items())
-        say(f"Left out, since they are zero and have no direction: activations {said}.")
+    say_without(panels)

@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Patch
 from torch import Tensor
 
+from apps.data.image_set import ImageSet
 from apps.figures import legend, save
 from apps.models.activations import Activations
 from apps.seeds import generator
@@ -58,6 +59,12 @@ class Panel:
     """Of the network on these images, 0 to 1."""
     without: int
     """Activations that are zero, and so have no direction."""
+
+    @property
+    def mean_cosine(self) -> float:
+        """Of the activations with their class's direction."""
+        x, y = self.prior.unit_rows()[self.labels].unbind(1)
+        return float((self.angles - torch.atan2(y, x)).cos().mean())
 
 
 def panel(title: str, prior: ClassifierPrior, found: Activations, concentration: Concentration) -> Panel:
@@ -124,20 +131,48 @@ def cyclic_order(weight: Float[Tensor, "classes 2"]) -> tuple[int, ...]:
     return first, *others
 
 
-def draw(path: str | Path, panels: Sequence[Panel], caption: str, shown: int, seed: int = 0) -> None:
+def said_dots(shown: int, images: ImageSet) -> str:
+    """A sentence on what the dots of a picture are.
+
+    Args:
+        shown: dots in a panel.
+        images: which were run through the networks.
+    """
+    count = min(shown, len(images))
+    some = f"{count:,} of the {len(images):,}" if count < len(images) else f"the {count:,}"
+    return f"Dots: directions of the penultimate activations of {some} test images of {images.name}, scattered inwards."
+
+
+def _accuracy(one: Panel) -> str:
+    return f"accuracy {one.accuracy:.2%}"
+
+
+def draw(
+    path: str | Path,
+    panels: Sequence[Panel | None],
+    caption: str,
+    shown: int,
+    seed: int = 0,
+    *,
+    columns: int | None = None,
+    heading: Callable[[Panel], str] = _accuracy,
+) -> None:
     """Draw the circles, a panel each: dots within, densities without, directions as arrows, classes by colour and name.
 
     Args:
         path: where to; the ending says which format.
-        panels: of networks with the same classes, in one gauge.
+        panels: of networks with the same classes, one at least; None leaves a place empty.
         caption: below, before what the drawing itself has to say.
         shown: dots in a panel; the same images in each panel where all have a direction.
         seed: of the choice of dots and of their scatter.
+        columns: panels in a row; by default as many as leave few places empty.
+        heading: what is said of a panel below its title, before its concentrations.
     """
-    rows, columns = _layout(len(panels))
-    names = panels[0].prior.class_names
+    rows, columns = (-(-len(panels) // columns), columns) if columns else _layout(len(panels))
+    there = [one for one in panels if one is not None]
+    names = there[0].prior.class_names
     width = max(columns * _PANEL, 1.6 * _PANEL)
-    weights = panels[0].prior.gauge.directions == "weights"
+    weights = all(one.prior.gauge.directions == "weights" for one in there)
     arrows = "w_i" if weights else "the classes' directions"
     scaled = "in each panel scaled to its highest, or to 1 where that is lower"
     notes = f"{caption} Curves: q(a|i), {scaled}. Arrows: {arrows}."
@@ -145,7 +180,8 @@ def draw(path: str | Path, panels: Sequence[Panel], caption: str, shown: int, se
     figure = Figure(figsize=(width, rows * (_PANEL + 0.3) + 0.3 + 0.15 * len(lines)), dpi=_DPI, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.06, wspace=0, hspace=0.02)
     for index, one in enumerate(panels):
-        _panel(figure.add_subplot(rows, columns, index + 1), one, shown, seed)
+        if one is not None:
+            _panel(figure.add_subplot(rows, columns, index + 1), one, shown, seed, heading(one))
     figure.supxlabel("\n".join(lines), fontsize=8, color="0.3", parse_math=False)
     if len(names) <= 2 * len(PALETTE):
         patches = [(Patch(color=_colour(i)), name) for i, name in enumerate(names)]
@@ -175,7 +211,7 @@ def _colour(label: int) -> str:
     return PALETTE[label % len(PALETTE)]
 
 
-def _panel(axes: Axes, one: Panel, shown: int, seed: int) -> None:
+def _panel(axes: Axes, one: Panel, shown: int, seed: int, heading: str) -> None:
     """One network's circle."""
     axes.set_aspect("equal")
     axes.set_axis_off()
@@ -186,7 +222,7 @@ def _panel(axes: Axes, one: Panel, shown: int, seed: int) -> None:
     _dots(axes, one, shown, seed)
     towards, peaks = _curves(axes, one)
     _weights(axes, one.prior.class_names, towards, peaks)
-    _heading(axes, one)
+    _heading(axes, one, heading)
 
 
 def _curves(axes: Axes, one: Panel) -> tuple[np.ndarray, np.ndarray]:
@@ -225,13 +261,13 @@ def _weights(axes: Axes, names: Sequence[str], towards: np.ndarray, peaks: np.nd
         )  # fmt: skip
 
 
-def _heading(axes: Axes, one: Panel) -> None:
-    """The title, and below it accuracy and concentrations."""
+def _heading(axes: Axes, one: Panel, said: str) -> None:
+    """The title, and below it what is said of the panel, and concentrations."""
     axes.set_title(one.title, fontsize=10, pad=11, parse_math=False)
     low, high = one.prior.concentration.min().item(), one.prior.concentration.max().item()
     kappa = _number(low) if _number(low) == _number(high) else f"{_number(low)} to {_number(high)}"
     axes.text(
-        0.5, 1.0, f"accuracy {one.accuracy:.2%}   \N{GREEK SMALL LETTER KAPPA} {kappa}", transform=axes.transAxes,
+        0.5, 1.0, f"{said}   \N{GREEK SMALL LETTER KAPPA} {kappa}", transform=axes.transAxes,
         fontsize=8, color="0.3", ha="center", va="bottom",
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ from typing import get_args
 
 import torch
 from accelerate import Accelerator
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from apps.command.console import counted, paragraph, say, table
@@ -18,6 +19,8 @@ from apps.models.soft_labels import add_soft_labels, by_class
 from priors.errors import InputError
 from priors.fit.gauge_comparison import Candidate, GaugeScores, candidate, paired, recommended, score
 from priors.gauge.gauge import DirectionsName
+from priors.gauge.moments import DirectionMoments
+from priors.gauge.space import Space
 from priors.model.final_layer import read_final_layer
 from priors.zoo import Classifier
 
@@ -51,25 +54,69 @@ def compare_gauges(
         held_out: of the network's classes and shape.
         accelerator: of this process; all get the same. None: one process, on the CPU.
     """
+    candidates, without = candidates_in(network, measured.spaces)
+    seen = look(candidates, network, held_out, accelerator)
+    parts = zip(candidates, seen.values, strict=True)
+    scores = (score(one, part, seen.labels, seen.soft_labels, TEMPERATURE) for one, part in parts)
+    words = f"{counted(len(held_out), 'held-out image')} of {held_out.name}"
+    return Comparison(tuple(scores), (*measured.without, *without), words)
+
+
+def candidates_in(
+    network: Classifier, spaces: Sequence[tuple[Space, DirectionMoments]]
+) -> tuple[list[Candidate], list[str]]:
+    """A network's prior with every kind of directions in some spaces, and the reasons why some cannot be.
+
+    Args:
+        network: only its final layer is looked at.
+        spaces: with the moments of its training images there.
+    """
     weight, bias, *_ = read_final_layer(network)
     bias = None if bias is None else bias.cpu()
     layer = {"weight": weight.cpu().double(), "bias": bias, "class_names": network.class_names}
-    candidates, without = [], list(measured.without)
-    for space, moments in measured.spaces:
+    candidates, without = [], []
+    for space, moments in spaces:
         for directions in get_args(DirectionsName):
             try:
                 candidates.append(candidate(layer, space, directions, moments))
             except InputError as error:
                 without.append(f"{space.name}, {directions}: {error}")
-    rows = _scored(candidates, network, held_out, accelerator)
-    words = f"{counted(len(held_out), 'held-out image')} of {held_out.name}"
-    return Comparison(tuple(rows), tuple(without), words)
+    return candidates, without
 
 
-def _scored(
-    candidates: Sequence[Candidate], network: Classifier, images: ImageSet, accelerator: Accelerator | None
-) -> list[GaugeScores]:
-    """Each candidate's scores, by one pass over the images: a few numbers an image, and sums of soft labels."""
+@dataclass(frozen=True)
+class Seen:
+    """What a pass over images with known classes says of candidates; on the CPU, the same on all processes.
+
+    Attributes:
+        values: of each candidate, what `Candidate.seen` gives, of all images.
+        labels: the images' classes.
+        soft_labels: the network's, averaged by class; NaN for a class without images.
+        accuracy: of the network, in [0, 1].
+    """
+
+    values: tuple[dict[str, Tensor], ...]
+    labels: Int[Tensor, " n"]
+    soft_labels: Float[Tensor, "classes classes"]
+    accuracy: float
+
+
+def look(
+    candidates: Sequence[Candidate],
+    network: Classifier,
+    images: ImageSet,
+    accelerator: Accelerator | None,
+    description: str = "gauges",
+) -> Seen:
+    """Run images through a network once, and keep a few numbers an image for each candidate, and sums of soft labels.
+
+    Args:
+        candidates: of the network.
+        network: moved to the accelerator's device.
+        images: of the network's classes and shape.
+        accelerator: of this process. None: one process, on the CPU.
+        description: what the progress bar says.
+    """
     device = device_of(accelerator)
     network, there = network.to(device), [one.to(device) for one in candidates]
     classes = len(network.class_names)
@@ -77,8 +124,9 @@ def _scored(
 
     def of(batch: Batch) -> dict[str, Tensor]:
         activations = network.penultimate(batch.images)
-        add_soft_labels(soft, network.head(activations), batch.labels, TEMPERATURE)
-        rows, brought = {"labels": batch.labels}, {}
+        logits = network.head(activations)
+        add_soft_labels(soft, logits, batch.labels, TEMPERATURE)
+        rows, brought = {"labels": batch.labels, "right": logits.argmax(1) == batch.labels}, {}
         for number, one in enumerate(there):
             space = one.prior.space
             if space.name not in brought:
@@ -87,14 +135,13 @@ def _scored(
             rows |= {f"{number} {name}": values for name, values in found.items()}
         return rows
 
-    swept = sweep(images, of, accelerator=accelerator, description="gauges")
-    labels = swept.pop("labels")
-    own = by_class(soft, labels, accelerator)
+    swept = sweep(images, of, accelerator=accelerator, description=description)
+    labels, right = swept.pop("labels"), swept.pop("right")
     found = [{} for _ in candidates]
     for name, values in swept.items():
         number, quantity = name.split(" ")
         found[int(number)][quantity] = values
-    return [score(one, part, labels, own, TEMPERATURE) for one, part in zip(candidates, found, strict=True)]
+    return Seen(tuple(found), labels, by_class(soft, labels, accelerator), float(right.double().mean()))
 
 
 def print_gauges(found: Comparison) -> None:

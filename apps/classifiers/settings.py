@@ -156,7 +156,10 @@ class CircleDrawing:
     """The classifiers, of two penultimate units each: MODELs, see penult --help."""
     concentration: tuple[str, ...] = ()
     """Concentration of the classes: a number, one for each class, or a strategy of penult prior, by each panel's own
-    activations; unset: norms, which is the paper's, or fitted with fitted directions and mle with means."""
+    activations; unset: norms, which is the paper's, or fitted with fitted directions and mle with means or
+    --every-gauge."""
+    every_gauge: bool = False
+    """Whether to draw one network in each gauge: a row for each --space, a column for each of the --directions."""
     data: str | None = None
     """Data set whose test images are run through the networks; unset: the one the run was trained on."""
     image_size: Pixels | None = None
@@ -166,9 +169,32 @@ class CircleDrawing:
     seed: Seed = 0
     """Seed by which the images to show are chosen, and their dots are scattered."""
     out: Path | None = None
-    """Picture to write; unset: circle.png in the run's folder."""
+    """Picture to write; unset: circle.png in the run's folder, or circle-gauges.png with --every-gauge."""
     overwrite: bool = False
     """Whether a picture may be replaced."""
     gauge: tyro.conf.OmitArgPrefixes[Gauge] = field(default_factory=Gauge)
     foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
+    place: tyro.conf.OmitArgPrefixes[Place] = field(default_factory=Place)
+
+    def __post_init__(self):
+        """Refuse every gauge of several networks, or beside a chosen one."""
+        if self.every_gauge and self.gauge.given():
+            raise InputError(f"--every-gauge with {self.gauge.given()}: leave one of them out")
+        if self.every_gauge and len(self.models) > 1:
+            raise InputError(f"--every-gauge with {len(self.models)} MODELs: it draws one network; give one")
+
+
+@dataclass(frozen=True)
+class GaugeFollowing:
+    """Follow gauges."""
+
+    models: Annotated[tyro.conf.Positional[tuple[str, ...]], ONE_OR_MORE]
+    """Runs of classifiers."""
+    data: str | None = None
+    """Data set on whose training images gauges are measured, and on whose test images they are scored; unset: the one
+    the run was trained on."""
+    out: Path | None = None
+    """Picture to write; unset: gauges.png in the run's folder."""
+    overwrite: bool = False
+    """Whether --out may replace a picture."""
     place: tyro.conf.OmitArgPrefixes[Place] = field(default_factory=Place)

@@ -28,6 +28,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "evaluate": ("apps.verbs.evaluate", "score a run on the test images"),
     "analyse normalised": ("apps.verbs.analyse_normalised", "accuracy with activations and weights normalised"),
     "analyse circle": ("apps.verbs.analyse_circle", "draw a classifier of two penultimate units through its training"),
+    "analyse gauges": ("apps.verbs.analyse_gauges", "follow the gauge of a classifier's prior through its training"),
     "analyse anomaly": ("apps.verbs.analyse_anomaly", "out-of-distribution scores and calibration of a classifier"),
     "analyse invert": ("apps.verbs.analyse_invert", "see what a classifier's layers keep of an image, by densities"),
     "export": ("apps.verbs.export", "write a run as a folder to hand on, with a model card; push it to the Hub"),

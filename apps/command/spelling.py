@@ -21,6 +21,8 @@ VERB_SYNONYMS = {
     "fid": "evaluate",
     "fit": "train",
     "gan": "train sngan",
+    "gauge": "analyse gauges",
+    "gauges": "analyse gauges",
     "generate": "sample",
     "html": "report",
     "hvae": "train hvae",

@@ -36,13 +36,16 @@ from priors.model.provenance import PAPERS
 ANALYSES = {
     "normalised.json": "Accuracy with activations and weights normalised",
     "anomaly.json": "Out-of-distribution scores and calibration",
+    "gauges.json": "The gauge of the prior through the training",
 }
 """Results of `penult analyse`, and what they are called."""
 _CAPTIONS = {
     "circle": "Normalised activations on the circle (dots) and each class's von Mises-Fisher density (curves)",
+    "circle-gauges": "The same in each gauge of the prior",
     "reconstructions": "Test images, and what the model makes of them",
     "anomaly": "Scores of the classifier's own test images and of others",
     "reliability": "How often the predicted class is the right one, by the probability it was given",
+    "gauges": "Activations in each gauge of the prior through the training, and the sum of the weights",
     "samples": "Samples",
 }
 _ELSEWHERE = ("curves",)

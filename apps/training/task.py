@@ -15,6 +15,8 @@ from priors.files.tensors import write_tensors
 
 Sweep = Callable[..., dict[str, Tensor]]
 """`sweep(images, function)`: `function(batch)` over a set, sharded over processes, gathered in the order of the set."""
+MOMENTUM = 0.9
+"""Of the optimisers sgd and momentum."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ def build_optimizer(networks: Iterable[nn.Module], config: Optimisation) -> opti
     if config.optimizer in ("sgd", "momentum"):
         nesterov = config.optimizer == "sgd"
         return optim.SGD(
-            parameters, lr=config.lr, momentum=0.9, nesterov=nesterov, weight_decay=config.weight_decay, fused=True
+            parameters, lr=config.lr, momentum=MOMENTUM, nesterov=nesterov, weight_decay=config.weight_decay, fused=True
         )
     kind = optim.AdamW if config.optimizer == "adamw" else optim.Adam
     return kind(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)

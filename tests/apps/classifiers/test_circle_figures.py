@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 
 import matplotlib.colors
 import numpy as np
@@ -10,10 +11,17 @@ import scipy.stats
 import torch
 from PIL import Image
 
+from apps.classifiers import circle_figures
 from apps.classifiers.circle_figures import PALETTE, Panel, _layout, _spread, cyclic_order, densities, draw, panel
+from apps.classifiers.circle_gauges import in_every_gauge
+from apps.command.config import Gauge
+from apps.data import sources
 from apps.models.activations import Activations
+from apps.models.classifier_priors import wanted_prior
+from apps.models.named import classifier
 from priors import ClassifierPrior
 from priors.errors import InputError
+from priors.zoo import wrap
 
 
 def prior_of(angles, kappa, names=None) -> ClassifierPrior:
@@ -180,6 +188,59 @@ def test_several_runs_are_drawn_side_by_side_with_a_number_for_the_concentration
     assert said.out.count("30 to 30") == 2
 
 
+def test_one_network_is_drawn_in_every_gauge(penult, flat, monkeypatch):
+    """Each panel's cosine is that of the prior that Python makes on the same images; the raw row has its directions."""
+    drawn = []
+    monkeypatch.setattr(circle_figures, "save", lambda figure, path: drawn.append(figure))
+    monkeypatch.setattr(circle_figures, "_curves", lambda axes, one: (np.zeros(10), np.ones(10)))  # they take long
+    said = penult("analyse", "circle", flat, "--every-gauge", "--out", "c.png", "--dots", 50, "--device", "cpu")
+    assert said.status == 0, said.err
+    rows = re.findall(r"^(raw|centred|whitened) +(weights|centred|fitted|means) +(\S+) ", said.out, re.M)
+    titles = [axes.get_title() for axes in drawn[0].axes]
+    assert titles == [f"{space}, {directions}" for space, directions, _ in rows] and len(titles) == 12
+    corners = {
+        (round(axes.get_subplotspec().colspan.start), axes.get_subplotspec().rowspan.start) for axes in drawn[0].axes
+    }
+    assert corners == {(column, row) for column in range(4) for row in range(3)}
+    network, images = classifier(str(flat)), sources.load("digits", "test")
+    with torch.no_grad():
+        a = network.penultimate(images.images.float() / 255)
+    given = {"activations": a, "labels": images.labels}
+    for space, directions, cosine in rows:
+        prior = ClassifierPrior.from_classifier(network, "mle", space=space, directions=directions, **given).double()
+        there = torch.nn.functional.normalize(prior.space.bring(a.double()), dim=1)
+        met = (there * prior.loc[images.labels]).sum(1)[there.norm(dim=1) > 0]
+        assert float(cosine) == pytest.approx(float(met.mean()), abs=6e-4), (space, directions)
+    caption = " ".join(drawn[0].get_supxlabel().split())
+    assert "Gauges and likeliest concentrations" in caption and "are measured on all of them" in caption
+    (legend,) = drawn[0].legends
+    assert legend.get_texts()[-1].get_text() == "direction"
+
+
+def test_a_gauge_that_cannot_be_had_leaves_its_place_empty(monkeypatch):
+    """No two images of a class differ: nothing can be whitened."""
+    weight = torch.tensor([[2.0, 0.3], [-1.0, 1.5], [-0.5, -2.0]])
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 3))
+    network[1].weight.data.copy_(weight)
+    labels = torch.arange(6) % 3
+    found = Activations(weight[labels] + 1, (weight[labels] + 1) @ weight.T, labels)
+    panels, without = in_every_gauge(wrap(network), found, wanted_prior(20.0, Gauge()))
+    there = [one.title for one in panels if one is not None]
+    assert len(panels) == 12 and "raw, means" in there and panels[8:] == [None] * 4
+    (said,) = (reason for reason in without if reason.startswith("whitened"))
+    assert said.startswith("whitened (weights, centred, fitted, means): ") and "differ" in said
+    drawn = []
+    monkeypatch.setattr(circle_figures, "save", lambda figure, path: drawn.append(figure))
+    draw("x.png", panels, "Dots.", 6, columns=4)
+    assert [axes.get_title() for axes in drawn[0].axes] == there
+
+
+def test_the_mean_cosine_of_a_panel_is_in_closed_form():
+    angles = torch.tensor([0.1, 2.3, 2.0, -0.2], dtype=torch.float64)
+    one = Panel("a network", prior_of([0, 2], [3, 3]), angles, torch.tensor([0, 1, 1, 0]), 1.0, 0)
+    assert one.mean_cosine == pytest.approx(np.cos([0.1, 0.3, 0, 0.2]).mean(), rel=1e-12)
+
+
 def test_what_cannot_be_drawn_is_said(penult, flat, trained, tmp_path):
     cases = {
         (trained / "classifier",): "6 penultimate units and a circle takes 2",
@@ -190,6 +251,9 @@ def test_what_cannot_be_drawn_is_said(penult, flat, trained, tmp_path):
         (flat, "--out", "c.png", "--dots", "-1"): "--dots -1",
         (flat / "snapshots",): "is not a run",
         (): "MODELS is missing",
+        (flat, "--every-gauge", "--space", "raw"): "--every-gauge with --space raw: leave one of them out",
+        (flat, flat, "--every-gauge", "--out", "c.png"): "--every-gauge with 2 MODELs: it draws one network",
+        (flat, "--every-gauge", "--concentration", "fitted", "--out", "c.png"): "fitted",
     }
     for words, expected in cases.items():
         said = penult("analyse", "circle", *words, "--device", "cpu")
