@@ -21,6 +21,7 @@ from apps.classifiers.settings import NormalisedScoring
 from apps.command.console import counted, say
 from apps.data import sources
 from apps.data.image_set import ImageSet
+from apps.data.sweep import fewer_if_large
 from apps.models import named
 from apps.models.activations import activations, images_for
 from apps.runs.evaluations import claim_evaluations, first_images
@@ -104,7 +105,7 @@ def _scores(
     gauges, measured = gauges_of(config), UNMEASURED
     if training is not None:
         measured = on_training_images(gauges, network, training, accelerator, cut)
-    found = activations(network, images, accelerator, prepare=cut)
+    found = activations(network, images, accelerator, prepare=cut, batch_size=fewer_if_large(images))
     if config.folds is not None:
         return folded(gauges, network, found, config.folds, config.seed)
     return in_gauges(gauges, network, found, measured)

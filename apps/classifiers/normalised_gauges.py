@@ -12,6 +12,7 @@ from torch import Tensor
 from analysis.directions.normalised import NormalisedAccuracy, normalised_accuracy, together
 from apps.classifiers.settings import NormalisedScoring
 from apps.data.image_set import ImageSet
+from apps.data.sweep import fewer_if_large
 from apps.models.activations import Activations
 from apps.models.moments import fitted_spaces, run_through
 from apps.seeds import generator
@@ -85,7 +86,7 @@ def on_training_images(
     """
     names = list(dict.fromkeys(space for space, _ in gauges))
     raw = [Space()] * ("raw" in names)
-    given = {"description": "training images", "prepare": prepare}
+    given = {"description": "training images", "prepare": prepare, "batch_size": fewer_if_large(images)}
     first = run_through(network, images, accelerator, activations=names != ["raw"], spaces=raw, **given)
     require_finite(first.activations or first.directions[0], images.class_names)
     spaces, without = fitted_spaces(names, _needed(gauges), first.activations, images.class_names)

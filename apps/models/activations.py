@@ -12,7 +12,7 @@ from torch import Tensor
 from apps.command.config import Data
 from apps.data import sources
 from apps.data.image_set import ImageSet
-from apps.data.sweep import sweep
+from apps.data.sweep import AT_A_TIME, sweep
 from apps.models import named
 from apps.models.other_images import check_shape
 from apps.runs.run import Run
@@ -80,6 +80,7 @@ def activations(
     accelerator: Accelerator | None = None,
     description: str = "activations",
     prepare: Callable[[Tensor], Tensor] | None = None,
+    batch_size: int = AT_A_TIME,
 ) -> Activations:
     """Run every image through the network once; its logits are the head's of those activations.
 
@@ -89,6 +90,7 @@ def activations(
         accelerator: of this process.
         description: what the progress bar says.
         prepare: what is done to a batch of images in [0, 1] first, such as bringing them to the network's size.
+        batch_size: images a batch.
 
     Raises:
         InputError: an activation is not finite.
@@ -99,7 +101,7 @@ def activations(
         penultimate = network.penultimate(batch.images if prepare is None else prepare(batch.images))
         return {"penultimate": penultimate, "logits": network.head(penultimate), "labels": batch.labels}
 
-    swept = Activations(**sweep(images, of, accelerator=accelerator, description=description))
+    swept = Activations(**sweep(images, of, batch_size=batch_size, accelerator=accelerator, description=description))
     if not bool(torch.isfinite(swept.penultimate).all()):
         row = int((~torch.isfinite(swept.penultimate)).any(1).nonzero()[0])
         raise InputError(

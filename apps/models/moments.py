@@ -11,7 +11,7 @@ from torch import Tensor
 
 from apps.data.batches import Batch
 from apps.data.image_set import ImageSet
-from apps.data.sweep import sweep
+from apps.data.sweep import AT_A_TIME, sweep
 from apps.models.activations import device_of
 from priors.errors import InputError
 from priors.gauge.moments import ActivationMoments, DirectionMoments, merged
@@ -52,6 +52,7 @@ def run_through(
     prior: ClassifierPrior | None = None,
     description: str = "activations",
     prepare: Callable[[Tensor], Tensor] | None = None,
+    batch_size: int = AT_A_TIME,
 ) -> Passed:
     """Run images through a network once, and keep sums by class and a number an image, never the activations.
 
@@ -64,6 +65,7 @@ def run_through(
         prior: of the network, from whose directions each activation is seen.
         description: what the progress bar says.
         prepare: as for `apps.models.activations.activations`.
+        batch_size: images a batch.
     """
     device = device_of(accelerator)
     network, shape = network.to(device), read_final_layer(network)[0].shape
@@ -81,7 +83,7 @@ def run_through(
         seen = {} if own is None else {"versine": versines(own[0].bring(rows), own[1][batch.labels])}
         return {"labels": batch.labels} | seen
 
-    swept = sweep(images, of, accelerator=accelerator, description=description)
+    swept = sweep(images, of, batch_size=batch_size, accelerator=accelerator, description=description)
     return Passed(
         None if whole is None else _everywhere(whole, accelerator),
         tuple(_everywhere(part, accelerator) for part in parts),

@@ -8,7 +8,7 @@ from flipping import flip
 
 from apps.data import sweep as module
 from apps.data.image_set import ImageSet
-from apps.data.sweep import sweep
+from apps.data.sweep import fewer_if_large, sweep
 from apps.seeds import generator
 from priors.errors import InputError
 from priors.files.tensors import read_tensors
@@ -132,6 +132,12 @@ def test_what_cannot_be_swept(tmp_path):
         sweep(images(), lambda batch: {"mean": batch.images.mean()}, batch_size=5)
     with pytest.raises(ValueError, match="batch 1 gave .* expected the same names"):
         sweep(images(), lambda batch: {str(batch.number): batch.labels}, batch_size=5)
+
+
+@pytest.mark.parametrize(("side", "count"), [(8, 500), (64, 500), (224, 40), (4096, 1)])
+def test_batches_of_large_images_hold_fewer(side, count):
+    shown = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(2, 3, side, side)
+    assert fewer_if_large(ImageSet("large", "test", shown, torch.arange(2), ("a", "b"), "made")) == count
 
 
 def test_no_bar_where_there_is_no_terminal(capsys):
