@@ -1,1 +1,1 @@
-"""What the verbs on classifiers do: training, the circle, out-of-distribution figures, choosing concentrations."""
+"""What the verbs on classifiers do: training, the prior and its gauges, circles, norms taken out, other images."""

@@ -3,7 +3,7 @@
 import shlex
 from dataclasses import replace
 
-from apps.classifiers.prior import sum_up
+from apps.classifiers.prior.reading import sum_up
 from apps.classifiers.settings import ClassifierTraining, PriorReading
 from apps.classifiers.training import train_classifier
 from apps.command.config import Data, Optimisation

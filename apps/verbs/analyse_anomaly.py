@@ -9,6 +9,6 @@ from apps.classifiers.settings import AnomalyScoring as Config
 
 def main(config: Config) -> None:
     """Score, print, draw and write."""
-    from apps.classifiers.anomaly import score_anomaly
+    from apps.classifiers.anomaly.scoring import score_anomaly
 
     score_anomaly(config)

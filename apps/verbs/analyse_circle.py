@@ -9,6 +9,6 @@ from apps.classifiers.settings import CircleDrawing as Config
 
 def main(config: Config) -> None:
     """Run the test images through each network, draw, and print the order of the classes around the circle."""
-    from apps.classifiers.circle import draw_circles
+    from apps.classifiers.circle.drawing import draw_circles
 
     draw_circles(config)

@@ -10,6 +10,6 @@ from apps.classifiers.settings import GaugeFollowing as Config
 
 def main(config: Config) -> None:
     """Measure, print, keep and draw."""
-    from apps.classifiers.gauge_training import follow_gauges
+    from apps.classifiers.gauges.training import follow_gauges
 
     follow_gauges(config)

@@ -9,6 +9,6 @@ from apps.classifiers.settings import NormalisedScoring as Config
 
 def main(config: Config) -> None:
     """Classify, print and write."""
-    from apps.classifiers.normalised import score_normalised
+    from apps.classifiers.normalised.scoring import score_normalised
 
     score_normalised(config)

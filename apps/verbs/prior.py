@@ -12,6 +12,6 @@ from apps.classifiers.settings import PriorReading as Config
 
 def main(config: Config) -> None:
     """Print the tables, and write the file where one is asked for."""
-    from apps.classifiers.prior import read_off
+    from apps.classifiers.prior.reading import read_off
 
     read_off(config)

@@ -10,7 +10,7 @@ class Normalised(Kind):
 
     def found(self, command: Command) -> dict[str, float] | None:
         """By the images and the model."""
-        from apps.classifiers.normalised_results import scored
+        from apps.classifiers.normalised.results import scored
 
         return scored(command.config)
 

@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from analysis.directions.calibration import calibration
-from apps.classifiers import anomaly_figures as module
-from apps.classifiers.anomaly_figures import _density, _edges, histograms, reliability
+from apps.classifiers.anomaly import figures as module
+from apps.classifiers.anomaly.figures import _density, _edges, histograms, reliability
 from apps.figures import save
 
 

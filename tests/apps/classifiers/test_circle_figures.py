@@ -11,9 +11,9 @@ import scipy.stats
 import torch
 from PIL import Image
 
-from apps.classifiers import circle_figures
-from apps.classifiers.circle_figures import PALETTE, Panel, _layout, _spread, cyclic_order, densities, draw, panel
-from apps.classifiers.circle_gauges import in_every_gauge
+from apps.classifiers.circle import figures as circle_figures
+from apps.classifiers.circle.figures import PALETTE, Panel, _layout, _spread, cyclic_order, densities, draw, panel
+from apps.classifiers.circle.gauges import in_every_gauge
 from apps.command.config import Gauge
 from apps.data import sources
 from apps.models.activations import Activations
@@ -276,7 +276,7 @@ def test_a_panel_in_a_gauge_shows_activations_in_its_space(tmp_path, monkeypatch
     there = torch.linalg.solve(prior.space.factor, (rows - rows.mean(0)).T).T
     assert torch.allclose(one.angles, torch.atan2(there[:, 1], there[:, 0]), atol=1e-9)
     drawn = []
-    monkeypatch.setattr("apps.classifiers.circle_figures.save", lambda figure, path: drawn.append(figure))
+    monkeypatch.setattr("apps.classifiers.circle.figures.save", lambda figure, path: drawn.append(figure))
     papers = prior_of([0, 2, 4], [9, 9, 9])
     for prior, arrow, said in ((one.prior, "direction", "the classes' directions"), (papers, "weight", "w_i")):
         draw(tmp_path / "circle.png", [dataclasses.replace(one, prior=prior)], "Dots.", 50)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from apps.classifiers.concentration_sweep import Choice, Trial, sweep_values
+from apps.classifiers.prior.concentration_sweep import Choice, Trial, sweep_values
 from apps.models.downstream_task import downstream_task
 from priors import ClassifierPrior
 from priors.errors import InputError

@@ -4,7 +4,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_curve
 
-from apps.classifiers.detection import detection
+from apps.classifiers.anomaly.detection import detection
 from priors.errors import InputError
 
 

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch.nn.functional import normalize
 
-from apps.classifiers import gauge_figures
-from apps.classifiers.gauge_stages import GaugeStage, SumOfWeights, measure, sum_of_weights
+from apps.classifiers.gauges import figures as gauge_figures
+from apps.classifiers.gauges.stages import GaugeStage, SumOfWeights, measure, sum_of_weights
 from apps.data import sources
 from priors import zoo
 from priors.gauge.moments import ActivationMoments, DirectionMoments

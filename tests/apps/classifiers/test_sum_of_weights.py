@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from apps.classifiers.sum_of_weights import has_law, kept
+from apps.classifiers.gauges.sum_of_weights import has_law, kept
 from apps.command.config import Optimisation
 from apps.training.schedule import learning_rate
 from apps.training.task import build_optimizer

@@ -13,7 +13,7 @@ from scipy.special import logsumexp
 from sklearn.metrics import log_loss, roc_auc_score
 
 from analysis import normalised_accuracy
-from apps.classifiers.normalised_results import scored
+from apps.classifiers.normalised.results import scored
 from apps.command.cli import configured
 from apps.data import sources
 from apps.data.outliers import Conversion, outliers
@@ -222,7 +222,7 @@ def test_scores_of_other_images_are_compared_and_drawn(penult, copied, tmp_path,
 @pytest.fixture
 def undrawn(monkeypatch):
     """Without pictures, which take most of the time."""
-    monkeypatch.setattr("apps.classifiers.anomaly._draw", lambda *arguments: None)
+    monkeypatch.setattr("apps.classifiers.anomaly.scoring._draw", lambda *arguments: None)
 
 
 def test_scores_of_pytorch_ood_are_their_formulas_and_every_gauge_is_set_beside(penult, copied, tmp_path, undrawn):
@@ -274,7 +274,7 @@ def test_scores_of_pytorch_ood_are_their_formulas_and_every_gauge_is_set_beside(
 
 def test_a_package_that_is_not_there_is_said_before_any_work(penult, copied, monkeypatch):
     run = copied("classifier")
-    monkeypatch.setattr("apps.classifiers.peer_scores.find_spec", lambda name: None)
+    monkeypatch.setattr("apps.classifiers.anomaly.peer_scores.find_spec", lambda name: None)
     said = penult("analyse", "anomaly", run, "--against", "noise", "--also", "vim", *CPU)
     assert said.status == 2 and "--also vim: pytorch-ood is not installed here" in said.err
     assert not (run / "anomaly.json").exists()

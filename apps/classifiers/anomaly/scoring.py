@@ -18,11 +18,11 @@ from analysis.directions.anomaly import (
     fit_anomaly_scores,
 )
 from analysis.directions.calibration import Calibration, calibration
-from apps.classifiers.anomaly_results import FILE, Against, Anomaly, keep
-from apps.classifiers.anomaly_tables import print_calibration, print_detection
-from apps.classifiers.detection import detection
-from apps.classifiers.peer_scores import PEERS, PeerScore, fit_peer_scores, require_peers
-from apps.classifiers.prior_tables import said_gauge
+from apps.classifiers.anomaly.detection import detection
+from apps.classifiers.anomaly.peer_scores import PEERS, PeerScore, fit_peer_scores, require_peers
+from apps.classifiers.anomaly.results import FILE, Against, Anomaly, keep
+from apps.classifiers.anomaly.tables import print_calibration, print_detection
+from apps.classifiers.prior.tables import said_gauge
 from apps.classifiers.settings import AnomalyScoring
 from apps.command.config import Gauge
 from apps.command.console import paragraph, say
@@ -217,7 +217,7 @@ def _calibrations(measured: _Measured) -> dict[str, Calibration]:
 
 def _draw(folder: Path, found: Anomaly) -> None:
     """The pictures of the scores and of the calibration."""
-    from apps.classifiers.anomaly_figures import histograms, reliability  # the plotting library is slow to load
+    from apps.classifiers.anomaly.figures import histograms, reliability  # the plotting library is slow to load
     from apps.figures import short_names
 
     (data,) = short_names([found.data])

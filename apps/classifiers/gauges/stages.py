@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from jaxtyping import Float
 from torch import Tensor
 
-from apps.classifiers.gauges import candidates_in, look
+from apps.classifiers.prior.comparison import candidates_in, look
 from apps.data.image_set import ImageSet
 from apps.models.moments import run_through
 from priors.errors import InputError

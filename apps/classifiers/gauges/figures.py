@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from apps.classifiers.gauge_stages import GaugeStage
+from apps.classifiers.gauges.stages import GaugeStage
 from apps.figures import legend, save
 
 # Okabe and Ito's colours, which colour-blind people can tell apart; spaces differ in dashes and markers.

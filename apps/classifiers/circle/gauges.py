@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from apps.classifiers.circle_figures import Panel, cyclic_order, draw, panel, said_dots
+from apps.classifiers.circle.figures import Panel, cyclic_order, draw, panel, said_dots
 from apps.classifiers.settings import CircleDrawing
 from apps.command.console import counted, say, table
 from apps.data.image_set import ImageSet

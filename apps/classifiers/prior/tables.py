@@ -1,6 +1,6 @@
 """What is printed of a prior: its classes, how vMF-like the activations are, and how a concentration was chosen."""
 
-from apps.classifiers.concentration_sweep import Choice
+from apps.classifiers.prior.concentration_sweep import Choice
 from apps.command.console import counted, say, table
 from apps.models.classifier_priors import Reading
 from priors.fit.goodness_of_fit import CosineFit, fits_of

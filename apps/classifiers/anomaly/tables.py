@@ -1,7 +1,7 @@
 """What is printed of out-of-distribution scores and of calibration."""
 
-from apps.classifiers.anomaly_results import Against, Anomaly
-from apps.classifiers.peer_scores import NEIGHBOURS, PERCENTILE
+from apps.classifiers.anomaly.peer_scores import NEIGHBOURS, PERCENTILE
+from apps.classifiers.anomaly.results import Against, Anomaly
 from apps.command.console import say, table
 
 _LEGEND = (

@@ -8,11 +8,11 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from apps.classifiers.gauge_figures import draw
-from apps.classifiers.gauge_stages import FILE, GaugeStage, keep, measure
+from apps.classifiers.gauges.figures import draw
+from apps.classifiers.gauges.stages import FILE, GaugeStage, keep, measure
+from apps.classifiers.gauges.sum_of_weights import has_law, kept
 from apps.classifiers.settings import GaugeFollowing
 from apps.classifiers.stages import Stage, stages
-from apps.classifiers.sum_of_weights import has_law, kept
 from apps.command.config import Optimisation, restored
 from apps.command.console import counted, say, table
 from apps.data.image_set import ImageSet

@@ -10,8 +10,8 @@ from analysis.directions.normalised import (
     NormalisedAccuracy,
     Variant,
 )
-from apps.classifiers.normalised_gauges import InGauge
-from apps.classifiers.prior_tables import said_names
+from apps.classifiers.normalised.gauges import InGauge
+from apps.classifiers.prior.tables import said_names
 from apps.command.console import counted, say, table
 from priors.fit.gauge_comparison import paired
 

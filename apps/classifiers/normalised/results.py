@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.directions.normalised import NORMALISED, NORMALISED_WITH_BIAS, ORIGINAL
-from apps.classifiers.normalised_gauges import InGauge
+from apps.classifiers.normalised.gauges import InGauge
 from apps.classifiers.settings import NormalisedScoring
 from apps.data.image_set import ImageSet
 from apps.models import named

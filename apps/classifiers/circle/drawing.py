@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from apps.classifiers.circle_figures import Panel, cyclic_order, draw, panel, said_dots
-from apps.classifiers.circle_gauges import draw_in_every_gauge, say_without
-from apps.classifiers.prior_tables import said_gauge
+from apps.classifiers.circle.figures import Panel, cyclic_order, draw, panel, said_dots
+from apps.classifiers.circle.gauges import draw_in_every_gauge, say_without
+from apps.classifiers.prior.tables import said_gauge
 from apps.classifiers.settings import CircleDrawing
 from apps.classifiers.stages import stages
 from apps.command.console import counted, say, table

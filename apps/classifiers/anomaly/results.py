@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from analysis.directions.calibration import Calibration
-from apps.classifiers.detection import Detection
+from apps.classifiers.anomaly.detection import Detection
 from apps.classifiers.settings import AnomalyScoring
 from priors.files.json_files import write_json
 

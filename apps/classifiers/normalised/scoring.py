@@ -7,7 +7,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from torchvision.transforms.functional import center_crop
 
-from apps.classifiers.normalised_gauges import (
+from apps.classifiers.normalised.gauges import (
     UNMEASURED,
     InGauge,
     folded,
@@ -15,8 +15,8 @@ from apps.classifiers.normalised_gauges import (
     in_gauges,
     on_training_images,
 )
-from apps.classifiers.normalised_results import keep, place
-from apps.classifiers.normalised_tables import print_gauges, print_variants
+from apps.classifiers.normalised.results import keep, place
+from apps.classifiers.normalised.tables import print_gauges, print_variants
 from apps.classifiers.settings import NormalisedScoring
 from apps.command.console import counted, say
 from apps.data import sources

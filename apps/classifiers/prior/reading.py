@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from accelerate import Accelerator
 
-from apps.classifiers.concentration_sweep import Choice, choose, is_sweep
-from apps.classifiers.gauges import compare_gauges, print_gauges
-from apps.classifiers.prior_tables import print_choice, print_classes, print_fits, say_in_two_lines
+from apps.classifiers.prior.comparison import compare_gauges, print_gauges
+from apps.classifiers.prior.concentration_sweep import Choice, choose, is_sweep
+from apps.classifiers.prior.tables import print_choice, print_classes, print_fits, say_in_two_lines
 from apps.classifiers.settings import PriorReading
 from apps.command.console import say
 from apps.data.image_set import ImageSet

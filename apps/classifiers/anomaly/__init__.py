@@ -1,0 +1,1 @@
+"""Telling a classifier's own images from others, and how far its probabilities hold."""

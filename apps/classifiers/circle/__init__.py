@@ -1,0 +1,1 @@
+"""Classifiers of two penultimate units, drawn on their circles."""

@@ -1,0 +1,1 @@
+"""How a classifier's gauge moves while it is trained."""

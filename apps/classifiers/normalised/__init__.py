@@ -1,0 +1,1 @@
+"""Accuracies with the norms of activations and weights taken out."""
