@@ -66,7 +66,7 @@ class CKD(Term):
     logits: Literal["prior", "head"] = "prior"
     """Whose posterior is expected: the prior's own (equations 4 and 7), or that of the classifier's final layer."""
     norm: float | None = None
-    """Norm of the activations, for the final layer's."""
+    """Norm of the activations, for the final layer's; unset: each class's mean norm, where the prior knows it."""
     standard_error: float = 1e-3
     """Of each entry of the expected posterior, at most."""
     others: Literal["own", "even"] = field(default="own", metadata={"before": "own"})
@@ -77,17 +77,20 @@ class CKD(Term):
         super().__post_init__()
         self.require("temperature", 0 < self.temperature < float("inf"), "a positive number")
         self.require("norm", self.norm is None or 0 < self.norm < float("inf"), "a positive number")
-        self.require(
-            "norm", (self.norm is None) == (self.logits == "prior"), "one with --ckd.logits head, and only then"
-        )
+        self.require("norm", self.norm is None or self.logits == "head", "none without --ckd.logits head")
         self.require("standard_error", 0 < self.standard_error < 1, "a number between 0 and 1")
 
     def build(self, setting: Setting) -> Loss:
         """The loss, with its table of targets.
 
         Raises:
-            InputError: another number of classes.
+            InputError: another number of classes, or norms that are not known.
         """
+        if self.logits == "head" and self.norm is None and setting.prior.norm is None:
+            raise InputError(
+                "--ckd.logits head looks at activations, whose norms this prior does not know: give --ckd.norm, or a "
+                "prior that is measured on images, such as by --concentration mle"
+            )
         if setting.student.classes != setting.prior.classes:
             raise InputError(
                 f"the student has {setting.student.classes} classes and the prior {setting.prior.classes}: "

@@ -41,10 +41,12 @@ prior runs/classifier --concentration mle auto | prior runs/classifier --concent
 report runs/nothing | report runs/classifier runs/classifier --out new/ | report images.npz
 export runs/classifier | export runs/classifier runs/classifier | export runs/classifier runs | export images.npz new
 analyse circle runs/classifier | analyse normalised runs/hvae-l | analyse invert runs/classifier --taps nothing
-distill ce+class-means --student mlp --epochs 1 --name new | analyse gauges nothing | analyse gauges runs/hvae-l | analyse gauges runs/classifier runs/classifier --out new.png
+distill ce+class-means --student mlp --epochs 1 --name new | analyse gauges nothing
+analyse gauges runs/hvae-l | analyse gauges runs/classifier runs/classifier --out new.png
 analyse gauges runs/classifier --out new.txt | analyse circle runs/classifier --every-gauge --space raw
 analyse normalised runs/classifier --every-gauge --directions means | analyse normalised runs/classifier --folds 1
-analyse normalised runs/classifier --every-gauge --folds 99999 | analyse anomaly runs/classifier --against noise --also nothing
+analyse normalised runs/classifier --every-gauge --folds 99999
+analyse anomaly runs/classifier --against noise --also nothing
 analyse anomaly runs/classifier --against noise --every-gauge --space whitened
 analyse anomaly runs/classifier --against nothing | analyse anomaly runs/classifier --against images
 """
