@@ -28,3 +28,16 @@ from analysis.inversion.neighbour_entropy import NeighbourEntropy as NeighbourEn
 from analysis.inversion.neighbour_entropy import neighbour_entropies as neighbour_entropies
 from analysis.inversion.reconstruction import UpConvolution as UpConvolution
 from analysis.inversion.reconstruction import squared_error as squared_error
+from analysis.spectra.bias import ExponentBias as ExponentBias
+from analysis.spectra.bias import exponent_bias as exponent_bias
+from analysis.spectra.convention import SPECTRUM_CONVENTIONS as SPECTRUM_CONVENTIONS
+from analysis.spectra.convention import SpectrumConvention as SpectrumConvention
+from analysis.spectra.convention import spectrum_convention as spectrum_convention
+from analysis.spectra.fields import power_law_fields as power_law_fields
+from analysis.spectra.likelihood import WhittleExponent as WhittleExponent
+from analysis.spectra.likelihood import whittle as whittle
+from analysis.spectra.moments import SpectrumMoments as SpectrumMoments
+from analysis.spectra.radial import RadialSpectrum as RadialSpectrum
+from analysis.spectra.radial import radial_spectrum as radial_spectrum
+from analysis.spectra.regression import RegressionExponent as RegressionExponent
+from analysis.spectra.regression import regression_exponent as regression_exponent

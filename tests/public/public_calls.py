@@ -133,6 +133,12 @@ def activation_moments(give: Given) -> priors.ActivationMoments:
     return priors.ActivationMoments.none(CLASSES, M, give.device).add(give.normal(N, M), give.labels)
 
 
+def spectrum(give: Given, convention: str = "power") -> analysis.SpectrumMoments:
+    """Of 20 maps of a channel."""
+    own = analysis.SPECTRUM_CONVENTIONS[convention]
+    return analysis.SpectrumMoments.none((9, 8), own, give.device).add(give.normal(20, 1, 9, 8))
+
+
 def vmf(give: Given) -> priors.VonMisesFisher:
     """Two of them."""
     return priors.VonMisesFisher(give.like(torch.eye(M)[:2]), give.like(torch.tensor([5.0, 50.0])))
@@ -213,6 +219,20 @@ CALLS: dict[str, Callable[[Given], Any]] = {
         give.normal(2, 256, 2, 2), torch.zeros(2, 1, 2, 2).to(give.device)
     ),
     "PixelSoftmax.sample": lambda give: analysis.PixelSoftmax().sample(give.normal(2, 256), source()),
+    "SpectrumMoments": lambda give: (lambda made: (made.power, made.total, made.square))(spectrum(give)),
+    **{
+        f"SPECTRUM_CONVENTIONS {name}": lambda give, name=name: spectrum(give, name).total
+        for name in analysis.SPECTRUM_CONVENTIONS
+    },
+    "radial_spectrum": lambda give: (lambda found: (found.value, found.standard_error))(
+        analysis.radial_spectrum(spectrum(give))
+    ),
+    "regression_exponent": lambda give: (lambda found: (found.exponent, found.sampling_error))(
+        analysis.regression_exponent(analysis.radial_spectrum(spectrum(give)))
+    ),
+    "whittle": lambda give: (lambda found: (found.exponent, found.fisher_error, found.sandwich_error))(
+        analysis.whittle(spectrum(give))
+    ),
     **{f"objective {term}": partial(distilled, term=term) for term in terms()},
 }
 """By name (a public one, and what of it): what is called."""
@@ -221,7 +241,9 @@ REST = {
     "priors": "ClassPosterior ClassSummary Provenance Evidence strategy InputError CosineFit find_head Taps "
     "find_module tap Gauge Space",
     "analysis": "CapturedSampler PixelDistribution anomaly_score Calibration NormalisedAccuracy DensityBound "
-    "NoiseBounds Binned ConditionalDensity NegativeCrossEntropy uniform_nats NeighbourEntropy",
+    "NoiseBounds Binned ConditionalDensity NegativeCrossEntropy uniform_nats NeighbourEntropy ExponentBias "
+    "exponent_bias SpectrumConvention spectrum_convention power_law_fields WhittleExponent RadialSpectrum "
+    "RegressionExponent",
     "distill": "needs_of weights_of derivative batch_statistics gather_with_gradients Given Loss Needs Setting Shared "
     "Term Trace Objective WeightedSum",
 }
