@@ -22,7 +22,10 @@ NAMES = [
 ]
 OWN = [name for name in ENTRIES if ":" not in name]
 UNPUBLISHED = ("vgg-4", "vgg-6", "vgg-9")
-LARGE = ("wrn-28-10", "resnet-110", "resnet-50", "vgg-13", "vgg-16", "vgg-19")
+LARGE = (
+    *("wrn-28-10", "resnet-110", "resnet-50", "vgg-13", "vgg-16", "vgg-19"),
+    *("pyramidnet-110", "pyramidnet-200"),
+)
 
 
 def make(name, **options):
@@ -39,7 +42,7 @@ def some_images(network, n=2):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_contract(name, tmp_path):
-    if name in ("vgg-13", "vgg-16", "vgg-19"):
+    if name in ("vgg-13", "vgg-16", "vgg-19", "pyramidnet-110", "pyramidnet-200"):
         pytest.skip("like their smaller siblings")
     network = make(name).eval()
     entry = ENTRIES.get(name, ENTRIES["torchvision:NAME"])
@@ -130,8 +133,13 @@ def stages_of(name):
     """Channels of the stages, and the side of their maps."""
     if name.startswith("vgg"):
         return [(128, 16), (256, 8), (512, 4), (512, 4)]
-    if name in ("resnet-50", "mobilenet-v2", "shufflenet-v1", "shufflenet-v2"):
+    others = ("resnet-50", "mobilenet-v1", "mobilenet-v2", "shufflenet-v1", "shufflenet-v2")
+    if name in others or name.startswith("pyramidnet"):
         return {
+            "mobilenet-v1": [(128, 8), (256, 4), (512, 2), (1024, 1)],
+            "pyramidnet-110": [(44, 32), (72, 16), (100, 8)],
+            # The second norm of a group is before its strided convolution.
+            "pyramidnet-200": [(100, 32), (180, 16), (1024, 8)],
             "resnet-50": [(256, 32), (512, 16), (1024, 8), (2048, 4)],
             "mobilenet-v2": [(12, 16), (16, 8), (48, 4), (160, 2)],
             "shufflenet-v1": [(240, 16), (480, 8), (960, 4)],
