@@ -84,7 +84,7 @@ def whittle(moments: SpectrumMoments, fit_range: tuple[float, float] | None = No
     power = moments.power.cpu()[inside] / moments.images
     if not bool(power.any()):
         raise InputError("the maps are constant: a spectrum that is zero has no exponent")
-    exponent, log_scale = _most_likely(power, log_k, weight)
+    exponent, log_scale = most_likely(power, log_k, weight)
     channels = moments.channels if convention.channels == "mean" else 1
     centred = log_k - (weight @ log_k) / weight.sum()
     information = moments.images * channels * float(weight @ centred.square()) / 2
@@ -101,7 +101,7 @@ def whittle(moments: SpectrumMoments, fit_range: tuple[float, float] | None = No
     )
 
 
-def _most_likely(power: Tensor, log_k: Tensor, weight: Tensor) -> tuple[float, float]:
+def most_likely(power: Tensor, log_k: Tensor, weight: Tensor) -> tuple[float, float]:
     """The exponent and log c, by halving where the likelihood's derivative changes its sign."""
     centre = (weight @ log_k) / weight.sum()
     logs = (weight * power).log()

@@ -233,6 +233,14 @@ CALLS: dict[str, Callable[[Given], Any]] = {
     "whittle": lambda give: (lambda found: (found.exponent, found.fisher_error, found.sandwich_error))(
         analysis.whittle(spectrum(give))
     ),
+    "radial_autocorrelation": lambda give: (lambda found: (found.value, found.length))(
+        analysis.radial_autocorrelation(spectrum(give))
+    ),
+    "kernel_transform": lambda give: torch.view_as_real(analysis.kernel_transform(give.normal(2, 3, 3), (8, 7))),
+    "kernel_spectrum": lambda give: analysis.kernel_spectrum(give.normal(2, 3, 3), give.part(4)),
+    "spectrum_of_layers": lambda give: tuple(
+        found.exponent for found in analysis.spectrum_of_layers([give.normal(2, 3, 3, 3)], (8, 7))
+    ),
     **{f"objective {term}": partial(distilled, term=term) for term in terms()},
 }
 """By name (a public one, and what of it): what is called."""
@@ -243,7 +251,7 @@ REST = {
     "analysis": "CapturedSampler PixelDistribution anomaly_score Calibration NormalisedAccuracy DensityBound "
     "NoiseBounds Binned ConditionalDensity NegativeCrossEntropy uniform_nats NeighbourEntropy ExponentBias "
     "exponent_bias SpectrumConvention spectrum_convention power_law_fields WhittleExponent RadialSpectrum "
-    "RegressionExponent",
+    "RegressionExponent RadialAutocorrelation implied_autocorrelation KernelSpectrum LayerSpectrum",
     "distill": "needs_of weights_of derivative batch_statistics gather_with_gradients Given Loss Needs Setting Shared "
     "Term Trace Objective WeightedSum",
 }
