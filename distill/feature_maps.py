@@ -1,5 +1,6 @@
 """Feature maps of two networks, brought to where they can be compared."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch.nn.functional as F
@@ -17,6 +18,17 @@ def activated(
     return maps.float().relu() if activation == "relu" else maps.float()
 
 
+def smaller(student: Sequence[int], teacher: Sequence[int]) -> tuple[int, int]:
+    """The smaller height and the smaller width of two shapes that end in them.
+
+    Example:
+        >>> smaller((3, 8, 8), (5, 4, 16))
+        (4, 8)
+    """
+    height, width = (min(sizes) for sizes in zip(student[-2:], teacher[-2:], strict=True))
+    return height, width
+
+
 def pooled(
     student: Float[Tensor, "batch _ _ _"], teacher: Float[Tensor, "batch _ _ _"]
 ) -> tuple[Float[Tensor, "batch _ height width"], Float[Tensor, "batch _ height width"]]:
@@ -27,5 +39,5 @@ def pooled(
         >>> [tuple(maps.shape) for maps in pooled(torch.ones(2, 3, 8, 8), torch.ones(2, 5, 4, 4))]
         [(2, 3, 4, 4), (2, 5, 4, 4)]
     """
-    size = tuple(min(sizes) for sizes in zip(student.shape[2:], teacher.shape[2:], strict=True))
+    size = smaller(student.shape, teacher.shape)
     return tuple(maps if maps.shape[2:] == size else F.adaptive_avg_pool2d(maps, size) for maps in (student, teacher))

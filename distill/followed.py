@@ -14,7 +14,8 @@ from priors.errors import InputError
 from priors.reading.heads import find_head
 from priors.zoo.network import Classifier
 
-_NORMS = (nn.modules.batchnorm._BatchNorm,)
+NORMS = (nn.modules.batchnorm._BatchNorm,)
+"""Kinds of batch norm."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def _input_of_head(network: nn.Module, image_shape: tuple[int, int, int]) -> str
 @contextmanager
 def batch_statistics(network: nn.Module):
     """Batch norm by the batch's own statistics while the context is open; the running ones stay as they are."""
-    norms = [module for module in network.modules() if isinstance(module, _NORMS)]
+    norms = [module for module in network.modules() if isinstance(module, NORMS)]
     kept = [(module, module.training, module.track_running_stats) for module in norms]
     try:
         for module in norms:

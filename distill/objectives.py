@@ -5,6 +5,7 @@ module, and no longer the function.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from distill.combination import comparing, needs_of
 from distill.followed import Followed, followed
+from distill.stage_norms import norms_of
 from distill.term import Setting, Term
 from distill.terms import parse, terms
 from distill.weighted_sum import Objective
@@ -114,4 +116,5 @@ def setting_for(
         class_means=class_means,
         student_network=student.network,
         teacher_network=None if teacher is None else teacher.network,
+        stage_norms=None if teacher is None else partial(norms_of, teacher),
     )

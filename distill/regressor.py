@@ -43,6 +43,23 @@ def convolution(
     return layer
 
 
+def connector(inputs: int, outputs: int, generator: torch.Generator | None = None) -> Regressor:
+    """A 1x1 convolution without bias and batch norm, as Heo et al. 2019 connect a student's stage to a teacher's.
+
+    Args:
+        inputs: channels.
+        outputs: channels.
+        generator: of the convolution's weights, which start from He's normal by their fan-out; None: torch's own.
+
+    Example:
+        >>> connector(16, 32)[0]
+        Conv2d(16, 32, kernel_size=(1, 1), stride=(1, 1), bias=False)
+    """
+    layer = nn.utils.skip_init(nn.Conv2d, inputs, outputs, 1, bias=False)
+    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+    return Regressor(layer, nn.BatchNorm2d(outputs))
+
+
 def regressor(
     student: tuple[int, int, int],
     teacher: tuple[int, int, int],

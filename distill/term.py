@@ -32,6 +32,8 @@ class Setting:
             a row a class; None where no term needs it.
         student_network: the student itself, to read facts of its modules; not to be kept.
         teacher_network: likewise, such as the statistics of its batch norms; None where no term needs the teacher.
+        stage_norms: by one pass of the teacher, the batch norm behind each of its stages (see `distill.stage_norms`);
+            None where there is no teacher.
     """
 
     student: Shapes
@@ -44,6 +46,7 @@ class Setting:
     class_means: Callable[[float], Float[Tensor, "classes classes"]] | None = None
     student_network: nn.Module | None = None
     teacher_network: nn.Module | None = None
+    stage_norms: Callable[[], tuple[nn.Module | None, ...]] | None = None
 
 
 class Shared(ABC):

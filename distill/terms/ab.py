@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from distill.regressor import Regressor, regressor
+from distill.levels import levels
+from distill.regressor import connector, regressor
 from distill.term import Given, Loss, Needs, Setting, Term, paired
 from distill.trace import Trace
 
@@ -42,13 +43,11 @@ class _Boundaries(Loss):
         return not (pretraining or self.config.joint)
 
     def loss(self, student: Trace, teacher: Trace | None, given: Given):
-        config, total = self.config, 0.0
+        config = self.config
         if self.idle(given.pretraining):
             return student.logits[:0].float().sum()  # 0, on the graph
-        pairs = list(zip(student.stages, teacher.stages, self.connectors, strict=True))
-        for before_last, (s, t, connect) in zip(reversed(range(len(pairs))), pairs, strict=True):
-            total = total + config.decay**before_last * boundary(connect(s), t, config.margin)
-        return config.scale * total
+        pairs = zip(student.stages, teacher.stages, self.connectors, strict=True)
+        return config.scale * levels([boundary(connect(s), t, config.margin) for s, t, connect in pairs], config.decay)
 
 
 @dataclass(frozen=True)
@@ -105,6 +104,4 @@ def _connector(
         return nn.Identity()
     if student[1:] != teacher[1:]:
         return regressor(student, teacher, generator)
-    layer = nn.utils.skip_init(nn.Conv2d, student[0], teacher[0], 1, bias=False)
-    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu", generator=generator)
-    return Regressor(layer, nn.BatchNorm2d(teacher[0]))
+    return connector(student[0], teacher[0], generator)

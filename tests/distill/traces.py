@@ -65,7 +65,8 @@ def setting_of(student: Shapes = STUDENT, teacher: Shapes | None = TEACHER) -> S
         torch.Generator().manual_seed(1),
         class_means=lambda temperature: torch.eye(student.classes).div(temperature).softmax(1),
         student_network=_normed(student),
-        teacher_network=None if teacher is None else _normed(teacher),
+        teacher_network=None if teacher is None else (network := _normed(teacher)),
+        stage_norms=None if teacher is None else lambda: tuple(network),
     )
 
 
