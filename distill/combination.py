@@ -40,7 +40,7 @@ def comparing(terms: Mapping[str, Term]) -> tuple[str, ...]:
 
 
 def weights_of(terms: Mapping[str, Term]) -> dict[str, float]:
-    """The weight of each term; unset, it is what the term's variant was published with.
+    """The weight of each term; unset, it is what the term's variant was published with, beside the others there are.
 
     For the labels it is the largest that the others were published with.
 
@@ -48,7 +48,10 @@ def weights_of(terms: Mapping[str, Term]) -> dict[str, float]:
         >>> from distill.terms import terms
         >>> weights_of({name: terms()[name]() for name in ("ce", "hinton")})
         {'ce': 0.1, 'hinton': 0.9}
+        >>> weights_of({name: terms()[name]() for name in ("ce", "overhaul", "cross-power")})
+        {'ce': 1.0, 'overhaul': 0.0001, 'cross-power': 0.01}
     """
     beside = max((term.beside for name, term in terms.items() if name != "ce"), default=1.0)
-    unset = {name: beside if name == "ce" else term.published_weight for name, term in terms.items()}
+    others = {name: weight for term in terms.values() for name, weight in term.beside_terms.items()}
+    unset = {name: beside if name == "ce" else others.get(name, term.published_weight) for name, term in terms.items()}
     return {name: unset[name] if term.weight is None else term.weight for name, term in terms.items()}

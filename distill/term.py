@@ -194,6 +194,7 @@ class Term(ABC):
         needs: what it is computed from; a property where that hangs on the options.
         paper: where it comes from.
         beside: the published weight of cross-entropy beside it.
+        beside_terms: by name, weights of other terms that are published beside it, where they differ from their own.
         pretrains: what its own phase before the others trains: "" where it has none, "student" or "term".
         zero: whether the loss is 0 where the student's trace is the teacher's.
         couples: whether it compares the images of a batch with one another, so that parts of a batch are not the whole.
@@ -202,6 +203,7 @@ class Term(ABC):
     needs: ClassVar[Needs]
     paper: ClassVar[str]
     beside: ClassVar[float] = 1.0
+    beside_terms: ClassVar[Mapping[str, float]] = {}
     pretrains: ClassVar[str] = ""
     zero: ClassVar[bool] = False
     couples: ClassVar[bool] = False

@@ -73,6 +73,7 @@ class CrossPower(Term):
         "Rotman and Wolf, Natural statistics of network activations and implications for knowledge distillation, 2021 "
         "(2106.00368)"
     )
+    beside_terms = {"overhaul": 1e-4}
 
     weight: float = 0.01
     """Of the loss in the objective: .01, or .001 on ImageNet. Which of the three weights is whose is lost in print: the

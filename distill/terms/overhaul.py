@@ -47,17 +47,18 @@ class Overhaul(Term):
     off below the mean of the channel's negatives. spectral-l1 and cross-power act on the same maps and share the
     connectors. The authors let the teacher's batch norm take each batch's statistics: --teacher-norms batch.
 
-    The weight is that of Rotman and Wolf 2021, equation 10, beside spectral-l1 and cross-power; alone, as Heo et al.
-    have it, it is 1.
+    Beside spectral-l1 or cross-power the weight is that of Rotman and Wolf 2021, equation 10, whose print has lost
+    which of its three weights is whose: this and spectral-l1 are sums over units, and so have the two that are alike
+    and small. They do not say whether it stands beside the divisor or in its place; with --overhaul.divisor 1 the term
+    is about as large as spectral-l1.
     """
 
     needs = Needs(teacher=True, stages=True, shared=(ReducedMaps(),))
     paper = "Heo, Kim, Yun, Park, Kwak and Choi, A comprehensive overhaul of feature distillation, 2019 (1904.01866)"
 
-    weight: float = 1e-4
-    """Of the loss in the objective: 1e-4, or 1e-5 on ImageNet, of Rotman and Wolf 2021, whose print has lost which of
-    its three weights is whose (this and spectral-l1 are sums over units and have the two that are alike); 1 is Heo et
-    al.'s own."""
+    weight: float | None = None
+    """Of the loss in the objective; unset: 1, as Heo et al. have it, or 1e-4 beside spectral-l1 or cross-power (Rotman
+    and Wolf 2021, equation 10; 1e-5 on ImageNet)."""
     divisor: float = 1000.0
     """Of the sum over units, a mean over the batch: 1,000, or 10,000 on ImageNet (the authors' code)."""
     decay: float = 0.5
@@ -65,9 +66,14 @@ class Overhaul(Term):
 
     def __post_init__(self):
         """Refuse what cannot be followed."""
-        super().__post_init__()
+        self.require("weight", self.weight is None or 0 <= self.weight < float("inf"), "a number of 0 or more")
         self.require("divisor", 0 < self.divisor < float("inf"), "a positive number")
         self.require("decay", 0 < self.decay <= 1, "a number above 0, and 1 at most")
+
+    @property
+    def published_weight(self) -> float:
+        """Alone, the authors' own."""
+        return 1.0
 
     def build(self, setting: Setting) -> Loss:
         """The loss; what it learns is shared.

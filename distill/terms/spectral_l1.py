@@ -61,6 +61,7 @@ class SpectralL1(Term):
         "Rotman and Wolf, Natural statistics of network activations and implications for knowledge distillation, 2021 "
         "(2106.00368)"
     )
+    beside_terms = {"overhaul": 1e-4}
 
     weight: float = 1e-4
     """Of the loss in the objective: 1e-4, or 1e-5 on ImageNet. Which of the three weights is whose is lost in print:
