@@ -10,7 +10,8 @@ def levels(losses: Sequence[Float[Tensor, ""]], decay: float) -> Float[Tensor, "
     """The sum of losses, each weighted by `decay` in the weight of the next; the last counts in full.
 
     Example:
-        >>> levels([4.0, 2.0, 1.0], 0.5)
-        3.0
+        >>> import torch
+        >>> levels([torch.tensor(4.0), torch.tensor(2.0), torch.tensor(1.0)], 0.5)
+        tensor(3.)
     """
     return sum(decay ** (len(losses) - number) * one for number, one in enumerate(losses, start=1))

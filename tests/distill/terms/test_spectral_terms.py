@@ -6,6 +6,7 @@ import torch
 from slopes import double, slopes
 from traces import Built, given_of, setting_of
 
+from analysis.spectra.frequencies import frequency_grid
 from distill.fourier_rings import half_plane_weights, ring_matrix
 from distill.reduced_maps import ReducedPair
 from distill.terms.cross_power import CrossPower, incoherence
@@ -26,7 +27,7 @@ def whole(x: np.ndarray) -> np.ndarray:
 def rings_of(height: int, width: int) -> np.ndarray:
     """The ring of each frequency of the whole transform."""
     rows, columns = np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None]
-    return np.rint(np.sqrt(rows**2 + columns**2) * min(height, width)).astype(int)
+    return np.floor(np.sqrt(rows**2 + columns**2) * min(height, width) + 0.5 + 1e-6).astype(int)
 
 
 def slow_distance(s: np.ndarray, t: np.ndarray) -> float:
@@ -59,6 +60,12 @@ def test_square_maps_have_as_many_rings(side, rings):
     matrix = ring_matrix(side, side)
     assert matrix.shape == (side * (side // 2 + 1), rings)
     assert matrix.sum(0).tolist() == np.bincount(rings_of(side, side).ravel()).tolist()
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 9), (16, 6)], ids=str)
+def test_rings_are_those_of_the_analysis(size):
+    grid = frequency_grid(size)
+    assert ring_matrix(*size).sum(0)[1:].tolist() == grid.over_rings(grid.count).tolist()
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
