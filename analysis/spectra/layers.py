@@ -52,7 +52,10 @@ def spectrum_of_layers(
     """Predict spectra layer by layer, of maps with a power law, by the weights of convolutions.
 
     It is exact for one layer on maps without edges whose channels are uncorrelated and have one spectrum. What it
-    leaves out: nonlinearities, edges, and that the channels within a network hang together.
+    leaves out: nonlinearities, edges, and that the channels within a network hang together. Rectifying and padding
+    with zeros bring high frequencies back. So it is an end, and no estimate, for a trained network: of four layers
+    trained on CIFAR-10, measured with a Hann window, the first took the exponent from -3.5 to -4.7 (predicted: -4.5),
+    the second to -5.1 (-5.9), the third to -4.8 (-7.0), and the fourth, of stride 2, to -3.1 (-5.9).
 
     Args:
         weights: (out, in, height, width) of each convolution, first to last; of grouped ones, as they are.
