@@ -33,9 +33,8 @@ def incoherence(
         rings: which entry is on which ring, and how often it counts (see `ring_matrix`).
     """
     s, t = (torch.view_as_real(one).flatten(-3) for one in (student, teacher))
-    # Real and imaginary parts lie side by side, and the products of all three pairs are summed over rings at once.
-    summed = torch.stack([s * t, s.square(), t.square()]) @ rings.repeat_interleave(2, 0)
-    cross, power, other = summed
+    both_parts = rings.repeat_interleave(2, 0)  # real and imaginary ones lie side by side
+    cross, power, other = ((one * two) @ both_parts for one, two in ((s, t), (s, s), (t, t)))
     empty, empty_too = (one <= _LEAST * one.sum(-1, keepdim=True) for one in (power, other))
     count = (~(empty & empty_too)).sum(-1)
     both = ~(empty | empty_too)  # said so that what is no number stays none
