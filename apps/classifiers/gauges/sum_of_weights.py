@@ -30,7 +30,7 @@ def kept(config: Optimisation, steps: int) -> Float[np.ndarray, " moments"]:
         steps: planned updates of the training.
 
     Example:
-        >>> [round(float(value), 3) for value in kept(Optimisation(optimizer="momentum", lr=0.1, weight_decay=1), 3)]
+        >>> [round(float(value), 3) for value in kept(Optimisation(optimizer="momentum", lr=0.1, weight_decay=1.0), 3)]
         [1.0, 0.9, 0.72, 0.486]
     """
     warmup = round(config.warmup * steps / config.epochs)
