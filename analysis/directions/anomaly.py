@@ -117,6 +117,16 @@ class Fitted:
     norms: Norms
     gaussians: TiedGaussians
 
+    def in_gauge(
+        self, prior: ClassifierPrior, activations: Float[Tensor, "n m"], labels: Int[Tensor, " n"]
+    ) -> "Fitted":
+        """The same of the same training activations with their prior in another gauge; Gaussians know no gauge.
+
+        Raises:
+            InputError: as for `fit_norms`.
+        """
+        return Fitted(*_own(prior, activations, labels), self.gaussians)
+
     def brought(self, activations: Float[Tensor, "n m"]) -> Float[Tensor, "n m"]:
         """Activations in the prior's space, in float64."""
         return self.prior.space.bring(activations.double())
@@ -136,10 +146,14 @@ def fit_anomaly_scores(prior: ClassifierPrior, activations: Float[Tensor, "n m"]
     Raises:
         InputError: as for `fit_norms`.
     """
-    own = prior.with_concentration(prior.concentration).to(activations.device, torch.float64)
     _require(activations, labels, prior.classes)
-    norms = fit_norms(own.space.bring(activations.double()), labels, prior.classes)
-    return Fitted(own, norms, fit_gaussians(activations, labels, prior.classes))
+    return Fitted(*_own(prior, activations, labels), fit_gaussians(activations, labels, prior.classes))
+
+
+def _own(prior: ClassifierPrior, activations: Tensor, labels: Tensor) -> tuple[ClassifierPrior, Norms]:
+    """The prior as scores take it, and the norms of activations in its space."""
+    own = prior.with_concentration(prior.concentration).to(activations.device, torch.float64)
+    return own, fit_norms(own.space.bring(activations.double()), labels, prior.classes)
 
 
 def direction_log_densities(prior: ClassifierPrior, activations: Float[Tensor, "n m"]) -> Float[Tensor, "n classes"]:

@@ -117,6 +117,31 @@ def fitted_spaces(
     return spaces, without
 
 
+def held_spaces(
+    names: Sequence[SpaceName],
+    needed: SpaceName | None,
+    activations: Float[Tensor, "n m"],
+    labels: Int[Tensor, " n"],
+    class_names: Sequence[str],
+) -> tuple[list[tuple[Space, DirectionMoments]], list[str]]:
+    """As `fitted_spaces`, of activations that are held: each space with the moments of their directions there.
+
+    Args:
+        names: of spaces.
+        needed: the one that there must be.
+        activations: on the CPU.
+        labels: their classes.
+        class_names: of all classes.
+
+    Raises:
+        InputError: the space that is needed cannot be.
+    """
+    rows, size = activations.double(), (len(class_names), activations.shape[1])
+    whole = ActivationMoments.none(*size).add(rows, labels)
+    spaces, without = fitted_spaces(names, needed, whole, class_names)
+    return [(space, DirectionMoments.none(*size).add(space.bring(rows), labels)) for space in spaces], without
+
+
 def _everywhere(own: Moments, accelerator: Accelerator | None) -> Moments:
     """The moments of all processes' shares, brought together in the order of the processes."""
     parts = [getattr(own, field.name)[None] for field in fields(own)]

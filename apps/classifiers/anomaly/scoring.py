@@ -31,12 +31,14 @@ from apps.data.outliers import Conversion, are_pictures, outliers
 from apps.models import named
 from apps.models.activations import Activations, activations, images_for
 from apps.models.classifier_priors import concentrations, wanted_prior
+from apps.models.moments import held_spaces
 from apps.runs.evaluations import claim_evaluations
 from apps.runs.outputs import check_folder
 from apps.training.session import start
 from priors.errors import InputError
 from priors.gauge.gauge import DirectionsName
 from priors.gauge.space import SpaceName
+from priors.model.provenance import PAPERS
 from priors.zoo import Classifier
 
 
@@ -140,24 +142,24 @@ def _measured(
     ]
     how = f"{prior.provenance.concentration}{said_gauge(prior)}"
     peers = fit_peer_scores(config.also, network, found)
-    gauges, without = _in_every_gauge(config, network, found) if config.every_gauge else ({}, [])
+    gauges, without = _in_every_gauge(config, network, found, fitted) if config.every_gauge else ({}, [])
     return _Measured(fitted, how, inside, tuple(seen), peers, gauges, tuple(without))
 
 
 def _in_every_gauge(
-    config: AnomalyScoring, network: Classifier, train: Activations
+    config: AnomalyScoring, network: Classifier, train: Activations, papers: Fitted
 ) -> tuple[dict[str, Fitted], list[str]]:
     """What scores are computed with in each gauge but the paper's, and those that could not be."""
-    found, without = {}, []
-    for space, directions in product(get_args(SpaceName), get_args(DirectionsName)):
-        if (space, directions) == ("raw", "weights"):
-            continue
+    held = train.penultimate, train.labels, network.class_names
+    (spaces, without), found = held_spaces(get_args(SpaceName), None, *held), {}
+    for (space, moments), directions in product(spaces, get_args(DirectionsName)):
+        name = f"{space.name}, {directions}"
         try:
-            wanted = wanted_prior(concentrations(config.concentration), Gauge(space, directions))
-            prior = wanted.of(network.cpu(), activations=train.penultimate, labels=train.labels)
-            found[f"{space}, {directions}"] = fit_anomaly_scores(prior, train.penultimate, train.labels)
+            if name != PAPERS:
+                wanted = wanted_prior(concentrations(config.concentration), Gauge(space.name, directions))
+                found[name] = papers.in_gauge(wanted.of(network.cpu(), space=space, moments=moments), *held[:2])
         except InputError as error:
-            without.append(f"{space}, {directions}: {error}")
+            without.append(f"{name}: {error}")
     return found, without
 
 

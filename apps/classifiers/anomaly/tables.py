@@ -40,7 +40,7 @@ def print_detection(model: str, found: Anomaly, other: Against, last: bool) -> N
 
 def _gauges(other: Against) -> str:
     """What the scores of other gauges are; nothing where there are none."""
-    there = any(name.startswith("whitened, ") for name in other.detected)
+    there = any(name.count(", ") == 2 for name in other.detected)  # space, directions, mixture
     return "SPACE, DIRECTIONS: log q(a|i) of the direction in that gauge." if there else ""
 
 
@@ -61,6 +61,7 @@ def print_calibration(model: str, found: Anomaly) -> None:
         f"{model}: calibration on the test images of {found.data}",
         ("probabilities", "accuracy", "NLL", "ECE"),
         [(name, f"{one.accuracy:.2%}", f"{one.nll:.4f}", f"{one.ece:.2%}") for name, one in found.calibrations.items()],
-        f"q(i|a): of the direction, kappa_i by {found.concentration}; given |a|: kappa_i = |w_i| |a|. NLL in nats; ECE "
-        "over 15 bins of equal width.",
+        f"q(i|a): of the direction, kappa_i by {found.concentration}; given |a|: kappa_i = |w_i| |a|"
+        + ("; SPACE, DIRECTIONS: in that gauge" if any("," in name for name in found.calibrations) else "")
+        + ". NLL in nats; ECE over 15 bins of equal width.",
     )

@@ -21,12 +21,11 @@ from priors.gauge.moments import ActivationMoments, DirectionMoments, require_fi
 from priors.gauge.natural import fit_natural_parameters
 from priors.gauge.space import Space, fit_space
 from priors.model.final_layer import read_final_layer
+from priors.model.provenance import PAPERS
 from priors.zoo import Classifier
 
 FILE = "gauges.json"
 """In a run's folder: what came out, by protocol."""
-PAPERS = "raw, weights"
-"""The gauge that the others are compared with."""
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from apps.classifiers.settings import NormalisedScoring
 from apps.data.image_set import ImageSet
 from apps.data.sweep import fewer_if_large
 from apps.models.activations import Activations
-from apps.models.moments import fitted_spaces, run_through
+from apps.models.moments import fitted_spaces, held_spaces, run_through
 from apps.seeds import generator
 from priors.errors import InputError
 from priors.gauge.evidence import Evidence
 from priors.gauge.gauge import DirectionsName, choose_gauge
-from priors.gauge.moments import ActivationMoments, DirectionMoments, require_finite
+from priors.gauge.moments import DirectionMoments, require_finite
 from priors.gauge.space import Space, SpaceName
 from priors.reading.heads import Head, read_head
 from priors.zoo import Classifier
@@ -150,7 +150,9 @@ def folded(
     for places in parts:
         others = torch.ones(images, dtype=torch.bool)
         others[places] = False
-        measured = _on_activations(rest, network.class_names, _rows(found, others))
+        names, known = list(dict.fromkeys(space for space, _ in rest)), _rows(found, others)
+        held = held_spaces(names, _needed(rest), known.penultimate, known.labels, network.class_names)
+        measured = MeasuredSpaces(*held)
         scores, reasons = in_gauges(rest, network, _rows(found, places), measured)
         by_part.append({(one.space, one.directions): one for one in scores})
         for reason in reasons:  # one a gauge, though in another part it may be another class that has no images
@@ -166,17 +168,6 @@ def folded(
 def _needed(gauges: Sequence[_NAMES]) -> SpaceName | None:
     """The space that there must be: that of a gauge which is asked for alone."""
     return gauges[0][0] if len(gauges) == 1 else None
-
-
-def _on_activations(gauges: Sequence[_NAMES], class_names: Sequence[str], found: Activations) -> MeasuredSpaces:
-    """The gauges' spaces by activations that are held."""
-    rows, size = found.penultimate.double(), (len(class_names), found.penultimate.shape[1])
-    whole = ActivationMoments.none(*size).add(rows, found.labels)
-    names = list(dict.fromkeys(space for space, _ in gauges))
-    spaces, without = fitted_spaces(names, _needed(gauges), whole, class_names)
-    return MeasuredSpaces(
-        [(space, DirectionMoments.none(*size).add(space.bring(rows), found.labels)) for space in spaces], without
-    )
 
 
 def _rows(found: Activations, places: Tensor) -> Activations:
