@@ -92,6 +92,8 @@ class Optimisation:
     """When the schedule step lowers the rate, as fractions of all steps."""
     decay: Annotated[float, Range(above=0, most=1)] = 0.2
     """Factor by which the schedules step and exponential lower the rate."""
+    reset_momentum: bool = added(False, before=False)
+    """Whether sgd and momentum forget their momentum at each of the --milestones of the schedule step."""
     warmup: EpochsFromZero = 0.0
     """Epochs over which the learning rate rises linearly from 0."""
     clip: Annotated[float, Range(above=0, most=float("inf"))] | None = None
@@ -109,13 +111,22 @@ class Optimisation:
     """Validations without a better one before training stops; unset: it runs to its end."""
 
     def __post_init__(self):
-        """Refuse milestones that are in no order, and a decay of steps for one of updates."""
+        """Refuse milestones in no order, a decay of steps for one of updates, and momentum that is not there."""
         if sorted(self.milestones) != list(self.milestones):
             given = " ".join(map(str, self.milestones))
             raise InputError(f"--milestones {given}: expected parts of all steps in (0, 1), in order")
         if self.schedule == "exponential" and self.decay < 0.9:
             raise InputError(
                 f"--schedule exponential --decay {self.decay}: expected a factor for each update, such as 0.9999"
+            )
+        if self.reset_momentum and self.optimizer not in ("sgd", "momentum"):
+            raise InputError(
+                f"--reset-momentum with --optimizer {self.optimizer}: it is for sgd and momentum; leave it out"
+            )
+        if self.reset_momentum and self.schedule != "step":
+            raise InputError(
+                f"--reset-momentum with --schedule {self.schedule}: it has no milestones to reset at; give --schedule "
+                "step, or leave it out"
             )
 
 

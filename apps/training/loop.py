@@ -26,7 +26,7 @@ from apps.training.averaging import Average
 from apps.training.interruption import StopRequest
 from apps.training.log_lines import LogLines
 from apps.training.meter import Meter
-from apps.training.schedule import learning_rate
+from apps.training.schedule import learning_rate, resets_momentum
 from apps.training.session import agreed, from_main, on_main, tracking
 from apps.training.states import Progress, Training
 from apps.training.task import Task
@@ -213,6 +213,9 @@ class _Fit:
         begin = self.ends[phase - 1] if phase else 0
         plan = task.phase.plan(self.config)
         rate = learning_rate(plan, progress.step - begin, self.ends[phase] - begin, self.warmup_steps)
+        if resets_momentum(plan, progress.step - begin, self.ends[phase] - begin):
+            for optimizer in self.training.optimizers.values():
+                optimizer.state.clear()
         for turn in task.turns(progress.step):
             optimizer, trained = self.optimizer(turn), task.trained(turn)
             for group in optimizer.param_groups:

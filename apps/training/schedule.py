@@ -26,7 +26,26 @@ def learning_rate(config: Optimisation, step: int, steps: int, warmup_steps: int
     if config.schedule == "linear":
         return config.lr * (1 - (1 - config.final_lr) * min(done, 1.0))
     if config.schedule == "step":
-        return config.lr * config.decay ** sum(step >= share * steps for share in config.milestones)
+        return config.lr * config.decay ** _passed(config, step, steps)
     if config.schedule == "exponential":
         return config.lr * config.decay ** (step - warmup_steps)
     return config.lr
+
+
+def resets_momentum(config: Optimisation, step: int, steps: int) -> bool:
+    """Whether the update number `step` (from 0) of `steps` begins with fresh momentum.
+
+    That is the first update after each milestone, where `config` asks for it. The public code of Heo et al. (2019,
+    arXiv 1904.01866) makes a new optimiser there.
+
+    Example:
+        >>> config = Optimisation(optimizer="sgd", schedule="step", milestones=(0.5,), reset_momentum=True)
+        >>> [resets_momentum(config, step, 5) for step in range(5)]
+        [False, False, False, True, False]
+    """
+    return config.reset_momentum and _passed(config, step, steps) > _passed(config, step - 1, steps)
+
+
+def _passed(config: Optimisation, step: int, steps: int) -> int:
+    """How many of the milestones an update comes after."""
+    return sum(step >= share * steps for share in config.milestones)

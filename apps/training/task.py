@@ -34,7 +34,7 @@ class Phase:
 
     def plan(self, config: Optimisation) -> Optimisation:
         """How the learning rate goes in this phase."""
-        changes = {"schedule": "constant"} if self.constant else {}
+        changes = {"schedule": "constant", "reset_momentum": False} if self.constant else {}
         return replace(config, **changes, lr=config.lr if self.lr is None else self.lr)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from apps.command.config import Optimisation
-from apps.training.schedule import learning_rate
+from apps.training.schedule import learning_rate, resets_momentum
 from apps.training.task import MOMENTUM
 
 
@@ -38,7 +38,7 @@ def kept(config: Optimisation, steps: int) -> Float[np.ndarray, " moments"]:
     moving = 0.0
     for step in range(steps):
         slope = config.weight_decay * values[step]
-        moving = MOMENTUM * moving + slope
+        moving = (0.0 if resets_momentum(config, step, steps) else MOMENTUM * moving) + slope
         change = slope + MOMENTUM * moving if config.optimizer == "sgd" else moving  # sgd is Nesterov's
         values[step + 1] = values[step] - learning_rate(config, step, steps, warmup) * change
     return values

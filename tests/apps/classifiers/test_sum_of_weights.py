@@ -10,11 +10,11 @@ from torch.nn.functional import cross_entropy
 
 from apps.classifiers.gauges.sum_of_weights import has_law, kept
 from apps.command.config import Optimisation
-from apps.training.schedule import learning_rate
+from apps.training.schedule import learning_rate, resets_momentum
 from apps.training.task import build_optimizer
 
 
-def trained(make, rates) -> tuple[torch.Tensor, torch.Tensor]:
+def trained(make, rates, resets=()) -> tuple[torch.Tensor, torch.Tensor]:
     """The final layer's weight before each update and after the last, of a small network; and its hidden layer's."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 5)).double()
@@ -23,6 +23,8 @@ def trained(make, rates) -> tuple[torch.Tensor, torch.Tensor]:
     head, hidden = [network[2].weight.detach().clone()], [network[0].weight.detach().clone()]
     for step, rate in enumerate(rates):
         optimizer.param_groups[0]["lr"] = rate
+        if step in resets:
+            optimizer.state.clear()
         part = slice(8 * (step % 5), 8 * (step % 5) + 8)
         cross_entropy(network(images[part]), labels[part]).backward()
         optimizer.step()
@@ -45,12 +47,17 @@ def test_plain_descent_shrinks_the_sum_by_the_product_of_its_decays(decay):
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum"])
-@pytest.mark.parametrize("schedule", [{"schedule": "cosine"}, {"schedule": "step"}, {"warmup": 1.0}])
+@pytest.mark.parametrize(
+    "schedule",
+    [{"schedule": "cosine"}, {"schedule": "step"}, {"schedule": "step", "reset_momentum": True}, {"warmup": 1.0}],
+)
 def test_with_momentum_the_sum_follows_the_optimisers_recursion(optimizer, schedule):
     config = Optimisation(epochs=4.0, optimizer=optimizer, lr=0.1, weight_decay=0.02, **schedule)
     warmup = 15 if "warmup" in schedule else 0
     rates = [learning_rate(config, step, 60, warmup) for step in range(60)]
-    head, _ = trained(lambda net: build_optimizer([net], config), rates)
+    resets = [step for step in range(60) if resets_momentum(config, step, 60)]
+    assert resets == ([18, 36, 48] if config.reset_momentum else [])
+    head, _ = trained(lambda net: build_optimizer([net], config), rates, resets)
     share = kept(config, 60)
     total = head.sum(1).numpy()
     assert share[0] == 1 and share[-1] < 0.97

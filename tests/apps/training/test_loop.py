@@ -77,6 +77,39 @@ def test_it_is_the_loop_one_would_write(tmp_path):
     torch.testing.assert_close(weights(task), expected, rtol=1e-6, atol=1e-6)
 
 
+class Double(toys.Plain):
+    """In double precision."""
+
+    def build(self):
+        return {"model": super().build()["model"].double()}
+
+    def losses(self, turn, batch, step):
+        return {"cross-entropy": F.cross_entropy(self.networks["model"](batch.images.double()), batch.labels)}
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["kept", "reset"])
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum"])
+def test_momentum_by_hand(optimizer, reset, tmp_path):
+    """Of 12 updates, 6 and 9 are the first after a milestone: there the momentum is the gradient again."""
+    task = Double()
+    model = copy.deepcopy(task.networks["model"])
+    options = dict(lr=0.2, weight_decay=1e-2, schedule="step", milestones=(0.45, 0.75), decay=0.5)
+    train(task, tmp_path, optimizer=optimizer, reset_momentum=reset, **options)
+
+    moving = [torch.zeros_like(parameter) for parameter in model.parameters()]
+    for step, batch in enumerate(batches(12)):
+        loss = F.cross_entropy(model(batch.images.double()), batch.labels)
+        gradients = torch.autograd.grad(loss, list(model.parameters()))
+        rate = 0.2 * 0.5 ** ((step >= 6) + (step >= 9))
+        with torch.no_grad():
+            for parameter, gradient, before in zip(model.parameters(), gradients, moving, strict=True):
+                slope = gradient + 1e-2 * parameter
+                before.mul_(0.0 if reset and step in (6, 9) else 0.9).add_(slope)
+                parameter -= rate * (slope + 0.9 * before if optimizer == "sgd" else before)
+    expected = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+    torch.testing.assert_close(weights(task), expected, rtol=1e-12, atol=1e-14)
+
+
 @pytest.mark.parametrize("accumulate", [2, 3, 12])
 def test_parts_of_a_batch_add_up_to_it(accumulate, tmp_path):
     whole, parts = toys.Plain(), toys.Plain()

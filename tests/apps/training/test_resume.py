@@ -20,9 +20,10 @@ CASES = {
         *["train", "classifier", "--validation", "100", "--batch-size", "100", "--accumulate", "2", "--ema", ".9"],
         *["--epochs", "1", "--warmup", ".2", "--validate-every", ".3", "--checkpoint-every", "3", "--log-every", "2"],
     ],
-    "sgd, residual network, augmentation, snapshots": [
+    "sgd with fresh momentum, residual network, augmentation, snapshots": [
         *["train", "classifier", "--arch", "wrn-16-1", "--batch-size", "50", "--epochs", ".25", "--optimizer", "sgd"],
         *["--augment", "crop+flip", "--checkpoint-every", "2", "--weight-decay", "5e-4", "--clip", "5"],
+        *["--schedule", "step", "--milestones", ".4", ".7", "--reset-momentum"],
         *["--snapshots", "0", "3", "4", "7"],
     ],
     "stochastic generator": [

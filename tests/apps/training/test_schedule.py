@@ -73,6 +73,14 @@ def test_impossible_steps_are_refused(options):
         check_values(Optimisation(**options))
 
 
+@pytest.mark.parametrize(
+    "options", [{"schedule": "step"}, {"optimizer": "adamw", "schedule": "step"}, {"optimizer": "sgd"}]
+)
+def test_momentum_that_cannot_be_reset_is_refused(options):
+    with pytest.raises(InputError, match="--reset-momentum with --(optimizer adamw?|schedule constant): it .* leave"):
+        Optimisation(reset_momentum=True, **options)
+
+
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "linear", "step"])
 def test_it_is_positive_and_finite_however_short_the_run(schedule):
     """One step, two steps, a warm-up as long as the run or longer."""
