@@ -29,8 +29,8 @@ class ClassifierTraining:
     """Dropout rate, of architectures that have one; unset: the architecture's own."""
     augment: Literal["auto", "none", "flip", "crop", "crop+flip"] = "auto"
     """Random crops with 4 pixels of padding, and flips; auto: what is usual for the data set."""
-    crop_fill: Literal["black", "mean"] = "black"
-    """What a crop's padding holds."""
+    crop_fill: Literal["black", "mean", "reflect"] = "black"
+    """What a crop's padding holds: black, the mean colour, or the image mirrored at its edges."""
     label_smoothing: Rate = 0.0
     """Weight of the uniform distribution in the targets."""
     optimisation: tyro.conf.OmitArgPrefixes[Optimisation] = field(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from jaxtyping import Float, Int64, UInt8
@@ -13,6 +13,9 @@ from priors.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from apps.data.image_set import ImageSet
+
+FILLS = ("black", "mean", "reflect")
+"""Words for what a crop's padding holds."""
 
 
 @dataclass(frozen=True)
@@ -24,23 +27,23 @@ class Augmentation:
     image itself.
 
     The protocols differ in what the padding is. Padding before normalisation (torchvision's default) makes it black:
-    `fill=(0,)`. Padding after normalisation makes it normalised zero, the channel's mean: `fill=mean`. See
-    `augmentation_for`.
+    `fill=(0,)`. Padding after normalisation makes it normalised zero, the channel's mean: `fill=mean`. Or it is the
+    image mirrored at its edges, whose outermost pixels are not repeated: `fill="reflect"`. See `augmentation_for`.
 
     Attributes:
         flip: whether half of the images are mirrored left to right.
         padding: pixels added on each side before a window of the original size is cut out; 0 crops nothing.
-        fill: the value of the padding in [0, 1], one for all channels or one a channel.
+        fill: the value of the padding in [0, 1], one for all channels or one a channel; or "reflect".
     """
 
     flip: bool = False
     padding: int = 0
-    fill: tuple[float, ...] = (0.0,)
+    fill: tuple[float, ...] | Literal["reflect"] = (0.0,)
 
     def __post_init__(self):
         if self.padding < 0:
             raise InputError(f"crop padding {self.padding} given: a number of pixels >= 0 was expected")
-        if not self.fill or not all(0 <= value <= 1 for value in self.fill):
+        if self.fill != "reflect" and not (self.fill and all(0 <= value <= 1 for value in self.fill)):
             raise InputError(f"padding value {self.fill} given: values in [0, 1] were expected, one or one a channel")
 
     @property
@@ -63,7 +66,8 @@ class Augmentation:
         not noticed here.
 
         Raises:
-            InputError: `fill` has values for another number of channels.
+            InputError: `fill` has values for another number of channels, or images of no more pixels a side than are
+                added are to be mirrored.
 
         Example:
             >>> row = torch.tensor([0, 51, 255], dtype=torch.uint8).reshape(1, 1, 1, 3)
@@ -74,6 +78,9 @@ class Augmentation:
             pixels = _unit(images)
             return torch.where(view[:, None, None, None] == 1, pixels.flip(3), pixels) if self.flip else pixels
         batch, channels, height, width = images.shape
+        if self.fill == "reflect":
+            inside = _mirrored(self.flip, self.padding, height, width, view)
+            return _unit(images.flatten(2).gather(2, inside[:, None].expand(batch, channels, -1)).view(images.shape))
         edge, (high, wide) = self.padding, (height + 2 * self.padding, width + 2 * self.padding)
         # Bytes are moved as bytes where the padding is one, as black is: a quarter of the memory.
         fill, whole = self._fill(channels), images.dtype == torch.uint8 and not any(self.fill)
@@ -106,17 +113,20 @@ def augmentation_for(
         images: the training set; its channel means are taken for `fill="mean"`.
         flip: whether half of the images are mirrored left to right.
         padding: pixels added on each side before cropping to the original size.
-        fill: "black" (0, padding before normalisation), "mean" (normalised zero, padding after it), or values in
-            [0, 1].
+        fill: "black" (0, padding before normalisation), "mean" (normalised zero, padding after it), "reflect" (the
+            image mirrored at its edges), or values in [0, 1].
 
     Raises:
-        InputError: a value is out of range, or `fill` is another word.
+        InputError: a value is out of range, `fill` is another word, or images are too small to be mirrored.
     """
     if not flip and not padding:
         return None
     if isinstance(fill, str):
-        if fill not in ("black", "mean"):
-            raise unknown("padding value", fill, ("black", "mean"))
+        if fill not in FILLS:
+            raise unknown("padding value", fill, FILLS)
+        if fill == "reflect":
+            _check_mirrored(padding, *images.image_shape[1:])
+            return Augmentation(flip, padding, "reflect") if padding else Augmentation(flip)
         from apps.data.image_set import channel_statistics
 
         fill = (0.0,) if fill == "black" else channel_statistics(images)[0]
@@ -157,6 +167,34 @@ def _offsets(flip: bool, padding: int, height: int, width: int, device: torch.de
     rows = torch.arange(height)[:, None] * wide
     steps = torch.stack([(rows + columns).flatten(), (rows + columns.flip(0)).flatten()][: 2 if flip else 1])
     return start.to(device), steps.to(device)
+
+
+def _check_mirrored(padding: int, height: int, width: int) -> None:
+    """Refuse to mirror more pixels at an edge than there are beyond the outermost one."""
+    if padding >= min(height, width):
+        raise InputError(
+            f"padding by {padding} mirrored pixels given for images of {height}x{width}: they need {padding + 1} a "
+            "side; choose another padding value, such as black"
+        )
+
+
+@lru_cache(maxsize=16)
+def _mirrors(padding: int, side: int, device: torch.device) -> Tensor:
+    """(2 * padding + 1, side): for each place that a window may begin at along a side, the pixels it is made of."""
+    offset = torch.arange(2 * padding + 1)[:, None] - padding + torch.arange(side)
+    last = side - 1
+    return (last - (last - offset.abs()).abs()).to(device)
+
+
+def _mirrored(flip: bool, padding: int, height: int, width: int, view: Tensor) -> Tensor:
+    """(batch, height * width): the positions in the image itself that a view with mirrored edges is made of."""
+    _check_mirrored(padding, height, width)
+    place, span = (view.div(2, rounding_mode="floor") if flip else view), 2 * padding + 1
+    rows = _mirrors(padding, height, view.device).index_select(0, place.div(span, rounding_mode="floor"))
+    columns = _mirrors(padding, width, view.device).index_select(0, place.remainder(span))
+    if flip:
+        columns = torch.where(view.remainder(2)[:, None] == 1, columns.flip(1), columns)
+    return (rows[:, :, None] * width + columns[:, None]).flatten(1)
 
 
 def _windows(flip: bool, padding: int, height: int, width: int, view: Tensor) -> Tensor:

@@ -59,8 +59,8 @@ class Config:
     """Epochs of each term that has a phase of its own (ab, ft), before the others."""
     augment: Literal["auto", "none", "flip", "crop", "crop+flip"] = "auto"
     """Random crops with 4 pixels of padding, and flips; auto: what is usual for the data set."""
-    crop_fill: Literal["black", "mean"] = "black"
-    """What a crop's padding holds."""
+    crop_fill: Literal["black", "mean", "reflect"] = "black"
+    """What a crop's padding holds: black, the mean colour, or the image mirrored at its edges."""
     shift: str | None = None
     """Domain of the student's images: photometric:0.4 (strength), downsample:0.5 (rate) or downsample:0.5:small; unset:
     the teacher's own."""

@@ -1,5 +1,7 @@
 """Augmentation of whole batches against torchvision's transforms, image by image."""
 
+from dataclasses import asdict
+
 import pytest
 import torch
 from torchvision.transforms import functional
@@ -81,12 +83,34 @@ def test_padding_with_the_mean_is_zero_after_normalisation():
         assert torch.equal(image, window.flip(2) if number % 2 else window)
 
 
+@pytest.mark.parametrize(("flip", "padding"), [(True, 4), (False, 2), (True, 6)])
+def test_mirrored_edges_are_torchs(flip, padding):
+    """Every view, of images that 6 pixels are the most for, against `F.pad` and slices."""
+    augmentation = Augmentation(flip, padding, "reflect")
+    view = torch.arange(augmentation.views)
+    images = pixels(len(view))
+    padded = torch.nn.functional.pad(images.float() / 255, (padding,) * 4, mode="reflect")
+    expected = []
+    for whole, number in zip(padded, view.tolist(), strict=True):
+        y, x = divmod(number // 2 if flip else number, 2 * padding + 1)
+        window = whole[:, y : y + 9, x : x + 7]
+        expected.append(window.flip(2) if flip and number % 2 else window)
+    for given in (images, images.float() / 255):
+        assert torch.equal(augmentation.apply(given, view), torch.stack(expected))
+
+
 def test_floats_are_taken_as_they_are():
     images, view = pixels(18), torch.arange(18)
     for augmentation in (Augmentation(True, 1), Augmentation(True), Augmentation()):
         numbers = view % augmentation.views
         assert torch.equal(augmentation.apply(images.float() / 255, numbers), augmentation.apply(images, numbers))
     assert torch.equal(Augmentation().apply(images, view * 0), images.float() / 255)
+
+
+def test_logits_kept_for_other_paddings_stay_where_they_are():
+    """The key of a cache of logits is made of these: runs of before must find theirs."""
+    assert asdict(Augmentation(True, 4)) == {"flip": True, "padding": 4, "fill": (0.0,)}
+    assert asdict(Augmentation(True, 4, "reflect"))["fill"] == "reflect"
 
 
 def test_views_are_uniform():
@@ -104,6 +128,12 @@ def test_words_of_protocols():
     assert augmentation_for(found, padding=4, fill=[0.5]) == Augmentation(False, 4, (0.5,))
     with pytest.raises(InputError, match="unknown padding value 'maen': did you mean 'mean'"):
         augmentation_for(found, padding=4, fill="maen")
+    assert augmentation_for(found, flip=True, padding=4, fill="reflect") == Augmentation(True, 4, "reflect")
+    assert augmentation_for(found, flip=True, fill="reflect") == Augmentation(True)
+    with pytest.raises(InputError, match="padding by 7 mirrored pixels given for images of 9x7: they need 8 a side"):
+        augmentation_for(found, padding=7, fill="reflect")
+    with pytest.raises(InputError, match="they need 8 a side"):
+        Augmentation(True, 7, "reflect").apply(found.images, torch.zeros(4).long())
     with pytest.raises(InputError, match="crop padding -1"):
         augmentation_for(found, padding=-1)
     with pytest.raises(InputError, match=r"values in \[0, 1\]"):
