@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from apps.data.sweep import AT_A_TIME
-from apps.models.accuracy import scores
+from apps.models.accuracy import FOLLOWED, means, scores
 from apps.training.task import Criterion, Task
 from priors import zoo
 from priors.zoo import Classifier
@@ -49,6 +49,5 @@ class Classification(Task):
 
     def validate(self, model, sweep, step: int) -> dict[str, float]:
         """Accuracy and cross-entropy; called the test's where the test images stand in for held-out ones."""
-        scored = scores(model, sweep, self._evaluated)
-        kind = "" if self.criterion else "test "
-        return {f"{kind}{name}": float(scored[name].mean()) for name in ("accuracy", "cross-entropy")}
+        found = means(scores(model, sweep, self._evaluated), FOLLOWED)
+        return found if self.criterion else {f"test {name}": value for name, value in found.items()}

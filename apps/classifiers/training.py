@@ -14,7 +14,7 @@ from apps.data import sources
 from apps.data.augment import augmentation_for
 from apps.data.image_set import ImageSet, balanced_subset, channel_statistics, require_classes, split_validation
 from apps.data.sources.catalogue import augmenting
-from apps.models.accuracy import scores
+from apps.models.accuracy import means, scores
 from apps.runs.run import Run
 from apps.seeds import derive
 from apps.training.memory import within_memory
@@ -99,12 +99,8 @@ def train_on(
     classifier.provenance = provenance
 
     def score(task) -> dict[str, Any]:
-        scored = scores(task.networks["model"], sweeping(accelerator), test)
-        return {
-            "test/accuracy": float(scored["accuracy"].mean()),
-            "test/cross-entropy": float(scored["cross-entropy"].mean()),
-            "test/images": len(test),
-        }
+        found = means(scores(task.networks["model"], sweeping(accelerator), test))
+        return {f"test/{name}": value for name, value in found.items()} | {"test/images": len(test)}
 
     return train(
         verb=verb,

@@ -1,6 +1,6 @@
 """Training a student on a sum of terms: with the labels, a teacher, or a teacher's prior."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -10,16 +10,13 @@ from apps.command.config import Optimisation
 from apps.data.batches import Batch
 from apps.data.image_set import ImageSet
 from apps.data.sweep import AT_A_TIME
-from apps.models.accuracy import scores
+from apps.models.accuracy import FOLLOWED, means, scores
 from apps.seeds import generator
 from apps.training.task import Criterion, Phase, Task, build_optimizer
 from distill.terms.ckd import SoftCrossEntropy
 from distill.weighted_sum import Objective
 from priors import zoo
 from priors.files.tensors import write_tensors
-
-METRICS = ("accuracy", "cross-entropy")
-"""Of the student, on each set of images."""
 
 
 class Distillation(Task):
@@ -111,11 +108,15 @@ class Distillation(Task):
 
     def validate(self, model, sweep, step) -> dict[str, float]:
         """Accuracy and cross-entropy on held-out, test and shifted test images."""
-        found = {}
-        for name, images in self._images.items():
-            scored = scores(model, sweep, images)
-            found |= {f"{name} {metric}".strip(): float(scored[metric].mean()) for metric in METRICS}
-        return found
+        return self.scored(model, sweep, FOLLOWED)
+
+    def scored(self, model, sweep, names: Sequence[str]) -> dict[str, float]:
+        """The named scores on each set of images, see `apps.models.accuracy`."""
+        return {
+            f"{kind} {name}".strip(): value
+            for kind, images in self._images.items()
+            for name, value in means(scores(model, sweep, images), names).items()
+        }
 
     def save(self, folder: Path, networks: dict[str, nn.Module]) -> None:
         """Write the student as the zoo saves classifiers, and the terms that learned beside it."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from apps.command.console import counted, say, table
 from apps.distilling.distillation import Distillation
+from apps.models.accuracy import FINAL
 from apps.runs.run import Run
 from apps.training.session import sweeping
 from priors.model.classifier_prior import ClassifierPrior
@@ -23,7 +24,7 @@ def scores(run: Run, task: Distillation, accelerator: Accelerator, images: int) 
         accelerator: of this process.
         images: how many there are to test on.
     """
-    found = task.validate(task.networks["model"], sweeping(accelerator), 0)
+    found = task.scored(task.networks["model"], sweeping(accelerator), FINAL)
     result = {f"test/{name.removeprefix('test ')}": value for name, value in found.items() if name.startswith("test ")}
     first = next(name for name in found if name.startswith("test ") and name.endswith("accuracy"))
     seen = [entry[f"validation/{first}"] for entry in run.metrics() if f"validation/{first}" in entry]
@@ -41,8 +42,11 @@ def say_pretraining(task: Distillation, epochs: float) -> None:
 
 def say_spread(terms: str, results: Mapping[int, Mapping[str, Any]]) -> None:
     """The test scores of each seed, their means and standard deviations."""
-    first = next(iter(results.values()))
-    names = [name for name in ("shifted accuracy", "accuracy", "best accuracy") if f"test/{name}" in first]
+    names = [
+        name
+        for name in ("shifted accuracy", "accuracy", "best accuracy", "top-5 accuracy")
+        if all(f"test/{name}" in result for result in results.values())
+    ]
     columns = {name: [100 * result[f"test/{name}"] for result in results.values()] for name in names}
     rows = [(seed, *(f"{values[row]:.2f}" for values in columns.values())) for row, seed in enumerate(results)]
     rows.append(("mean", *(f"{mean(values):.2f} +- {stdev(values):.2f}" for values in columns.values())))

@@ -23,7 +23,7 @@ class Accuracy(OnTestImages):
     ) -> dict[str, Any]:
         """Classify, and print a table by class."""
         from apps.command.console import say
-        from apps.models.accuracy import by_class, logits_of_probabilities, scores
+        from apps.models.accuracy import by_class, logits_of_probabilities, means, scores
         from apps.models.named import check_classes, classifier
         from apps.training.session import sweeping
 
@@ -32,8 +32,7 @@ class Accuracy(OnTestImages):
         if logits_of_probabilities(network, images.image_shape) and accelerator.is_main_process:
             say(f"{config.model} gives probabilities, not logits: the cross-entropy is of their logarithms.")
         scored = scores(network, sweeping(accelerator, progress=True), images)
-        means = {name: float(scored[name].mean()) for name in ("accuracy", "cross-entropy")}
-        found = means | {"accuracy by class": by_class(scored["accuracy"], images)}
+        found = means(scored) | {"accuracy by class": by_class(scored["accuracy"], images)}
         if accelerator.is_main_process:
             _show(config.model, images, found)
         return {"images": len(images), "scores": found}
@@ -51,11 +50,12 @@ def _show(model: str, images: "ImageSet", scores: dict[str, Any]) -> None:
     from apps.command.console import counted, table
 
     rows = [(name, f"{value:.2%}") for name, value in scores["accuracy by class"].items()]
+    top = f"; top-5 accuracy {scores['top-5 accuracy']:.2%}" if "top-5 accuracy" in scores else ""
     table(
         f"{model} on {images.name}: {counted(len(images), 'test image')}",
         ("class", "accuracy"),
         [*rows, ("all", f"{scores['accuracy']:.2%}")],
-        f"cross-entropy {scores['cross-entropy']:.4f} nats",
+        f"cross-entropy {scores['cross-entropy']:.4f} nats" + top,
     )
 
 

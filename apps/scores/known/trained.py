@@ -29,6 +29,7 @@ class Trained(Kind):
             "accuracy": scores.get("shifted accuracy", scores.get("accuracy")),
             "best accuracy": scores.get("best accuracy"),
             "clean accuracy": scores.get("accuracy"),
+            "top-5 accuracy": scores.get("shifted top-5 accuracy", scores.get("top-5 accuracy")),
         }
         return {name: 100 * value for name, value in found.items() if isinstance(value, int | float)}
 

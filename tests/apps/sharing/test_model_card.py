@@ -118,10 +118,10 @@ def test_every_score_has_its_protocol_beside_it(carded, name):
             assert f"{entry['scores'][row[0]]['value']:.2f} ±" in row[1]
     result = json.loads((run / "result.json").read_text())
     if name == "classifier":
-        (tested,) = [
-            row for row in rows if row[2] == "360 test images of mnist, after the training" and "acc" in row[0]
+        tested = [row for row in rows if row[2] == "360 test images of mnist, after the training" and "acc" in row[0]]
+        assert [row[1] for row in tested] == [
+            f"{100 * result[f'test/{name}']:.2f} %" for name in ("accuracy", "top-5 accuracy")
         ]
-        assert tested[1] == f"{100 * result['test/accuracy']:.2f} %"
     else:
         (bound,) = [row for row in rows if row[0].startswith("ELBO with") and "held out" in row[2]]
         assert bound[1] == f"{result['best']['elbo']:.2f}" and str(result["best step"]) in bound[2]

@@ -22,19 +22,8 @@ CASES = {
     ],
     "sgd with fresh momentum, residual network, augmentation, snapshots": [
         *["train", "classifier", "--arch", "wrn-16-1", "--batch-size", "50", "--epochs", ".25", "--optimizer", "sgd"],
-        *[
-            "--augment",
-            "crop+flip",
-            "--crop-fill",
-            "reflect",
-            "--checkpoint-every",
-            "2",
-            "--weight-decay",
-            "5e-4",
-            "--clip",
-            "5",
-        ],
-        *["--schedule", "step", "--milestones", ".4", ".7", "--reset-momentum"],
+        *["--augment", "crop+flip", "--crop-fill", "reflect", "--weight-decay", "5e-4", "--clip", "5"],
+        *["--schedule", "step", "--milestones", ".4", ".7", "--reset-momentum", "--checkpoint-every", "2"],
         *["--snapshots", "0", "3", "4", "7"],
     ],
     "stochastic generator": [
