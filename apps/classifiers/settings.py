@@ -9,6 +9,7 @@ import tyro
 from apps.command.config import Data, Foreign, Gauge, Optimisation, Place, Where
 from apps.command.options import ONE_OR_MORE, REQUIRED
 from apps.command.ranges import Count, FromZero, PenultimateWidth, Pixels, Rate, Seed
+from apps.data.sources.catalogue import Augment
 from priors.errors import InputError
 
 
@@ -27,8 +28,9 @@ class ClassifierTraining:
     """Whether the final layer has a bias."""
     dropout: Rate | None = None
     """Dropout rate, of architectures that have one; unset: the architecture's own."""
-    augment: Literal["auto", "none", "flip", "crop", "crop+flip"] = "auto"
-    """Random crops with 4 pixels of padding, and flips; auto: what is usual for the data set."""
+    augment: Augment = "auto"
+    """Random flips, and crops with 4 pixels of padding, or of 8 to 100 % of the image, brought to its size
+    (resized-crop); auto: what is usual for the data set."""
     crop_fill: Literal["black", "mean", "reflect"] = "black"
     """What a crop's padding holds: black, the mean colour, or the image mirrored at its edges."""
     label_smoothing: Rate = 0.0

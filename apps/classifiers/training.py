@@ -10,10 +10,10 @@ from apps.classifiers.classification import Classification
 from apps.classifiers.settings import ClassifierTraining
 from apps.command.config import Data, Optimisation, identity, older_values, restored
 from apps.command.options import check_values
-from apps.data import sources
-from apps.data.augment import augmentation_for
+from apps.data.augment import augmentation_by
 from apps.data.image_set import ImageSet, balanced_subset, channel_statistics, require_classes, split_validation
 from apps.data.sources.catalogue import augmenting
+from apps.data.training_images import train_and_test
 from apps.models.accuracy import means, scores
 from apps.runs.run import Run
 from apps.seeds import derive
@@ -38,10 +38,7 @@ def train_classifier(config: ClassifierTraining, guide: bool = True) -> dict[str
     where, name = config.where, config.data.data
     work = "small" if config.arch == "mlp" else "large"
     accelerator = start(where, precision=config.optimisation.precision, work=work)
-    images, test = (
-        sources.load(name, split, root=where.data_root, image_size=config.data.image_size)
-        for split in ("train", "test")
-    )
+    images, test = train_and_test(config.data, where.data_root, config.augment)
     run = Run(where.runs / (where.name or _name(config)))
     return train_on(
         config,
@@ -116,9 +113,7 @@ def train_on(
         optimisation=optimisation,
         where=config.where,
         following=following,
-        augmentation=augmentation_for(
-            images, flip="flip" in augment, padding=4 if "crop" in augment else 0, fill=config.crop_fill
-        ),
+        augmentation=augmentation_by(augment, images, config.crop_fill),
     )
 
 

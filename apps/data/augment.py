@@ -9,11 +9,15 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+from apps.data.pixels import unit
+from apps.data.resized_crop import ResizedCrop
 from priors.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from apps.data.image_set import ImageSet
 
+RESIZED_CROP = "resized-crop"
+"""The word for random parts of images, see `apps.data.resized_crop`."""
 FILLS = ("black", "mean", "reflect")
 """Words for what a crop's padding holds."""
 
@@ -75,12 +79,12 @@ class Augmentation:
             [1.0, 0.20000000298023224, 0.0]
         """
         if not self.padding:
-            pixels = _unit(images)
+            pixels = unit(images)
             return torch.where(view[:, None, None, None] == 1, pixels.flip(3), pixels) if self.flip else pixels
         batch, channels, height, width = images.shape
         if self.fill == "reflect":
             inside = _mirrored(self.flip, self.padding, height, width, view)
-            return _unit(images.flatten(2).gather(2, inside[:, None].expand(batch, channels, -1)).view(images.shape))
+            return unit(images.flatten(2).gather(2, inside[:, None].expand(batch, channels, -1)).view(images.shape))
         edge, (high, wide) = self.padding, (height + 2 * self.padding, width + 2 * self.padding)
         # Bytes are moved as bytes where the padding is one, as black is: a quarter of the memory.
         fill, whole = self._fill(channels), images.dtype == torch.uint8 and not any(self.fill)
@@ -90,7 +94,7 @@ class Augmentation:
         if images.dtype == torch.uint8 and not whole:
             inside.div_(255)
         window = _windows(self.flip, edge, height, width, view)
-        return _unit(padded.flatten(2).gather(2, window[:, None].expand(batch, channels, -1)).view(images.shape))
+        return unit(padded.flatten(2).gather(2, window[:, None].expand(batch, channels, -1)).view(images.shape))
 
     def _fill(self, channels: int) -> tuple[float, ...]:
         if len(self.fill) not in (1, channels):
@@ -98,6 +102,29 @@ class Augmentation:
                 f"{len(self.fill)} padding values given for images of {channels} channels: give one, or one a channel"
             )
         return self.fill
+
+
+Augmenting = Augmentation | ResizedCrop
+"""What may be done to a batch at random."""
+
+
+def augmentation_by(word: str, images: "ImageSet", fill: str) -> Augmenting | None:
+    """What --augment names, for a training set; None where that is nothing.
+
+    Args:
+        word: "none", or "flip" and one of "crop" (of 4 pixels of padding) and "resized-crop", joined by +.
+        images: the training set.
+        fill: what the padding is, as for `augmentation_for`.
+
+    Raises:
+        InputError: as for `augmentation_for`, or a padding is given for crops that have none.
+    """
+    parts = word.split("+")
+    if RESIZED_CROP not in parts:
+        return augmentation_for(images, flip="flip" in parts, padding=4 if "crop" in parts else 0, fill=fill)
+    if fill != "black":
+        raise InputError(f"--crop-fill {fill}: --augment {word} pads nothing; leave it out")
+    return ResizedCrop("flip" in parts)
 
 
 def augmentation_for(
@@ -131,11 +158,6 @@ def augmentation_for(
 
         fill = (0.0,) if fill == "black" else channel_statistics(images)[0]
     return Augmentation(flip, padding, tuple(fill))
-
-
-def _unit(images: Tensor) -> Tensor:
-    """Float32 pixels in [0, 1]."""
-    return images.to(torch.float32).div_(255) if images.dtype == torch.uint8 else images.to(torch.float32)
 
 
 def _filled(fill: tuple[float, ...], batch: int, high: int, wide: int, images: Tensor) -> Tensor:

@@ -8,11 +8,13 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from apps.data.augment import Augmentation
+from apps.data.augment import Augmenting
 from apps.data.image_set import ImageSet
 from apps.data.order import Order
+from apps.data.pixels import unit
+from apps.data.resized_crop import ResizedCrop
 from apps.data.shift import Shift
-from apps.data.sources.image_files import ImageFiles
+from apps.data.sources.image_files import Cut, ImageFiles
 from apps.seeds import generator
 from priors.errors import InputError
 
@@ -25,7 +27,8 @@ class Batch:
         images: float32 in [0, 1], (batch, channels, height, width).
         labels: int64, (batch,).
         index: int64, (batch,): the position of each image in its set.
-        view: int64, (batch,): which augmentation each image got, see `apps.data.augment.Augmentation`; 0 without any.
+        view: int64, (batch,): which augmentation each image got, see `apps.data.augment.Augmentation` and
+            `apps.data.resized_crop.ResizedCrop`; 0 without any.
         number: which batch this is, counted over all processes from 0.
     """
 
@@ -53,7 +56,7 @@ class Batches:
         batch_size: int,
         seed: int,
         *,
-        augmentation: Augmentation | None = None,
+        augmentation: Augmenting | None = None,
         rank: int = 0,
         world_size: int = 1,
         device: torch.device | str = "cpu",
@@ -81,7 +84,8 @@ class Batches:
         if not len(images):
             raise InputError(f"{images.name} ({images.split}) holds no images to train on")
         self.images = images.to(device)
-        self.batch_size, self.augmentation, self.channels_last = batch_size, augmentation, channels_last
+        self.batch_size, self.channels_last = batch_size, channels_last
+        self.augment = None if augmentation is None else augmentation.apply
         self.device, self.seed, self.shift = self.images.labels.device, seed, shift
         drawing = partial(
             Order, len(images), batch_size, seed, augmentation=augmentation, rank=rank, world_size=world_size
@@ -89,7 +93,10 @@ class Batches:
         self.order = drawing(device=self.device)
         self._decoded = None
         if isinstance(images.images, ImageFiles):
-            self._decoded = _Lookahead(images.images, drawing(), workers, pin_memory=self.device.type == "cuda")
+            cut = augmentation.box if isinstance(augmentation, ResizedCrop) else None
+            if cut is not None:
+                self.augment = augmentation.mirror
+            self._decoded = _Lookahead(images.images, drawing(), workers, self.device.type == "cuda", cut)
 
     def at(self, number: int, micro: int = 0, accumulate: int = 1) -> Batch:
         """This process's slice of global batch `number`, or of its part `micro` where it is cut into `accumulate`.
@@ -109,31 +116,32 @@ class Batches:
             first = (micro * self.order.world_size + self.order.rank) * len(index)
             pixels = self.shift.apply(pixels, draws[first : first + len(index)].to(self.device, non_blocking=True))
         labels = images.labels.index_select(0, index)
-        return _batch(pixels, labels, index, view, number, self.augmentation, self.channels_last)
+        return _batch(pixels, labels, index, view, number, self.augment, self.channels_last)
 
 
 class _Lookahead:
     """Decodes batches ahead, as long as they are asked for in order; starts anew where they are not."""
 
-    def __init__(self, files: ImageFiles, order: Order, workers: int | None, pin_memory: bool):
+    def __init__(self, files: ImageFiles, order: Order, workers: int | None, pin_memory: bool, cut: Cut | None):
         # The order is one of its own on the CPU: to read positions off a GPU would be to wait for it.
-        self.files, self.order, self.workers, self.pin_memory = files, order, workers, pin_memory
+        self.files, self.order, self.workers, self.pin_memory, self.cut = files, order, workers, pin_memory, cut
         self.stream: Iterator[Tensor] = iter(())
         self.expected: tuple[int, int, int] | None = None
 
     def take(self, place: tuple[int, int, int]) -> Tensor:
         if place != self.expected:
-            self.stream = self.files.stream(_positions(self.order, place), self.workers, self.pin_memory)
+            self.stream = self.files.stream(_places(self.order, place), self.workers, self.pin_memory, self.cut)
         self.expected = None  # a stream that raises is at its end
         pixels = next(self.stream)
         self.expected = _following(place)
         return pixels
 
 
-def _positions(order: Order, place: tuple[int, int, int]) -> Iterator[list[int]]:
-    """The positions of a slice and of all that follow; no method: a dropped stream ends at once."""
+def _places(order: Order, place: tuple[int, int, int]) -> Iterator[list[tuple[int, int]]]:
+    """The positions and views of a slice and of all that follow; no method: a dropped stream ends at once."""
     while True:
-        yield order.at(*place)[0].tolist()
+        index, view = order.at(*place)
+        yield list(zip(index.tolist(), view.tolist(), strict=True))
         place = _following(place)
 
 
@@ -176,7 +184,7 @@ def _ordered(images, batch_size, device, numbers, channels_last, workers) -> Ite
     ranges = [(number * batch_size, min((number + 1) * batch_size, len(images))) for number in numbers]
     if isinstance(images.images, ImageFiles):
         stream = images.images.stream(
-            (list(range(*ends)) for ends in ranges), workers, pin_memory=device.type == "cuda"
+            ([(position, 0) for position in range(*ends)] for ends in ranges), workers, pin_memory=device.type == "cuda"
         )
     else:
         stream = (images.images[start:stop] for start, stop in ranges)
@@ -187,11 +195,11 @@ def _ordered(images, batch_size, device, numbers, channels_last, workers) -> Ite
         yield _batch(pixels, labels, index, torch.zeros_like(index), number, None, channels_last)
 
 
-def _batch(pixels, labels, index, view, number, augmentation, channels_last) -> Batch:
-    if augmentation is None:
-        pixels = pixels.to(torch.float32).div_(255) if pixels.dtype == torch.uint8 else pixels
-    else:
-        pixels = augmentation.apply(pixels, view)
+def _batch(pixels, labels, index, view, number, augment, channels_last) -> Batch:
+    if augment is not None:
+        pixels = augment(pixels, view)
+    elif pixels.dtype == torch.uint8:
+        pixels = unit(pixels)
     if channels_last:
         pixels = pixels.contiguous(memory_format=torch.channels_last)
     return Batch(pixels, labels, index, view, number)

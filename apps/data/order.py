@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from apps.data.augment import Augmentation
+from apps.data.augment import Augmenting
 from apps.seeds import generator
 from priors.errors import InputError
 
@@ -22,7 +22,7 @@ class Order:
         batch_size: int,
         seed: int,
         *,
-        augmentation: Augmentation | None = None,
+        augmentation: Augmenting | None = None,
         rank: int = 0,
         world_size: int = 1,
         device: torch.device | str = "cpu",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from apps.data.augment import RESIZED_CROP
 from apps.data.shift import Shift
 from apps.distilling.settings import CONCENTRATION, PRETRAINING, Config
 from distill.term import Needs, Term
@@ -71,4 +72,5 @@ def _against_cached_logits(config: Config, needs: Needs, shift: Shift | None) ->
         shift is not None and shift.drawn,
         f"--shift {config.shift} gives an image more views than could be kept",
     )
+    yield RESIZED_CROP in config.augment, f"--augment {config.augment} gives an image more views than could be kept"
     yield config.teacher_norms == "batch", "--teacher-norms batch makes an image's logits depend on its batch"

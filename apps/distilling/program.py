@@ -11,11 +11,12 @@ from accelerate import Accelerator
 
 from apps.command.console import counted, say
 from apps.command.options import check_values
-from apps.data import sources
-from apps.data.augment import Augmentation, augmentation_for
+from apps.data.augment import Augmenting, augmentation_by
 from apps.data.image_set import ImageSet, channel_statistics, require_classes, split_validation
+from apps.data.resized_crop import ResizedCrop
 from apps.data.shift import Shift, parse_shift, shifted_set
 from apps.data.sources.catalogue import augmenting
+from apps.data.training_images import train_and_test
 from apps.distilling.checks import check
 from apps.distilling.distillation import Distillation
 from apps.distilling.outcome import say_pretraining, say_soft_labels, say_spread, scores
@@ -36,6 +37,7 @@ from distill.term import Needs, Term
 from distill.terms import parse
 from distill.weighted_sum import Objective
 from priors import ClassifierPrior, zoo
+from priors.errors import InputError
 from priors.files.tensors import digest_of
 
 
@@ -80,7 +82,7 @@ class _Pictures:
     scored: Mapping[str, ImageSet]
     shape: tuple[int, int, int]
     shift: Shift | None
-    augmentation: Augmentation | None
+    augmentation: Augmenting | None
 
 
 def _one_student(config: Config, guide: bool) -> dict[str, Any]:
@@ -137,10 +139,7 @@ def _terms(config: Config) -> dict[str, Term]:
 def _pictures(config: Config, shift: Shift | None) -> _Pictures:
     """Read the images, hold some out where that was asked for, and say what is scored."""
     data = config.data
-    images, test = (
-        sources.load(data.data, split, root=config.where.data_root, image_size=data.image_size)
-        for split in ("train", "test")
-    )
+    images, test = train_and_test(data, config.where.data_root, config.augment)
     scored = {"test": test}
     if data.validation:
         images, scored[""] = split_validation(images, data.validation, config.optimisation.seed)
@@ -149,10 +148,12 @@ def _pictures(config: Config, shift: Shift | None) -> _Pictures:
         shape = shift.image_shape(shape)
         clean = {} if shift.small else scored  # which a student of smaller images cannot take
         scored = {f"{name} shifted".strip(): shifted_set(some, shift) for name, some in scored.items()} | clean
-    augment = augmenting(config.augment, data.data)
-    augmentation = augmentation_for(
-        images, flip="flip" in augment, padding=4 if "crop" in augment else 0, fill=config.crop_fill
-    )
+    augmentation = augmentation_by(augmenting(config.augment, data.data), images, config.crop_fill)
+    if shift is not None and isinstance(augmentation, ResizedCrop) and not images.in_memory:
+        raise InputError(
+            f"--shift {config.shift} with --augment {config.augment}: parts are cut out of a folder's pictures as they "
+            "are decoded, and the shift comes before that; leave one of them out"
+        )
     return _Pictures(images, test, scored, shape, shift, augmentation)
 
 

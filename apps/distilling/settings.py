@@ -8,6 +8,7 @@ import tyro
 
 from apps.command.config import Data, Foreign, Gauge, Optimisation, Where, identity, older_values
 from apps.command.ranges import Epochs, Few, LogitsFolder, PenultimateWidth
+from apps.data.sources.catalogue import Augment
 
 CONCENTRATION = 80.0
 """Of each class of a teacher's prior where nothing else is said (section 4.1.1 of the paper of class-wise KD)."""
@@ -57,8 +58,9 @@ class Config:
     """Folder to keep the teacher's logits of each view of each image in, as float16 with checksums, for later runs."""
     pretraining: Epochs = PRETRAINING
     """Epochs of each term that has a phase of its own (ab, ft), before the others."""
-    augment: Literal["auto", "none", "flip", "crop", "crop+flip"] = "auto"
-    """Random crops with 4 pixels of padding, and flips; auto: what is usual for the data set."""
+    augment: Augment = "auto"
+    """Random flips, and crops with 4 pixels of padding, or of 8 to 100 % of the image, brought to its size
+    (resized-crop); auto: what is usual for the data set."""
     crop_fill: Literal["black", "mean", "reflect"] = "black"
     """What a crop's padding holds: black, the mean colour, or the image mirrored at its edges."""
     shift: str | None = None

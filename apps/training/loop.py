@@ -14,7 +14,7 @@ from tqdm import tqdm
 from apps.command.config import Optimisation, Where
 from apps.command.console import counted, printable
 from apps.command.errors import Diverged, Interrupted
-from apps.data.augment import Augmentation
+from apps.data.augment import Augmenting
 from apps.data.batches import Batches
 from apps.data.image_set import ImageSet
 from apps.data.shift import Shift
@@ -42,7 +42,7 @@ def fit(
     config: Optimisation,
     where: Where,
     accelerator: Accelerator,
-    augmentation: Augmentation | None = None,
+    augmentation: Augmenting | None = None,
     shift: Shift | None = None,
 ) -> Progress:
     """Train `task` on `images` until its steps or its patience end, and write the weights into the run's folder.

@@ -3,6 +3,10 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+Augment = Literal["auto", "none", "flip", "crop", "crop+flip", "resized-crop", "resized-crop+flip"]
+"""What --augment takes."""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """Images that stay in their files and are decoded when they are needed."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 
@@ -29,6 +30,11 @@ _TURNS = {
 """By EXIF's number. Pillow's `exif_transpose` also writes all other tags anew, and stops at damaged ones."""
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM", "TIFF")
 """What a file may hold, whatever it is called: Pillow reads others too, some by another program (Ghostscript)."""
+
+Part = Callable[[int, int], tuple[int, int, int, int]]
+"""The part of a picture of a height and a width: its top, left, height and width."""
+Cut = Callable[[int, int, int], tuple[int, int, int, int]]
+"""The same of a view, a height and a width."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +68,8 @@ class ImageFiles:
             hashed.update(os.fsencode(f"{path}\0{os.path.getsize(self.folder / path)}\0"))
         return hashed.digest()
 
-    def read(self, position: int) -> UInt8[Tensor, "channels height width"]:
-        """Decode one image.
+    def read(self, position: int, part: Part | None = None) -> UInt8[Tensor, "channels height width"]:
+        """Decode one image, or a part of the whole picture, which is brought to the shape of the images.
 
         Raises:
             InputError: the file is missing, damaged, or of another size or kind than the set; it is named.
@@ -76,7 +82,11 @@ class ImageFiles:
                     f"{path} is a colour image, but the others looked at are grey: convert it or the others"
                 )
             image = decoded(image, path, channels)
-        if image.size != (width, height):
+        if part is not None:
+            top, left, tall, wide = part(image.height, image.width)
+            cut = image.crop((left, top, left + wide, top + tall))
+            image = cut.resize((width, height), Image.Resampling.BILINEAR)
+        elif image.size != (width, height):
             if not self.resized:
                 raise InputError(
                     f"{path} is {image.height}x{image.width}, but the images of this set are {height}x{width}: "
@@ -102,18 +112,23 @@ class ImageFiles:
         return images
 
     def stream(
-        self, batches: Iterable[list[int]], workers: int | None = None, pin_memory: bool = False
+        self,
+        batches: Iterable[list[tuple[int, int]]],
+        workers: int | None = None,
+        pin_memory: bool = False,
+        cut: Cut | None = None,
     ) -> Iterator[UInt8[Tensor, "batch channels height width"]]:
         """Decode batches of positions in worker processes, ahead of their use, in the order given.
 
         Args:
-            batches: the positions of each batch; may be endless.
+            batches: the position and the view of each image of a batch; may be endless.
             workers: how many processes decode; 0 decodes in this one; by default one a core, at most 8.
             pin_memory: whether batches come in page-locked memory, from which a copy to a GPU needs no waiting.
+            cut: gives the part of a picture that a view is; None: views do not matter.
         """
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         loader = DataLoader(
-            _Decoded(self),
+            _Decoded(self, cut),
             batch_sampler=batches,
             num_workers=min(8, cores) if workers is None else workers,
             collate_fn=_stacked,
@@ -209,15 +224,16 @@ class _Decoded(Dataset):
     An error raised in a worker would come out as a trace of that process.
     """
 
-    def __init__(self, files: ImageFiles):
-        self.files = files
+    def __init__(self, files: ImageFiles, cut: Cut | None):
+        self.files, self.cut = files, cut
 
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, position: int) -> Tensor | InputError:
+    def __getitem__(self, place: tuple[int, int]) -> Tensor | InputError:
+        position, view = place
         try:
-            return self.files.read(position)
+            return self.files.read(position, None if self.cut is None else partial(self.cut, view))
         except InputError as error:
             return error
 
