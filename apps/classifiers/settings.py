@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 import tyro
 
-from apps.command.config import Data, Foreign, Gauge, Optimisation, Place, Where
+from apps.command.config import Data, Foreign, Gauge, Optimisation, Place, Where, added
 from apps.command.options import ONE_OR_MORE, REQUIRED
-from apps.command.ranges import Count, FromZero, PenultimateWidth, Pixels, Rate, Seed
+from apps.command.ranges import Count, FromZero, MixupAlpha, PenultimateWidth, Pixels, Rate, Seed
 from apps.data.sources.catalogue import Augment
 from priors.errors import InputError
 
@@ -35,6 +35,9 @@ class ClassifierTraining:
     """What a crop's padding holds: black, the mean colour, or the image mirrored at its edges."""
     label_smoothing: Rate = 0.0
     """Weight of the uniform distribution in the targets."""
+    mixup: MixupAlpha | None = added(None, before=None)
+    """Mix each image of a batch with another one, and their labels alike, by a weight of Beta(mixup, mixup) for each
+    batch; unset: no mixing."""
     optimisation: tyro.conf.OmitArgPrefixes[Optimisation] = field(
         default_factory=lambda: Optimisation(schedule="cosine")
     )

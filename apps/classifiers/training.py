@@ -107,7 +107,7 @@ def train_on(
         accelerator=accelerator,
         images=images,
         build=lambda: Classification(
-            classifier, optimisation.seed, held_out or test, held_out is not None, config.label_smoothing
+            classifier, optimisation.seed, held_out or test, held_out is not None, config.label_smoothing, config.mixup
         ),
         score=score,
         optimisation=optimisation,

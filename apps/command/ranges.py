@@ -131,6 +131,8 @@ Epochs = Annotated[float, Range(above=0, most=1_000_000)]
 """Passes over a set."""
 EpochsFromZero = Annotated[float, Range(0, most=1_000_000)]
 """Likewise, or none."""
+MixupAlpha = Annotated[float, Range(0.01, most=1000)]
+"""The parameter of a symmetric beta distribution."""
 Rate = Annotated[float, Range(0, below=1)]
 """A part that is dropped, smoothed or kept, but never all."""
 CONCENTRATION = Range(0, most=LARGEST_CONCENTRATION)

@@ -62,7 +62,7 @@ FLAGS = {
         --threads 100000 | --device tpu | --arch mpl | --data nothing | --data nothing.npz | --data runs
         --name a/b | --name .. | --name '' | --runs image.png | --data-root image.png | --epchs 1 | --learning-rate 1
         --weight-decay -1 | --augment rotate | --augment resized-crop --crop-fill mean | --reset-momentum
-        --image-size 0 | --lr 1 --lr 2 | --no-augment | extra""",
+        --mixup 0 | --image-size 0 | --lr 1 --lr 2 | --no-augment | extra""",
     HVAE: """--latent-dim 0 | --latent-dim 100000000000 | --hidden 0 | --hidden | --kl-warmup -1 | --variant hvae-x
         --classifier runs/classifier | --concentration 3""",
     HVAE_L: """--classifier nowhere | --classifier images.npz | --classifier runs/sngan

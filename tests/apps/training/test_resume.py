@@ -16,9 +16,10 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
 TOY = ["train", "toy", "--kind", "adversarial", "--epochs", "3", "--batch-size", "12", "--ema", ".9", "--clip", "1"]
 CASES = {
     "turns, phases, dropout, batch norm, memory": [*TOY, "--checkpoint-every", "5", "--log-every", "3"],
-    "adam, resized crops, average, best, two parts": [
+    "adam, resized crops, mixup, average, best, two parts": [
         *["train", "classifier", "--validation", "100", "--batch-size", "100", "--accumulate", "2", "--ema", ".9"],
         *["--epochs", "1", "--warmup", ".2", "--validate-every", ".3", "--checkpoint-every", "3", "--log-every", "2"],
+        *["--augment", "resized-crop+flip", "--mixup", ".4"],
     ],
     "sgd with fresh momentum, residual network, augmentation, snapshots": [
         *["train", "classifier", "--arch", "wrn-16-1", "--batch-size", "50", "--epochs", ".25", "--optimizer", "sgd"],
@@ -172,7 +173,7 @@ def test_interrupted_it_saves_its_state_and_ends_the_same(machine, undisturbed, 
 )
 def test_a_disk_that_fails_leaves_the_last_state(machine, undisturbed, failure, tmp_path):
     """The file limit is the kernel's own failure: a write that ends half-way."""
-    command = CASES["adam, resized crops, average, best, two parts"]
+    command = CASES["adam, resized crops, mixup, average, best, two parts"]
     expected, _ = undisturbed(command)
     run = tmp_path / "run"
     assert machine(in_folder(command, tmp_path), at=5, only="step")["status"] == -signal.SIGKILL
