@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from distill.feature_maps import pooled
+from distill.feature_maps import pooled, smaller
 from distill.regressor import connector
+from distill.spectra import SpectralComparison, SpectraOf
 from distill.term import Needs, Setting, Shared
 from distill.trace import Trace
 
@@ -28,21 +29,17 @@ class ReducedPair:
     Attributes:
         student: its maps after their connector, on the graph.
         teacher: its maps, none below the channel's margin, off the graph.
+        compare: what compares spectra of maps of this size.
     """
 
     student: Float[Tensor, "batch channels height width"]
     teacher: Float[Tensor, "batch channels height width"]
+    compare: SpectraOf
 
     @cached_property
-    def spectra(
-        self,
-    ) -> tuple[Complex[Tensor, "batch channels height half"], Complex[Tensor, "batch channels height half"]]:
-        """The Fourier transforms of both, computed once for all who ask: the half that real maps have.
-
-        With the factor 1 / sqrt(height width), so that the squares of all frequencies sum to those of all pixels.
-        """
-        with torch.autocast(self.student.device.type, enabled=False):
-            return tuple(torch.fft.rfft2(maps, norm="ortho") for maps in (self.student, self.teacher))
+    def spectra(self) -> SpectralComparison:
+        """Both maps' spectra beside each other, made once for all who ask."""
+        return self.compare(self.student, self.teacher)
 
 
 @dataclass(frozen=True)
@@ -70,24 +67,29 @@ class ReducedMaps(Shared):
         student, teacher = setting.student.stages, setting.teacher.stages
         connectors = [connector(s[0], t[0], setting.generator) for s, t in zip(student, teacher, strict=True)]
         norms = [None] * len(teacher) if setting.stage_norms is None else setting.stage_norms()
-        return _Reduction(connectors, [None if norm is None else margin_of(norm) for norm in norms])
+        sizes = [smaller(*pair) for pair in zip(student, teacher, strict=True)]
+        return _Reduction(connectors, [None if norm is None else margin_of(norm) for norm in norms], sizes)
 
 
 class _Reduction(nn.Module):
-    def __init__(self, connectors: Sequence[nn.Module], margins: Sequence[Tensor | None]):
+    def __init__(
+        self, connectors: Sequence[nn.Module], margins: Sequence[Tensor | None], sizes: Sequence[tuple[int, int]]
+    ):
         super().__init__()
         self.connectors = nn.ModuleList(connectors)
+        self.spectra = nn.ModuleList(SpectraOf(*size) for size in sizes)
         for number, values in enumerate(margins):
             self.register_buffer(f"margin{number}", None if values is None else values.float())
 
     def forward(self, student: Trace, teacher: Trace) -> tuple[ReducedPair, ...]:
         found = []
-        for number, (s, t, connect) in enumerate(zip(student.stages, teacher.stages, self.connectors, strict=True)):
+        parts = zip(student.stages, teacher.stages, self.connectors, self.spectra, strict=True)
+        for number, (s, t, connect, compare) in enumerate(parts):
             margin = getattr(self, f"margin{number}")
             t = t.detach().float()
             least = (mean_of_negatives(t) if margin is None else margin)[:, None, None]
             s, t = pooled(s, torch.maximum(t, least))
-            found.append(ReducedPair(connect(s), t))
+            found.append(ReducedPair(connect(s), t, compare))
         return tuple(found)
 
 

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from analysis.spectra.frequencies import half_plane
 from priors.checks.draws import gaussians, require_generator
 from priors.errors import InputError
 
@@ -49,8 +50,7 @@ def power_law(
     shape: tuple[int, int], exponent: float, device: torch.device | str | None = None
 ) -> Float64[Tensor, "height half"]:
     """|k|^exponent over the half plane of `torch.fft.rfft2`, k in cycles per pixel; 0 at k = 0."""
-    y, x = torch.fft.fftfreq(shape[0], dtype=torch.float64), torch.fft.rfftfreq(shape[1], dtype=torch.float64)
-    square = y[:, None].square() + x.square()
+    square = half_plane(shape).square
     square[0, 0] = 1
     power = square ** (exponent / 2)
     power[0, 0] = 0

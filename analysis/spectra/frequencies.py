@@ -13,6 +13,43 @@ SMALLEST = 5
 
 
 @dataclass(frozen=True)
+class HalfPlane:
+    """The frequencies of `torch.fft.rfft2`, the half that real maps have, of maps of any size.
+
+    Attributes:
+        square: (height, half) |k|^2, with k in cycles per pixel.
+        weight: (height, half) how often each stands in the full plane: twice, but for the columns of frequency 0 and,
+            where the width is even, of Nyquist's.
+        radius: (height, half) |k| in cycles over the shorter side, and a little more, so that rounding puts none below
+            a whole number or a half that it is.
+        ring: (height, half) the whole number nearest to that; halves go up.
+    """
+
+    square: Float64[Tensor, "height half"]
+    weight: Float64[Tensor, "height half"]
+    radius: Float64[Tensor, "height half"]
+    ring: Int[Tensor, "height half"]
+
+
+def half_plane(shape: tuple[int, int]) -> HalfPlane:
+    """The frequencies of maps of (height, width) pixels, on the CPU.
+
+    Example:
+        >>> half_plane((1, 4)).weight, half_plane((1, 4)).square.sqrt()
+        (tensor([[1., 2., 1.]], dtype=torch.float64), tensor([[0.0000, 0.2500, 0.5000]], dtype=torch.float64))
+    """
+    height, width = shape
+    y, x = torch.fft.fftfreq(height, dtype=torch.float64), torch.fft.rfftfreq(width, dtype=torch.float64)
+    square = y[:, None].square() + x.square()
+    once = torch.zeros(len(x), dtype=torch.bool)
+    once[0] = True
+    once[-1] |= width % 2 == 0
+    weight = torch.where(once, 1.0, 2.0).double().expand(height, -1)
+    radius = square.sqrt() * min(shape) + 1e-9
+    return HalfPlane(square, weight, radius, (radius + 0.5).floor().long())
+
+
+@dataclass(frozen=True)
 class FrequencyGrid:
     """The half plane that a real map's transform has (`torch.fft.rfft2`), flattened, and its rings.
 
@@ -77,16 +114,11 @@ def frequency_grid(shape: tuple[int, int], device: torch.device | str | None = N
             f"maps of {height}x{width} pixels have too few frequencies for a spectrum: {SMALLEST}x{SMALLEST} or more"
             " was expected"
         )
-    y, x = torch.fft.fftfreq(height, dtype=torch.float64), torch.fft.rfftfreq(width, dtype=torch.float64)
-    length = (y[:, None].square() + x.square()).sqrt().flatten()
-    once = torch.zeros(len(x), dtype=torch.bool)
-    once[0] = True
-    once[-1] = width % 2 == 0
-    weight = torch.where(once, 1.0, 2.0).double().expand(height, -1).flatten()
-    side = min(shape)
-    finer = 16 if side <= 48 else 4  # groups a ring: enough that in small maps hardly any holds two lengths
-    radius = length * side + 1e-9  # lengths are whole numbers up to rounding
-    ring = (radius + 0.5).floor().long()
+    plane = half_plane((height, width))
+    length, weight, radius, ring = (
+        one.flatten() for one in (plane.square.sqrt(), plane.weight, plane.radius, plane.ring)
+    )
+    finer = 16 if min(shape) <= 48 else 4  # groups a ring: enough that in small maps hardly any holds two lengths
     label = (ring * 2 * finer + (radius * finer).floor().long() - ring * finer + finer) + 1
     label[0] = 0
     groups, group = label.unique(return_inverse=True)

@@ -145,12 +145,12 @@ class SpectrumMoments:
         maps = _mixed(maps, convention.channels)
         if convention.demean is True:
             maps = maps - maps[..., :1, :1]  # a constant map is zero then, free of the mean's rounding
-            maps = maps - maps.mean((-2, -1), keepdim=True)
+            maps -= maps.mean((-2, -1), keepdim=True)
         elif convention.demean is not False:
             maps = maps - convention.demean
         maps = maps * (self.taper / convention.scale).to(maps.dtype)
         found = torch.fft.rfft2(maps, s=self.grid.shape)
-        return (found.real.square() + found.imag.square()).flatten(2)
+        return found.real.square().add_(found.imag.square()).flatten(2)
 
     def _quantity(self, power: Tensor) -> Tensor:
         if self.convention.quantity == "power":

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from distill.feature_maps import smaller
-from distill.fourier_rings import ring_matrix
 from distill.reduced_maps import ReducedMaps
+from distill.spectra import SpectralComparison
 from distill.term import Given, Loss, Needs, Setting, Term, paired
 from distill.trace import Trace
 
@@ -16,11 +15,7 @@ _LEAST = 1e-12
 """Of a map's power: a ring with less is empty, since single precision cannot tell it from rounding."""
 
 
-def incoherence(
-    student: Complex[Tensor, "*maps height half"],
-    teacher: Complex[Tensor, "*maps height half"],
-    rings: Float[Tensor, "frequencies rings"],
-) -> Float[Tensor, " *maps"]:
+def incoherence(spectra: SpectralComparison) -> Float[Tensor, "batch channels"]:
     """1 - Re<S T*> / sqrt(<|S|^2> <|T|^2>), averaged over rings of frequencies of one length: from 0 to 2.
 
     Rotman and Wolf 2021, equation 8, which is one minus the Fourier ring correlation. It is 0 where one map is a
@@ -28,33 +23,20 @@ def incoherence(
     map alone counts 1. One that has none in either is left out, and two maps of zeros have 0.
 
     Args:
-        student: S, the transform of the student's maps, the half that `torch.fft.rfft2` gives.
-        teacher: T, likewise.
-        rings: which entry is on which ring, and how often it counts (see `ring_matrix`).
+        spectra: what the transforms S of the student's maps and T of the teacher's have in common.
     """
-    s, t = (torch.view_as_real(one).flatten(-3) for one in (student, teacher))
-    both_parts = rings.repeat_interleave(2, 0)  # real and imaginary ones lie side by side
-    cross, power, other = ((one * two) @ both_parts for one, two in ((s, t), (s, s), (t, t)))
-    empty, empty_too = (one <= _LEAST * one.sum(-1, keepdim=True) for one in (power, other))
-    count = (~(empty & empty_too)).sum(-1)
+    power, other = spectra.power, spectra.other_power
+    empty, empty_too = (one <= _LEAST * one.sum(1, keepdim=True) for one in (power, other))
+    count = (~(empty & empty_too)).sum(1)
     both = ~(empty | empty_too)  # said so that what is no number stays none
     scale = torch.where(both, power, 1).sqrt() * torch.where(both, other, 1).sqrt()
-    correlation = torch.where(both, cross / scale, 0)
-    return (count - correlation.sum(-1)) / count.clamp(min=1)
+    correlation = torch.where(both, spectra.cross / scale, 0)
+    return (count - correlation.sum(1)) / count.clamp(min=1)
 
 
 class _CrossPower(Loss):
-    def __init__(self, shapes: list[tuple[int, int]]):
-        super().__init__()
-        for number, shape in enumerate(shapes):
-            self.register_buffer(f"rings{number}", ring_matrix(*shape), persistent=False)
-
     def loss(self, student: Trace, teacher: Trace | None, given: Given):
-        pairs = given.shared[ReducedMaps()]
-        with torch.autocast(student.logits.device.type, enabled=False):
-            found = [
-                incoherence(*pair.spectra, getattr(self, f"rings{number}")).mean() for number, pair in enumerate(pairs)
-            ]
+        found = [incoherence(pair.spectra).mean() for pair in given.shared[ReducedMaps()]]
         return sum(found) / len(found)
 
 
@@ -84,4 +66,5 @@ class CrossPower(Term):
         Raises:
             InputError: no stages, or another number of them.
         """
-        return _CrossPower([smaller(*pair) for pair in paired(self, setting)])
+        paired(self, setting)
+        return _CrossPower()

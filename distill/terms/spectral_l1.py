@@ -2,79 +2,30 @@
 
 from dataclasses import dataclass
 
-import torch
-from jaxtyping import Complex, Float
-from torch import Tensor
-from torch.autograd.function import once_differentiable
-
-from distill.feature_maps import smaller
-from distill.fourier_rings import half_plane_weights
 from distill.levels import levels
 from distill.reduced_maps import ReducedMaps
 from distill.term import Given, Loss, Needs, Setting, Term, paired
 from distill.trace import Trace
 
 
-def spectral_distance(
-    student: Complex[Tensor, "batch channels height half"],
-    teacher: Complex[Tensor, "batch channels height half"],
-    weights: Float[Tensor, "height half"],
-) -> Float[Tensor, ""]:
-    """|S - T|, the modulus of the complex difference, a sum over channels and frequencies and a mean over the batch.
-
-    Args:
-        student: S, the transform of the student's maps, the half that `torch.fft.rfft2` gives.
-        teacher: T, likewise.
-        weights: how often each entry counts (see `half_plane_weights`), so that the sum is that of the whole transform.
-    """
-    return _WeightedModulus.apply(student - teacher, weights) / len(student)
-
-
-class _WeightedModulus(torch.autograd.Function):
-    """The weighted sum of moduli of complex numbers; at 0 its slope is 0.
-
-    Half the cost of `abs` and the phase that autograd takes for it, which matters since both are as large as the maps.
-    """
-
-    @staticmethod
-    def forward(ctx, numbers: Tensor, weights: Tensor) -> Tensor:
-        parts = torch.view_as_real(numbers)
-        modulus = (parts[..., 0].square().addcmul_(parts[..., 1], parts[..., 1])).sqrt_()
-        ctx.save_for_backward(parts, modulus, weights)
-        return (modulus * weights).sum()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, slope: Tensor) -> tuple[Tensor, None]:
-        parts, modulus, weights = ctx.saved_tensors
-        factor = torch.where(modulus > 0, weights * slope / modulus, 0)
-        return torch.view_as_complex(parts * factor[..., None]), None
-
-
 class _SpectralDistance(Loss):
-    def __init__(self, shapes: list[tuple[int, int]], config: "SpectralL1"):
+    def __init__(self, decay: float):
         super().__init__()
-        self.decay = config.decay
-        for number, shape in enumerate(shapes):
-            self.register_buffer(f"weights{number}", half_plane_weights(*shape), persistent=False)
+        self.decay = decay
 
     def loss(self, student: Trace, teacher: Trace | None, given: Given):
-        with torch.autocast(student.logits.device.type, enabled=False):
-            found = [
-                spectral_distance(*pair.spectra, getattr(self, f"weights{number}"))
-                for number, pair in enumerate(given.shared[ReducedMaps()])
-            ]
+        found = [pair.spectra.distance / len(pair.student) for pair in given.shared[ReducedMaps()]]
         return levels(found, self.decay)
 
 
 @dataclass(frozen=True)
 class SpectralL1(Term):
-    """Modulus of the difference between the Fourier transforms of both networks' stages, summed.
+    """Modulus of the difference |S - T| between the Fourier transforms of both networks' stages, summed.
 
     The maps are those of overhaul: the student's after their connectors, the teacher's above their margins; terms that
     ask for them share one pair. Transforms have the factor 1 / sqrt(height width). What is printed says neither whether
     frequencies are summed or averaged nor how stages are weighted: here as overhaul's units are, since the weight is
-    the same.
+    the same: a sum over frequencies and channels, a mean over the batch.
     """
 
     needs = Needs(teacher=True, stages=True, shared=(ReducedMaps(),))
@@ -101,4 +52,5 @@ class SpectralL1(Term):
         Raises:
             InputError: no stages, or another number of them.
         """
-        return _SpectralDistance([smaller(*pair) for pair in paired(self, setting)], self)
+        paired(self, setting)
+        return _SpectralDistance(self.decay)

@@ -6,11 +6,12 @@ import torch
 from slopes import double, slopes
 from traces import Built, given_of, setting_of
 
-from analysis.spectra.frequencies import frequency_grid
-from distill.fourier_rings import half_plane_weights, ring_matrix
-from distill.reduced_maps import ReducedPair
+from analysis.spectra.frequencies import frequency_grid, half_plane
+from distill.fourier import Fourier
+from distill.fourier_rings import ring_matrix
+from distill.spectra import SpectraOf
 from distill.terms.cross_power import CrossPower, incoherence
-from distill.terms.spectral_l1 import SpectralL1, spectral_distance
+from distill.terms.spectral_l1 import SpectralL1
 from priors.errors import InputError
 
 SIZES = [(8, 8), (7, 7), (5, 8), (8, 5), (4, 6), (1, 1), (2, 2), (1, 6)]
@@ -47,36 +48,48 @@ def slow_incoherence(s: np.ndarray, t: np.ndarray) -> np.ndarray:
     return np.array(found)
 
 
+def compared(s, t):
+    return SpectraOf(*s.shape[-2:])(s, t)
+
+
 def coherent(s, t):
-    return incoherence(*ReducedPair(s, t).spectra, ring_matrix(*s.shape[-2:]))
+    return incoherence(compared(s, t))
 
 
 def distance(s, t):
-    return spectral_distance(*ReducedPair(s, t).spectra, half_plane_weights(*s.shape[-2:]))
+    return compared(s, t).distance / len(s)
 
 
 @pytest.mark.parametrize(("side", "rings"), [(8, 7), (16, 12), (32, 24)])
 def test_square_maps_have_as_many_rings(side, rings):
     matrix = ring_matrix(side, side)
-    assert matrix.shape == (side * (side // 2 + 1), rings)
-    assert matrix.sum(0).tolist() == np.bincount(rings_of(side, side).ravel()).tolist()
+    assert matrix.shape == (rings, side * (side // 2 + 1))
+    assert matrix.sum(1).tolist() == np.bincount(rings_of(side, side).ravel()).tolist()
 
 
 @pytest.mark.parametrize("size", [(8, 8), (7, 9), (16, 6)], ids=str)
 def test_rings_are_those_of_the_analysis(size):
     grid = frequency_grid(size)
-    assert ring_matrix(*size).sum(0)[1:].tolist() == grid.over_rings(grid.count).tolist()
+    assert ring_matrix(*size).sum(1)[1:].tolist() == grid.over_rings(grid.count).tolist()
+
+
+@pytest.mark.parametrize("size", [*SIZES, (32, 32), (56, 56)], ids=str)
+def test_the_transform_is_numpys(size):
+    x = maps(3, 2, *size)
+    real, imaginary = np.moveaxis(double(Fourier(*size)(x)), -1, 2).transpose(1, 0, 2, 3, 4)
+    np.testing.assert_allclose(real + 1j * imaginary, np.fft.rfft2(double(x), norm="ortho"), atol=2e-6)
+    last = x.contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(Fourier(*size)(last), Fourier(*size)(x), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_the_half_plane_counts_as_the_whole(size):
     s, t = maps(3, 2, *size), maps(3, 2, *size, seed=1)
-    assert half_plane_weights(*size).sum() == size[0] * size[1]
+    assert half_plane(size).weight.sum() == size[0] * size[1]
     assert distance(s, t).item() == pytest.approx(slow_distance(double(s), double(t)), rel=1e-5)
     expected = slow_incoherence(double(s.flatten(0, 1)), double(t.flatten(0, 1)))
     assert double(coherent(s, t)).ravel() == pytest.approx(expected, rel=1e-4, abs=1e-6)
-    squares = (ReducedPair(s, t).spectra[0].abs().square() * half_plane_weights(*size)).sum((-2, -1))
-    torch.testing.assert_close(squares, s.square().sum((-2, -1)))  # Parseval
+    torch.testing.assert_close(compared(s, t).power.sum(1), s.square().sum((-2, -1)))  # Parseval
 
 
 def test_slopes_are_those_of_the_definitions():
@@ -88,6 +101,12 @@ def test_slopes_are_those_of_the_definitions():
         lambda x: coherent(x, t).sum(), lambda x: slow_incoherence(x.reshape(-1, 8, 8), flat).sum(), s
     )
     assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-5)
+
+
+def test_slopes_in_both_networks_are_those_of_finite_differences():
+    s, t = (maps(2, 1, 3, 4, seed=seed).double().requires_grad_() for seed in (0, 1))
+    module = SpectraOf(3, 4).double()
+    assert torch.autograd.gradcheck(lambda *both: tuple(vars(module(*both)).values()), (s, t))
 
 
 def test_multiples_cohere_and_opposites_do_not():
@@ -102,8 +121,15 @@ def test_multiples_cohere_and_opposites_do_not():
     assert distance(a, a) == 0 and distance(a, b) == distance(b, a)
 
 
+@pytest.mark.parametrize("side", [7, 16, 32, 56])
+def test_constant_maps_have_power_at_frequency_0_alone(side):
+    flat = torch.tensor([0.3, -1e4, 7.7, 1e-3]).view(1, 4, 1, 1).expand(1, 4, side, side)
+    assert coherent(flat, maps(1, 4, side, side)).sub(1).abs().max() < 1.01 / len(ring_matrix(side, side))
+    assert coherent(flat, -flat).sub(2).abs().max() < 1e-6
+
+
 @pytest.mark.parametrize("value", [0.0, 0.3, -1e4])
-def test_constant_maps_give_numbers(value):
+def test_constant_maps_give_give_numbers(value):
     """They have power at frequency 0 alone, or nowhere."""
     a, flat = maps(2, 3, 8, 8), torch.full((2, 3, 8, 8), value)
     for pair in ((a, flat), (flat, a), (flat, flat), (flat, 3 * flat)):
