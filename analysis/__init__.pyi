@@ -49,3 +49,5 @@ from analysis.spectra.radial import RadialSpectrum as RadialSpectrum
 from analysis.spectra.radial import radial_spectrum as radial_spectrum
 from analysis.spectra.regression import RegressionExponent as RegressionExponent
 from analysis.spectra.regression import regression_exponent as regression_exponent
+from analysis.spectra.trend import DepthTrend as DepthTrend
+from analysis.spectra.trend import depth_trend as depth_trend

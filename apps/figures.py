@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
+from matplotlib.ticker import FuncFormatter, NullLocator
 from torch import Tensor
 
 from apps.command.console import printable
@@ -177,6 +178,26 @@ def legend(place: Axes | Figure, entries: Sequence[tuple[Artist, str]], **given:
     for text, name in zip(drawn.get_texts(), names, strict=True):
         text.set_parse_math(False)
         text.set_text(name)
+
+
+def update_axis(axes: Axes, steps: Sequence[int]) -> None:
+    """Make the horizontal axis one of updates: logarithmic, but with a 0; ticks at powers of ten and at the end.
+
+    Args:
+        axes: of one panel.
+        steps: all that are drawn.
+    """
+    least, most = min((step for step in steps if step), default=1), max(steps)
+    axes.set_xscale("symlog", linthresh=least, linscale=0.5)
+    powers = [10**power for power in range(12) if least <= 10**power and 2 * 10**power <= most]
+    ticks = [0, *([least] if not powers or powers[0] > 2 * least else []), *powers, most]
+    axes.set_xticks(sorted(set(ticks)))
+    axes.set_xlim(-0.3 * least, 1.25 * max(most, least))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.set_xlabel("updates", fontsize=9)
+    axes.tick_params(labelsize=8)
+    axes.grid(alpha=0.3)
 
 
 def reconstructions(path: str | Path, originals: Tensor, rebuilt: Tensor, title: str = "") -> None:

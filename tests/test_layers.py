@@ -95,7 +95,7 @@ FLOORS = (
     ("models",),
     ("classifiers",),
     ("fidelity",),
-    ("distilling", "generators", "inverting"),
+    ("distilling", "generators", "inverting", "spectra"),
     ("scores", "report", "sharing"),
     ("pretrained",),
     ("verbs",),

@@ -31,6 +31,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "analyse gauges": ("apps.verbs.analyse_gauges", "follow the gauge of a classifier's prior through its training"),
     "analyse anomaly": ("apps.verbs.analyse_anomaly", "out-of-distribution scores and calibration of a classifier"),
     "analyse invert": ("apps.verbs.analyse_invert", "see what a classifier's layers keep of an image, by densities"),
+    "analyse spectrum": ("apps.verbs.analyse_spectrum", "power spectra of images and of a network's maps"),
     "export": ("apps.verbs.export", "write a run as a folder to hand on, with a model card; push it to the Hub"),
     "report": ("apps.verbs.report", "write one page on a run, or several side by side"),
     "table": ("apps.verbs.table", "reproduce a table of a paper, ours beside the published"),

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 
+from apps.data.image_set import ImageSet
 from apps.generators import hvae, sngan
 from apps.models.generator import GENERATOR, Generator
-from apps.models.registry import Kind, description_of
+from apps.models.registry import Kind, description_of, kind_of
 from apps.models.sample_settings import SampleSettings
 from apps.runs.run import Run
 from priors.files.building import building
@@ -36,7 +38,18 @@ def _sample(config: SampleSettings, device: torch.device) -> int:
     return sample(config, device)
 
 
+def _drawn(run: Run, like: ImageSet, accelerator: Accelerator, seed: int) -> ImageSet:
+    """As many images as a set has, as many of each class."""
+    from apps.data.sweep import sweep
+    from apps.fidelity.drawn_set import drawn_set
+
+    model = kind_of(run).read(run).to(accelerator.device)
+    classes = len(model.class_names) if model.conditional else 1
+    counts = [len(like) // classes + (label < len(like) % classes) for label in range(classes)]
+    return drawn_set(model, counts, partial(sweep, accelerator=accelerator), seed, name=run.folder.name)
+
+
 KINDS = (
-    Kind("hvae", GENERATOR, "train hvae", partial(_read, hvae.rebuild), _sample),
-    Kind("sngan", GENERATOR, "train sngan", partial(_read, sngan.rebuild), _sample),
+    Kind("hvae", GENERATOR, "train hvae", partial(_read, hvae.rebuild), _sample, _drawn),
+    Kind("sngan", GENERATOR, "train sngan", partial(_read, sngan.rebuild), _sample, _drawn),
 )

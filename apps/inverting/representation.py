@@ -9,12 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from priors.errors import InputError, unknown
+from apps.models.layers import layer_site
+from priors.errors import InputError
 from priors.reading.taps import find_module, tap
 from priors.zoo import Classifier
-
-_INSIDE = ("", "body.", "network.")
-"""What may be left out of a layer's name: where the zoo's networks, and wrapped ones, keep their layers."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ def representation(network: Classifier, layer: str, image_shape: Sequence[int]) 
         InputError: no such layer (the nearest is offered), or one whose output is no context: no tensor, one without
             values, or without a row an image.
     """
-    site = _site(network, layer)
+    site = layer_site(network, layer, ("none",))
     device = network.mean.device
     with torch.random.fork_rng(devices=[]), torch.no_grad(), tap(network, [site], copy=True) as taps:
         try:
@@ -115,24 +113,3 @@ def _note(called: list[str], name: str, calls: Iterator[int], own: int, *_) -> N
 def _as_context(found: Tensor) -> Tensor:
     """Maps as they are, unless of a single place; all else as one vector an image."""
     return found.float() if found.ndim == 4 and found.shape[2:].numel() > 1 else found.float().flatten(1)
-
-
-def _site(network: Classifier, layer: str) -> str:
-    own = {"logits": network.head_name, "penultimate": network.penultimate_tap}
-    if layer in own:
-        return own[layer]
-    name = layer.partition("#")[0].partition(":")[0]
-    for prefix in _INSIDE:
-        try:
-            find_module(network, prefix + name)
-        except InputError:
-            continue
-        if name:
-            return prefix + layer
-    names = [module for module, _ in network.named_modules() if module not in ("", "body", "network")]
-    inside = next((one for one in _INSIDE[1:] if any(name.startswith(one) for name in names)), "")
-    known = dict.fromkeys(("none", *own, *(name.removeprefix(inside) for name in names)))
-    hint = (
-        f"with {inside} before it, as runs by auto are called, a module's name is of the same layer" if inside else ""
-    )
-    raise unknown("layer", layer, known, hint)

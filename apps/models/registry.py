@@ -7,7 +7,7 @@ here. Classifiers are of no method alone: every method starts from one.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -18,8 +18,15 @@ from priors import zoo
 from priors.errors import InputError
 from priors.files.json_files import read_json
 
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from apps.data.image_set import ImageSet
+
 Sample = Callable[[SampleSettings, torch.device], int]
 """Draws images of a run and writes them; gives how many."""
+Drawn = Callable[[Run, "ImageSet", "Accelerator", int], "ImageSet"]
+"""As many images of a run as a set has, by that seed: of its own classes, or such as it cannot tell from the set's."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,7 @@ class Kind:
         trained_by: the verb whose runs hold it.
         read: what a finished run holds, on the CPU, in evaluation mode.
         sample: draws images of it; None where it has none.
+        drawn: gives images of it to be measured; None where it has none.
         scored_by: the command that scores it where `penult evaluate` does not; empty where it does.
     """
 
@@ -40,6 +48,7 @@ class Kind:
     trained_by: str
     read: Callable[[Run], Any]
     sample: Sample | None = None
+    drawn: Drawn | None = None
     scored_by: str = ""
 
 

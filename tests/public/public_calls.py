@@ -251,7 +251,8 @@ REST = {
     "analysis": "CapturedSampler PixelDistribution anomaly_score Calibration NormalisedAccuracy DensityBound "
     "NoiseBounds Binned ConditionalDensity NegativeCrossEntropy uniform_nats NeighbourEntropy ExponentBias "
     "exponent_bias SpectrumConvention spectrum_convention power_law_fields WhittleExponent RadialSpectrum "
-    "RegressionExponent RadialAutocorrelation implied_autocorrelation KernelSpectrum LayerSpectrum",
+    "RegressionExponent RadialAutocorrelation implied_autocorrelation KernelSpectrum LayerSpectrum DepthTrend "
+    "depth_trend",
     "distill": "needs_of weights_of derivative batch_statistics gather_with_gradients Given Loss Needs Setting Shared "
     "Term Trace Objective WeightedSum",
 }

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from apps.classifiers.gauges.stages import GaugeStage
-from apps.figures import legend, save
+from apps.figures import legend, save, update_axis
 
 # Okabe and Ito's colours, which colour-blind people can tell apart; spaces differ in dashes and markers.
 _DIRECTIONS = {"weights": "#000000", "centred": "#0072B2", "fitted": "#D55E00", "means": "#009E73"}
@@ -114,16 +114,5 @@ def _at(found: Sequence[GaugeStage]) -> list[int]:
 
 
 def _steps(axes: Axes, several: Sequence[Sequence[GaugeStage]]) -> None:
-    """The axis of steps, with a tick at 0, at each power of ten and at the end."""
-    steps = [step for found in several for step in _at(found)]
-    least, most = min((step for step in steps if step), default=1), max(steps)
-    axes.set_xscale("symlog", linthresh=least, linscale=0.5)
-    powers = [10**power for power in range(12) if least <= 10**power and 2 * 10**power <= most]
-    ticks = [0, *([least] if not powers or powers[0] > 2 * least else []), *powers, most]
-    axes.set_xticks(sorted(set(ticks)))
-    axes.set_xlim(-0.3 * least, 1.25 * max(most, least))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.set_xlabel("updates", fontsize=9)
-    axes.tick_params(labelsize=8)
-    axes.grid(alpha=0.3)
+    """The axis of steps."""
+    update_axis(axes, [step for found in several for step in _at(found)])

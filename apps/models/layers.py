@@ -1,0 +1,47 @@
+"""A layer of a classifier as people name it, and the place in the network that it means."""
+
+from collections.abc import Sequence
+
+from priors.errors import InputError, unknown
+from priors.reading.taps import find_module
+from priors.zoo import Classifier
+
+_INSIDE = ("", "body.", "network.")
+"""What may be left out of a layer's name: where the zoo's networks, and wrapped ones, keep their layers."""
+
+
+def layer_site(network: Classifier, layer: str, others: Sequence[str] = ()) -> str:
+    """The tap that a layer's name means.
+
+    Args:
+        network: whose layer it is.
+        layer: a module's name, of which `body.` or `network.` may be left out; or "logits", or "penultimate".
+        others: what else could be given, for the message.
+
+    Raises:
+        InputError: there is no such layer; the nearest is offered.
+    """
+    own = {"logits": network.head_name, "penultimate": network.penultimate_tap}
+    if layer in own:
+        return own[layer]
+    name = layer.partition("#")[0].partition(":")[0]
+    for prefix in _INSIDE:
+        try:
+            find_module(network, prefix + name)
+        except InputError:
+            continue
+        if name:
+            return prefix + layer
+    inside = inner(network)
+    names = [module for module, _ in network.named_modules() if module not in ("", "body", "network")]
+    known = dict.fromkeys((*others, *own, *(name.removeprefix(inside) for name in names)))
+    hint = (
+        f"with {inside} before it, as runs by auto are called, a module's name is of the same layer" if inside else ""
+    )
+    raise unknown("layer", layer, known, hint)
+
+
+def inner(network: Classifier) -> str:
+    """What the names of nearly all of a classifier's modules begin with: "body.", "network." or nothing."""
+    names = [module for module, _ in network.named_modules() if module not in ("", "body", "network")]
+    return next((one for one in _INSIDE[1:] if any(name.startswith(one) for name in names)), "")

@@ -1,0 +1,1 @@
+"""Spectra of images and of activations: measured, fitted, compared."""

@@ -1,0 +1,208 @@
+"""The program of `penult analyse spectrum`: what is measured, in which order, and where it goes."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from accelerate import Accelerator
+from torch import Tensor
+
+from analysis.spectra.convention import SpectrumConvention
+from apps.classifiers.stages import Stage, stages
+from apps.command.console import say
+from apps.data import sources
+from apps.data.image_set import ImageSet
+from apps.models import named
+from apps.models.cut_images import cut_images
+from apps.runs.evaluations import claim_evaluations, first_images
+from apps.runs.outputs import check_folder
+from apps.spectra.beside import Beside, beside
+from apps.spectra.convention import wanted
+from apps.spectra.exponents import read
+from apps.spectra.found import Part
+from apps.spectra.measuring import measure
+from apps.spectra.results import FILE, keep
+from apps.spectra.settings import ALONE, SpectrumMeasuring
+from apps.spectra.sites import MapSite, map_sites
+from apps.spectra.tables import print_images, print_network, print_splits, print_training
+from apps.spectra.untrained import untrained
+from apps.training.session import start
+from priors.errors import InputError
+from priors.zoo import Classifier
+
+
+@dataclass(frozen=True)
+class _Networked:
+    """A network whose layers are to be measured."""
+
+    name: str
+    kind: str
+    network: Classifier
+    sites: list[MapSite]
+    without: list[str]
+    step: int | None = None
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """All that one command is to do, found before anything is measured."""
+
+    config: SpectrumMeasuring
+    convention: SpectrumConvention
+    images: ImageSet
+    prepare: Callable[[Tensor], Tensor] | None
+    shape: tuple[int, int, int]
+    """Of an image as it is measured."""
+    networks: list[_Networked]
+    others: list[Beside]
+    snapshots: list[Stage]
+    folder: Path | None
+
+
+def analyse_spectrum(config: SpectrumMeasuring) -> None:
+    """Measure, print, draw and keep.
+
+    Raises:
+        InputError: no such model, layer or images, a layer without maps, values that are not finite, or a place that
+            cannot be written.
+    """
+    plan = _plan(config)
+    accelerator = start(config.place.where())
+    networks = [_measured(plan, one, accelerator) for one in plan.networks]
+    images = list(_images(plan, networks, accelerator))
+    training = [_measured(plan, one, accelerator) for one in _moments(plan)]
+    if not accelerator.is_main_process:
+        return
+    for part in networks:
+        print_network(part, plan.convention)
+    if networks:
+        print_splits(networks[0])
+    if images:
+        print_images(images, plan.convention, [f"{one.name}: {one.note}" for one in plan.others if one.note])
+    if training:
+        print_training(training)
+    if plan.folder is not None:
+        _keep(plan, networks, images, training)
+
+
+def _plan(config: SpectrumMeasuring) -> _Plan:
+    """Find all that the command names."""
+    convention = wanted(config.spectrum)
+    folder = config.out or (Path(config.model) if config.model != ALONE and named.is_run(config.model) else None)
+    if config.out is not None:
+        check_folder(config.out)
+    root, networks, kept = config.place.data_root, [], []
+    if config.model == ALONE:
+        whole = sources.load_pictures(config.data, "test", root=root, image_size=config.image_size)
+        prepare = None
+    else:
+        network = named.classifier(config.model, config.foreign)
+        place = {"data": config.data, "image_size": config.image_size, "resize": config.resize, "root": root}
+        whole, prepare = cut_images(config.model, network, "test", same_classes=False, **place)
+    images, _ = first_images(whole, config.images)
+    shape = images.image_shape if prepare is None else (images.image_shape[0], *prepare.keywords["output_size"])
+    others = beside(config.against, images, shape, root, config.seed)
+    if config.model != ALONE:
+        kept = _stages(config)
+        own = [(config.model, "network", network)]
+        if config.untrained:
+            fresh = untrained(network, config.model, config.seed)
+            own.append((f"{config.model}, untrained", "untrained", fresh))
+        own += [(one.name, "other network", one.network) for one in others if one.network is not None]
+        networks = [_Networked(name, kind, one, *map_sites(one, config.taps, shape)) for name, kind, one in own]
+    if folder is not None and config.out is None:
+        claim_evaluations(folder, FILE)
+    return _Plan(config, convention, images, prepare, shape, networks, others, kept, folder)
+
+
+def _stages(config: SpectrumMeasuring) -> list[Stage]:
+    """The moments of the run's training that are measured; none where they were not asked for."""
+    if not config.snapshots:
+        return []
+    found = stages(config.model, named.open_run(config.model)) if named.is_run(config.model) else []
+    if len(found) < 2 or any(one.step is None for one in found):
+        raise InputError(
+            f"--snapshots: {config.model} has none; train it with penult train classifier --snapshots 0 100 1000 10000"
+        )
+    return found
+
+
+def _moments(plan: _Plan) -> Iterator[_Networked]:
+    """The run's network at each of its moments; one is held at a time."""
+    for stage in plan.snapshots:
+        network = named.classifier(stage.model)
+        yield _Networked(
+            plan.config.model, "snapshot", network, *map_sites(network, plan.config.taps, plan.shape), stage.step
+        )
+
+
+def _measured(plan: _Plan, one: _Networked, accelerator: Accelerator) -> Part:
+    """A network on the images."""
+    first = one.kind == "network"
+    found = measure(
+        plan.images,
+        one.network,
+        one.sites,
+        plan.convention,
+        accelerator,
+        prepare=plan.prepare,
+        shape=plan.shape,
+        pooled=plan.config.pooled and first,
+        by=plan.config.by if first else (),
+        description=f"spectra of {one.name}" + ("" if one.step is None else f", step {one.step}"),
+    )
+    one.network.cpu()
+    spectra = read(found.sums, with_bias=one.kind != "snapshot")
+    return Part(
+        name=one.name,
+        kind=one.kind,
+        images=plan.images.name,
+        count=len(plan.images),
+        sites=tuple(one.sites),
+        spectra=spectra,
+        accuracy=found.accuracy,
+        step=one.step,
+        without=tuple(one.without),
+    )
+
+
+def _images(plan: _Plan, networks: list[Part], accelerator: Accelerator) -> Iterator[Part]:
+    """The images themselves and others beside them; nothing where a network was measured and there are no others."""
+    there = [(one, drawn) for one in plan.others if (drawn := one.drawn(plan.images, accelerator, plan.config.seed))]
+    if networks and not there:
+        return
+    if networks:
+        own = networks[0]
+        yield Part(plan.images.name, "images", own.images, own.count, (), own.spectra)
+    else:
+        yield _set(plan, plan.images.name, plan.images, accelerator)
+    for one, images in there:
+        some, _ = first_images(images, plan.config.images)
+        yield _set(plan, one.name, some, accelerator)
+
+
+def _set(plan: _Plan, name: str, images: ImageSet, accelerator: Accelerator) -> Part:
+    """A set of images alone."""
+    convention, pooled = plan.convention, plan.config.pooled
+    found = measure(images, None, [], convention, accelerator, pooled=pooled, description=f"spectra of {name}")
+    return Part(name, "images", images.name, len(images), (), read(found.sums))
+
+
+def _keep(plan: _Plan, networks: list[Part], images: list[Part], training: list[Part]) -> None:
+    """The pictures and the numbers."""
+    from apps.spectra.figures import draw, draw_training  # the plotting library is slow to load
+
+    others = images[1:] if networks else images
+    files = ["spectrum.png", FILE]
+    draw(plan.folder / "spectrum.png", networks, images)
+    if training:
+        draw_training(plan.folder / "spectrum-training.png", training)
+        files.insert(1, "spectrum-training.png")
+    parts = [*networks, *others, *(_with_step(part) for part in training)]
+    keep(plan.folder / FILE, plan.config, plan.images.digest, plan.convention, parts)
+    say(f"Written to {plan.folder}: {', '.join(files[:-1])} and {files[-1]}.")
+
+
+def _with_step(part: Part) -> Part:
+    """By a name that tells it from the others."""
+    return replace(part, name=f"{part.name}, step {part.step}")
