@@ -47,6 +47,8 @@ def scored(line: str) -> str:
     words = shlex.split(line)
     if words[1] == "evaluate":
         return words[2]
+    if words[1:3] == ["analyse", "spectrum"]:
+        return words[3]
     if "--out" in words:
         return str(Path(words[words.index("--out") + 1]).parent)
     return f"some where/{words[words.index('--name') + 1]}"
@@ -75,8 +77,8 @@ def test_every_command_of_the_list_parses_and_ends_with_the_evaluation(penult, p
         place = getattr(config, "place", None) or config.where
         assert (str(place.runs), place.device, place.threads) == ("some where", "cpu", 2)
         named = config if hasattr(config, "name") else getattr(config, "where", config)
-        assert verb in ("evaluate", "analyse normalised") or named.name
-        if verb == "evaluate":
+        assert verb in ("evaluate", "analyse normalised", "analyse spectrum") or named.name
+        if verb in ("evaluate", "analyse spectrum"):
             assert scored(line) == config.model
         else:
             assert scored(line) == (str(config.out.parent) if "--out" in line else f"some where/{named.name}")
