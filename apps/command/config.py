@@ -59,12 +59,24 @@ class Data:
     """Data set: a name (see `penult ls datasets`), an .npz file, or a folder with train/CLASS/* and test/CLASS/*."""
     image_size: Pixels | None = None
     """Height and width to resize an image folder's pictures to, in pixels; unset: they must be of one size."""
+    resize: Pixels | None = added(None, before=None)
+    """Shorter side of a folder's pictures before the centre is cut out, 256 on ImageNet; unset: the image size."""
     validation: FromZero | None = None
     """Training images held out to choose the best checkpoint by; unset: a sixth for train hvae, else 0."""
 
-    def size_for(self, other: str) -> int | None:
-        """The size that images of another data set are brought to: only folders have none of their own."""
-        return self.image_size if Path(other).is_dir() else None
+    @property
+    def sizes(self) -> dict[str, int | None]:
+        """What `apps.data.sources.load` is told of them."""
+        return {"image_size": self.image_size, "resize": self.resize}
+
+    def sizes_for(self, other: str, image_size: int | None = None, resize: int | None = None) -> dict[str, int | None]:
+        """The same of another data set: what is given, and else these sizes, for folders alone have none of their own.
+
+        Another image size than that of the training is not cut out of what this one was.
+        """
+        own = self if Path(other).is_dir() else Data(other)
+        kept = own.resize if image_size is None else None
+        return {"image_size": image_size or own.image_size, "resize": resize or kept}
 
 
 @dataclass(frozen=True)

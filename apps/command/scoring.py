@@ -19,6 +19,9 @@ class Scoring:
     """Data set whose test images are scored; unset: the one the run was trained on."""
     image_size: Pixels | None = None
     """Height and width to resize an image folder's pictures to, in pixels; unset: as the run was trained."""
+    resize: Pixels | None = None
+    """Shorter side of a folder's pictures before the centre is cut out, 256 on ImageNet; unset: as the run was trained,
+    or the image size."""
     samples: Annotated[int, Range(1, most=1_000_000)] = 500
     """Importance samples for each image, where an HVAE's likelihood is scored."""
     images: Count | None = None

@@ -25,6 +25,5 @@ def train_and_test(data: Data, root: Path | None, augment: str) -> tuple[ImageSe
     whole = data.image_size is not None and RESIZED_CROP in augment
     limits = {"train": 0 if whole else sources.IN_MEMORY_BYTES, "test": sources.IN_MEMORY_BYTES}
     return tuple(
-        sources.load(data.data, split, root=root, image_size=data.image_size, memory_limit=limit)
-        for split, limit in limits.items()
+        sources.load(data.data, split, root=root, memory_limit=limit, **data.sizes) for split, limit in limits.items()
     )

@@ -92,19 +92,19 @@ def _protocol(config: FidelityScoring) -> Protocol:
 def _pair(config: FidelityScoring, device: torch.device) -> Pair:
     """What is compared: the images of a run's generator, or given ones, with real ones."""
     run = Run(config.model) if (Path(config.model) / "config.json").is_file() else None
-    root, size = config.place.data_root, config.image_size
+    root, sizes = config.place.data_root, {"image_size": config.image_size, "resize": config.resize}
     if run:
         source, name = generator_run(run.folder).to(device), run.folder.name
         against = trained_data(run, config.against, "--against")
-        size = size or trained_on(run).size_for(against)
+        sizes = trained_on(run).sizes_for(against, **sizes)
     else:
         if os.sep in config.model and not Path(config.model).exists():
             open_run(config.model)  # says which runs there are
         if config.against is None:
             raise InputError(f"which real images to score {config.model} against: give --against")
-        source = given_images(config.model, config.split, root=root, image_size=size)
+        source = given_images(config.model, config.split, root=root, **sizes)
         name, against = config.model, config.against
-    reals = given_images(against, config.split, root=root, image_size=size)
+    reals = given_images(against, config.split, root=root, **sizes)
     if run:
         claim_evaluations(run.folder)  # what is damaged is found before the work
     return Pair(source, name, reals, against, run)

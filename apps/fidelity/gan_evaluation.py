@@ -80,12 +80,12 @@ def _trial(config: GanScoring) -> Trial:
     except InputError as error:
         raise InputError(f"--classify-by: {error}") from None
     data = named.trained_data(run, config.data)
-    size = config.image_size or trained.size_for(data)
-    everything = sources.load(data, "test", root=root, image_size=size)
+    sizes = trained.sizes_for(data, config.image_size, config.resize)
+    everything = sources.load(data, "test", root=root, **sizes)
     check(model, folder, network, by, everything)
     training = None
     if config.gan_train:
-        train = sources.load(data, "train", root=root, image_size=size)
+        train = sources.load(data, "train", root=root, **sizes)
         training = training_like(by, model, folder, train, config.seed, config.place)
     claim_evaluations(folder)  # what is damaged is found before the work
     test, first = first_images(everything, config.images)

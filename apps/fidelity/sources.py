@@ -10,7 +10,12 @@ from priors.errors import InputError, unknown
 
 
 def given_images(
-    source: str, split: str = "train", *, root: Path | None = None, image_size: int | None = None
+    source: str,
+    split: str = "train",
+    *,
+    root: Path | None = None,
+    image_size: int | None = None,
+    resize: int | None = None,
 ) -> ImageSet:
     """The images that a word on the command line means.
 
@@ -20,6 +25,7 @@ def given_images(
         split: "train" or "test", of what has splits.
         root: folder of the data sets.
         image_size: height and width that the pictures of a folder are brought to.
+        resize: their shorter side before the centre is cut out; None: the image size.
 
     Raises:
         InputError: there is no such thing, or no images in it.
@@ -28,7 +34,7 @@ def given_images(
     if path.is_dir() and source not in DATASETS and (path / "config.json").is_file():
         raise InputError(f"{source} is a run: give images, such as the data set it was trained on")
     if source in DATASETS or path.is_dir() or (path.is_file() and is_npz(source)):
-        return sources.load_pictures(source, split, root=root, image_size=image_size)
+        return sources.load_pictures(source, split, root=root, image_size=image_size, resize=resize)
     if path.exists():
         raise InputError(f"{source} is no images: give a folder of pictures, an .npz, or a data set's name")
     hint = "or give a run's folder, a folder of pictures, or an .npz"

@@ -35,7 +35,7 @@ def train_hvae(config: HVAESettings, guide: bool = True) -> dict[str, Any]:
     _check(config)
     where, optimisation, name = config.where, config.optimisation, config.data.data
     accelerator = start(where, precision=optimisation.precision, work="small")
-    images = sources.load(name, "train", root=where.data_root, image_size=config.data.image_size)
+    images = sources.load(name, "train", root=where.data_root, **config.data.sizes)
     given = {"data_digest": images.digest}
     prior, held_out = None, None
     count = len(images) // 6 if config.data.validation is None else config.data.validation

@@ -45,7 +45,7 @@ def train_sngan(config: SNGANSettings, guide: bool = True) -> dict[str, Any]:
     config = resolved(config)
     where, name = config.where, config.data.data
     accelerator = start(where, precision=config.optimisation.precision, work="large")
-    images = sources.load(name, "train", root=where.data_root, image_size=config.data.image_size)
+    images = sources.load(name, "train", root=where.data_root, **config.data.sizes)
     run = Run(where.runs / (where.name or _name(config)))
     sizes, given = _sizes(config, images.image_shape, run.format), {"data_digest": images.digest}
     latent = _latent(config, accelerator)

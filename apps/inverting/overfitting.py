@@ -8,7 +8,7 @@ from torch import nn
 from apps.classifiers.settings import ClassifierTraining
 from apps.classifiers.training import train_on, training_of
 from apps.command.config import Where
-from apps.data import sources
+from apps.data.training_images import train_and_test
 from apps.models.named import data_there, is_run, open_run
 from apps.runs.run import Run
 from priors.errors import InputError
@@ -16,7 +16,7 @@ from priors.zoo import Classifier
 
 
 def overfitting(model: str, network: Classifier, count: int, where: Where) -> ClassifierTraining:
-    """How the second network is trained: as the first, but on `count` images, without dropout or augmentation.
+    """How the second network is trained: as the first, but on `count` images, without dropout, augmentation or mixup.
 
     It takes as many updates, and its last weights are kept.
 
@@ -55,6 +55,7 @@ def overfitting(model: str, network: Classifier, count: int, where: Where) -> Cl
         train_images=count,
         dropout=0.0 if any(isinstance(part, nn.Dropout) and part.p for part in network.modules()) else config.dropout,
         augment="none",
+        mixup=None,
         optimisation=optimisation,
         where=where,
     )
@@ -63,9 +64,7 @@ def overfitting(model: str, network: Classifier, count: int, where: Where) -> Cl
 def overfit(config: ClassifierTraining, accelerator: Accelerator, model: str) -> Run:
     """Train the network that `overfitting` plans, or resume it; its format is that of the first one's run, `model`."""
     data, where = config.data, config.where
-    images, test = (
-        sources.load(data.data, split, root=where.data_root, image_size=data.image_size) for split in ("train", "test")
-    )
+    images, test = train_and_test(data, where.data_root, config.augment)
     run = Run(where.runs / where.name, open_run(model).format)
     told = f"penult train classifier --arch {config.arch} --train-images {config.train_images}"
     train_on(config, run, accelerator, images, test, provenance={"data": data.data, "made by": told})

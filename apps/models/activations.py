@@ -60,8 +60,7 @@ def images_for(
     if not (data or trained.data):
         raise InputError(f"which images to run {model} on: give --data")
     name = data or named.trained_data(Run(model), None)
-    size = trained.size_for(name) if image_size is None else image_size
-    images = sources.load(name, split, root=root, image_size=size)
+    images = sources.load(name, split, root=root, **trained.sizes_for(name, image_size))
     if same_classes:
         made_of = None if again else network.provenance.get("data")
         named.check_classes(network.class_names, model, images, made_of, network.image_shape)

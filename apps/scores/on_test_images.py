@@ -50,19 +50,21 @@ class OnTestImages(Evaluation):
         if run:
             claim_evaluations(run.folder)  # what is damaged is found before the work
         accelerator = start(config.place.where(), work=self.work)
-        size = config.image_size or trained.size_for(data)
-        everything = sources.load(data, "test", root=config.place.data_root, image_size=size)
+        sizes = trained.sizes_for(data, config.image_size, config.resize)
+        everything = sources.load(data, "test", root=config.place.data_root, **sizes)
         images, first = first_images(everything, config.images)
         found = self.score(config, run, images, accelerator)
         if run is not None and accelerator.is_main_process:
-            keep_evaluation(run.folder, {"data": data, "data_digest": images.digest, **first, **found})
+            resized = {} if config.resize is None else {"resize": config.resize}
+            keep_evaluation(run.folder, {"data": data, "data_digest": images.digest, **first, **resized, **found})
             following = f" Next: {self.following} {run.quoted}" if self.following else ""
             say(f"Written to {run.folder / 'evaluation.json'}.{following}")
             shutil.rmtree(run.folder / "evaluation.parts", ignore_errors=True)
 
     def follows(self, entry: Entry, config: Scoring) -> bool:
         """By the images."""
-        return entry.get("data") == config.data and entry.get("first") == config.images
+        made = tuple(entry.get(name) for name in ("data", "first", "resize"))
+        return made == (config.data, config.images, config.resize)
 
     def standing(self, entry: Entry) -> tuple[int, int, bool]:
         """The most images go first, then the most samples."""

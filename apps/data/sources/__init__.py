@@ -23,6 +23,7 @@ def load(
     *,
     root: str | Path | None = None,
     image_size: int | None = None,
+    resize: int | None = None,
     memory_limit: int = IN_MEMORY_BYTES,
 ) -> ImageSet:
     """Load one split of a data set.
@@ -34,6 +35,7 @@ def load(
             downloads into it.
         image_size: height and width in pixels that the images of a folder are brought to (shorter side resized, then
             the centre cut out); needed where they differ in size. Of other sets it can only confirm the size.
+        resize: what the shorter side is resized to before that; None: `image_size`.
         memory_limit: bytes of decoded pixels over which a folder's images are decoded as they are needed.
 
     Raises:
@@ -48,7 +50,7 @@ def load(
     elif Path(name).is_dir():
         from apps.data.sources.folder import read_folder
 
-        return read_folder(Path(name), split, image_size=image_size, memory_limit=memory_limit)
+        return read_folder(Path(name), split, image_size=image_size, resize=resize, memory_limit=memory_limit)
     elif name.lower().endswith(".npz"):
         from apps.data.sources.npz import read_npz
 
@@ -59,6 +61,8 @@ def load(
         )
     else:
         raise unknown("data set", name, DATASETS, "or give the path of an .npz file or of an image folder")
+    if resize is not None:
+        raise InputError(f"--resize {resize}: only image folders are resized, and {name} is none; leave it out")
     _, height, width = found.image_shape
     if image_size is not None and (height, width) != (image_size, image_size):
         raise InputError(
@@ -73,6 +77,7 @@ def load_pictures(
     *,
     root: str | Path | None = None,
     image_size: int | None = None,
+    resize: int | None = None,
     memory_limit: int = IN_MEMORY_BYTES,
 ) -> ImageSet:
     """As `load`, where images without splits will do as well: an `.npz` as `penult sample` writes, or any folder.
@@ -93,13 +98,13 @@ def load_pictures(
 
             splits = set(class_folders(path)) <= {"train", "test"} and (path / split).is_dir()
             place = path / split if splits else path
-            return read_pictures(place, image_size=image_size, memory_limit=memory_limit)
+            return read_pictures(place, image_size=image_size, resize=resize, memory_limit=memory_limit)
         if path.is_file() and path.suffix.lower() == ".npz":
             from apps.data.sources.npz import has_splits, read_samples
 
             if not has_splits(path):
                 return read_samples(path)
-    return load(name_or_path, split, root=root, image_size=image_size, memory_limit=memory_limit)
+    return load(name_or_path, split, root=root, image_size=image_size, resize=resize, memory_limit=memory_limit)
 
 
 def _named(info: DatasetInfo, split: str, root: Path) -> ImageSet:

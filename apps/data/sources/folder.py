@@ -29,7 +29,9 @@ class _Look:
     witness: Path
 
 
-def read_folder(folder: Path, split: str, *, image_size: int | None, memory_limit: int) -> ImageSet:
+def read_folder(
+    folder: Path, split: str, *, image_size: int | None, memory_limit: int, resize: int | None = None
+) -> ImageSet:
     """Read one split of an image folder; classes are the names of the folders in alphabetical order.
 
     Images are RGB, or grey if all are; transparency is dropped; pictures of cameras are turned as they were held (EXIF
@@ -42,16 +44,17 @@ def read_folder(folder: Path, split: str, *, image_size: int | None, memory_limi
 
     Raises:
         InputError: there is no such split, a class is empty, train and test have other classes, sizes or colours, sizes
-            differ and no `image_size` is given, or a file is damaged.
+            differ and no `image_size` is given, `resize` is less than that, or a file is damaged.
     """
     if image_size is not None and image_size < 1:
         raise InputError(f"image size {image_size} given: a positive number of pixels was expected")
+    _check_resize(image_size, resize)
     class_names = _classes(folder, split)
     paths, labels = _labelled(folder, split, class_names)
     look = _look(folder, paths, image_size)
     if split == "train" and (folder / "test").is_dir():
         _check_agreement(folder, look, _look(folder, _labelled(folder, "test", class_names)[0], image_size))
-    files = ImageFiles(folder, tuple(paths), look.shape, image_size is not None)
+    files = ImageFiles(folder, tuple(paths), look.shape, image_size is not None, resize)
     return ImageSet(
         name=_name(folder),
         split=split,
@@ -62,19 +65,24 @@ def read_folder(folder: Path, split: str, *, image_size: int | None, memory_limi
     )
 
 
-def read_pictures(folder: Path, *, image_size: int | None, memory_limit: int, colour: bool = False) -> ImageSet:
+def read_pictures(
+    folder: Path, *, image_size: int | None, memory_limit: int, resize: int | None = None, colour: bool = False
+) -> ImageSet:
     """Read all pictures in a folder, at any depth and in the order of their paths, without labels.
 
     Args:
         folder: where they are.
         image_size: height and width that they are brought to; None: they have one size.
         memory_limit: bytes of decoded pixels over which they are decoded as they are needed.
+        resize: their shorter side before the centre of that size is cut out; None: `image_size`.
         colour: whether they are RGB also where all are grey; then none is looked at beforehand where an `image_size` is
             given.
 
     Raises:
-        InputError: there are none, sizes differ and no `image_size` is given, or a file is damaged.
+        InputError: there are none, sizes differ and no `image_size` is given, `resize` is less than that, or a file is
+            damaged.
     """
+    _check_resize(image_size, resize)
     paths = pictures_under(folder)
     if not paths:
         raise InputError(f"{folder} holds no images ({' '.join(IMAGE_SUFFIXES)}), at any depth")
@@ -83,7 +91,7 @@ def read_pictures(folder: Path, *, image_size: int | None, memory_limit: int, co
     else:
         shape = _look(folder, paths, image_size).shape
         shape = (3, *shape[1:]) if colour else shape
-    files = ImageFiles(folder, tuple(paths), shape, image_size is not None)
+    files = ImageFiles(folder, tuple(paths), shape, image_size is not None, resize)
     return ImageSet(
         name=_name(folder),
         split="all",
@@ -92,6 +100,14 @@ def read_pictures(folder: Path, *, image_size: int | None, memory_limit: int, co
         class_names=("unlabelled",),
         source=str(folder),
     )
+
+
+def _check_resize(image_size: int | None, resize: int | None) -> None:
+    """Refuse a size that nothing can be cut out of."""
+    if resize is not None and image_size is None:
+        raise InputError(f"--resize {resize} without --image-size: say how much is to be cut out of the centre")
+    if resize is not None and resize < image_size:
+        raise InputError(f"--resize {resize}: nothing of {image_size}x{image_size} can be cut out of that")
 
 
 def _name(folder: Path) -> str:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -47,23 +47,26 @@ class ImageFiles:
         image_shape: (channels, height, width) of a decoded image; 1 channel is grey, 3 are RGB.
         resized: whether images of another size are brought to this one, then square (shorter side resized, centre cut
             out), rather than refused.
+        side: what the shorter side is resized to before that; None: the side of the shape.
     """
 
     folder: Path
     paths: tuple[str, ...]
     image_shape: tuple[int, int, int]
     resized: bool
+    side: int | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def subset(self, index: Int64[Tensor, " m"]) -> "ImageFiles":
         """The files at positions `index`, in that order."""
-        return ImageFiles(self.folder, tuple(self.paths[i] for i in index.tolist()), self.image_shape, self.resized)
+        return replace(self, paths=tuple(self.paths[i] for i in index.tolist()))
 
     def fingerprint(self) -> bytes:
-        """A digest of the files' names and sizes in bytes, and of the shape they decode to."""
-        hashed = blake2b(repr((self.image_shape, self.resized)).encode(), digest_size=16)
+        """A digest of the files' names and sizes in bytes, and of the shape they decode to and how."""
+        told = (self.image_shape, self.resized) if self.side is None else (self.image_shape, self.resized, self.side)
+        hashed = blake2b(repr(told).encode(), digest_size=16)
         for path in self.paths:  # a name may be no text: the file system has bytes
             hashed.update(os.fsencode(f"{path}\0{os.path.getsize(self.folder / path)}\0"))
         return hashed.digest()
@@ -86,13 +89,13 @@ class ImageFiles:
             top, left, tall, wide = part(image.height, image.width)
             cut = image.crop((left, top, left + wide, top + tall))
             image = cut.resize((width, height), Image.Resampling.BILINEAR)
-        elif image.size != (width, height):
+        elif image.size != (width, height) or self.side is not None:
             if not self.resized:
                 raise InputError(
                     f"{path} is {image.height}x{image.width}, but the images of this set are {height}x{width}: "
                     "give an image size (--image-size) to bring all to one"
                 )
-            image = centre(image, height)
+            image = centre(image, height, self.side)
         pixels = np.array(image, dtype=np.uint8).reshape(height, width, channels)
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
@@ -209,10 +212,13 @@ def channels_of(image: Image.Image, path: Path) -> int:
     return 1 if image.mode in ("1", "L", "LA") else 3
 
 
-def centre(image: Image.Image, size: int) -> Image.Image:
-    """Resize the shorter side to `size` and cut out the centre, rounding as torchvision's Resize and CenterCrop do."""
+def centre(image: Image.Image, size: int, shorter: int | None = None) -> Image.Image:
+    """Resize the shorter side to `shorter`, or else to `size`, and cut out the centre of that size.
+
+    Numbers are rounded as torchvision's Resize and CenterCrop do.
+    """
     short = min(image.size)
-    width, height = (int(size * side / short) for side in image.size)
+    width, height = (int((shorter or size) * side / short) for side in image.size)
     image = image.resize((width, height), Image.Resampling.BILINEAR)
     left, top = round((width - size) / 2), round((height - size) / 2)
     return image.crop((left, top, left + size, top + size))

@@ -75,6 +75,29 @@ def test_sizes_that_differ_need_an_image_size(folder):
     assert torch.equal(found.images[3], usual)
 
 
+@pytest.mark.parametrize("limit", [10**9, 0])
+def test_the_centre_is_cut_out_of_a_larger_one(folder, limit):
+    """As ImageNet is tested on: 256 and 224."""
+    Image.effect_mandelbrot((23, 31), (-2, -1.5, 1, 1.5), 60).convert("RGB").save(folder / "train" / "ant" / "3.png")
+    found = load(folder, "train", image_size=14, resize=16, memory_limit=limit)
+    usual = v2.Compose([v2.Resize(16), v2.CenterCrop(14), v2.PILToTensor()])
+    pixels = found.images if limit else found.images.read_all()
+    for image, name in ((pixels[3], "3"), (pixels[0], "0")):
+        assert torch.equal(image, usual(Image.open(folder / "train" / "ant" / f"{name}.png")))
+    digests = {load(folder, "train", image_size=14, resize=side, memory_limit=limit).digest for side in (None, 15, 16)}
+    assert len(digests) == 3
+    assert found.image_shape == (3, 14, 14) and found.subset([3]).digest != load(folder, "train", image_size=14).digest
+
+
+def test_a_margin_that_cannot_be_is_refused(folder):
+    with pytest.raises(InputError, match=r"--resize 8: nothing of 9x9 can be cut out of that"):
+        load(folder, "train", image_size=9, resize=8)
+    with pytest.raises(InputError, match=r"--resize 8 without --image-size"):
+        load_pictures(folder / "train" / "ant", "train", resize=8)
+    with pytest.raises(InputError, match=r"--resize 8: only image folders are resized, and digits is none"):
+        load("digits", "train", resize=8)
+
+
 def test_files_and_memory_give_the_same(folder):
     memory, files = load(folder, "train"), load(folder, "train", memory_limit=100)
     assert not files.in_memory and files.image_shape == memory.image_shape
