@@ -229,7 +229,9 @@ def test_pages_complete_an_older_run_beside_a_newer_one(penult, copied, monkeypa
     monkeypatch.setattr(part, "metadata", {"before": None})
     words = ["--arch", "mlp", "--penultimate", 6, "--epochs", 0.1, "--name", "new"]
     assert penult("train", "classifier", "--device", "cpu", *words).status == 0
-    assert stored("new")["older"] == {"clip": None}
+    before = stored("new")["older"]
+    assert before.pop("clip", "missing") is None
+    assert before == {"mixup": None, "reset_momentum": False, "resize": None}, "what new flags do not do unless asked"
 
 
 def test_images_of_an_older_run_are_found(copied, monkeypatch):
