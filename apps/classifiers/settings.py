@@ -104,8 +104,7 @@ class NormalisedScoring:
 
     def __post_init__(self):
         """Refuse what does not go together."""
-        if self.every_gauge and self.gauge.given():
-            raise InputError(f"--every-gauge with {self.gauge.given()}: leave one of them out")
+        self.gauge.require_alone(self.every_gauge)
         if self.folds is not None and not self.measured():
             advice = "give --every-gauge, or --space or --directions"
             raise InputError(f"--folds {self.folds} without a gauge that is measured: {advice}")
@@ -149,8 +148,7 @@ class AnomalyScoring:
         """Refuse what compares nothing."""
         if not self.against:
             raise InputError("--against is missing: give one or more data sets or folders of other images, or noise")
-        if self.every_gauge and self.gauge.given():
-            raise InputError(f"--every-gauge with {self.gauge.given()}: leave one of them out")
+        self.gauge.require_alone(self.every_gauge)
 
 
 @dataclass(frozen=True)
@@ -183,8 +181,7 @@ class CircleDrawing:
 
     def __post_init__(self):
         """Refuse every gauge of several networks, or beside a chosen one."""
-        if self.every_gauge and self.gauge.given():
-            raise InputError(f"--every-gauge with {self.gauge.given()}: leave one of them out")
+        self.gauge.require_alone(self.every_gauge)
         if self.every_gauge and len(self.models) > 1:
             raise InputError(f"--every-gauge with {len(self.models)} MODELs: it draws one network; give one")
 

@@ -230,6 +230,15 @@ class Gauge:
         )
         return some.given()
 
+    def require_alone(self, every_gauge: bool) -> None:
+        """Refuse flags of one gauge beside --every-gauge.
+
+        Raises:
+            InputError: both are given.
+        """
+        if every_gauge and self.given():
+            raise InputError(f"--every-gauge with {self.given()}: leave one of them out")
+
 
 def identity(config: Any) -> dict[str, Any]:
     """The part of a configuration that decides a run's numbers, flat and JSON-able.

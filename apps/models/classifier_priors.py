@@ -13,11 +13,11 @@ from apps.command.console import counted, say
 from apps.command.ranges import LARGEST_CONCENTRATION
 from apps.data.image_set import ImageSet
 from apps.models.activations import images_for
-from apps.models.moments import fitted_spaces, run_through
+from apps.models.moments import first_pass, run_through
 from apps.models.named import classifier, is_run
 from priors.errors import InputError
 from priors.gauge.gauge import DirectionsName
-from priors.gauge.moments import DirectionMoments, require_finite
+from priors.gauge.moments import DirectionMoments
 from priors.gauge.space import Space, SpaceName
 from priors.model.classifier_prior import ClassifierPrior
 from priors.model.concentration import require_strategy
@@ -188,16 +188,12 @@ def _measured(
     """The prior by the moments of the network's activations, in as few passes as there can be."""
     through = partial(run_through, network, images, accelerator)
     names = get_args(SpaceName) if compare else (wanted.space,)
-    first = through(activations=names != ("raw",), spaces=[Space()] * ("raw" in names))
-    require_finite(first.activations or first.directions[0], images.class_names)
-    spaces, without = fitted_spaces(names, wanted.space, first.activations, images.class_names)
-    seen, last = list(zip([space for space in spaces if space.name == "raw"], first.directions, strict=True)), None
+    first, last = first_pass(through, names, wanted.space, images.class_names), None
     known = wanted.space == "raw"  # before the second pass, which can then see activations from its directions
-    prior = wanted.of(network.cpu(), space=Space(), moments=first.directions[0]) if known else None
-    rest = [space for space in spaces if space.name != "raw"]
-    if rest or (known and measure):
-        last = through(spaces=rest, prior=prior if measure else None)
-        seen += zip(rest, last.directions, strict=True)
+    prior = wanted.of(network.cpu(), space=Space(), moments=first.raw) if known else None
+    if first.rest or (known and measure):
+        last = through(spaces=first.rest, prior=prior if measure else None)
+    seen = first.seen(last)
     (space, moments), *_ = (one for one in seen if one[0].name == wanted.space)
     if not known:
         prior = wanted.of(network.cpu(), space=space, moments=moments)
@@ -206,7 +202,7 @@ def _measured(
         return Reading(prior)
     found = directions_of(last.versine, last.labels, moments.total.norm(dim=1) / moments.count)
     words = f"{counted(len(images), 'training image')} of {images.name}"
-    return Reading(prior, Measured(moments, found, words, tuple(seen) if compare else (), tuple(without)))
+    return Reading(prior, Measured(moments, found, words, tuple(seen) if compare else (), first.without))
 
 
 def _saved(model: str, values: float | list[float] | str | None, gauge: Gauge, data: str | None) -> ClassifierPrior:

@@ -14,7 +14,7 @@ from apps.data.image_set import ImageSet
 from apps.data.sweep import AT_A_TIME, sweep
 from apps.models.activations import device_of
 from priors.errors import InputError
-from priors.gauge.moments import ActivationMoments, DirectionMoments, merged
+from priors.gauge.moments import ActivationMoments, DirectionMoments, merged, require_finite
 from priors.gauge.space import Space, SpaceName, fit_space
 from priors.model.classifier_prior import ClassifierPrior
 from priors.model.final_layer import read_final_layer
@@ -92,6 +92,53 @@ def run_through(
     )
 
 
+@dataclass(frozen=True)
+class FirstPass:
+    """What one pass over images tells of spaces of their activations; a second one sees the rest of them.
+
+    Attributes:
+        activations: their moments, where a space needs them.
+        raw: moments of their directions in the raw space, where that is one of the spaces.
+        rest: the other spaces, in which directions are still to be seen.
+        without: reasons why others cannot be.
+    """
+
+    activations: ActivationMoments | None
+    raw: DirectionMoments | None
+    rest: tuple[Space, ...]
+    without: tuple[str, ...]
+
+    def seen(self, last: Passed | None) -> list[tuple[Space, DirectionMoments]]:
+        """Each space with the moments of directions there, after a pass with `rest`; None where that is empty."""
+        raw = [] if self.raw is None else [(Space(), self.raw)]
+        return [*raw, *(zip(self.rest, last.directions, strict=True) if self.rest else ())]
+
+
+def first_pass(
+    through: Callable[..., Passed],
+    names: Sequence[SpaceName],
+    needed: SpaceName | None,
+    class_names: Sequence[str],
+) -> FirstPass:
+    """Fit spaces by one pass over images, which also sees directions in the raw one.
+
+    Args:
+        through: `run_through` of a network's images.
+        names: of spaces.
+        needed: the one that there must be; None: any may be missing.
+        class_names: for messages.
+
+    Raises:
+        InputError: activations that are not finite, or the space that is needed cannot be.
+    """
+    raw = "raw" in names
+    found = through(activations=any(name != "raw" for name in names), spaces=[Space()] * raw)
+    require_finite(found.activations or found.directions[0], class_names)
+    spaces, without = fitted_spaces(names, needed, found.activations, class_names)
+    rest = tuple(space for space in spaces if space.name != "raw")
+    return FirstPass(found.activations, found.directions[0] if raw else None, rest, tuple(without))
+
+
 def fitted_spaces(
     names: Sequence[SpaceName], needed: SpaceName | None, moments: ActivationMoments | None, class_names: Sequence[str]
 ) -> tuple[list[Space], list[str]]:
@@ -137,7 +184,8 @@ def held_spaces(
         InputError: the space that is needed cannot be.
     """
     rows, size = activations.double(), (len(class_names), activations.shape[1])
-    whole = ActivationMoments.none(*size).add(rows, labels)
+    some = any(name != "raw" for name in names)
+    whole = ActivationMoments.none(*size).add(rows, labels) if some else None
     spaces, without = fitted_spaces(names, needed, whole, class_names)
     return [(space, DirectionMoments.none(*size).add(space.bring(rows), labels)) for space in spaces], without
 

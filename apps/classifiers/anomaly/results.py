@@ -52,8 +52,15 @@ class Anomaly:
     against: tuple[Against, ...]
     calibrations: Mapping[str, Calibration]
     """By what the probabilities are from, on its own images."""
+    in_gauges: Mapping[str, Calibration]
+    """Likewise, of the prior in other gauges; these are not drawn."""
     concentration: str
     """How the concentrations of q(a|i) came about, in words."""
+
+    @property
+    def every_calibration(self) -> dict[str, Calibration]:
+        """Those of its own gauge, and then the others."""
+        return {**self.calibrations, **self.in_gauges}
 
 
 def keep(path: Path, config: AnomalyScoring, found: Anomaly, earlier: list[dict[str, Any]]) -> None:
@@ -94,9 +101,10 @@ def _entry(config: AnomalyScoring, found: Anomaly) -> dict[str, Any]:
             for other in found.against
         },
         "calibration": {
-            name: {"accuracy": one.accuracy, "NLL": one.nll, "ECE": one.ece} for name, one in found.calibrations.items()
+            name: {"accuracy": one.accuracy, "NLL": one.nll, "ECE": one.ece}
+            for name, one in found.every_calibration.items()
         },
-        "reliability": {name: _diagram(one) for name, one in found.calibrations.items()},
+        "reliability": {name: _diagram(one) for name, one in found.every_calibration.items()},
     }
 
 

@@ -1,6 +1,6 @@
 """Telling a classifier's own images from others by the prior in its final layer, and how far its probabilities hold."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -37,7 +37,8 @@ from apps.runs.outputs import check_folder
 from apps.training.session import start
 from priors.errors import InputError
 from priors.gauge.gauge import DirectionsName
-from priors.gauge.space import SpaceName
+from priors.gauge.moments import DirectionMoments
+from priors.gauge.space import Space, SpaceName
 from priors.model.provenance import PAPERS
 from priors.zoo import Classifier
 
@@ -134,7 +135,10 @@ def _measured(
     wanted = wanted_prior(concentrations(config.concentration), config.gauge)
     train = images_for(config.model, network, "train", **_source(config), again=True)
     found = activations(network, train, accelerator)
-    prior = wanted.of(network.cpu(), activations=found.penultimate, labels=found.labels)
+    names = get_args(SpaceName) if config.every_gauge else (wanted.space,)
+    spaces, without = held_spaces(names, wanted.space, found.penultimate, found.labels, network.class_names)
+    ((space, moments),) = (one for one in spaces if one[0].name == wanted.space)
+    prior = wanted.of(network.cpu(), space=space, moments=moments)
     fitted = fit_anomaly_scores(prior, found.penultimate, found.labels)
     inside = activations(network, _first(own, config), accelerator)
     seen = [
@@ -142,22 +146,26 @@ def _measured(
     ]
     how = f"{prior.provenance.concentration}{said_gauge(prior)}"
     peers = fit_peer_scores(config.also, network, found)
-    gauges, without = _in_every_gauge(config, network, found, fitted) if config.every_gauge else ({}, [])
-    return _Measured(fitted, how, inside, tuple(seen), peers, gauges, tuple(without))
+    gauges, others = _in_every_gauge(config, network, found, fitted, spaces) if config.every_gauge else ({}, [])
+    return _Measured(fitted, how, inside, tuple(seen), peers, gauges, (*without, *others))
 
 
 def _in_every_gauge(
-    config: AnomalyScoring, network: Classifier, train: Activations, papers: Fitted
+    config: AnomalyScoring,
+    network: Classifier,
+    train: Activations,
+    papers: Fitted,
+    spaces: Sequence[tuple[Space, DirectionMoments]],
 ) -> tuple[dict[str, Fitted], list[str]]:
-    """What scores are computed with in each gauge but the paper's, and those that could not be."""
-    held = train.penultimate, train.labels, network.class_names
-    (spaces, without), found = held_spaces(get_args(SpaceName), None, *held), {}
+    """What scores are computed with in each gauge of these spaces but the paper's, and those that could not be."""
+    found, without = {}, []
     for (space, moments), directions in product(spaces, get_args(DirectionsName)):
         name = f"{space.name}, {directions}"
         try:
             if name != PAPERS:
                 wanted = wanted_prior(concentrations(config.concentration), Gauge(space.name, directions))
-                found[name] = papers.in_gauge(wanted.of(network.cpu(), space=space, moments=moments), *held[:2])
+                prior = wanted.of(network.cpu(), space=space, moments=moments)
+                found[name] = papers.in_gauge(prior, train.penultimate, train.labels)
         except InputError as error:
             without.append(f"{name}: {error}")
     return found, without
@@ -191,7 +199,8 @@ def _compared(own: ImageSet, others: list[_Other], measured: _Measured) -> Anoma
         images=len(measured.inside.labels),
         values=inside,
         against=tuple(against),
-        calibrations=_calibrations(measured),
+        calibrations=_calibrations(measured.inside, {"softmax": measured.inside.logits}, {"": measured.fitted}),
+        in_gauges=_calibrations(measured.inside, {}, measured.gauges),
         concentration=measured.concentration,
     )
 
@@ -206,11 +215,12 @@ def _scores(measured: _Measured, found: Activations) -> dict[str, Float[Tensor, 
     return own | {f"{name}, mixture": mixture(other, found.penultimate, found.logits) for name, other in gauges}
 
 
-def _calibrations(measured: _Measured) -> dict[str, Calibration]:
-    """How far probabilities hold: the softmax's, and those by the prior, in each gauge."""
-    inside = measured.inside
-    logits = {"softmax": inside.logits}
-    for name, fitted in {"": measured.fitted, **measured.gauges}.items():
+def _calibrations(
+    inside: Activations, logits: Mapping[str, Tensor], priors: Mapping[str, Fitted]
+) -> dict[str, Calibration]:
+    """How far probabilities hold: those by logits, and those by the prior in each gauge."""
+    logits = dict(logits)
+    for name, fitted in priors.items():
         named = f", {name}" if name else ""
         logits[f"q(i|a){named}"] = direction_log_densities(fitted.prior, inside.penultimate)
         logits[f"q(i|a) given |a|{named}"] = fitted.given_norm(inside.penultimate)
@@ -237,5 +247,4 @@ def _draw(folder: Path, found: Anomaly) -> None:
         quantities,
         f"Scores of test images of {data} and of others: higher is more like {data}",
     )
-    drawn = {name: one for name, one in found.calibrations.items() if "," not in name}
-    reliability(folder / "reliability.png", drawn, f"Reliability on the test images of {data}")
+    reliability(folder / "reliability.png", found.calibrations, f"Reliability on the test images of {data}")

@@ -60,8 +60,11 @@ def print_calibration(model: str, found: Anomaly) -> None:
     table(
         f"{model}: calibration on the test images of {found.data}",
         ("probabilities", "accuracy", "NLL", "ECE"),
-        [(name, f"{one.accuracy:.2%}", f"{one.nll:.4f}", f"{one.ece:.2%}") for name, one in found.calibrations.items()],
+        [
+            (name, f"{one.accuracy:.2%}", f"{one.nll:.4f}", f"{one.ece:.2%}")
+            for name, one in found.every_calibration.items()
+        ],
         f"q(i|a): of the direction, kappa_i by {found.concentration}; given |a|: kappa_i = |w_i| |a|"
-        + ("; SPACE, DIRECTIONS: in that gauge" if any("," in name for name in found.calibrations) else "")
+        + ("; SPACE, DIRECTIONS: in that gauge" if found.in_gauges else "")
         + ". NLL in nats; ECE over 15 bins of equal width.",
     )

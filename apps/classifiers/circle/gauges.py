@@ -11,6 +11,7 @@ from apps.command.console import counted, say, table
 from apps.data.image_set import ImageSet
 from apps.models.activations import Activations
 from apps.models.classifier_priors import Wanted
+from apps.models.moments import held_spaces
 from priors.errors import InputError
 from priors.gauge.gauge import DirectionsName
 from priors.gauge.space import SpaceName
@@ -61,19 +62,25 @@ def in_every_gauge(network: Classifier, found: Activations, wanted: Wanted) -> t
         found: what it makes of images.
         wanted: the concentration that was asked for.
     """
+    names, kinds = get_args(SpaceName), get_args(DirectionsName)
+    held, reasons = held_spaces(names, None, found.penultimate, found.labels, network.class_names)
+    there, reasons = {space.name: (space, moments) for space, moments in held}, iter(reasons)
     panels, without = [], []
-    for space in get_args(SpaceName):
-        missing: dict[str, list[str]] = {}
-        for directions in get_args(DirectionsName):
-            title = f"{space}, {directions}"
-            gauge = replace(wanted, concentration=0.0, space=space, directions=directions)
+    for name in names:
+        if name not in there:
+            panels += [None] * len(kinds)
+            without.append(f"{name} ({', '.join(kinds)}): {next(reasons)}")
+            continue
+        (space, moments), missing = there[name], {}
+        for directions in kinds:
+            gauge = replace(wanted, concentration=0.0, space=name, directions=directions)
             try:
-                prior = gauge.of(network, activations=found.penultimate, labels=found.labels)
-                panels.append(panel(title, prior, found, wanted.concentration))
+                prior = gauge.of(network, space=space, moments=moments)
+                panels.append(panel(f"{name}, {directions}", prior, found, wanted.concentration))
             except InputError as error:
                 panels.append(None)
                 missing.setdefault(str(error), []).append(directions)
-        without += [f"{space} ({', '.join(names)}): {reason}" for reason, names in missing.items()]
+        without += [f"{name} ({', '.join(failed)}): {reason}" for reason, failed in missing.items()]
     return panels, without
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,12 @@ from torch import Tensor
 
 from apps.classifiers.prior.comparison import candidates_in, look
 from apps.data.image_set import ImageSet
-from apps.models.moments import run_through
+from apps.models.moments import first_pass, run_through
 from priors.errors import InputError
 from priors.files.json_files import write_json
 from priors.fit.gauge_comparison import paired
-from priors.gauge.moments import ActivationMoments, DirectionMoments, require_finite
+from priors.gauge.moments import ActivationMoments, DirectionMoments
 from priors.gauge.natural import fit_natural_parameters
-from priors.gauge.space import Space, fit_space
 from priors.model.final_layer import read_final_layer
 from priors.model.provenance import PAPERS
 from priors.zoo import Classifier
@@ -124,19 +124,11 @@ def measure(
     Raises:
         InputError: an activation is not finite.
     """
-    first = run_through(
-        network, train, accelerator, activations=True, spaces=[Space()], description=f"{description}: activations"
-    )
-    require_finite(first.activations, train.class_names)
-    spaces, without = [(Space(), first.directions[0])], []
-    try:
-        space = fit_space("whitened", first.activations, train.class_names)
-    except InputError as error:
-        without.append(str(error))
-    else:
-        there = run_through(network, train, accelerator, spaces=[space], description=f"{description}: whitened")
-        spaces.append((space, there.directions[0]))
-    candidates, others = candidates_in(network, spaces)
+    through = partial(run_through, network, train, accelerator)
+    activations = partial(through, description=f"{description}: activations")
+    first = first_pass(activations, ("raw", "whitened"), None, train.class_names)
+    last = through(spaces=first.rest, description=f"{description}: whitened") if first.rest else None
+    candidates, others = candidates_in(network, first.seen(last))
     seen = look(candidates, network, test, accelerator, f"{description}: test images")
     priors = [one.prior for one in candidates]
     values = {f"{one.space.name}, {one.gauge.directions}": part for one, part in zip(priors, seen.values, strict=True)}
@@ -146,10 +138,10 @@ def measure(
         step,
         final,
         seen.accuracy,
-        sum_of_weights(read_final_layer(network)[0].detach().cpu(), first.activations, first.directions[0]),
+        sum_of_weights(read_final_layer(network)[0].detach().cpu(), first.activations, first.raw),
         {name: 1 - float(part["versine"].nanmean()) for name, part in values.items()},
         {name: paired(one, papers) for name, one in densities.items() if papers is not None and one is not papers},
-        (*without, *others),
+        (*first.without, *others),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from typing import get_args
 
@@ -14,12 +15,12 @@ from apps.classifiers.settings import NormalisedScoring
 from apps.data.image_set import ImageSet
 from apps.data.sweep import fewer_if_large
 from apps.models.activations import Activations
-from apps.models.moments import fitted_spaces, held_spaces, run_through
+from apps.models.moments import first_pass, held_spaces, run_through
 from apps.seeds import generator
 from priors.errors import InputError
 from priors.gauge.evidence import Evidence
 from priors.gauge.gauge import DirectionsName, choose_gauge
-from priors.gauge.moments import DirectionMoments, require_finite
+from priors.gauge.moments import DirectionMoments
 from priors.gauge.space import Space, SpaceName
 from priors.reading.heads import Head, read_head
 from priors.zoo import Classifier
@@ -85,15 +86,10 @@ def on_training_images(
         InputError: activations that are not finite, or a space that cannot be measured.
     """
     names = list(dict.fromkeys(space for space, _ in gauges))
-    raw = [Space()] * ("raw" in names)
     given = {"description": "training images", "prepare": prepare, "batch_size": fewer_if_large(images)}
-    first = run_through(network, images, accelerator, activations=names != ["raw"], spaces=raw, **given)
-    require_finite(first.activations or first.directions[0], images.class_names)
-    spaces, without = fitted_spaces(names, _needed(gauges), first.activations, images.class_names)
-    rest = [space for space in spaces if space.name != "raw"]
-    last = run_through(network, images, accelerator, spaces=rest, **given) if rest else None
-    seen = [*zip(raw, first.directions, strict=True), *(zip(rest, last.directions, strict=True) if last else ())]
-    return MeasuredSpaces(seen, without)
+    through = partial(run_through, network, images, accelerator, **given)
+    first = first_pass(through, names, _needed(gauges), images.class_names)
+    return MeasuredSpaces(first.seen(through(spaces=first.rest) if first.rest else None), first.without)
 
 
 def in_gauges(
