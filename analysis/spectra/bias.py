@@ -7,7 +7,7 @@ import torch
 
 from analysis.spectra.convention import SPECTRUM_CONVENTIONS, SpectrumConvention
 from analysis.spectra.fields import power_law_fields
-from analysis.spectra.likelihood import whittle
+from analysis.spectra.likelihood import has_likelihood, whittle
 from analysis.spectra.moments import SpectrumMoments
 from analysis.spectra.radial import radial_spectrum
 from analysis.spectra.regression import regression_exponent
@@ -24,7 +24,7 @@ class ExponentBias:
         fields: how many.
         regression: bias of `regression_exponent`; NaN where it has too few rings, or the convention no exponent.
         regression_error: standard error of that number, over fields.
-        whittle: bias of `whittle`, by powers as they are, whatever the convention.
+        whittle: bias of `whittle`, by the convention where that measures powers of maps as they are, else by "power".
         whittle_error: standard error of that number.
     """
 
@@ -52,12 +52,12 @@ def exponent_bias(
     Args:
         shape: (height, width) in pixels.
         exponent: of the power.
-        convention: of the regression; its weights of channels are left aside.
+        convention: of both; its weights of channels are left aside.
         fields: how many, 2 or more.
         generator: of the draws; None: the same ones at each call, which leave torch's own as they are.
 
     Raises:
-        InputError: a size below 5x5, or fewer than two fields.
+        InputError: a size below 5x5, fewer than two fields, or a fit range of fewer than two lengths.
 
     Example:
         >>> found = exponent_bias((8, 8), -2.0)
@@ -74,5 +74,5 @@ def exponent_bias(
         regression = line.power_exponent - exponent, line.sampling_error
     except InputError:
         regression = math.nan, math.nan
-    likely = whittle(SpectrumMoments.none(shape).add(drawn))
+    likely = whittle(moments if has_likelihood(convention) else SpectrumMoments.none(shape).add(drawn))
     return ExponentBias(shape, exponent, fields, *regression, likely.exponent - exponent, likely.sandwich_error)

@@ -69,7 +69,7 @@ def whittle(moments: SpectrumMoments, fit_range: tuple[float, float] | None = No
         (-2.0, 0.039)
     """
     convention = moments.finite().convention
-    if convention.quantity != "power" or convention.scaled or convention.padding > 1:
+    if not has_likelihood(convention):
         raise InputError(
             f"convention {convention.name!r} measures another quantity than power, or pads: Whittle's likelihood is of"
             " the powers of maps as they are, such as those of convention 'power'"
@@ -99,6 +99,11 @@ def whittle(moments: SpectrumMoments, fit_range: tuple[float, float] | None = No
         channels=channels,
         shape=moments.shape,
     )
+
+
+def has_likelihood(convention: SpectrumConvention) -> bool:
+    """Whether what a convention measures are powers of maps as they are, which alone have this likelihood."""
+    return convention.quantity == "power" and not convention.scaled and convention.padding == 1
 
 
 def most_likely(power: Tensor, log_k: Tensor, weight: Tensor) -> tuple[float, float]:

@@ -109,7 +109,7 @@ def _read(key: Key, sums: Sums, with_bias: bool) -> MapSpectrum:
         else None,
         length=math.nan if likely is None else radial_autocorrelation(moments).length,
         implied_length=math.nan if likely is None else implied_autocorrelation(likely.exponent, moments.shape).length,
-        without=tuple(dict.fromkeys(f"{key.of}: {reason}" for reason in without)),
+        without=tuple(dict.fromkeys(without)),
     )
 
 

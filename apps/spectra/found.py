@@ -49,9 +49,12 @@ class Part:
         return depth_trend(*zip(*known, strict=True))
 
     def reasons(self) -> tuple[str, ...]:
-        """Why something is missing, each reason once."""
-        own = [reason for key, one in self.spectra.items() if not key.group for reason in one.without]
-        return tuple(dict.fromkeys((*self.without, *own)))
+        """Why something is missing, each reason once, after what it is of."""
+        found: dict[str, list[str]] = {}
+        for key, one in self.spectra.items():
+            for reason in () if key.group else one.without:
+                found.setdefault(reason, []).append(one.name)
+        return *self.without, *(f"{'; '.join(names)}: {reason}" for reason, names in found.items())
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from torch.nn.functional import avg_pool2d
 
 from analysis.spectra.convention import SPECTRUM_CONVENTIONS, SpectrumConvention
 from analysis.spectra.frequencies import SMALLEST
+from analysis.spectra.likelihood import has_likelihood
 from analysis.spectra.moments import SpectrumMoments
 from apps.data.batches import Batch
 from apps.data.image_set import ImageSet
@@ -81,8 +82,7 @@ class Passed:
 
 def for_likelihood(convention: SpectrumConvention) -> SpectrumConvention:
     """A convention of powers: this one, or else "power", whatever this one averages or pads."""
-    suits = convention.quantity == "power" and not convention.scaled and convention.padding == 1
-    return convention if suits else SPECTRUM_CONVENTIONS["power"]
+    return convention if has_likelihood(convention) else SPECTRUM_CONVENTIONS["power"]
 
 
 def measure(

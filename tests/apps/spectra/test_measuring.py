@@ -106,4 +106,4 @@ def test_constant_maps_have_a_spectrum_and_no_exponent(scene):
     (one, _) = read(measure(blank, None, [], POWER, Accelerator(cpu=True)).sums).values()
     assert one.regression is None and one.likely is None and one.error != one.error
     assert one.spectrum.value.tolist() == [0.0] * len(one.spectrum.value)
-    assert one.without == ("images: the maps are constant: a spectrum that is zero has no exponent",)
+    assert one.without == ("the maps are constant: a spectrum that is zero has no exponent",)
