@@ -121,9 +121,9 @@ def _third_commands(row: str, column: str, seed: int) -> tuple[str, ...]:
     flags, _ = _IMAGENET[row]
     terms, *more = flags.split(" ", 1)
     train = (
-        f"distill {terms} --data {{data}} --image-size 224 --resize 256 --student mobilenet-v1 --augment resized-crop+flip "
-        "--epochs 100 --batch-size 256 --optimizer sgd --lr 0.1 --weight-decay 1e-4 --schedule step "
-        f"--milestones 0.3 0.6 0.9 --decay 0.1 --seed {seed} --name {_third_run(row, column, seed)}"
+        f"distill {terms} --data {{data}} --image-size 224 --resize 256 --student mobilenet-v1 "
+        "--augment resized-crop+flip --epochs 100 --batch-size 256 --optimizer sgd --lr 0.1 --weight-decay 1e-4 "
+        f"--schedule step --milestones 0.3 0.6 0.9 --decay 0.1 --seed {seed} --name {_third_run(row, column, seed)}"
     )
     if terms == "ce":
         return (train,)
