@@ -77,7 +77,8 @@ def regression_exponent(spectrum: RadialSpectrum, fit_range: tuple[float, float]
     if rings < RINGS:
         height, width = spectrum.shape
         raise InputError(
-            f"maps of {height}x{width} pixels have {rings} rings between {low:.3g} and {high:.3g} cycles per pixel:"
+            f"maps of {height}x{width} pixels have {rings} ring{'' if rings == 1 else 's'} between {low:.3g} and"
+            f" {high:.3g} cycles per pixel:"
             f" {RINGS} or more were expected for a regression; `whittle` needs none"
         )
     inside = inside.to(spectrum.value.device)

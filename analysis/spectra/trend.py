@@ -34,9 +34,7 @@ class DepthTrend:
     curvature_p_value: float
 
 
-def depth_trend(
-    depths: Sequence[int] | Sequence[float], exponents: Sequence[float], level: float = 0.95
-) -> DepthTrend:
+def depth_trend(depths: Sequence[int] | Sequence[float], exponents: Sequence[float], level: float = 0.95) -> DepthTrend:
     """Fit a line to exponents by depth.
 
     Rotman and Wolf (2021) say that exponents change with depth at a linear rate. A small p-value of the slope says that

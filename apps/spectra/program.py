@@ -1,6 +1,6 @@
 """The program of `penult analyse spectrum`: what is measured, in which order, and where it goes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -75,10 +75,9 @@ def analyse_spectrum(config: SpectrumMeasuring) -> None:
         return
     for part in networks:
         print_network(part, plan.convention)
-    if networks:
-        print_splits(networks[0])
     if images:
         print_images(images, plan.convention, [f"{one.name}: {one.note}" for one in plan.others if one.note])
+    print_splits((networks or images)[0])
     if training:
         print_training(training)
     if plan.folder is not None:
@@ -175,16 +174,16 @@ def _images(plan: _Plan, networks: list[Part], accelerator: Accelerator) -> Iter
         own = networks[0]
         yield Part(plan.images.name, "images", own.images, own.count, (), own.spectra)
     else:
-        yield _set(plan, plan.images.name, plan.images, accelerator)
+        yield _set(plan, plan.images.name, plan.images, accelerator, plan.config.by)
     for one, images in there:
         some, _ = first_images(images, plan.config.images)
         yield _set(plan, one.name, some, accelerator)
 
 
-def _set(plan: _Plan, name: str, images: ImageSet, accelerator: Accelerator) -> Part:
+def _set(plan: _Plan, name: str, images: ImageSet, accelerator: Accelerator, by: Sequence[str] = ()) -> Part:
     """A set of images alone."""
-    convention, pooled = plan.convention, plan.config.pooled
-    found = measure(images, None, [], convention, accelerator, pooled=pooled, description=f"spectra of {name}")
+    how = {"pooled": plan.config.pooled, "by": by, "description": f"spectra of {name}"}
+    found = measure(images, None, [], plan.convention, accelerator, **how)
     return Part(name, "images", images.name, len(images), (), read(found.sums))
 
 

@@ -12,6 +12,8 @@ from priors.errors import InputError
 
 ALONE = "none"
 """The MODEL of images without a network."""
+STAGES, CONVOLUTIONS = "stages", "convolutions"
+"""What --taps may say in place of names."""
 Frequency = Annotated[float, Range(0, most=1)]
 """In cycles per pixel: Nyquist's is 1/2, the corner's sqrt(1/2)."""
 
@@ -59,7 +61,7 @@ class SpectrumMeasuring:
     """Shorter side of a folder's pictures before the centre is cut out, 256 on ImageNet; unset: the image size."""
     images: Count | None = None
     """How many test images to take, the first ones; unset: all."""
-    taps: tuple[str, ...] = ("stages",)
+    taps: tuple[str, ...] = (STAGES,)
     """Layers whose maps are measured: names of modules, stages for those between which the network's maps shrink, or
     convolutions for the output of each."""
     pooled: bool = True
@@ -95,8 +97,17 @@ class SpectrumMeasuring:
             return
         if self.data is None:
             raise InputError("spectra of which images? With the MODEL none, give --data")
-        wanted = {"--untrained": self.untrained, "--snapshots": self.snapshots, "--by": self.by, "--head": self.head}
-        if given := [flag for flag, value in (wanted | {"--mean": self.mean, "--std": self.std}).items() if value]:
+        wanted = {
+            "--taps": self.taps != (STAGES,),
+            "--untrained": self.untrained,
+            "--snapshots": self.snapshots,
+            "--by correct": "correct" in self.by,
+            "--head": self.head,
+            "--mean": self.mean,
+            "--std": self.std,
+            "--resize": self.resize,
+        }
+        if given := [flag for flag, value in wanted.items() if value]:
             raise InputError(f"{', '.join(given)} with the MODEL none: there is no network; leave it out")
 
     @property

@@ -9,13 +9,11 @@ from torch import Tensor, nn
 
 from analysis.spectra.frequencies import SMALLEST
 from apps.models.layers import inner, layer_site
+from apps.spectra.settings import CONVOLUTIONS, STAGES
 from priors.errors import InputError
 from priors.reading.dry_pass import undisturbed
 from priors.reading.taps import Taps, tap
 from priors.zoo import Classifier
-
-STAGES, CONVOLUTIONS = "stages", "convolutions"
-"""What --taps may say in place of names."""
 
 
 @dataclass(frozen=True)

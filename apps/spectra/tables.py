@@ -10,6 +10,8 @@ from apps.spectra.exponents import MapSpectrum
 from apps.spectra.found import Classes, Part, by_class, by_correctness, difference, kinds_of_maps
 from apps.spectra.measuring import IMAGES
 
+_HEADS = ("Whittle", "+-", "bias", "line", "+-", "bias")
+"""Of the columns with both exponents."""
 _SHOWN = 3
 """Classes that are named at each end."""
 
@@ -19,7 +21,7 @@ def print_network(part: Part, convention: SpectrumConvention) -> None:
     accuracy = "" if part.accuracy is None else f", {part.accuracy:.2%} right"
     table(
         f"{part.name}: exponents of {counted(part.count, 'test image')} of {part.images} and of their maps{accuracy}",
-        ("maps", "size", "depth", "Whittle", "+-", "bias", "line", "+-", "bias", "length", "implied"),
+        ("maps", "size", "depth", *_HEADS, "length", "implied"),
         [_row(part, one) for one in part.spectra.values() if not one.key.group],
         f"{said(convention)}; Whittle: the exponent of the power by maximum likelihood, +- over images; line: the "
         "exponent by regression, +- by how rings scatter; bias: of Gaussian fields of that size and exponent; "
@@ -41,26 +43,18 @@ def print_network(part: Part, convention: SpectrumConvention) -> None:
 
 def print_images(parts: Sequence[Part], convention: SpectrumConvention, notes: Sequence[str]) -> None:
     """Sets of images, the first of which the others are compared with."""
-    own = parts[0].whole(IMAGES)
-    rows = []
-    for part in parts:
-        one = part.whole(IMAGES)
-        apart = difference(one, own)
-        rows.append(
-            (
-                part.name,
-                f"{part.count:,}",
-                _size(one),
-                *_exponents(one),
-                "" if one is own else _number(apart.value, "+.3f"),
-                "" if one is own else _number(apart.error, ".3f"),
-            )
-        )
+    own, several = parts[0].whole(IMAGES), len(parts) > 1
     table(
-        f"exponents of images, and how far they are from those of {parts[0].images}",
-        ("images", "number", "size", "Whittle", "+-", "bias", "line", "+-", "bias", "difference", "+-"),
-        rows,
-        "; ".join((said(convention), "Whittle and difference: by maximum likelihood, +- over images", *notes)),
+        "exponents of images" + (f", and how far they are from those of {parts[0].images}" if several else ""),
+        ("images", "number", "size", *_HEADS, *(("difference", "+-") if several else ())),
+        [_set(part, own, several) for part in parts],
+        "; ".join(
+            (
+                said(convention),
+                f"Whittle{' and difference' if several else ''}: by maximum likelihood, +- over images",
+                *notes,
+            )
+        ),
     )
     for part in parts:
         for reason in part.reasons():
@@ -109,6 +103,15 @@ def print_training(parts: Sequence[Part]) -> None:
         "by maximum likelihood",
     )
     say()
+
+
+def _set(part: Part, own: MapSpectrum, several: bool) -> tuple[str, ...]:
+    one = part.whole(IMAGES)
+    cells = (part.name, f"{part.count:,}", _size(one), *_exponents(one))
+    if one is own:
+        return (*cells, "", "") if several else cells
+    apart = difference(one, own)
+    return *cells, _number(apart.value, "+.3f"), _number(apart.error, ".3f")
 
 
 def _row(part: Part, one: MapSpectrum) -> tuple[str, ...]:

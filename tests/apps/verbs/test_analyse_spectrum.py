@@ -112,7 +112,10 @@ def test_exponents_that_are_known(penult, tmp_path):
     assert apart["value"] == pytest.approx(-1.0, abs=0.1) and 0.005 < apart["error"] < 0.05
     assert scores["noise"]["difference"]["value"] == pytest.approx(2.0, abs=0.1)
     assert set(scores) == {"two", str(steep), "noise"} and "difference" not in scores["two"]
+    assert "how far they are from those of two" in said.out
     assert (out / "spectrum.png").read_bytes().startswith(PNG)
+    alone = penult("analyse", "spectrum", "none", "--data", data, "--by", "class", *CPU)
+    assert alone.status == 0 and "how far" not in alone.out and "exponents by class (2 classes)" in alone.out
     again = penult("analyse", "spectrum", "none", "--data", data, "--out", out, *CPU)
     assert again.status == 2 and "is not an empty folder" in again.err
 
@@ -186,7 +189,11 @@ def test_conventions(penult, tmp_path):
     ("words", "said"),
     [
         (["none"], "With the MODEL none, give --data"),
-        (["none", "--data", "digits", "--untrained", "--by", "class"], "--untrained, --by with the MODEL none"),
+        (
+            ["none", "--data", "digits", "--untrained", "--by", "correct"],
+            "--untrained, --by correct with the MODEL none",
+        ),
+        (["none", "--data", "digits", "--taps", "conv1", "--resize", "9"], "--taps, --resize with the MODEL none"),
         (["{dense}"], "no layer of --taps stages has a spectrum: hidden1: its output is a vector"),
         (["{dense}", "--taps", "convolutions"], "the network has no two-dimensional convolutions"),
         (["{dense}", "--snapshots", "--taps", "convolutions"], "train it with penult train classifier --snapshots"),
