@@ -10,6 +10,7 @@ from analysis.spectra.convention import spectrum_convention
 from analysis.spectra.moments import SpectrumMoments
 from apps.data import sweep
 from apps.data.image_set import ImageSet
+from apps.spectra import measuring
 from apps.spectra.exponents import read
 from apps.spectra.measuring import Key, measure
 from apps.spectra.sites import map_sites
@@ -107,3 +108,15 @@ def test_constant_maps_have_a_spectrum_and_no_exponent(scene):
     assert one.regression is None and one.likely is None and one.error != one.error
     assert one.spectrum.value.tolist() == [0.0] * len(one.spectrum.value)
     assert one.without == ("the maps are constant: a spectrum that is zero has no exponent",)
+
+
+def test_the_sums_of_two_processes_are_brought_together(scene):
+    class Two:
+        """Two processes that have the same."""
+
+        def gather(self, part):
+            return torch.cat([part, part])
+
+    own = measuring.Sums.none((12, 12), POWER, torch.device("cpu")).add(scene[3]["images"])
+    both = measuring._everywhere(own, Two())
+    assert alike(both.own, own.own.merge(own.own)) and both.own.images == 120 and both.likely is both.own
