@@ -110,13 +110,9 @@ def test_constant_maps_have_a_spectrum_and_no_exponent(scene):
     assert one.without == ("the maps are constant: a spectrum that is zero has no exponent",)
 
 
-def test_the_sums_of_two_processes_are_brought_together(scene):
-    class Two:
-        """Two processes that have the same."""
-
-        def gather(self, part):
-            return torch.cat([part, part])
-
+def test_the_sums_of_two_processes_are_brought_together(scene, monkeypatch):
+    two = Accelerator(cpu=True)
+    monkeypatch.setattr(two, "gather", lambda part: torch.cat([part, part]))
     own = measuring.Sums.none((12, 12), POWER, torch.device("cpu")).add(scene[3]["images"])
-    both = measuring._everywhere(own, Two())
+    both = measuring._everywhere(own, two)
     assert alike(both.own, own.own.merge(own.own)) and both.own.images == 120 and both.likely is both.own
