@@ -16,6 +16,7 @@ from apps.command.ranges import (
     Count,
     DataFolder,
     Deviation,
+    Device,
     Epochs,
     EpochsFromZero,
     FromZero,
@@ -150,8 +151,9 @@ class Place:
     """Folder of the runs."""
     data_root: DataFolder | None = None
     """Folder of the data sets; unset: $PENULT_DATA, else data."""
-    device: Literal["auto", "cpu"] = "auto"
-    """auto takes a GPU where there is one."""
+    device: Device = "auto"
+    """What computes: cpu; cuda for an NVIDIA or AMD GPU, or cuda:1 for the second of several; xpu for an Intel one;
+    auto takes a GPU where there is one."""
     threads: Threads | None = None
     """CPU threads; unset: 1 for small networks, else the cores free at the start; a resumed run keeps its number."""
 

@@ -4,6 +4,7 @@
 (`tuple[Count, ...]`). Rules are for the command line: a run that is stored already was let in when it was made.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Protocol, runtime_checkable
@@ -102,6 +103,21 @@ class Choices:
         return f"one of {', '.join(self.names)}"
 
 
+@dataclass(frozen=True)
+class DeviceRule:
+    """What computes, by torch's names."""
+
+    def refusal(self, value: str) -> str | None:
+        """What is expected instead, in words; None for a name of this form.
+
+        Example:
+            >>> DeviceRule().refusal("cuda:1"), DeviceRule().refusal("gpu")
+            (None, 'expected auto, cpu, cuda, cuda:N, xpu, xpu:N or mps')
+        """
+        known = re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:[0-9]{1,3})?", value)
+        return None if known else "expected auto, cpu, cuda, cuda:N, xpu, xpu:N or mps"
+
+
 ANY_INT = Range(-(2**31), most=2**31 - 1)
 """Of whole numbers whose flag says nothing."""
 ANY_FLOAT = Range(-1e30, most=1e30)
@@ -143,6 +159,8 @@ Mean = Annotated[float, Range(-1000, most=1000)]
 """Of pixels in [0, 1], with room for a scale of one's own."""
 Deviation = Annotated[float, Range(above=0, most=1000)]
 """Likewise."""
+Device = Annotated[str, DeviceRule()]
+"""What computes."""
 LogitsFolder = Annotated[Path, FolderRule("logits")]
 """Where a teacher's logits are."""
 RunsFolder = Annotated[Path, FolderRule("runs")]

@@ -8,6 +8,7 @@ from apps.models.imported import allow
 from apps.models.named import open_run
 from apps.models.registry import kind_of, refused
 from apps.models.sample_settings import SampleSettings
+from apps.training.devices import chosen
 
 
 def sample(config: SampleSettings) -> None:
@@ -17,7 +18,7 @@ def sample(config: SampleSettings) -> None:
         InputError: settings that do not go together, no finished run, or one that has no images to draw.
     """
     torch.set_num_threads(config.threads or 1)  # blocks of small networks: a second one costs more than it brings
-    device = torch.device("cuda" if config.device == "auto" and torch.cuda.is_available() else "cpu")
+    device = chosen(config.device)
     for code in config.allow:
         allow(code)
     kind = kind_of(open_run(config.run))

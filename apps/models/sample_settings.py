@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from apps.command.ranges import Concentration, Count, Range, Seed, Threads
+from apps.command.ranges import Concentration, Count, Device, Range, Seed, Threads
 
 COUNT = 8
 """Images a class, or of each picture, where `n` is unset."""
@@ -43,7 +43,7 @@ class SampleSettings:
     """For an inversion that was made with import:...: the same text again, which allows that code of yours to run."""
     overwrite: bool = False
     """Whether --out may replace a picture or an .npz."""
-    device: Literal["auto", "cpu"] = "auto"
-    """auto takes a GPU where there is one."""
+    device: Device = "auto"
+    """What computes: cpu, cuda, cuda:1, xpu; auto takes a GPU where there is one."""
     threads: Threads | None = None
     """CPU threads; unset: 1, since blocks of small networks gain nothing by more."""

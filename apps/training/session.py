@@ -19,6 +19,7 @@ from accelerate.utils import InitProcessGroupKwargs
 from apps.command.config import Where
 from apps.data.sweep import sweep
 from apps.training.cores import free_cores
+from apps.training.devices import chosen
 from priors.errors import InputError
 
 Found = TypeVar("Found")
@@ -37,12 +38,15 @@ def start(
             up all.
 
     Raises:
-        InputError: a tracker is not installed.
+        InputError: a tracker is not installed, or the device is not there.
     """
+    device = chosen(where.device, local_processes())
+    if device.index is not None:
+        torch.accelerator.set_device_index(device.index)
     # Each verb has an accelerator of its own, also where one process runs several verbs in turn with other settings.
     AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
     accelerator = Accelerator(
-        cpu=where.device == "cpu",
+        cpu=device.type == "cpu",
         mixed_precision="bf16" if precision == "bf16" else "no",
         log_with=list(where.tracker) or None,
         project_dir=str(where.runs),
