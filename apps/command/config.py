@@ -116,6 +116,11 @@ class Optimisation:
     none is kept."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the forward and backward pass."""
+    tf32: Literal["off", "convolutions", "all"] = added("convolutions", before="convolutions")
+    """What a GPU trains in TensorFloat-32, which is faster and keeps 10 bits of 23: nothing, convolutions, or products
+    of matrices as well. Scores are never computed so."""
+    deterministic: bool = added(False, before=False)
+    """Whether a GPU is to give the same every time, to the bit; slower, and not all operations can."""
     seed: Seed = 0
     """Seed of everything random."""
     validate_every: Annotated[float, Range(above=0, most=float("inf"))] = 1.0

@@ -26,6 +26,7 @@ from apps.training.averaging import Average
 from apps.training.interruption import StopRequest
 from apps.training.log_lines import LogLines
 from apps.training.meter import Meter
+from apps.training.numerics import scoring
 from apps.training.schedule import learning_rate, resets_momentum
 from apps.training.session import agreed, from_main, on_main, tracking
 from apps.training.states import Progress, Training
@@ -289,7 +290,8 @@ class _Fit:
         def over(images, function, **options):
             return sweep(images, function, accelerator=self.accelerator, progress=False, **options)
 
-        metrics = task.validate(model, over, progress.step)
+        with scoring():
+            metrics = task.validate(model, over, progress.step)
         self.raw["model"].train()
         for name, value in metrics.items():
             if not math.isfinite(value):

@@ -20,6 +20,7 @@ from apps.command.config import Where
 from apps.data.sweep import sweep
 from apps.training.cores import free_cores
 from apps.training.devices import chosen
+from apps.training.numerics import in_full
 from priors.errors import InputError
 
 Found = TypeVar("Found")
@@ -40,6 +41,7 @@ def start(
     Raises:
         InputError: a tracker is not installed, or the device is not there.
     """
+    in_full()
     device = chosen(where.device, local_processes())
     if device.index is not None:
         torch.accelerator.set_device_index(device.index)

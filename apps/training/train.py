@@ -15,6 +15,7 @@ from apps.command.console import counted, say
 from apps.data.image_set import ImageSet
 from apps.data.sources.image_files import ImageFiles
 from apps.runs.run import Run
+from apps.training import numerics
 from apps.training.cores import available_cores
 from apps.training.loop import fit, snapshots_of
 from apps.training.memory import check_training
@@ -115,6 +116,7 @@ def train(
         _check_upright(run, images)
         task = build()
         held = optimisation.batch_size // parts
+        numerics.check_tf32(optimisation, accelerator.device)
         check_training(task, images.image_shape, held, optimisation, accelerator.device, local_processes())
     after = f". Next: {following}" if following else ""
     on_main(accelerator, lambda: run.open(verb, identity, environment(accelerator), older))
@@ -124,7 +126,8 @@ def train(
             if accelerator.is_main_process:
                 say(f"{run.folder} is finished already ({summary(result)}); nothing was done{after}")
             return result
-        progress = fit(task, images, run, optimisation, where, accelerator, augmentation, shift)
+        with numerics.training(optimisation, accelerator.device):
+            progress = fit(task, images, run, optimisation, where, accelerator, augmentation, shift)
         scored = score(task)
         result = {
             "steps": progress.step,
