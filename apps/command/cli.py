@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from apps.command.console import printable
-from apps.command.errors import Diverged, Interrupted
+from apps.command.errors import Diverged, Interrupted, Planned
 from apps.command.places import holding
 from apps.command.shortage import shortage
 from apps.command.streams import ready
@@ -79,6 +79,8 @@ def _ended(error: Exception, arguments: list[str]) -> int:
     """The exit status where an error ended a command; what is a bug is raised again."""
     if isinstance(error, InputError):
         return _say(error, 2)
+    if isinstance(error, Planned):
+        return 0
     if isinstance(error, OSError):
         # ENOENT of a named file: it was there when it was looked at, or its folder cannot be made, as in /proc.
         if error.errno in _THE_USERS_TO_MEND or (error.errno == errno.ENOENT and error.filename):

@@ -173,6 +173,8 @@ class Where(Place):
 
     name: str | None = None
     """Name of the run's folder; unset: made from the configuration."""
+    plan: bool = False
+    """Whether to print what the training would take, by some updates of it, and stop: nothing is written."""
     checkpoint_every: Count | None = None
     """Steps between checkpoints; unset: validations alone write some. The two newest are kept until the end."""
     log_every: LogEvery = 50

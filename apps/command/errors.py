@@ -10,3 +10,7 @@ class Interrupted(RuntimeError):
 
 class Diverged(RuntimeError):
     """A loss or the weights were not finite; the message names the step and the last good state."""
+
+
+class Planned(RuntimeError):
+    """What a training would take is printed, and that is all that was asked for."""

@@ -66,6 +66,7 @@ def _flags_that_hang_on_terms(config: Config, needs: Needs) -> Iterator[tuple[st
 
 def _against_cached_logits(config: Config, needs: Needs, shift: Shift | None) -> Iterator[tuple[bool, str]]:
     """Each reason not to keep a teacher's logits: whether it holds, and the reason."""
+    yield config.where.plan, "--plan writes nothing"
     yield not needs.teacher, f"{config.terms} runs no teacher while the student is trained"
     yield needs.more_than_logits, f"{config.terms} looks at more of the teacher, which runs anyway"
     yield (

@@ -69,6 +69,8 @@ class InvertSettings:
     optimisation: tyro.conf.OmitArgPrefixes[Optimisation] = field(default_factory=_protocol)
     name: str | None = None
     """Name of the folder and, with a layer's, of each run; unset: that of the MODEL, and -inverted."""
+    plan: bool = False
+    """Whether to print what the first training would take, by some updates of it, and stop: nothing is written."""
     checkpoint_every: Count | None = None
     """Steps between checkpoints; unset: validations alone write some."""
     log_every: LogEvery = 50
@@ -90,4 +92,4 @@ class InvertSettings:
     def where(self, name: str) -> Where:
         """Of a training run called `name`."""
         told = {"checkpoint_every": self.checkpoint_every, "log_every": self.log_every, "tracker": self.tracker}
-        return replace(self.place.where(name), **told)
+        return replace(self.place.where(name), plan=self.plan, **told)

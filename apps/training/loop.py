@@ -3,6 +3,7 @@
 import math
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -56,10 +57,12 @@ def fit(
         InputError: a state does not fit this task, or the batch does not divide.
         OSError: a state could not be written; the last complete one is untouched.
     """
-    return _Fit(task, images, run, config, where, accelerator, augmentation, shift).train()
+    return Fit(task, images, run, config, where, accelerator, augmentation, shift).train()
 
 
-class _Fit:
+class Fit:
+    """A training of a task: what `fit` does, in parts."""
+
     def __init__(self, task, images, run, config, where, accelerator, augmentation, shift):
         self.task, self.run, self.config, self.where, self.accelerator = task, run, config, where, accelerator
         self.main, self.processes = accelerator.is_main_process, accelerator.num_processes
@@ -85,9 +88,28 @@ class _Fit:
         self.validation_interval = max(1.0, config.validate_every * per_epoch)
         self.stop = StopRequest(accelerator)
 
-    # Setting up.
-
     def train(self) -> Progress:
+        """Train to the end, from the newest state."""
+        run, accelerator = self.run, self.accelerator
+        saved = from_main(accelerator, lambda: newest_whole(run))
+        self.set_up(saved)
+        try:
+            self.prepare()
+            if saved:
+                agreed(accelerator, lambda: states.load_rest(self.training, saved, self.optimizer, accelerator))
+            on_main(accelerator, lambda: run.rewind_metrics(self.progress.step))
+            on_main(accelerator, lambda: run.rewind_snapshots(self.progress.step if saved else -1))
+            on_main(accelerator, lambda: run.rewind_states(self.progress.step))
+            if not saved and 0 in self.snapshots:
+                self.snapshot()
+            with self.stop.listening(), tracking(accelerator, self.where, run.folder):
+                self.steps_left()
+            return self.finish()
+        finally:
+            self.take_down()
+
+    def set_up(self, saved: Path | None = None) -> None:
+        """Make what a step needs; the networks as a state has them, where there is one."""
         task, config, accelerator = self.task, self.config, self.accelerator
         task.rank = accelerator.process_index
         torch.manual_seed(derive(config.seed, "global", task.rank))
@@ -101,7 +123,6 @@ class _Fit:
         self.raw = self.training.networks
         self.trainable = {name: [p for p in raw.parameters() if p.requires_grad] for name, raw in self.raw.items()}
         self.learning = tuple(self.raw)
-        saved = from_main(accelerator, lambda: newest_whole(self.run))
         if saved:
             agreed(accelerator, lambda: states.load_networks(self.training, saved, self.run))
         elif self.main:
@@ -112,29 +133,23 @@ class _Fit:
             self.training.averages = {name: Average(self.raw[name], config.ema, self.format) for name in averaged}
         if task.partial:
             accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=True)
-        try:
-            for name, network in self.raw.items():
-                network.train()
-                task.networks[name] = accelerator.prepare_model(network)
-            for average in self.training.averages.values():  # preparing gave every process the first one's weights
-                average.restart()
-            self.enter_phase(self.progress.phase)
-            if saved:
-                agreed(accelerator, lambda: states.load_rest(self.training, saved, self.optimizer, accelerator))
-            on_main(accelerator, lambda: self.run.rewind_metrics(self.progress.step))
-            on_main(accelerator, lambda: self.run.rewind_snapshots(self.progress.step if saved else -1))
-            on_main(accelerator, lambda: self.run.rewind_states(self.progress.step))
-            if not saved and 0 in self.snapshots:
-                self.snapshot()
-            with self.stop.listening(), tracking(accelerator, self.where, self.run.folder):
-                self.steps_left()
-            return self.finish()
-        finally:
-            self.learn(*self.raw)
-            for network in self.raw.values():
-                _unprepare(network)
-            accelerator.free_memory()  # it keeps all that it ever prepared, and a command may train several
-            task.networks.update(self.raw)
+
+    def prepare(self) -> None:
+        """Wrap the networks for their processes and precision, and begin the phase."""
+        for name, network in self.raw.items():
+            network.train()
+            self.task.networks[name] = self.accelerator.prepare_model(network)
+        for average in self.training.averages.values():  # preparing gave every process the first one's weights
+            average.restart()
+        self.enter_phase(self.progress.phase)
+
+    def take_down(self) -> None:
+        """Give the networks back as they were given."""
+        self.learn(*self.raw)
+        for network in self.raw.values():
+            _unprepare(network)
+        self.accelerator.free_memory()  # it keeps all that it ever prepared, and a command may train several
+        self.task.networks.update(self.raw)
 
     def enter_phase(self, index: int) -> None:
         """Begin a phase: its optimisers are made as its turns come up."""
@@ -157,9 +172,8 @@ class _Fit:
                 for parameter in parameters:
                     parameter.requires_grad_(name in names)
 
-    # Training.
-
     def steps_left(self) -> None:
+        """All steps to come, with their validations, states and lines."""
         progress = self.progress
         meter = Meter(self.where.log_every, self.device)
         bar = tqdm(
@@ -207,6 +221,7 @@ class _Fit:
                 since = time.perf_counter()  # neither validations, checkpoints nor snapshots are part of the rate
 
     def one_step(self, meter: Meter) -> None:
+        """One update by each turn."""
         task, accelerator, progress, parts = self.task, self.accelerator, self.progress, self.config.accumulate
         phase = next((index for index, end in enumerate(self.ends) if progress.step < end), len(self.ends) - 1)
         if phase != progress.phase:
@@ -276,6 +291,7 @@ class _Fit:
         )
 
     def diverged(self, what: str) -> None:
+        """Stop."""
         found = self.run.states()
         kept = f"the last good state is {found[-1]}" if found else "no state had been saved yet"
         raise Diverged(
@@ -283,6 +299,7 @@ class _Fit:
         )
 
     def validate(self, bar) -> None:
+        """Score what would be kept, and keep it where it is the best."""
         task, training, progress = self.task, self.training, self.progress
         model = training.kept()["model"]
         model.eval()
@@ -316,6 +333,7 @@ class _Fit:
             bar.write(f"step {progress.step}: {shown}{'  (best)' if progress.best_step == progress.step else ''}")
 
     def log(self, entry: dict[str, Any]) -> None:
+        """Add to the metrics, and to the trackers."""
         on_main(self.accelerator, lambda: self.run.log(entry))
         if self.where.tracker:
             self.accelerator.log({key: value for key, value in entry.items() if key != "step"}, step=entry["step"])

@@ -5,20 +5,22 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from accelerate import Accelerator
 
 from apps.command.config import Optimisation, Where
 from apps.command.console import counted, say
+from apps.command.errors import Planned
 from apps.data.image_set import ImageSet
 from apps.data.sources.image_files import ImageFiles
 from apps.runs.run import Run
 from apps.training import numerics
 from apps.training.cores import available_cores
-from apps.training.loop import fit, snapshots_of
+from apps.training.loop import Fit, fit, snapshots_of
 from apps.training.memory import check_training
+from apps.training.plan import plan_of, print_plan
 from apps.training.session import local_processes, on_main
 from apps.training.task import Task
 from priors.errors import InputError
@@ -112,12 +114,15 @@ def train(
     usual = torch.get_num_threads()
     torch.set_num_threads(_threads(run, where))
     task = None
-    if not run.finished:  # all before there is a folder
+    if not run.finished or where.plan:  # all before there is a folder
         _check_upright(run, images)
         task = build()
         held = optimisation.batch_size // parts
         numerics.check_tf32(optimisation, accelerator.device)
         check_training(task, images.image_shape, held, optimisation, accelerator.device, local_processes())
+    if where.plan:
+        with numerics.training(optimisation, accelerator.device):
+            _plan(Fit(task, images, run, optimisation, where, accelerator, augmentation, shift))
     after = f". Next: {following}" if following else ""
     on_main(accelerator, lambda: run.open(verb, identity, environment(accelerator), older))
     try:
@@ -145,6 +150,18 @@ def train(
     finally:
         run.close()
         torch.set_num_threads(usual)
+
+
+def _plan(fit: Fit) -> NoReturn:
+    """Say what a training takes, and end the command there.
+
+    Raises:
+        Planned: it is said.
+    """
+    found = plan_of(fit)
+    if fit.main:
+        print_plan(found, fit)
+    raise Planned
 
 
 def _threads(run: Run, where: Where) -> int:

@@ -19,7 +19,7 @@ from apps.data.batches import Batches
 from apps.runs.run import Run
 from apps.training.averaging import Average
 from apps.training.interruption import StopRequest
-from apps.training.loop import _Fit, fit
+from apps.training.loop import Fit, fit
 from apps.training.session import start
 from apps.training.task import Criterion, Phase
 from priors.errors import InputError
@@ -402,13 +402,13 @@ def test_no_step_waits_for_the_device(optimizer, tmp_path):
 
 @pytest.mark.gpu
 def test_no_step_waits_for_a_gpu(tmp_path, monkeypatch, no_waits):
-    one_step = _Fit.one_step
+    one_step = Fit.one_step
 
     def strict(loop, meter):
         with no_waits() if 3 <= loop.progress.step < 20 else nullcontext():
             one_step(loop, meter)
 
-    monkeypatch.setattr(_Fit, "one_step", strict)
+    monkeypatch.setattr(Fit, "one_step", strict)
     train(
         toys.Plain(), tmp_path, where={"device": "auto", "log_every": 1000}, epochs=20, clip=1.0, ema=0.9, accumulate=2
     )
