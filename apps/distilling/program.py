@@ -10,6 +10,7 @@ import torch
 from accelerate import Accelerator
 
 from apps.command.console import counted, say
+from apps.command.launch import local_processes
 from apps.command.options import check_values
 from apps.data.augment import Augmenting, augmentation_by
 from apps.data.image_set import ImageSet, channel_statistics, require_classes, split_validation
@@ -28,7 +29,7 @@ from apps.models.soft_labels import mean_soft_labels
 from apps.runs.run import Run
 from apps.seeds import derive, generator
 from apps.training.memory import check_memory, training_bytes, within_memory
-from apps.training.session import local_processes, on_main, start
+from apps.training.session import on_main, start
 from apps.training.train import data_label, slug, train
 from distill.combination import comparing, needs_of
 from distill.followed import Followed, followed

@@ -1,7 +1,6 @@
 """The process a verb runs in: its device, its threads, its place among the others."""
 
 import atexit
-import os
 import sys
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import InitProcessGroupKwargs
 
 from apps.command.config import Where
+from apps.command.launch import local_processes
 from apps.data.sweep import sweep
 from apps.training.cores import free_cores
 from apps.training.devices import chosen
@@ -75,11 +75,6 @@ def _leave() -> None:
     """
     if torch.distributed.is_initialized() and getattr(sys, "last_value", None) is None:
         torch.distributed.destroy_process_group()
-
-
-def local_processes() -> int:
-    """Processes of this launch on this machine."""
-    return max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def agreed(accelerator: Accelerator, action: Callable[[], object]) -> None:

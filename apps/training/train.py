@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from apps.command.config import Optimisation, Where
 from apps.command.console import counted, say
 from apps.command.errors import Planned
+from apps.command.launch import local_processes
 from apps.data.image_set import ImageSet
 from apps.data.sources.image_files import ImageFiles
 from apps.runs.run import Run
@@ -21,7 +22,7 @@ from apps.training.cores import available_cores
 from apps.training.loop import Fit, fit, snapshots_of
 from apps.training.memory import check_training
 from apps.training.plan import plan_of, print_plan
-from apps.training.session import local_processes, on_main
+from apps.training.session import on_main
 from apps.training.task import Task
 from priors.errors import InputError
 

@@ -15,6 +15,7 @@ from PIL import ExifTags, Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from apps.command.launch import local_processes
 from priors.errors import InputError, reason
 from priors.files.regular import open_regular
 
@@ -125,15 +126,17 @@ class ImageFiles:
 
         Args:
             batches: the position and the view of each image of a batch; may be endless.
-            workers: how many processes decode; 0 decodes in this one; by default one a core, at most 8.
+            workers: how many processes decode; 0 decodes in this one; by default one a core, at most 8. The processes
+                of a launch on this machine share the cores out.
             pin_memory: whether batches come in page-locked memory, from which a copy to a GPU needs no waiting.
             cut: gives the part of a picture that a view is; None: views do not matter.
         """
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        share = max(1, cores // local_processes())
         loader = DataLoader(
             _Decoded(self, cut),
             batch_sampler=batches,
-            num_workers=min(8, cores) if workers is None else workers,
+            num_workers=min(8, share) if workers is None else workers,
             collate_fn=_stacked,
             pin_memory=pin_memory,
         )
