@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -58,8 +59,14 @@ def line() -> str:
     """The line of the project that is under way, the innermost."""
     frame = sys._getframe(1)
     while frame is not None:
-        file = frame.f_code.co_filename
-        if file.startswith(PACKAGES) and file not in _OWN:
-            return f"{Path(file).relative_to(ROOT)}:{frame.f_lineno}"
+        file = _named(frame.f_code.co_filename)
+        if file:
+            return f"{file}:{frame.f_lineno}"
         frame = frame.f_back
     return "elsewhere"
+
+
+@cache
+def _named(file: str) -> str:
+    """A file of the project by its place in it; no other has a name."""
+    return str(Path(file).relative_to(ROOT)) if file.startswith(PACKAGES) and file not in _OWN else ""

@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
+from priors.vmf import bessel
+
 DEVICE = torch.device("cuda:0")
 _WAITS = {
     "_local_scalar_dense", "nonzero", "masked_select", "_unique", "_unique2", "unique_dim", "unique_consecutive",
@@ -29,6 +31,10 @@ _NO_KERNEL = {
     "detach", "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "lift_fresh", "_unsafe_view",
     "_reshape_alias", "is_pinned",
 }  # fmt: skip
+
+
+_PRODUCTS = {"convolution", "convolution_backward", "mm", "addmm", "bmm", "baddbmm"}
+"""What a CPU is slow at in bfloat16."""
 
 
 class Away(Tensor):
@@ -124,7 +130,8 @@ def _computed(operation, args, kwargs, log: Log):
     _note_copy(name, args, kwargs, there, log)
     _check_source(name, flat, there)
     own, options = tree_unflatten([one.held if isinstance(one, Away) else one for one in flat], structure)
-    found = operation(*own, **(options if device is None else {**options, "device": "cpu"}))
+    options = {**options, "device": "cpu"} if device is not None and torch.device(device).type == "cuda" else options
+    found = _product(operation, own) if name in _PRODUCTS and not options else operation(*own, **options)
     if any(one.shape != one.held.shape for one in away):
         raise NotImplementedError(f"{name} changes the shape of a tensor in place, which the fake device cannot follow")
     if name == "copy_":
@@ -138,6 +145,15 @@ def _computed(operation, args, kwargs, log: Log):
         if any(isinstance(one, Away) and one.dtype == torch.float64 and one.ndim for one in tree_flatten(found)[0]):
             log.note(FLOAT64, name)
     return args[0] if name == "copy_" else found
+
+
+def _product(operation, given):
+    """A product, of bfloat16 with the sums in float32, as a GPU has them."""
+    short = any(isinstance(one, Tensor) and one.dtype == torch.bfloat16 for one in tree_flatten(given)[0])
+    if not short:
+        return operation(*given)
+    found = operation(*tree_map(lambda one: one.float() if isinstance(one, Tensor) else one, given))
+    return tree_map(lambda one: one.bfloat16() if isinstance(one, Tensor) else one, found)
 
 
 def _sent(found):
@@ -234,6 +250,9 @@ def _make_way(patch) -> None:
     patch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
     patch.setattr(torch.cuda, "get_rng_state", lambda device=None: torch.zeros(16, dtype=torch.uint8))
     patch.setattr(torch.cuda, "mem_get_info", lambda device=None: (1 << 34, 1 << 35))
+    patch.setattr(torch.cuda, "get_device_name", lambda device=None: "fake")
+    patch.setattr(bessel, "_constants", {})
+    patch.setattr(bessel, "Tensor", Away)  # which it keeps, unlike what a tracer wraps
     patch.setattr(torch.backends.cudnn, "enabled", False)  # its operations are those of CUDA's torch alone
     patch.setattr(torch, "Generator", Source)
     patch.setattr(torch, "inference_mode", lambda mode=True: torch.no_grad() if mode else nullcontext())
