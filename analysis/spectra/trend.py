@@ -54,7 +54,7 @@ def depth_trend(depths: Sequence[int] | Sequence[float], exponents: Sequence[flo
     Example:
         >>> found = depth_trend([1, 2, 3, 4, 5], [-1.0, -1.3, -1.4, -1.9, -2.0])
         >>> round(found.slope, 3), round(found.lowest, 2), round(found.highest, 2)
-        (-0.26, -0.35, -0.17)
+        (-0.26, -0.36, -0.16)
     """
     x, y = [float(one) for one in depths], [float(one) for one in exponents]
     if len(x) != len(y) or len(x) < 3:
