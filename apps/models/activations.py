@@ -37,6 +37,7 @@ def images_for(
     *,
     data: str | None = None,
     image_size: int | None = None,
+    resize: int | None = None,
     root: Path | None = None,
     same_classes: bool = True,
     again: bool = False,
@@ -49,6 +50,7 @@ def images_for(
         split: "train" or "test".
         data: name, .npz or folder; None for what the run was trained on.
         image_size: height and width that the pictures of an image folder are brought to; None as for the run.
+        resize: shorter side of the pictures before the centre is cut out; None as for the run.
         root: folder of the data sets.
         same_classes: whether the set's classes must be the network's.
         again: whether images of the set were asked for before, so that nothing need be said of it once more.
@@ -60,12 +62,22 @@ def images_for(
     if not (data or trained.data):
         raise InputError(f"which images to run {model} on: give --data")
     name = data or named.trained_data(Run(model), None)
-    images = sources.load(name, split, root=root, **trained.sizes_for(name, image_size))
+    images = sources.load(name, split, root=root, **trained.sizes_for(name, image_size, resize))
     if same_classes:
         made_of = None if again else network.provenance.get("data")
         named.check_classes(network.class_names, model, images, made_of, network.image_shape)
     check_shape(network.image_shape, model, images)
     return images
+
+
+def folder_size(model: str, network: Classifier, data: str | None, given: int | None) -> int | None:
+    """The size that pictures of a folder are brought to for a MODEL: what is given, or else a network's own.
+
+    None for a run, which knows the size it was trained with, and where there is no folder or no size.
+    """
+    if given is None and data and Path(data).is_dir() and not named.is_run(model) and network.image_shape:
+        return network.image_shape[1]
+    return given
 
 
 def device_of(accelerator: Accelerator | None) -> torch.device:

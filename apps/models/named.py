@@ -173,6 +173,22 @@ def data_there(run: Run, advice: str) -> str:
     return data
 
 
+def same_classes(theirs: Sequence[str], ours: Sequence[str]) -> bool:
+    """Whether a model's classes are a data set's: by name, or in order where names are bare numbers or WordNet's.
+
+    Args:
+        theirs: names of the model's.
+        ours: of the data set's.
+
+    Example:
+        >>> same_classes(["0", "1"], ["cat", "dog"]), same_classes(["cat", "dog"], ["dog", "cat"])
+        (True, False)
+    """
+    theirs, ours = tuple(theirs), tuple(ours)
+    by_number = theirs == tuple(map(str, range(len(theirs)))) or all(re.fullmatch(r"n\d{8}", name) for name in ours)
+    return len(theirs) == len(ours) and (theirs == ours or by_number)
+
+
 def check_classes(
     class_names: Sequence[str],
     source: str,
@@ -198,8 +214,7 @@ def check_classes(
     theirs, ours = tuple(class_names), images.class_names
     if len(theirs) != len(ours):
         raise InputError(f"{source} has {len(theirs)} classes and {images.name} {len(ours)}: they must agree")
-    by_number = theirs == tuple(map(str, range(len(theirs)))) or all(re.fullmatch(r"n\d{8}", name) for name in ours)
-    if theirs != ours and not by_number:
+    if not same_classes(theirs, ours):
         number = next(number for number, pair in enumerate(zip(theirs, ours, strict=True)) if pair[0] != pair[1])
         raise InputError(
             f"the classes of {source} and of {images.name} differ: class {number} is {theirs[number]!r} there and "

@@ -41,15 +41,12 @@ class Beside:
         return kind_of(self.run).drawn(self.run, like, accelerator, seed)
 
 
-def beside(
-    names: Sequence[str], own: ImageSet, shape: tuple[int, int, int], root: Path | None, seed: int
-) -> list[Beside]:
+def beside(names: Sequence[str], own: ImageSet, root: Path | None, seed: int) -> list[Beside]:
     """Find what --against names.
 
     Args:
         names: as given.
         own: the images that others are compared with.
-        shape: (channels, height, width) of these as they are measured.
         root: folder of the data sets.
         seed: of noise.
 
@@ -58,29 +55,28 @@ def beside(
     """
     if twice := [name for at, name in enumerate(names) if name in names[:at]]:
         raise InputError(f"--against {twice[0]} is given twice: leave one out")
-    return [_found(name, own, shape, root, seed) for name in names]
+    return [_found(name, own, root, seed) for name in names]
 
 
-def _found(name: str, own: ImageSet, shape: tuple[int, int, int], root: Path | None, seed: int) -> Beside:
+def _found(name: str, own: ImageSet, root: Path | None, seed: int) -> Beside:
     if not is_run(name):
-        return _network(name, own, shape)
+        return _network(name, own)
     if (Path(name) / "config.json").is_file():
         run = open_run(name)
         kind = kind_of(run)
         if kind is CLASSIFIER:
-            return _network(name, own, shape)
+            return _network(name, own)
         if kind.drawn is None:
             raise InputError(f"--against {name} is {kind.family}, which draws no images: give another run")
         return Beside(name, run=run)
-    images = outliers(name, shape, len(own), root=root, seed=seed)
+    images = outliers(name, own.image_shape, len(own), root=root, seed=seed)
     if images.digest == own.digest:
         raise InputError(f"--against {name}: these are the same images; give others")
     size = f"its pictures are resized to {images.image_shape[1]} pixels, which changes a spectrum"
     return Beside(name, images=images, note=size if are_pictures(name) else "")
 
 
-def _network(name: str, own: ImageSet, shape: tuple[int, int, int]) -> Beside:
+def _network(name: str, own: ImageSet) -> Beside:
     network = classifier(name)
-    if network.image_shape is not None and tuple(network.image_shape) != shape:
-        check_shape(network.image_shape, name, own)
+    check_shape(network.image_shape, f"--against {name}", own)
     return Beside(name, network=network)

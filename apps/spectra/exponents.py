@@ -15,7 +15,7 @@ from apps.spectra.measuring import Key, Sums
 from priors.errors import InputError
 
 FIELDS = 2000
-"""By which biases are measured: their own errors are .013 at 8 pixels, .005 at 16 and .002 at 32; a tenth beyond."""
+"""By which biases are measured: their own errors are .012 at 8 pixels, .005 at 16 and .002 at 32; a tenth beyond."""
 _LARGEST_MEASURED = 64
 """Pixels of the shorter side up to which biases are measured: beyond, they are far below .01."""
 

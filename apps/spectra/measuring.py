@@ -1,6 +1,6 @@
 """One pass over images, by one process or many, that keeps sums of their spectra and of those of a network's maps."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,6 +15,7 @@ from analysis.spectra.moments import SpectrumMoments
 from apps.data.batches import Batch
 from apps.data.image_set import ImageSet
 from apps.data.sweep import fewer_if_large, sweep
+from apps.models.named import same_classes
 from apps.spectra.sites import MapSite
 from priors.reading.taps import tap
 from priors.zoo import Classifier
@@ -92,8 +93,7 @@ def measure(
     convention: SpectrumConvention,
     accelerator: Accelerator,
     *,
-    prepare: Callable[[Tensor], Tensor] | None = None,
-    shape: tuple[int, int, int] | None = None,
+    with_images: bool = True,
     pooled: bool = True,
     by: Sequence[str] = (),
     description: str = "spectra",
@@ -106,19 +106,18 @@ def measure(
         sites: its layers.
         convention: of the spectra; channels of activations are never made grey.
         accelerator: of this process.
-        prepare: what is done to a batch of images first, such as cutting out their centre.
-        shape: (channels, height, width) after that; None: the images' own.
+        with_images: whether the images are measured as well, which they need be once.
         pooled: whether maps are pooled as well, where that leaves enough of them.
         by: splits of the images, "correct" and "class".
         description: what the progress bar says.
     """
     device = accelerator.device
-    shape = shape or images.image_shape
     network = None if network is None else network.to(device)
-    known = network is not None and network.classes == images.classes
+    known = network is not None and same_classes(network.class_names, images.class_names)
     splits = _splits(images, [one for one in by if known or one == "class"])
     of_maps = replace(convention, channels="mean")
-    kinds = {IMAGES: (shape[1:], convention)} | {site.name: (site.shape, of_maps) for site in sites}
+    kinds = {IMAGES: (images.image_shape[1:], convention)} if with_images else {}
+    kinds |= {site.name: (site.shape, of_maps) for site in sites}
     sums = {
         Key(name, halved, group): Sums.none(_half(size) if halved else size, kind, device)
         for name, (size, kind) in kinds.items()
@@ -128,11 +127,11 @@ def measure(
     }
 
     def of(batch: Batch) -> dict[str, Tensor]:
-        own = batch.images if prepare is None else prepare(batch.images)
-        maps, right = {IMAGES: own}, torch.zeros_like(batch.labels, dtype=torch.bool)
+        maps = {IMAGES: batch.images} if with_images else {}
+        right = torch.zeros_like(batch.labels, dtype=torch.bool)
         if network is not None:
             with tap(network, [site.tap for site in sites], copy=True) as taps:
-                logits = network(own)
+                logits = network(batch.images)
             maps |= {site.name: site.maps(taps) for site in sites}
             right = logits.argmax(1) == batch.labels if known else right
         for group, rows in _groups(splits, batch.labels, right):

@@ -1,11 +1,10 @@
 """The program of `penult analyse spectrum`: what is measured, in which order, and where it goes."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from accelerate import Accelerator
-from torch import Tensor
 
 from analysis.spectra.convention import SpectrumConvention
 from apps.classifiers.stages import Stage, stages
@@ -13,7 +12,7 @@ from apps.command.console import say
 from apps.data import sources
 from apps.data.image_set import ImageSet
 from apps.models import named
-from apps.models.cut_images import cut_images
+from apps.models.activations import folder_size, images_for
 from apps.runs.evaluations import claim_evaluations, first_images
 from apps.runs.outputs import check_folder
 from apps.spectra.beside import Beside, beside
@@ -50,9 +49,6 @@ class _Plan:
     config: SpectrumMeasuring
     convention: SpectrumConvention
     images: ImageSet
-    prepare: Callable[[Tensor], Tensor] | None
-    shape: tuple[int, int, int]
-    """Of an image as it is measured."""
     networks: list[_Networked]
     others: list[Beside]
     snapshots: list[Stage]
@@ -70,7 +66,7 @@ def analyse_spectrum(config: SpectrumMeasuring) -> None:
     accelerator = start(config.place.where())
     networks = [_measured(plan, one, accelerator) for one in plan.networks]
     images = list(_images(plan, networks, accelerator))
-    training = [_measured(plan, one, accelerator) for one in _moments(plan)]
+    training = list(_moments(plan, networks[0], accelerator)) if plan.snapshots else []
     if not accelerator.is_main_process:
         return
     for part in networks:
@@ -93,14 +89,15 @@ def _plan(config: SpectrumMeasuring) -> _Plan:
     root, networks, kept = config.place.data_root, [], []
     if config.model == ALONE:
         whole = sources.load_pictures(config.data, "test", root=root, image_size=config.image_size)
-        prepare = None
     else:
         network = named.classifier(config.model, config.foreign)
-        place = {"data": config.data, "image_size": config.image_size, "resize": config.resize, "root": root}
-        whole, prepare = cut_images(config.model, network, "test", same_classes=False, **place)
+        size = folder_size(config.model, network, config.data, config.image_size)
+        place = {"data": config.data, "image_size": size, "resize": config.resize, "root": root}
+        whole = images_for(config.model, network, "test", same_classes=False, **place)
+        if "correct" in config.by and not named.same_classes(network.class_names, whole.class_names):
+            raise InputError(f"--by correct: the classes of {whole.name} are not those of {config.model}; leave it out")
     images, _ = first_images(whole, config.images)
-    shape = images.image_shape if prepare is None else (images.image_shape[0], *prepare.keywords["output_size"])
-    others = beside(config.against, images, shape, root, config.seed)
+    others = beside(config.against, images, root, config.seed)
     if config.model != ALONE:
         kept = _stages(config)
         own = [(config.model, "network", network)]
@@ -108,10 +105,12 @@ def _plan(config: SpectrumMeasuring) -> _Plan:
             fresh = untrained(network, config.model, config.seed)
             own.append((f"{config.model}, untrained", "untrained", fresh))
         own += [(one.name, "other network", one.network) for one in others if one.network is not None]
-        networks = [_Networked(name, kind, one, *map_sites(one, config.taps, shape)) for name, kind, one in own]
+        networks = [
+            _Networked(name, kind, one, *map_sites(one, config.taps, images.image_shape)) for name, kind, one in own
+        ]
     if folder is not None and config.out is None:
         claim_evaluations(folder, FILE)
-    return _Plan(config, convention, images, prepare, shape, networks, others, kept, folder)
+    return _Plan(config, convention, images, networks, others, kept, folder)
 
 
 def _stages(config: SpectrumMeasuring) -> list[Stage]:
@@ -126,13 +125,15 @@ def _stages(config: SpectrumMeasuring) -> list[Stage]:
     return found
 
 
-def _moments(plan: _Plan) -> Iterator[_Networked]:
-    """The run's network at each of its moments; one is held at a time."""
+def _moments(plan: _Plan, network: Part, accelerator: Accelerator) -> Iterator[Part]:
+    """The run's network at each of its moments, as it was measured already at the end; one is held at a time."""
     for stage in plan.snapshots:
-        network = named.classifier(stage.model)
-        yield _Networked(
-            plan.config.model, "snapshot", network, *map_sites(network, plan.config.taps, plan.shape), stage.step
-        )
+        if stage.final:
+            yield replace(network, kind="snapshot", step=stage.step)
+            continue
+        earlier = named.classifier(stage.model)
+        sites = map_sites(earlier, plan.config.taps, plan.images.image_shape)
+        yield _measured(plan, _Networked(plan.config.model, "snapshot", earlier, *sites, stage.step), accelerator)
 
 
 def _measured(plan: _Plan, one: _Networked, accelerator: Accelerator) -> Part:
@@ -144,8 +145,7 @@ def _measured(plan: _Plan, one: _Networked, accelerator: Accelerator) -> Part:
         one.sites,
         plan.convention,
         accelerator,
-        prepare=plan.prepare,
-        shape=plan.shape,
+        with_images=first,
         pooled=plan.config.pooled and first,
         by=plan.config.by if first else (),
         description=f"spectra of {one.name}" + ("" if one.step is None else f", step {one.step}"),

@@ -32,7 +32,7 @@ def keep(
         parts: the network or the images first.
     """
     own = _protocol(config, parts[0], digest, convention)
-    entry = own | {
+    entry = {name: value for name, value in own.items() if value is not None} | {
         "scores": {part.name: _scores(part, parts[0]) for part in parts},
         "spectra": {part.name: _spectra(part) for part in parts},
     }
@@ -51,6 +51,9 @@ def _asked(config: SpectrumMeasuring, convention: SpectrumConvention) -> dict[st
     """What the command line says of it."""
     return {
         "model": config.model,
+        "first": config.images,
+        "image_size": config.image_size,
+        "resize": config.resize,
         "taps": list(config.taps),
         "pooled": config.pooled,
         "untrained": config.untrained,

@@ -4,6 +4,7 @@ from functools import partial
 
 from accelerate import Accelerator
 from torch import Tensor
+from torchvision.transforms.functional import center_crop
 
 from apps.classifiers.normalised.gauges import (
     UNMEASURED,
@@ -17,11 +18,11 @@ from apps.classifiers.normalised.results import keep, place
 from apps.classifiers.normalised.tables import print_gauges, print_variants
 from apps.classifiers.settings import NormalisedScoring
 from apps.command.console import counted, say
+from apps.data import sources
 from apps.data.image_set import ImageSet
 from apps.data.sweep import fewer_if_large
 from apps.models import named
-from apps.models.activations import activations
-from apps.models.cut_images import cut_images
+from apps.models.activations import activations, folder_size, images_for
 from apps.runs.evaluations import claim_evaluations, first_images
 from apps.runs.outputs import check_file
 from apps.training.session import start
@@ -60,16 +61,19 @@ def score_normalised(config: NormalisedScoring) -> None:
 
 def _images(config: NormalisedScoring, network: Classifier, split: str) -> tuple[ImageSet, partial[Tensor] | None]:
     """The images of a split, and what cuts out their centre where there is a margin."""
-    return cut_images(
-        config.model,
-        network,
-        split,
-        data=config.data,
-        image_size=config.image_size,
-        resize=config.resize,
-        root=config.place.data_root,
-        again=split == "train",
-    )
+    root, again = config.place.data_root, split == "train"
+    size = folder_size(config.model, network, config.data, config.image_size)
+    if config.resize is None:
+        place = {"data": config.data, "image_size": size, "root": root, "again": again}
+        return images_for(config.model, network, split, **place), None
+    if size is None or not config.data:
+        raise InputError(f"--resize {config.resize} is for image folders: give --data FOLDER, and --image-size")
+    if config.resize < size:
+        raise InputError(f"--resize {config.resize}: nothing of {size}x{size} can be cut out of that")
+    images = sources.load(config.data, split, root=root, image_size=config.resize)
+    made_of = None if again else network.provenance.get("data")
+    named.check_classes(network.class_names, config.model, images, made_of)
+    return images, partial(center_crop, output_size=[size, size])
 
 
 def _training(config: NormalisedScoring, network: Classifier, scored: ImageSet) -> ImageSet:

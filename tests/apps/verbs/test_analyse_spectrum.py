@@ -84,7 +84,7 @@ def test_a_run_is_measured_at_its_layers(penult, run):
             assert scores["images"] == int(rows.sum())
     assert own["accuracy"] == pytest.approx(float(right.double().mean()))
     first = layers[0].removeprefix("body.")
-    assert own[first]["whittle"] != other[first]["whittle"] and own["images"] == other["images"]
+    assert own[first]["whittle"] != other[first]["whittle"] and "images" not in other, "images are measured once"
     assert (run / "spectrum.png").read_bytes().startswith(PNG)
     assert "rightly" in said.out and "power: mean of |F|^2 over a ring" in " ".join(said.out.split())
     # A curve is what was measured; the same command gives the same, in the same place.
@@ -96,7 +96,8 @@ def test_a_run_is_measured_at_its_layers(penult, run):
     # A table finds it by its command.
     command = Command(tuple(map(str, words[:-4])), run)
     assert scores_of(command)[f"{first} whittle"] == own[first]["whittle"]
-    assert scores_of(Command((*command.words, "--convention", "paper"), run)) is None
+    for other in (("--convention", "paper"), ("--images", "5")):
+        assert scores_of(Command((*command.words, *other), run)) is None, "another protocol is not done by this one"
 
 
 def test_exponents_that_are_known(penult, tmp_path):
@@ -161,6 +162,16 @@ def test_exponents_through_training(penult, run):
     assert "exponents through training" in " ".join(said.out.split()), "where a line ends is the terminal's matter"
 
 
+def test_images_of_other_classes_have_spectra_and_no_accuracy(penult, run, tmp_path):
+    data = fields(tmp_path / "two.npz", -2.0, count=20, side=8)
+    words = ["analyse", "spectrum", run, "--taps", "convolutions", "--data", data, *CPU]
+    said = penult(*words, "--by", "correct")
+    assert said.status == 2 and "--by correct: the classes of two are not those of" in said.err
+    said = penult(*words)
+    assert said.status == 0 and "right" not in said.out.partition("maps")[0], said.err
+    assert "accuracy" not in read(run / "spectrum.json")[0]["scores"][str(run)]
+
+
 def test_conventions(penult, tmp_path):
     data = fields(tmp_path / "two.npz", -2.0)
     for number, (words, name, changed) in enumerate(
@@ -209,7 +220,7 @@ def test_conventions(penult, tmp_path):
         (["{run}", "--against", "digist"], "did you mean 'digits'"),
         (["{run}", "--fit-range", "0.5", "0.1"], "--fit-range 0.5 0.1: the lowest frequency was expected first"),
         (["{run}", "--convention", "pwoer"], "power"),
-        (["{run}", "--resize", "9"], "--resize 9 is for image folders"),
+        (["{run}", "--resize", "9"], "--resize 9: only image folders are resized"),
         (["{run}", "--out", "{run}"], "is not an empty folder"),
     ],
 )
