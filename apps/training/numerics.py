@@ -41,14 +41,12 @@ def training(settings: Optimisation, device: torch.device) -> Iterator[None]:
     come out alike.
 
     Args:
-        settings: `tf32` and `deterministic`.
+        settings: `tf32`, which `check_tf32` has let in, and `deterministic`.
         device: of the training.
 
     Raises:
-        InputError: the GPU has no TensorFloat-32, where matrices are to be multiplied by it; or an operation has no
-            form that gives the same every time.
+        InputError: an operation has no form that gives the same every time.
     """
-    check_tf32(settings, device)
     searched, alike = torch.backends.cudnn.benchmark, torch.are_deterministic_algorithms_enabled()
     _set(_SHORT if settings.tf32 == "all" else _FULL, _FULL if settings.tf32 == "off" else _SHORT)
     torch.backends.cudnn.benchmark = not settings.deterministic
