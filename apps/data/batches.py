@@ -1,6 +1,6 @@
 """Batches of images on the device: any batch of an endless training stream by its number, or a whole set in order."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -30,6 +30,7 @@ class Batch:
         view: int64, (batch,): which augmentation each image got, see `apps.data.augment.Augmentation` and
             `apps.data.resized_crop.ResizedCrop`; 0 without any.
         number: which batch this is, counted over all processes from 0.
+        on_cpu: gives index and view in the CPU's memory, without waiting for the device; None where nobody has them.
     """
 
     images: Float[Tensor, "batch channels height width"]
@@ -37,6 +38,7 @@ class Batch:
     index: Int64[Tensor, " batch"]
     view: Int64[Tensor, " batch"]
     number: int = 0
+    on_cpu: Callable[[], tuple[Int64[Tensor, " batch"], Int64[Tensor, " batch"]]] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -116,7 +118,8 @@ class Batches:
             first = (micro * self.order.world_size + self.order.rank) * len(index)
             pixels = self.shift.apply(pixels, draws[first : first + len(index)].to(self.device, non_blocking=True))
         labels = images.labels.index_select(0, index)
-        return _batch(pixels, labels, index, view, number, self.augment, self.channels_last)
+        on_cpu = partial(self.order.at, number, micro, accumulate, on_cpu=True)
+        return _batch(pixels, labels, index, view, number, self.augment, self.channels_last, on_cpu)
 
 
 class _Lookahead:
@@ -195,11 +198,11 @@ def _ordered(images, batch_size, device, numbers, channels_last, workers) -> Ite
         yield _batch(pixels, labels, index, torch.zeros_like(index), number, None, channels_last)
 
 
-def _batch(pixels, labels, index, view, number, augment, channels_last) -> Batch:
+def _batch(pixels, labels, index, view, number, augment, channels_last, on_cpu=None) -> Batch:
     if augment is not None:
         pixels = augment(pixels, view)
     elif pixels.dtype == torch.uint8:
         pixels = unit(pixels)
     if channels_last:
         pixels = pixels.contiguous(memory_format=torch.channels_last)
-    return Batch(pixels, labels, index, view, number)
+    return Batch(pixels, labels, index, view, number, on_cpu)

@@ -13,7 +13,7 @@ class Order:
     """Seeded permutations of a set one after the other, cut into global batches, of which each process takes its slice.
 
     Permutations and views are drawn once an epoch, for the whole set, on the CPU, and brought to the device then; the
-    last two epochs are kept.
+    last two epochs are kept, in both places.
     """
 
     def __init__(
@@ -46,8 +46,8 @@ class Order:
         self.count, self.batch_size, self.seed, self.augmentation = count, batch_size, seed, augmentation
         self.rank, self.world_size, self.device = rank, world_size, torch.device(device)
         self.share(1)
-        self._epochs: dict[int, tuple[Tensor, Tensor]] = {}
-        self._zero = torch.zeros(1, dtype=torch.int64, device=self.device)
+        self._epochs: dict[int, dict[str, tuple[Tensor, Tensor]]] = {}
+        self._zero = {where: torch.zeros(1, dtype=torch.int64, device=where) for where in {"cpu", str(self.device)}}
 
     def share(self, accumulate: int) -> int:
         """How many images a process takes of each of the `accumulate` parts of a batch.
@@ -63,8 +63,16 @@ class Order:
             )
         return self.batch_size // parts
 
-    def at(self, number: int, micro: int = 0, accumulate: int = 1) -> tuple[Int64[Tensor, " b"], Int64[Tensor, " b"]]:
+    def at(
+        self, number: int, micro: int = 0, accumulate: int = 1, *, on_cpu: bool = False
+    ) -> tuple[Int64[Tensor, " b"], Int64[Tensor, " b"]]:
         """Positions in the set, and views, of this process's slice of part `micro` of batch `number`.
+
+        Args:
+            number: of the batch.
+            micro: which part of it.
+            accumulate: how many parts there are.
+            on_cpu: have them there, where reading them is to wait for no device.
 
         Raises:
             InputError: there is no such batch or part, or the batch size is not divisible by `world_size * accumulate`.
@@ -74,20 +82,20 @@ class Order:
             raise InputError(f"micro-batch {micro} of {accumulate} of batch {number}: no such batch")
         start = number * self.batch_size + (micro * self.world_size + self.rank) * share
         stop = start + share
-        pieces = []
+        pieces, where = [], "cpu" if on_cpu else str(self.device)
         while start < stop:
             epoch, offset = divmod(start, self.count)
             length = min(stop - start, self.count - offset)
-            order, views = self._epoch(epoch)
-            view = self._zero.expand(length) if self.augmentation is None else views[offset : offset + length]
+            order, views = self._epoch(epoch)[where]
+            view = self._zero[where].expand(length) if self.augmentation is None else views[offset : offset + length]
             pieces.append((order[offset : offset + length], view))
             start += length
         if len(pieces) == 1:
             return pieces[0]
         return torch.cat([order for order, _ in pieces]), torch.cat([view for _, view in pieces])
 
-    def _epoch(self, epoch: int) -> tuple[Tensor, Tensor]:
-        """The permutation of an epoch and the view at each place of it, on the device."""
+    def _epoch(self, epoch: int) -> dict[str, tuple[Tensor, Tensor]]:
+        """By where they are, the permutation of an epoch and the view at each place of it."""
         if epoch not in self._epochs:
             order = torch.randperm(self.count, generator=generator("cpu", self.seed, "order", epoch))
             views = order[:0]
@@ -97,5 +105,6 @@ class Order:
                 order, views = order.pin_memory(), views.pin_memory()
             while len(self._epochs) > 1:
                 del self._epochs[min(self._epochs)]
-            self._epochs[epoch] = order.to(self.device, non_blocking=True), views.to(self.device, non_blocking=True)
+            there = order.to(self.device, non_blocking=True), views.to(self.device, non_blocking=True)
+            self._epochs[epoch] = {"cpu": (order, views), str(self.device): there}
         return self._epochs[epoch]

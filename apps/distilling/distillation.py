@@ -1,6 +1,6 @@
 """Training a student on a sum of terms: with the labels, a teacher, or a teacher's prior."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -10,6 +10,8 @@ from apps.command.config import Optimisation
 from apps.data.batches import Batch
 from apps.data.image_set import ImageSet
 from apps.data.sweep import AT_A_TIME
+from apps.distilling.device_logits import DeviceLogits
+from apps.distilling.teacher_logits import TeacherLogits
 from apps.models.accuracy import FOLLOWED, means, scores
 from apps.seeds import generator
 from apps.training.task import Criterion, Phase, Task, build_optimizer
@@ -41,7 +43,7 @@ class Distillation(Task):
         images: Mapping[str, ImageSet],
         *,
         pretraining: float = 0.0,
-        teacher_logits: Callable[[nn.Module, Batch], Tensor] | None = None,
+        teacher_logits: TeacherLogits | DeviceLogits | None = None,
         batch_size: int | None = None,
     ):
         self.objective = objective
@@ -108,6 +110,8 @@ class Distillation(Task):
 
     def validate(self, model, sweep, step) -> dict[str, float]:
         """Accuracy and cross-entropy on held-out, test and shifted test images."""
+        if self._teacher_logits is not None:  # before a state: what it went through is kept
+            self._teacher_logits.settle()
         return self.scored(model, sweep, FOLLOWED)
 
     def scored(self, model, sweep, names: Sequence[str]) -> dict[str, float]:

@@ -19,6 +19,7 @@ from apps.data.shift import Shift, parse_shift, shifted_set
 from apps.data.sources.catalogue import augmenting
 from apps.data.training_images import train_and_test
 from apps.distilling.checks import check
+from apps.distilling.device_logits import DeviceLogits
 from apps.distilling.distillation import Distillation
 from apps.distilling.outcome import say_pretraining, say_soft_labels, say_spread, scores
 from apps.distilling.settings import CONCENTRATION, Config, older, told
@@ -263,7 +264,7 @@ def _seen(network: Followed | None) -> tuple[str, ...]:
 
 def _kept_logits(
     config: Config, given: Mapping[str, Any], pictures: _Pictures, accelerator: Accelerator
-) -> TeacherLogits:
+) -> TeacherLogits | DeviceLogits:
     """The teacher's logits as --cache-logits keeps them, with a line on where they are."""
     key = {"teacher": given["teacher_digest"], "data": given["data_digest"], "precision": config.optimisation.precision}
     # A module of one's own may compute something else with the same weights.
@@ -275,8 +276,10 @@ def _kept_logits(
     made = partial(TeacherLogits, config.cache_logits, key, len(images), views, len(images.class_names))
     on_main(accelerator, made)  # the file, by one process; then all open it
     logits = made()
+    held = DeviceLogits(logits, accelerator.device) if accelerator.device.type == "cuda" else None
+    where = "" if held is None or not held.held else ", held on the GPU as they come up"
     say(
         f"The teacher's logits of {counted(len(images), 'image')} in {counted(views, 'view')} are kept in "
-        f"{logits.path} ({logits.size / 1e9:.2g} GB, {logits.filled():.1%} filled in)."
+        f"{logits.path} ({logits.size / 1e9:.2g} GB, {logits.filled():.1%} filled in){where}."
     )
-    return logits
+    return held or logits

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +29,8 @@ from priors.files.regular import check_regular
 
 _BLOCK = 1 << 16
 """Rows that are taken over at a time."""
+
+Rows = TypeVar("Rows", Tensor, np.ndarray)
 
 
 class TeacherLogits:
@@ -48,6 +50,8 @@ class TeacherLogits:
     Attributes:
         path: the file; its first `4 * images * views` bytes are a checksum a row, 0 where the row is not filled in.
         size: of the file, in bytes.
+        rows: of logits: one a view of each image.
+        classes: numbers in each.
 
     Raises:
         InputError: the folder is a file, or the file is of another size, or a pipe or a device.
@@ -76,6 +80,7 @@ class TeacherLogits:
             raise
         self._handle = handle
         weakref.finalize(self, os.close, handle)
+        self.rows, self.classes = rows, classes
         self._views, self._remarked = views, False
         self._checksums = np.memmap(self.path, "<u4", "r+", 0, (rows,))
         self._logits = np.memmap(self.path, "<f2", "r+", 4 * rows, (rows, classes))
@@ -91,21 +96,57 @@ class TeacherLogits:
         Raises:
             InputError: logits that are not finite in float16.
         """
-        rows = (batch.index * self._views + batch.view).cpu().numpy()
+        rows = self.rows_of(batch.index, batch.view).cpu().numpy()
+        logits, missing = self.find(rows)
+        if len(missing):
+            images = batch.images[torch.from_numpy(missing).to(batch.images.device)]
+            logits[missing] = self.put(rows[missing], teacher(images).to(torch.float16).cpu().numpy())
+        return torch.from_numpy(logits).to(batch.images.device, torch.float32)
+
+    def settle(self) -> None:
+        """Nothing is left to be written: all went to the file at once."""
+
+    def rows_of(self, index: Rows, view: Rows) -> Rows:
+        """The row of each image in its view.
+
+        Args:
+            index: (batch,), positions of the images.
+            view: (batch,).
+        """
+        return index * self._views + view
+
+    def find(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What the file holds.
+
+        Args:
+            rows: int64, (batch,).
+
+        Returns:
+            float16 logits, (batch, classes), and the places among `rows` of those that are missing or damaged.
+        """
         stored = self._checksums[rows]  # first: another process that fills a row in meanwhile leaves it missing here
         logits = self._logits[rows]
         missing = np.flatnonzero(stored != _checksums(rows, logits))
         if len(missing):
             self._remark(int(np.count_nonzero(stored[missing])))
-            images = batch.images[torch.from_numpy(missing).to(batch.images.device)]
-            asked = teacher(images).to(torch.float16).cpu().numpy()
-            if not np.isfinite(asked).all():
-                raise InputError(
-                    "the teacher gives logits that are infinite, NaN or beyond 65,504, which float16 cannot keep: it "
-                    "has diverged, or leave --cache-logits out"
-                )
-            logits[missing] = self._put(rows[missing], asked)
-        return torch.from_numpy(logits).to(batch.images.device, torch.float32)
+        return logits, missing
+
+    def put(self, rows: np.ndarray, logits: np.ndarray) -> np.ndarray:
+        """Fill rows in, and give what they hold: what another process has filled in meanwhile stays.
+
+        Args:
+            rows: int64, (batch,).
+            logits: float16, (batch, classes).
+
+        Raises:
+            InputError: logits that are not finite.
+        """
+        if not np.isfinite(logits).all():
+            raise InputError(
+                "the teacher gives logits that are infinite, NaN or beyond 65,504, which float16 cannot keep: it "
+                "has diverged, or leave --cache-logits out"
+            )
+        return self._put(rows, logits)
 
     def _put(self, rows: np.ndarray, logits: np.ndarray) -> np.ndarray:
         """Fill rows in, and give what they hold: what another process has filled in meanwhile stays.

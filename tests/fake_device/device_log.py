@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from torch import Tensor
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = tuple(f"{ROOT / name}/" for name in ("priors", "analysis", "distill", "apps", "tests"))
 _OWN = tuple(str(Path(__file__).with_name(name)) for name in ("device_log.py", "backpropagation.py", "fake_cuda.py"))
@@ -15,6 +17,7 @@ WAIT = "host wait"
 TO_HOST = "copy to the host"
 TO_DEVICE = "copy to the device"
 AHEAD = "copy to the device that nobody waits for"
+BEHIND = "copy to the host that nobody waits for"
 FLOAT64 = "float64"
 OFFENCES = (MIXED, WAIT, TO_HOST, TO_DEVICE)
 """What no step of a training does."""
@@ -27,13 +30,15 @@ class Log:
     Attributes:
         found: by kind, what did it, and the line of the project.
         launches: of kernels, by operation and line.
+        underway: copies to the host that nobody waited for: where to, and the numbers.
     """
 
     found: Counter = field(default_factory=Counter)
     launches: Counter = field(default_factory=Counter)
+    underway: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
     def clear(self) -> None:
-        """Forget all."""
+        """Forget all counts."""
         self.found.clear()
         self.launches.clear()
 

@@ -7,11 +7,12 @@ own for CUDA. Nothing of it needs CUDA or a driver.
 """
 
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from weakref import WeakValueDictionary
 
 import backpropagation
 import torch
-from device_log import AHEAD, FLOAT64, MIXED, TO_DEVICE, TO_HOST, WAIT, Log
+from device_log import AHEAD, BEHIND, FLOAT64, MIXED, TO_DEVICE, TO_HOST, WAIT, Log
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
@@ -97,6 +98,39 @@ class _Mode(TorchDispatchMode):
         return _computed(operation, args, kwargs or {}, self.log)
 
 
+class Event:
+    """After which the copies to the host that were under way have arrived: the second time that it is asked for.
+
+    Args:
+        log: of the device.
+    """
+
+    def __init__(self, log: Log):
+        self._log, self._awaited, self._asked = log, [], 0
+
+    def record(self) -> None:
+        """Stand behind all copies so far."""
+        self._awaited, self._log.underway[:] = list(self._log.underway), []
+
+    def query(self) -> bool:
+        """Whether they have arrived."""
+        self._asked += 1
+        if self._asked > 1:
+            self._arrive()
+        return self._asked > 1
+
+    def synchronize(self) -> None:
+        """Wait until they have."""
+        if self._awaited:
+            self._log.note(WAIT, "event")
+        self._arrive()
+
+    def _arrive(self) -> None:
+        for target, numbers in self._awaited:
+            target.copy_(numbers)
+        self._awaited = []
+
+
 class Fake:
     """`with Fake(monkeypatch) as log:` torch has the device; all patches are gone when the test is.
 
@@ -109,6 +143,7 @@ class Fake:
 
     def __enter__(self) -> Log:
         _make_way(self.patch)
+        self.patch.setattr(torch.cuda, "Event", partial(Event, self.log))
         for part in (_swapped_parameters(), _lifted(), _Mode(self.log)):
             self._open.enter_context(part)
         return self.log
@@ -136,6 +171,9 @@ def _computed(operation, args, kwargs, log: Log):
         raise NotImplementedError(f"{name} changes the shape of a tensor in place, which the fake device cannot follow")
     if name == "copy_":
         found = own[0]
+    if name == "_to_copy" and away and not there and kwargs.get("non_blocking"):
+        log.underway.append((torch.full_like(found, -1), found))
+        return log.underway[-1][0]
     if not (there or away and name == "copy_"):
         return found
     same = {id(one.held): one for one in away}  # what is changed in place stays itself
@@ -210,7 +248,7 @@ def _note_copy(name: str, args: tuple, kwargs: dict, there: bool, log: Log) -> N
     else:
         return
     if isinstance(source, Away) and not into:
-        log.note(TO_HOST, name)
+        log.note(TO_HOST if waits or name == "copy_" else BEHIND, name)
     elif into and not isinstance(source, Away):
         log.note(TO_DEVICE if waits else AHEAD, f"{name} of {source.numel()} numbers")
 

@@ -6,7 +6,7 @@ import backpropagation
 import pytest
 import torch
 import torch.nn.functional as F
-from device_log import AHEAD, FLOAT64, MIXED, OFFENCES, TO_DEVICE, TO_HOST, WAIT
+from device_log import AHEAD, BEHIND, FLOAT64, MIXED, OFFENCES, TO_DEVICE, TO_HOST, WAIT
 from fake_cuda import DEVICE, Away
 from torch import nn
 
@@ -127,6 +127,7 @@ CASES = {
     "copy from the CPU": (TO_DEVICE, lambda x: x.clone().copy_(THERE)),
     "an index of the CPU": (TO_DEVICE, lambda x: x[torch.tensor([1, 2])]),
     "to, not waiting": (AHEAD, lambda x: THERE.to("cuda", non_blocking=True)),
+    "to the CPU, not waiting": (BEHIND, lambda x: x.to("cpu", non_blocking=True)),
     "float64": (FLOAT64, lambda x: x.double()),
 }
 
@@ -138,7 +139,7 @@ def test_it_logs_with_the_line_of_the_project(fake, name):
         values = THERE.to("cuda")
         log.clear()
         done(values)
-        (found,) = log.kinds(*OFFENCES, AHEAD, FLOAT64) or [""]
+        (found,) = log.kinds(*OFFENCES, AHEAD, BEHIND, FLOAT64) or [""]
     assert found.startswith(kind) and f"test_fake_device.py:{done.__code__.co_firstlineno} " in found
 
 
@@ -180,6 +181,15 @@ def test_what_goes_along_with_a_kernel_is_no_copy(fake):
         sums[0][1:3].view(2).add_(1)
         assert not log.found and sum(log.launches.values()) == 7  # two make up `where`
         assert sums[0].tolist() == [1.0, 3.0, 4.0, 4.0]
+
+
+def test_what_nobody_waits_for_has_not_arrived_before_its_event(fake):
+    with fake as log:
+        copied, event = THERE.to("cuda").to("cpu", non_blocking=True), torch.cuda.Event()
+        event.record()
+        assert copied.tolist() == [-1] * 4 and not event.query() and not log.kinds(WAIT)
+        event.synchronize()
+        assert torch.equal(copied, THERE) and len(log.kinds(WAIT)) == 1
 
 
 def test_the_device_is_gone_with_the_test():

@@ -214,6 +214,11 @@ def test_distillations(clean, data, classifiers, term, precision):
     clean((*words, "--precision", precision, "--epochs", 0.5, *SHARED))
 
 
+def test_cached_logits(clean, data, classifiers, tmp_path):
+    words = ("distill", "ce+hinton", "--data", data["colour"], "--student", "convnet-half", "--teacher")
+    clean((*words, classifiers("colour"), "--cache-logits", tmp_path / "logits", "--epochs", 0.5, *SHARED))
+
+
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize(
     ("kind", "taps", "trainings"),

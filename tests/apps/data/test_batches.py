@@ -147,3 +147,4 @@ def test_on_a_gpu_nothing_waits_and_nothing_differs(fill, no_waits):
         expected = here.at(i)
         for name in ("images", "labels", "index", "view"):
             assert torch.equal(getattr(batch, name).cpu(), getattr(expected, name))
+        assert all(map(torch.equal, batch.on_cpu(), (expected.index, expected.view)))
