@@ -18,7 +18,9 @@ import torch
 from apps.command.cli import main
 
 sys.path.insert(0, str(Path(__file__).parent / "apps"))
+sys.path.insert(0, str(Path(__file__).parent / "fake_device"))
 
+from fake_cuda import Fake
 from forking import Machine
 from spoken import last_of_each
 
@@ -61,6 +63,14 @@ def as_a_user():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def fake(monkeypatch, as_a_user):
+    """A fake GPU: `with fake as log:` torch runs on it, and what is wrong is in the log."""
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU, whose name the fake one has")
+    return Fake(monkeypatch)
 
 
 @pytest.fixture

@@ -37,7 +37,8 @@ class CapturedSampler:
     def __init__(self, model: PixelCNN, batch: int, *, record: Record | None = None):
         self.batch, device = batch, model.final.direction.device
         record = cuda_graphs(device) if record is None else record
-        with torch.inference_mode(False), torch.no_grad():  # tensors that may be changed in any mode later
+        off = torch.autocast(device.type, enabled=False)  # as in `place`
+        with torch.inference_mode(False), torch.no_grad(), off:  # tensors that may be changed in any mode later
             model = deepcopy(model)  # graphs read weights where they lie
             context = torch.zeros(batch, *model.context_shape, device=device) if model.context_shape else None
             self._state = state = Incremental(model, context, batch)
@@ -63,12 +64,13 @@ class CapturedSampler:
         if numbers.shape != self._shape:
             raise InputError(f"uniform numbers of shape {tuple(numbers.shape)}: {self._shape} was expected")
         state = self._state
-        state.reset(context)
-        for row, own in enumerate(numbers.to(self._numbers.device)):
-            state.enter(row)
-            self._numbers.copy_(own)
-            self._replays[kind(row)]()
-            state.leave(row)
+        with torch.autocast(self._numbers.device.type, enabled=False):
+            state.reset(context)
+            for row, own in enumerate(numbers.to(self._numbers.device)):
+                state.enter(row)
+                self._numbers.copy_(own)
+                self._replays[kind(row)]()
+                state.leave(row)
         return state.images.clone()
 
 

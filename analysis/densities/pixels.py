@@ -172,7 +172,7 @@ def categorical(logits: Float[Tensor, "batch classes"], uniforms: Float64[Tensor
 
 
 def _require_grid(images: Tensor, nearest: Tensor) -> None:
-    low, high = (float(end) for end in images.aminmax())
+    low, high, distance = torch.stack([*images.aminmax(), (images - nearest).abs().max()]).tolist()
     if not abs(low) + abs(high) < float("inf"):
         raise InputError("images have values that are not finite: values k / 255 were expected, k = 0 ... 255")
     if low < -_ROUNDING or high > 1 + _ROUNDING:
@@ -180,7 +180,6 @@ def _require_grid(images: Tensor, nearest: Tensor) -> None:
             f"images have values between {low:.6g} and {high:.6g}: values k / 255 in [0, 1] were expected; "
             "divide bytes by 255, and undo any normalisation"
         )
-    distance = float((images - nearest).abs().max())
     if distance > _ROUNDING:
         raise InputError(
             f"images have values up to {distance:.2g} away from the grid k / 255, and the likelihood is of discrete "

@@ -51,11 +51,15 @@ def place(
 ) -> Float[Tensor, "batch channels height width"]:
     """Images by the uniform numbers that each of their pixels is drawn with: what `sample` does once it has them.
 
+    Autocast has no part in it: a rounded likelihood would draw other images.
+
     Raises:
         InputError: shapes that are not the model's.
     """
-    batch = _batch(model, context, numbers.shape[2])
-    with torch.inference_mode():  # hundreds of small operations a pixel: what they need not keep track of counts
+    # Hundreds of small operations a pixel: what they need not keep track of counts. Rows are kept in the weights' type,
+    # whatever autocast is on.
+    with torch.inference_mode(), torch.autocast(numbers.device.type, enabled=False):
+        batch = _batch(model, context, numbers.shape[2])
         state = Incremental(model, context, batch)
         found = state.run(lambda row, column, outputs: model.distribution.place(outputs, numbers[row, column]))
     return found.clone()

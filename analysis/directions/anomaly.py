@@ -19,7 +19,7 @@ Lee, Lee and Shin 2018) of penultimate activations.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
+from functools import cached_property, wraps
 
 import torch
 from jaxtyping import Float, Int
@@ -68,11 +68,14 @@ class TiedGaussians:
 
     def squared_distances(self, activations: Float[Tensor, "n m"]) -> Float[Tensor, "n classes"]:
         """Squared Mahalanobis distances to the classes' means."""
-        activations = activations.to(self.means)
-        # Factored, so that no distance comes out negative.
+        centres, projected = self.means @ self._root, activations.to(self.means) @ self._root
+        return torch.cdist(projected, centres, compute_mode="donot_use_mm_for_euclid_dist").square()
+
+    @cached_property
+    def _root(self) -> Float[Tensor, "m m"]:
+        """R of precision = R R^T, so that no distance comes out negative."""
         values, vectors = torch.linalg.eigh(self.precision)
-        root = vectors * values.clamp_min(0).sqrt()
-        return torch.cdist(activations @ root, self.means @ root, compute_mode="donot_use_mm_for_euclid_dist").square()
+        return vectors * values.clamp_min(0).sqrt()
 
 
 def fit_norms(activations: Float[Tensor, "n m"], labels: Int[Tensor, " n"], classes: int) -> Norms:
@@ -158,15 +161,11 @@ def _own(prior: ClassifierPrior, activations: Tensor, labels: Tensor) -> tuple[C
 
 def direction_log_densities(prior: ClassifierPrior, activations: Float[Tensor, "n m"]) -> Float[Tensor, "n classes"]:
     """log q(u|i) with the prior's concentrations; the uniform density for a zero activation, which has no direction."""
-    found = torch.full(
-        (len(activations), prior.classes),
-        -bessel.log_sphere_area(prior.dim),
-        dtype=prior.loc.dtype,
-        device=prior.loc.device,
-    )
-    pointing = prior.space.bring(activations.to(prior.loc.dtype)).norm(dim=1) > 0
-    found[pointing] = prior.log_prob(activations[pointing])
-    return found
+    activations = activations.to(prior.loc.dtype)
+    pointing = prior.space.bring(activations).norm(dim=1, keepdim=True) > 0
+    # What has no direction is given one, whose density is not looked at: to pick rows out is to wait for a GPU.
+    found = prior.log_prob(torch.where(pointing, activations, activations + 1))
+    return torch.where(pointing, found, -bessel.log_sphere_area(prior.dim))
 
 
 def given_norm_log_densities(

@@ -1,6 +1,7 @@
 """Where the frequencies of a map lie: their lengths, their rings, and how often each stands in the full plane."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float64, Int, Shaped
@@ -81,7 +82,7 @@ class FrequencyGrid:
         """The shorter one, in pixels."""
         return min(self.shape)
 
-    @property
+    @cached_property
     def rings(self) -> int:
         """How many there are, up to the corner, ring 0 among them."""
         return int(self.ring.max()) + 1

@@ -47,7 +47,7 @@ def require_range(numbers: Int64[Tensor, "*shape"], classes: int) -> None:
         InputError: one is not.
     """
     if numbers.numel():
-        low, high = (int(bound) for bound in numbers.aminmax())
+        low, high = torch.stack(numbers.aminmax()).tolist()
         if low < 0 or high >= classes:
             raise InputError(f"label {low if low < 0 else high} is out of range: the classes are 0 to {classes - 1}")
 

@@ -14,6 +14,7 @@ import backpropagation
 import torch
 from device_log import AHEAD, BEHIND, FLOAT64, MIXED, TO_DEVICE, TO_HOST, WAIT, Log
 from torch import Tensor
+from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
@@ -167,6 +168,9 @@ def _computed(operation, args, kwargs, log: Log):
     own, options = tree_unflatten([one.held if isinstance(one, Away) else one for one in flat], structure)
     options = {**options, "device": "cpu"} if device is not None and torch.device(device).type == "cuda" else options
     found = _product(operation, own) if name in _PRODUCTS and not options else operation(*own, **options)
+    if torch.Tag.inplace_view in operation.tags:
+        with no_dispatch():  # what it says of its shape, and nothing else
+            return operation(*args, **kwargs)
     if any(one.shape != one.held.shape for one in away):
         raise NotImplementedError(f"{name} changes the shape of a tensor in place, which the fake device cannot follow")
     if name == "copy_":

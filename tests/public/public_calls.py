@@ -175,6 +175,10 @@ CALLS: dict[str, Callable[[Given], Any]] = {
     "cosine_fits": lambda give: priors.cosine_fits(give.prior(), give.normal(N, M), give.labels),
     "kolmogorov_smirnov": lambda give: priors.kolmogorov_smirnov(give.part(N), M, 5.0),
     "solve_concentration": lambda give: priors.solve_concentration(give.part(4), M),
+    "solve_concentration by a deficit": lambda give: priors.solve_concentration(give.part(4), M, deficit=0.25),
+    "solve_concentration of a number by deficits": lambda give: priors.solve_concentration(
+        0.75, M, deficit=give.part(4)
+    ),
     "normalised_accuracy": lambda give: analysis.normalised_accuracy(
         give.normal(N, M), give.labels, give.normal(CLASSES, M, seed=1), give.normal(CLASSES)
     ),

@@ -5,6 +5,7 @@ import torch
 from pixel_models import every_image, small
 from scipy.stats import chisquare
 
+from analysis.densities.captured import CapturedSampler
 from analysis.densities.incremental import Incremental
 from analysis.densities.pixelcnn import PixelCNN
 from analysis.densities.sampling import place, sample, uniforms
@@ -107,6 +108,18 @@ def test_single_precision_is_near(name="grey, small maps"):
     exact = evaluate(model, images, context)
     near = evaluate(model.float(), images.float(), context.float())
     assert float((near - exact).abs().max()) < 3e-6 * float(exact.abs().max())
+
+
+def test_draws_under_autocast_are_the_same(name="grey, small maps"):
+    model, _, context = given(name)
+    model, context = model.float(), context.float()
+    numbers = uniforms(model, len(context), torch.Generator().manual_seed(0))
+    expected = place(model, context, numbers)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = [place(model, each, numbers) for each in (context, context.bfloat16())]
+        captured = CapturedSampler(model, len(context), record=lambda function: function)(context, numbers)
+    assert torch.equal(found[0], expected) and torch.equal(captured, expected)
+    assert torch.equal(found[1], place(model, context.bfloat16().float(), numbers))
 
 
 def test_frequencies_are_the_probabilities():
