@@ -36,7 +36,7 @@ class MemoryBank(nn.Module):
     def __init__(self, images: int, dim: int, generator: torch.Generator | None = None):
         super().__init__()
         drawn = torch.rand(images, dim, generator=generator, device=None if generator is None else generator.device)
-        self.register_buffer("rows", (2 * drawn - 1) * (3 / dim) ** 0.5)
+        self.register_buffer("rows", drawn.mul_(2).sub_(1).mul_((3 / dim) ** 0.5))  # in place: there may be a gigabyte
         self.register_buffer("log_constant", torch.tensor(float("nan")))
         self._settled = False
         self.register_load_state_dict_post_hook(_unsettle)

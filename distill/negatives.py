@@ -1,10 +1,15 @@
 """Negatives of contrastive terms: training images of other classes."""
 
+import math
+
 import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
 from priors.errors import InputError
+
+_KEYS = 4096
+"""Images up to which each gets a random number, however few are drawn."""
 
 
 class OtherClasses(nn.Module):
@@ -13,6 +18,8 @@ class OtherClasses(nn.Module):
     Args:
         labels: of all training images, in their order.
         classes: how many there are; a label is less.
+        keys: whether draws without replacement sort a random number for every image however many there are, as programs
+            did before runs of format 2.
 
     Attributes:
         most: how many images there are of other classes than the largest.
@@ -30,8 +37,9 @@ class OtherClasses(nn.Module):
     begin: Tensor
     size: Tensor
 
-    def __init__(self, labels: Int64[Tensor, " images"], classes: int):
+    def __init__(self, labels: Int64[Tensor, " images"], classes: int, keys: bool = False):
         super().__init__()
+        self.keys = keys
         size = torch.bincount(labels, minlength=classes)
         self.most = len(labels) - int(size.max()) if len(labels) else 0
         if self.most < 1:
@@ -60,22 +68,62 @@ class OtherClasses(nn.Module):
             labels: classes that are not drawn, one a row.
             count: how many a row; no more than `most` without replacement.
             generator: of the draws, on any device (from another one they are copied); None: torch's own.
-            replacement: whether a row may have an image twice. Without, a random number for every image is sorted.
+            replacement: whether a row may have an image twice. Without, a random number for every image is sorted where
+                a quarter of them or more is drawn; else some more than `count` are drawn with replacement, and
+                the first `count` different ones taken: the law is the same, and no table of all images is made. Fewer
+                are different in one of 10^12 rows; such a row has some images twice.
             part: which part of a larger batch these labels are; its numbers are drawn as a whole, so that it matters
                 not how it is cut.
             parts: how many there are, all of one size.
         """
-        size, begin = self.size[labels, None], self.begin[labels, None]
+        begin, size = self.begin[labels, None], self.size[labels, None]
         source = labels.device if generator is None else generator.device
         own = slice(part * len(labels), (part + 1) * len(labels))
-        if replacement:
-            # 62 random bits modulo the number of images: no image is more probable than another by 1e-12 of that.
-            bits = torch.randint(2**62, (parts * len(labels), count), generator=generator, device=source)[own]
-            drawn = bits.to(labels.device) % (len(self.order) - size)
-            return self.order[drawn + (drawn >= begin) * size]
-        shape = parts * len(labels), len(self.order)
-        keys = torch.rand(shape, generator=generator, device=source, dtype=torch.float64)[own]
-        place = torch.arange(len(self.order), device=labels.device)
-        theirs = (place >= begin) & (place < begin + size)
-        keys = keys.to(labels.device).masked_fill(theirs, 2.0)
-        return self.order[keys.topk(count, dim=1, largest=False, sorted=False).indices]
+        by_keys = not replacement and (self.keys or self.most <= max(4 * count, _KEYS))
+        if by_keys:
+            shape = parts * len(labels), len(self.order)
+            keys = torch.rand(shape, generator=generator, device=source, dtype=torch.float64)[own]
+            place = torch.arange(len(self.order), device=labels.device)
+            theirs = (place >= begin) & (place < begin + size)
+            keys = keys.to(labels.device).masked_fill(theirs, 2.0)
+            return self.order[keys.topk(count, dim=1, largest=False, sorted=False).indices]
+        drawn = count if replacement else enough_for(count, self.most)
+        # 62 random bits modulo the number of images: no image is more probable than another by 1e-12 of that.
+        bits = torch.randint(2**62, (parts * len(labels), drawn), generator=generator, device=source)[own]
+        found = bits.to(labels.device) % (len(self.order) - size)
+        if not replacement:
+            found = first_different(found, count)
+        return self.order[found + (found >= begin) * size]
+
+
+def enough_for(count: int, images: int) -> int:
+    """How many draws with replacement have `count` different images among them, but for one time in 10^12.
+
+    By the mean and the variance of the number of different ones, eight deviations off, and 24 more for where they are
+    too few to be normal.
+
+    Args:
+        count: at most a quarter of the images.
+        images: to draw from, at least.
+    """
+    wanted = -images * math.log1p(-count / images)
+    left = math.exp(-wanted / images)
+    variance = images * left * (1 - (1 + wanted / images) * left)
+    return math.ceil(wanted + 8 * math.sqrt(max(variance, 0)) / left) + 24
+
+
+def first_different(drawn: Int64[Tensor, "batch draws"], count: int) -> Int64[Tensor, "batch count"]:
+    """The first `count` different numbers of each row, by one sort; where there are fewer, others come again.
+
+    Example:
+        >>> first_different(torch.tensor([[3, 1, 3, 0, 1, 2]]), 3)
+        tensor([[3, 1, 0]])
+    """
+    ordered, place = drawn.sort(dim=1, stable=True)  # of equal ones, the first that was drawn comes first
+    again = torch.zeros_like(ordered, dtype=torch.bool)
+    again[:, 1:] = ordered[:, 1:] == ordered[:, :-1]
+    new = torch.ones_like(again).scatter_(1, place, ~again)
+    rank = new.cumsum(1) - 1
+    there = torch.where(new & (rank < count), rank, count)  # what is not wanted goes into a column that is dropped
+    kept = torch.cat([drawn[:, :count], drawn[:, :1]], 1)
+    return kept.scatter_(1, there, drawn)[:, :count]

@@ -34,6 +34,8 @@ class Setting:
         teacher_network: likewise, such as the statistics of its batch norms; None where no term needs the teacher.
         stage_norms: by one pass of the teacher, the batch norm behind each of its stages (see `distill.stage_norms`);
             None where there is no teacher.
+        keyed_draws: whether different images are drawn by a random number for each there is, however many, as programs
+            did before runs of format 2.
     """
 
     student: Shapes
@@ -47,6 +49,7 @@ class Setting:
     student_network: nn.Module | None = None
     teacher_network: nn.Module | None = None
     stage_norms: Callable[[], tuple[nn.Module | None, ...]] | None = None
+    keyed_draws: bool = False
 
 
 class Shared(ABC):

@@ -110,6 +110,7 @@ def _one_student(config: Config, guide: bool) -> dict[str, Any]:
         network = None if teacher is None else teacher.network
         means = partial(mean_soft_labels, network, pictures.train, accelerator=accelerator)
         setting = setting_for(student, teacher, pictures.train.labels, prior, drawn, means)
+        setting = replace(setting, keyed_draws=run.format < 2)
         objective = Objective(terms, student, teacher, setting, config.teacher_norms)
         task = _task(config, objective, pictures, given, length, accelerator)
     if task is not None and accelerator.is_main_process:

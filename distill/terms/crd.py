@@ -36,9 +36,10 @@ def contrastive(
 class Memory(nn.Module):
     """A bank for each network, and the images that negatives are drawn from."""
 
-    def __init__(self, labels: Int64[Tensor, " images"], classes: int, dim: int, generator: torch.Generator | None):
+    def __init__(self, labels: Int64[Tensor, " images"], classes: int, dim: int, setting: Setting):
         super().__init__()
-        self.others = OtherClasses(labels, classes)
+        generator = setting.generator
+        self.others = OtherClasses(labels, classes, setting.keyed_draws)
         self.student = MemoryBank(len(labels), dim, generator)
         self.teacher = MemoryBank(len(labels), dim, generator)
 
@@ -142,5 +143,5 @@ class CRD(Term):
         """
         if setting.labels is None:
             raise InputError("crd remembers every training image: their labels are needed, and were not given")
-        memory = Memory(setting.labels, setting.student.classes, self.dim, setting.generator)
+        memory = Memory(setting.labels, setting.student.classes, self.dim, setting)
         return _Contrast(self, (setting.student.penultimate, setting.teacher.penultimate), memory, setting)

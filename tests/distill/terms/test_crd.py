@@ -10,8 +10,11 @@ import pytest
 import torch
 from scipy.stats import chi2, chisquare
 from slopes import double, slopes
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from traces import CLASSES, IMAGES, STUDENT, TEACHER, given_of, setting_of, trace_of
 
+from distill import negatives
 from distill.memory_bank import MemoryBank
 from distill.negatives import OtherClasses
 from distill.term import Given
@@ -285,6 +288,87 @@ def test_negatives_without_replacement_are_uniform():
         m = len(counts)
         spread = chisquare(counts).statistic * (m - 1) / (m - 8)
         assert chi2.sf(spread, m - 1) > 1e-5
+
+
+@pytest.fixture
+def few_keys(monkeypatch):
+    """Draws without a random number for each image also of a set as small as these."""
+    monkeypatch.setattr(negatives, "_KEYS", 0)
+
+
+@pytest.mark.usefixtures("few_keys")
+def test_pairs_of_a_large_set_are_uniform():
+    """Every pair of different images of other classes alike: chi-square for each class, fails once in 2e4 seeds."""
+    others = OtherClasses(LABELS, CLASSES)
+    for label in range(CLASSES):
+        drawn = others.draw(torch.tensor([label] * 20_000), 2, seeded(label), replacement=False).sort(1).values
+        assert bool((drawn[:, 0] < drawn[:, 1]).all()) and not (LABELS[drawn] == label).any()
+        there = (LABELS != label).nonzero().flatten()
+        counts = torch.bincount(drawn[:, 0] * 40 + drawn[:, 1], minlength=1600).view(40, 40)[there][:, there]
+        first, second = np.triu_indices(len(there), 1)
+        assert chisquare(counts.numpy()[first, second]).pvalue > 1e-5
+
+
+@pytest.mark.usefixtures("few_keys")
+def test_parts_of_a_batch_draw_as_the_whole():
+    others = OtherClasses(LABELS, CLASSES)
+    labels = torch.tensor([0, 1, 3, 4, 4, 1])
+    whole = others.draw(labels, 3, seeded(5), replacement=False)
+    halves = [
+        others.draw(labels[3 * part : 3 * part + 3], 3, seeded(5), replacement=False, part=part, parts=2)
+        for part in (0, 1)
+    ]
+    assert torch.equal(whole, torch.cat(halves))
+
+
+def test_the_first_different_numbers_are_those_of_a_loop():
+    drawn = torch.randint(30, (200, 25), generator=seeded(0))
+    for row, found in zip(drawn.tolist(), negatives.first_different(drawn, 8).tolist(), strict=True):
+        assert found == list(dict.fromkeys(row))[:8]
+    short = negatives.first_different(torch.tensor([[4, 4, 4, 2, 4]]), 3)[0].tolist()
+    assert len(short) == 3 and set(short) == {2, 4}  # too few: some again, none made up
+
+
+@pytest.mark.parametrize(("count", "images"), [(1, 5), (2, 4097), (60, 241), (400, 1601), (1000, 4097)])
+def test_enough_are_drawn(count, images):
+    """The chance of too few different ones, exactly: by the number of them, draw after draw."""
+    chance, different = np.zeros(count + 1), np.arange(count + 1)
+    chance[0] = 1
+    for _ in range(negatives.enough_for(count, images)):
+        new = chance * (1 - different / images)
+        chance = np.append(chance[:-1] * different[:-1] / images, chance[-1])
+        chance[1:] += new[:-1]
+    assert chance[:-1].sum() < 1e-12
+
+
+class Largest(TorchDispatchMode):
+    """How many numbers the largest tensor has that an operation makes."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        sizes = [one.numel() for one in tree_leaves(made) if isinstance(one, torch.Tensor)]
+        self.numbers = max(self.numbers, *sizes, 0)
+        return made
+
+
+def test_no_table_of_all_images_is_made_but_for_runs_of_before():
+    labels = torch.arange(20_000) % 10
+    drawn = {}
+    for keys in (False, True):
+        others = OtherClasses(labels, 10, keys)
+        with Largest() as largest:
+            drawn[keys] = others.draw(labels[:8], 100, seeded(1), replacement=False)
+        assert (largest.numbers >= 8 * 20_000) == keys
+        assert largest.numbers <= 8 * (20_000 if keys else 200)
+        assert all(len(set(row)) == 100 for row in drawn[keys].tolist())
+    # the stream of before: the least of random numbers, those of the own class left out
+    random = torch.rand(8, 20_000, generator=seeded(1), dtype=torch.float64)
+    order = labels.argsort(stable=True)
+    random[labels[order] == labels[:8, None]] = 2
+    expected = order[random.argsort(1)[:, :100]]
+    assert torch.equal(drawn[True].sort(1).values, expected.sort(1).values)
 
 
 def test_autocast_changes_nothing():
