@@ -15,7 +15,8 @@ def binarise(
 
     Args:
         images: grey values in [0, 1].
-        generator: where the draws come from, on the images' device; torch's default without.
+        generator: where the draws come from, on any device; the default of the images' own without.
     """
-    draws = torch.rand(images.shape, generator=generator, device=images.device, dtype=images.dtype)
+    source = images.device if generator is None else generator.device
+    draws = torch.rand(images.shape, generator=generator, device=source, dtype=images.dtype).to(images.device)
     return torch.gt(images, draws, out=draws)

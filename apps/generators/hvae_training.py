@@ -63,10 +63,8 @@ class HVAETraining(Task):
             return {}
 
         def of(batch) -> dict[str, Tensor]:
-            images = binarise(batch.images, generator(batch.images.device, self.seed, "validation", batch.number))
-            bound = model(
-                images, batch.labels, generator(batch.images.device, self.seed, "validation-latent", batch.number)
-            )
+            images = binarise(batch.images, generator("cpu", self.seed, "validation", batch.number))
+            bound = model(images, batch.labels, generator("cpu", self.seed, "validation-latent", batch.number))
             return {"reconstruction": bound.reconstruction, "divergence": bound.divergence}
 
         parts = {name: float(values.mean()) for name, values in sweep(self._validation, of).items()}

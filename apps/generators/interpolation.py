@@ -58,7 +58,7 @@ def latents(
     weight = model.to_logits.weight
     drawn = []
     for block in range(-(-count // BLOCK)):
-        stream = generator(weight.device, seed, "sample", -1 if label is None else label, block)
+        stream = generator("cpu", seed, "sample", -1 if label is None else label, block)
         drawn.append(model.sample_latent(torch.full((BLOCK,), label or 0, device=weight.device), stream, concentration))
     return torch.cat(drawn)[:count]
 

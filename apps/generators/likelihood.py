@@ -91,10 +91,10 @@ def likelihood(
         raise InputError(f"{len(images.class_names)} classes of images: the model knows {len(model.class_names)}")
 
     def of(batch) -> dict[str, Tensor]:
-        device = batch.images.device
-        binary = binarise(batch.images, generator(device, seed, "evaluate-binarise", batch.number))
+        # Drawn on the CPU: a GPU has a generator of its own, by which a seed would give another score.
+        binary = binarise(batch.images, generator("cpu", seed, "evaluate-binarise", batch.number))
         evidence = model.evidence(
-            binary, batch.labels, samples, generator(device, seed, "evaluate-latent", batch.number)
+            binary, batch.labels, samples, generator("cpu", seed, "evaluate-latent", batch.number)
         )
         return {
             "elbo": evidence.reconstruction - evidence.divergence,

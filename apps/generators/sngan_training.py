@@ -203,10 +203,10 @@ def standing_statistics(model: SNGAN, batches: int, batch_size: int, seed: int) 
         if isinstance(norm, nn.SyncBatchNorm):
             norm.forward = partial(nn.BatchNorm2d.forward, norm)
     device = next(model.parameters()).device
-    stream = generator(device, seed, "standing")
+    stream = generator("cpu", seed, "standing")  # the same ones on every device
     model.train()
     for _ in range(batches):
-        labels = torch.randint(len(model.class_names), (batch_size,), generator=stream, device=device)
+        labels = torch.randint(len(model.class_names), (batch_size,), generator=stream).to(device)
         model(model.latent.sample(labels, stream), labels)
     model.eval()
     for norm, momentum in zip(norms, momenta, strict=True):

@@ -27,7 +27,8 @@ def draw_block(
     """Images 64 * number ... 64 * number + 63 of one class (or of an unconditional model), (64, C, H, W) in [0, 1]."""
     device = next(model.parameters()).device
     labels = torch.full((BLOCK,), label or 0, device=device)
-    stream = generator(device, seed, "sample", -1 if label is None else label, number)
+    # Drawn on the CPU, so that a seed gives the same pictures on every device, up to what rounding does.
+    stream = generator("cpu", seed, "sample", -1 if label is None else label, number)
     with torch.inference_mode():
         return model.generate(labels, stream, concentration)
 

@@ -21,6 +21,7 @@ from apps.training.whole_state import WHAT, read_description, write_description
 from priors.errors import InputError, reason
 from priors.files.checksums import check_finite
 from priors.files.tensors import load_weights, read_tensors, write_tensors
+from priors.remarks import remark
 
 
 @dataclass
@@ -95,6 +96,7 @@ def save(training: Training, run: Run, accelerator: Accelerator) -> None:
     described: dict[str, Any] = {}
     try:
         on_main(accelerator, lambda: described.update(_write(training, run.begin_state(step), run)))
+        described["device"] = accelerator.device.type
         agreed(accelerator, lambda: write_tensors(generators, random_state(accelerator.device)))
         on_main(accelerator, lambda: write_description(beside, described))
         on_main(accelerator, lambda: run.commit_state(beside))
@@ -176,6 +178,8 @@ def load_rest(
 ) -> None:
     """Put back everything else, the random-number generators last; `optimizer` makes a turn's.
 
+    A kind of device draws by generators of its own: a line says where the training was on another one.
+
     Raises:
         InputError: the state is damaged, or of another training.
     """
@@ -198,6 +202,12 @@ def load_rest(
         file = folder / f"random-{accelerator.process_index}.safetensors"
         if file.exists():  # a process more than before starts on its own fresh stream
             load_random_state(read_tensors(file, WHAT)[0], accelerator.device)
+    before, now = state.get("device"), accelerator.device.type
+    if before not in (None, now):
+        remark(
+            f"{folder} was written on {before}; it goes on on {now}, which draws other random numbers: the result will "
+            "not be, to the number, what either alone would have given"
+        )
 
 
 def _load(network: nn.Module, file: Path) -> None:

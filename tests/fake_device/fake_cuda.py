@@ -74,13 +74,17 @@ _SOURCES: WeakValueDictionary = WeakValueDictionary()
 
 
 class Source(torch.Generator):
-    """Of draws on the device that it says."""
+    """Of draws on the device that it says: a GPU's are others than a CPU's of the same seed."""
 
     def __new__(cls, device="cpu"):
         made = super().__new__(cls, "cpu")
         made.on = torch.device(device).type
         _SOURCES[made._cdata] = made
         return made
+
+    def manual_seed(self, seed):
+        """Begin anew."""
+        return super().manual_seed(seed ^ 1 if self.on == "cuda" else seed)
 
     @property
     def device(self):

@@ -206,6 +206,18 @@ def of_before(state):
     path.write_text(json.dumps({key: value for key, value in kept.items() if key not in ("files", "checksum")}))
 
 
+@pytest.mark.parametrize(("device", "told"), [("cpu", 0), ("cuda", 1), (None, 0)])
+def test_a_state_of_another_kind_of_device_goes_on_and_says_so(tmp_path, capsys, caplog, device, told):
+    run = stopped(tmp_path / "whole", capsys)
+    state = run / "state/step-4"
+    of_before(state)
+    assert json.loads((state / "state.json").read_text())["device"] == "cpu"
+    rewrite(state, device=device)
+    assert toys.penult(*TOY, "--runs", run.parent, "--checkpoint-every", 1, "--log-every", 1) == 0
+    said = [record.getMessage() for record in caplog.records if "random numbers" in record.getMessage()]
+    assert len(said) == told and all(f"{state} was written on cuda; it goes on on cpu" in line for line in said)
+
+
 @pytest.mark.parametrize("checked", [True, False])
 def test_a_damaged_state_that_is_the_only_one_is_refused_and_kept(penult, tmp_path, capsys, checked):
     """Each kind of damage in turn: one line that names the state and what to do, and nothing is changed."""
