@@ -1,8 +1,8 @@
 """A student or a teacher, and which of its activations are kept when it runs."""
 
-from collections.abc import Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from typing import Literal
 
 from jaxtyping import Float
@@ -12,6 +12,7 @@ from distill.term import Needs
 from distill.trace import NoFeatureMaps, Shapes, Trace, shapes, trace
 from priors.errors import InputError
 from priors.reading.heads import find_head
+from priors.reading.taps import Taps, tap
 from priors.zoo.network import Classifier
 
 NORMS = (nn.modules.batchnorm._BatchNorm,)
@@ -29,6 +30,7 @@ class Followed:
         penultimate: name of the tap that gives its head's input; None: not kept.
         shapes: of all that.
         layers: names of further taps.
+        open: the taps that `tapped` keeps open.
     """
 
     network: nn.Module
@@ -37,12 +39,25 @@ class Followed:
     penultimate: str | None
     shapes: Shapes
     layers: tuple[str, ...] = ()
+    open: list[Taps | None] = field(default_factory=list, compare=False, repr=False)
 
     def run(
         self, prepared: nn.Module, images: Float[Tensor, "batch channels height width"], derivatives: bool = False
     ) -> Trace:
         """A trace by the network as it is prepared for training, on the graph of the images for `derivatives`."""
-        return trace(prepared, images, self.stages, self.penultimate, self.layers, derivatives)
+        taps = self.open[-1] if self.open else None
+        return trace(prepared, images, self.stages, self.penultimate, self.layers, derivatives, taps)
+
+    @contextmanager
+    def tapped(self) -> Iterator[None]:
+        """Keep taps open over many runs: modules that are compiled in place after this stay compiled in them."""
+        names = (*self.stages, *(() if self.penultimate is None else (self.penultimate,)), *self.layers)
+        with tap(self.network, names, compiled=True) if names else nullcontext() as taps:
+            self.open.append(taps)
+            try:
+                yield
+            finally:
+                self.open.pop()
 
     @property
     def head(self) -> nn.Linear:

@@ -12,7 +12,7 @@ from priors.checks.floats import PIXELS, own_dtype, to_own
 from priors.errors import InputError
 from priors.reading.dry_pass import undisturbed
 from priors.reading.outputs import Outputs, outputs_are
-from priors.reading.taps import tap
+from priors.reading.taps import Taps, tap
 
 
 class NoFeatureMaps(InputError):
@@ -75,6 +75,7 @@ def trace(
     penultimate: str | None = None,
     layers: Sequence[str] = (),
     derivatives: bool = False,
+    taps: Taps | None = None,
 ) -> Trace:
     """Run a network once and keep what it computed on the way.
 
@@ -85,6 +86,8 @@ def trace(
         penultimate: name of the tap that gives the head's input; None: not kept.
         layers: names of further taps, of any shape.
         derivatives: keep the images as well, on the graph of all the rest, also where gradients are switched off.
+        taps: these taps, where they are open already, as for a network that is compiled with them; not used for
+            derivatives, which compiled networks lack.
 
     Raises:
         InputError: a tap does not exist (the nearest is offered), or gives no tensor of the right number of dimensions;
@@ -96,7 +99,8 @@ def trace(
         return Trace(network(images))
     shown = images.detach().requires_grad_() if derivatives else images
     # A tapped network runs eagerly: compiled ones have no second derivative.
-    with tap(network, names) as found, torch.enable_grad() if derivatives else nullcontext():
+    opened = tap(network, names) if taps is None or derivatives else nullcontext(taps)
+    with opened as found, torch.enable_grad() if derivatives else nullcontext():
         logits = network(shown)
         kept = {name: found[name] for name in names}
     for name, dimensions in ((penultimate, 2), *((stage, 4) for stage in stages)):

@@ -169,12 +169,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Where(Place):
-    """Where the run lives and how it is shown; none of this changes its numbers."""
+    """Where the run lives, how it is computed and shown; none of this changes its numbers by more than rounding."""
 
     name: str | None = None
     """Name of the run's folder; unset: made from the configuration."""
     plan: bool = False
     """Whether to print what the training would take, by some updates of it, and stop: nothing is written."""
+    compile: bool = False
+    """Whether to compile networks and losses, which makes a long training faster and its first step slow; the numbers
+    differ by rounding."""
     checkpoint_every: Count | None = None
     """Steps between checkpoints; unset: validations alone write some. The two newest are kept until the end."""
     log_every: LogEvery = 50

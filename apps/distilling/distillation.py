@@ -1,6 +1,7 @@
 """Training a student on a sum of terms: with the labels, a teacher, or a teacher's prior."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
@@ -73,6 +74,36 @@ class Distillation(Task):
         memories = {f"memory of {name}": memory for name, memory in objective.memories.items()}
         fixed = {name: piece for name, piece in objective.pieces.items() if name not in objective.learnt}
         return teacher | memories | fixed
+
+    def compiled_by_block(self) -> tuple[nn.Module, ...]:
+        """Student and teacher, unless a term trains by derivatives of theirs."""
+        if self._derives:
+            return ()
+        teacher = self.objective.teacher
+        return (self.objective.student.network, *(() if teacher is None else (teacher.network,)))
+
+    def compiled_whole(self) -> tuple[nn.Module, ...]:
+        """The terms, and what they share."""
+        return tuple(self.objective.pieces.values())
+
+    @contextmanager
+    def while_compiled(self) -> Iterator[None]:
+        """Taps of student and teacher."""
+        with ExitStack() as stack:
+            for network in (self.objective.student, self.objective.teacher):
+                if network is not None and not self._derives:
+                    stack.enter_context(network.tapped())
+            yield
+
+    @property
+    def not_compiled(self) -> str:
+        """Both networks, where a term trains by derivatives of theirs."""
+        why = "a term trains by derivatives, and compiled networks have none of their derivatives"
+        return f"student and teacher go on as they are: {why}" if self._derives else ""
+
+    @property
+    def _derives(self) -> bool:
+        return any(self.objective.needs(phase).derivatives for phase in self.objective.phases)
 
     def trained(self, turn: str) -> tuple[str, ...]:
         """In a term's own phase, what that trains; else the student and all that learns beside it."""

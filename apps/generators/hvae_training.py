@@ -10,6 +10,8 @@ from apps.data.sweep import AT_A_TIME
 from apps.generators.hyperspherical_vae import HypersphericalVAE
 from apps.seeds import derive, generator
 from apps.training.task import Criterion, Task
+from priors.checks.draws import gaussians
+from priors.checks.floats import at_least_float32
 
 
 class HVAETraining(Task):
@@ -31,7 +33,7 @@ class HVAETraining(Task):
         self.criterion = None if validation is None else Criterion("elbo", larger=True, from_step=warmup_steps)
         self._validation = validation
         self.validated = 0 if validation is None else min(AT_A_TIME, len(validation))
-        self._warmup_steps = warmup_steps
+        self._warmup_steps, self._dim = warmup_steps, model.dim
         conditional = label_term and model.conditional
         self._log_label = -math.log(len(model.class_names)) if conditional else 0.0
         self._streams: dict = {}
@@ -44,7 +46,10 @@ class HVAETraining(Task):
     def losses(self, turn: str, batch, step: int) -> dict[str, Tensor]:
         """The distortion -log p(x|z) and the divergence at the weight its warm-up has reached, in nats an image."""
         images = binarise(batch.images, self._stream("binarise", step, batch.images.device))
-        bound = self.networks["model"](images, batch.labels, self._stream("latent", step, batch.images.device))
+        # Drawn here: what is compiled takes no generator.
+        shape, stream = (len(images), self._dim), self._stream("latent", step, images.device)
+        draws = gaussians(shape, stream, at_least_float32(images).dtype, images.device)
+        bound = self.networks["model"](images, batch.labels, draws)
         weight = min(1.0, (step + 1) / self._warmup_steps) if self._warmup_steps else 1.0
         losses = {"distortion": -bound.reconstruction.mean(), "weighted divergence": weight * bound.divergence.mean()}
         if self._log_label:

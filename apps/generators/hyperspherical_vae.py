@@ -171,9 +171,12 @@ class HypersphericalVAE(Generator):
         self,
         images: Float[Tensor, "batch *shape"],
         labels: Int[Tensor, " batch"],
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | Float[Tensor, "batch dim"] | None = None,
     ) -> Bound:
-        """The bound's parts at one draw of z; images are binary, or in [0, 1] as the means of binary ones."""
+        """The bound's parts at one draw of z; images are binary, or in [0, 1] as the means of binary ones.
+
+        The draw is made by a generator, or of Gaussians that were drawn before and are overwritten.
+        """
         posterior = self.encode(images, labels)
         z = rsample(posterior.loc, posterior.concentration, generator)
         logits = at_least_float32(self.decode(z, labels))

@@ -131,7 +131,7 @@ class SNGANTraining(Task):
 
     def _penalty(self, real: Tensor, batch) -> Tensor:
         """r1 / 2 |dD/dx|^2 on real images, in float32."""
-        with torch.autocast(real.device.type, enabled=False):
+        with torch.autocast(real.device.type, enabled=False), self.compiled.eager():  # a second derivative follows
             real = real.detach().requires_grad_()
             seen = augment(real, self.objective.augmentations, self._stream("augment-r1", batch))
             # A second pass of this turn: bare, since prepared modules are for one forward pass a backward pass.

@@ -71,6 +71,9 @@ class InvertSettings:
     """Name of the folder and, with a layer's, of each run; unset: that of the MODEL, and -inverted."""
     plan: bool = False
     """Whether to print what the first training would take, by some updates of it, and stop: nothing is written."""
+    compile: bool = False
+    """Whether to compile networks and losses, which makes a long training faster and its first step slow; the numbers
+    differ by rounding."""
     checkpoint_every: Count | None = None
     """Steps between checkpoints; unset: validations alone write some."""
     log_every: LogEvery = 50
@@ -92,4 +95,4 @@ class InvertSettings:
     def where(self, name: str) -> Where:
         """Of a training run called `name`."""
         told = {"checkpoint_every": self.checkpoint_every, "log_every": self.log_every, "tracker": self.tracker}
-        return replace(self.place.where(name), plan=self.plan, **told)
+        return replace(self.place.where(name), plan=self.plan, compile=self.compile, **told)

@@ -24,6 +24,7 @@ from apps.runs.run import Run
 from apps.seeds import derive
 from apps.training import states
 from apps.training.averaging import Average
+from apps.training.compiling import Compiled
 from apps.training.interruption import StopRequest
 from apps.training.log_lines import LogLines
 from apps.training.meter import Meter
@@ -87,6 +88,7 @@ class Fit:
         self.warmup_steps = round(config.warmup * per_epoch)
         self.validation_interval = max(1.0, config.validate_every * per_epoch)
         self.stop = StopRequest(accelerator)
+        self.compiled = task.compiled = Compiled(where.compile, self.main)
 
     def train(self) -> Progress:
         """Train to the end, from the newest state."""
@@ -141,10 +143,12 @@ class Fit:
             self.task.networks[name] = self.accelerator.prepare_model(network)
         for average in self.training.averages.values():  # preparing gave every process the first one's weights
             average.restart()
+        self.compiled.begin(self.task)
         self.enter_phase(self.progress.phase)
 
     def take_down(self) -> None:
         """Give the networks back as they were given."""
+        self.compiled.end()
         self.learn(*self.raw)
         for network in self.raw.values():
             _unprepare(network)
@@ -188,7 +192,7 @@ class Fit:
         began, since, mark = time.perf_counter() - progress.seconds, time.perf_counter(), progress.step
         with bar:
             while progress.step < self.steps and not progress.stopped:
-                self.one_step(meter)
+                self.compiled.step(self.one_step, meter)
                 progress.step += 1
                 bar.update()
                 lines.step(progress.step)
@@ -307,7 +311,7 @@ class Fit:
         def over(images, function, **options):
             return sweep(images, function, accelerator=self.accelerator, progress=False, **options)
 
-        with scoring():
+        with scoring(), self.compiled.eager():
             metrics = task.validate(model, over, progress.step)
         self.raw["model"].train()
         for name, value in metrics.items():

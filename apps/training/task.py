@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn, optim
 from apps.command.config import Optimisation
 from apps.data.batches import Batch
 from apps.runs.format import FORMAT
+from apps.training.compiling import Compiled
 from priors.files.json_files import write_json
 from priors.files.tensors import write_tensors
 
@@ -70,6 +72,7 @@ class Task(ABC):
         rank: this process's number among those training together, set by the loop.
         slice: number of the part of the global batch at hand, over processes and accumulated parts, set by the loop
             before `losses`: streams of noise name it, so that no two parts share one.
+        compiled: what --compile makes of functions that `losses` calls through it; set by the loop.
         format: of the run (see `apps.runs.format`), which arithmetic goes by, set by the loop before `start`.
     """
 
@@ -83,6 +86,7 @@ class Task(ABC):
     partial: bool = False
     rank: int = 0
     slice: int = 0
+    compiled: Compiled = Compiled()
     format: int = FORMAT
     phases: tuple[Phase, ...] = (Phase("train"),)
     phase: Phase = phases[0]
@@ -101,6 +105,23 @@ class Task(ABC):
         Those that are left out count by their weights alone.
         """
         return {}
+
+    def compiled_by_block(self) -> tuple[nn.Module, ...]:
+        """The networks that --compile compiles, block by block."""
+        return (*self.networks.values(), *self.frozen.values())
+
+    def compiled_whole(self) -> tuple[nn.Module, ...]:
+        """Modules that --compile compiles as wholes: losses, which are given all of what they compare."""
+        return ()
+
+    def while_compiled(self) -> AbstractContextManager:
+        """What is open from before modules are compiled until they no longer are: taps in them."""
+        return nullcontext()
+
+    @property
+    def not_compiled(self) -> str:
+        """What --compile leaves as it is and why, for a line; nothing where that is nothing."""
+        return ""
 
     def turns(self, step: int) -> tuple[str, ...]:
         """The turns of a step (they may depend on `phase`), in order; each draws a batch of its own."""

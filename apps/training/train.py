@@ -18,6 +18,7 @@ from apps.data.image_set import ImageSet
 from apps.data.sources.image_files import ImageFiles
 from apps.runs.run import Run
 from apps.training import numerics
+from apps.training.compiling import check_compiler
 from apps.training.cores import available_cores
 from apps.training.loop import Fit, fit, snapshots_of
 from apps.training.memory import check_training
@@ -42,8 +43,8 @@ def data_label(name: str) -> str:
     return Path(name).stem if name.lower().endswith(".npz") else Path(name).name
 
 
-def environment(accelerator: Accelerator) -> dict[str, Any]:
-    """Where a run was made: versions, device, processes."""
+def environment(accelerator: Accelerator, compiled: bool = False) -> dict[str, Any]:
+    """Where a run was made: versions, device, processes, and whether its steps were compiled."""
     device = accelerator.device
     return {
         "python": platform.python_version(),
@@ -51,6 +52,7 @@ def environment(accelerator: Accelerator) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "processes": accelerator.num_processes,
         "threads": torch.get_num_threads(),
+        "compiled": compiled,
     }
 
 
@@ -120,12 +122,14 @@ def train(
         task = build()
         held = optimisation.batch_size // parts
         numerics.check_tf32(optimisation, accelerator.device)
+        if where.compile:
+            check_compiler(accelerator.device)
         check_training(task, images.image_shape, held, optimisation, accelerator.device, local_processes())
     if where.plan:
         with numerics.training(optimisation, accelerator.device):
             _plan(Fit(task, images, run, optimisation, where, accelerator, augmentation, shift))
     after = f". Next: {following}" if following else ""
-    on_main(accelerator, lambda: run.open(verb, identity, environment(accelerator), older))
+    on_main(accelerator, lambda: run.open(verb, identity, environment(accelerator, where.compile), older))
     try:
         if run.finished:
             result = run.result()

@@ -61,7 +61,7 @@ class Taps(Mapping):
 
 
 @contextmanager
-def tap(model: nn.Module, names: Sequence[str], *, copy: bool = False) -> Iterator[Taps]:
+def tap(model: nn.Module, names: Sequence[str], *, copy: bool = False, compiled: bool = False) -> Iterator[Taps]:
     """Keep named activations of `model` while the context is open; each call of it replaces those of the call before.
 
     A name is a module's, as in `model.named_modules()`: `"layer1"` is what that module returns, `"fc:input"` is its
@@ -71,7 +71,8 @@ def tap(model: nn.Module, names: Sequence[str], *, copy: bool = False) -> Iterat
     left out.
 
     What is returned is what the module computed, on the graph: gradients flow to it and through it.
-    - Compiled modules run eagerly while tapped, since hooks inside a compiled graph do not fire.
+    - Compiled modules run eagerly while tapped, since hooks inside a compiled graph do not fire. With `compiled=True`
+      they do not: hooks that were there before a module was compiled are part of its graph.
     - Activation modules with `inplace=True` work out of place while tapped; their flags are restored.
     - A functional in-place operation on a tapped tensor is found out when the tensor is read, and refused.
       With `copy=True` the network goes on with a copy instead, at the cost of the memory. Under `torch.inference_mode`,
@@ -82,6 +83,8 @@ def tap(model: nn.Module, names: Sequence[str], *, copy: bool = False) -> Iterat
         model: any module; call it (not one of its methods) for each pass.
         names: the activations to keep; each must be a tensor of any shape.
         copy: let the network overwrite a copy, never what was tapped.
+        compiled: leave modules compiled that are compiled in place (`module.compile()`) after this and before it is
+            closed. What is overwritten in place is not found out then.
 
     Yields:
         The activations by name, filled by each forward pass; they can be read after the context has closed.
@@ -113,18 +116,18 @@ def tap(model: nn.Module, names: Sequence[str], *, copy: bool = False) -> Iterat
             name, module = find_module(model, name)
             refuse_scripted(core, name)
             stack.enter_context(
-                module.register_forward_pre_hook(_before(taps, site, copy), with_kwargs=True)
+                module.register_forward_pre_hook(_before(taps, site, copy, compiled), with_kwargs=True)
                 if end
-                else module.register_forward_hook(_after(taps, site, copy))
+                else module.register_forward_hook(_after(taps, site, copy, compiled))
             )
         stack.enter_context(core.register_forward_hook(lambda *_: _finish(taps)))
-        compiled = False
+        eager = False
         for module in model.modules():
-            compiled = compiled or _is_compiled(module)
+            eager = eager or (_is_compiled(module) and not compiled)
             if module.__dict__.get("inplace") is True:
                 module.inplace = False
                 stack.callback(setattr, module, "inplace", True)
-        if compiled:
+        if eager:
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         yield taps
 
@@ -215,31 +218,34 @@ def _finish(taps: Taps) -> None:
     taps._finished = True
 
 
-def _keep(taps: Taps, site: str, tensor: object, copy: bool) -> Tensor | None:
+def _keep(taps: Taps, site: str, tensor: object, copy: bool, compiled: bool) -> Tensor | None:
     """Record a tensor; returns what the network goes on with, if that is another one."""
     if not isinstance(tensor, Tensor):
         raise InputError(f"the tap {site!r} gives a {type(tensor).__name__}, not a tensor: tap a module inside it")
     if taps._finished:
         return None
+    if compiled:  # neither of what follows is for a graph
+        taps._calls[site].append((tensor, None))
+        return tensor.clone() if copy else None
     copy = copy or tensor.is_inference()
     taps._calls[site].append((tensor, None if copy else tensor._version))
     return tensor.clone() if copy else None
 
 
-def _after(taps: Taps, site: str, copy: bool):
+def _after(taps: Taps, site: str, copy: bool, compiled: bool):
     def hook(module: nn.Module, args: tuple, output: object) -> Tensor | None:
-        return _keep(taps, site, output, copy)
+        return _keep(taps, site, output, copy, compiled)
 
     return hook
 
 
-def _before(taps: Taps, site: str, copy: bool):
+def _before(taps: Taps, site: str, copy: bool, compiled: bool):
     def hook(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
         if args:
-            kept = _keep(taps, site, args[0], copy)
+            kept = _keep(taps, site, args[0], copy, compiled)
             return None if kept is None else ((kept, *args[1:]), kwargs)
         first = next(iter(kwargs), None)
-        kept = _keep(taps, site, kwargs.get(first), copy)
+        kept = _keep(taps, site, kwargs.get(first), copy, compiled)
         return None if kept is None else (args, {**kwargs, first: kept})
 
     return hook

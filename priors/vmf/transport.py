@@ -32,7 +32,9 @@ _PART_NUMBERS = 1 << 19
 
 
 def rsample(
-    loc: Float[Tensor, "*batch m"], concentration: Float[Tensor, "*batch"], generator: torch.Generator | None = None
+    loc: Float[Tensor, "*batch m"],
+    concentration: Float[Tensor, "*batch"],
+    generator: torch.Generator | Float[Tensor, "*batch m"] | None = None,
 ) -> Float[Tensor, "*batch m"]:
     """Draw one von Mises-Fisher sample for each mean direction, differentiably (once).
 
@@ -43,7 +45,9 @@ def rsample(
     Args:
         loc: Mean directions mu of unit length, m >= 2. Their gradient is tangent to the sphere.
         concentration: Concentrations k >= 0; at 0 the distribution is uniform.
-        generator: Source of the draws, on any device; the directions' device's default one if None.
+        generator: Source of the draws, on any device; the directions' device's default one if None. Or the draws
+            themselves, standard normals of the directions' shape and type, which are overwritten: what is compiled by
+            torch.compile takes no generator.
 
     Returns:
         Unit vectors z of density proportional to exp(k mu.z) on the sphere.
@@ -99,7 +103,11 @@ class _Transport(torch.autograd.Function):
 
 
 def _draw(
-    loc: Tensor, k: Tensor, generator: torch.Generator | None, quantiles: cosine.Table | None, differentiate: bool
+    loc: Tensor,
+    k: Tensor,
+    generator: torch.Generator | Tensor | None,
+    quantiles: cosine.Table | None,
+    differentiate: bool,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Samples (*batch, m), their cosines (*batch, 1) and, where asked for, d atanh(w) / dk (*batch, 1)."""
     g = _gaussians(loc, generator)
@@ -119,7 +127,9 @@ def _draw(
     return z, w, slope
 
 
-def _gaussians(like: Tensor, generator: torch.Generator | None) -> Tensor:
+def _gaussians(like: Tensor, generator: torch.Generator | Tensor | None) -> Tensor:
+    if isinstance(generator, Tensor):
+        return generator.clone() if torch.compiler.is_compiling() else generator
     if torch.compiler.is_compiling() and like.device.type == "cpu" and generator is None:
         return torch.ops.penult.gaussians(like)
     return gaussians(like.shape, generator, like.dtype, like.device)

@@ -129,7 +129,22 @@ class Overflowing(Plain):
         return losses
 
 
-KINDS = {kind.__name__.lower(): kind for kind in (Plain, Noisy, Adversarial, Diverging, Overflowing)}
+class Critic(nn.Sequential):
+    """A network that looks at its numbers before it goes on, which no compiler follows."""
+
+    def forward(self, x):
+        return super().forward(x if bool(x.isfinite().all()) else x.zeros_like())
+
+
+class Branching(Adversarial):
+    """With a critic that decides by numbers."""
+
+    def build(self):
+        networks = super().build()
+        return networks | {"critic": Critic(*networks["critic"])}
+
+
+KINDS = {kind.__name__.lower(): kind for kind in (Plain, Noisy, Adversarial, Branching, Diverging, Overflowing)}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,73 @@
+"""Compiled trainings are eager ones in weights, names and states; what cannot be compiled goes on with a line."""
+
+import json
+import shutil
+from importlib import util
+from pathlib import Path
+
+import pytest
+import torch
+import toys
+from torch import nn
+
+from apps.training.compiling import blocks, check_compiler
+from priors.errors import InputError
+
+PROGRAM = Path(__file__).with_name("compiled.py")
+
+
+class Block(nn.Module):
+    def __init__(self, inner=None):
+        super().__init__()
+        self.layer, self.inner = nn.Linear(2, 2), inner
+
+
+def test_blocks_are_the_outermost_modules_of_a_kind_that_stands_several_times():
+    one, other = Block(), Block(Block())
+    assert blocks(nn.Sequential(nn.Linear(2, 2), one, nn.ModuleList([other]), nn.Linear(2, 2))) == [one, other]
+    alone = nn.Sequential(nn.Linear(2, 2), one, nn.Linear(2, 2))
+    assert blocks(alone) == [alone]
+
+
+@pytest.mark.parametrize(
+    ("device", "missing", "said"),
+    [
+        ("cpu", "compiler", "no C++ compiler nothing-of-the-kind here"),
+        ("cuda", "compiler", "no C compiler, such as gcc here"),
+        ("cuda", "triton", "pip install triton"),
+    ],
+)
+def test_without_a_compiler_a_line_says_so(monkeypatch, device, missing, said):
+    monkeypatch.setenv("CXX", "nothing-of-the-kind")
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(shutil, "which", lambda name: None if missing == "compiler" or device == "cpu" else name)
+    found = None if missing == "triton" else util.find_spec("torch")
+    monkeypatch.setattr("apps.training.compiling.find_spec", lambda name: found)
+    with pytest.raises(InputError, match=f"^--compile: .*{said.replace('+', '[+]')}.* leave --compile out$"):
+        check_compiler(torch.device(device))
+
+
+def test_without_a_compiler_nothing_is_written(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("CXX", "nothing-of-the-kind")
+    words = ("train", "toy", "--compile", "--device", "cpu", "--runs", tmp_path / "runs")
+    assert toys.penult(*words) == 2 and "no C++ compiler" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
+
+
+def compared(machine, folder: Path, backend: str, *words, **job) -> dict:
+    ran = machine([folder, backend, *words, "--threads", 1], program=PROGRAM, **job)
+    assert ran["status"] == 0, ran["errors"][-3000:]
+    return json.loads(ran["output"].splitlines()[-1])
+
+
+def test_a_compiled_training_is_the_eager_one_and_each_goes_on_as_the_other(machine, tmp_path):
+    """Turns, phases, dropout, batch norm, an average; the critic's forward pass cannot be compiled as one graph."""
+    words = ("train", "toy", "--kind", "branching", "--epochs", 3, "--batch-size", 12, "--ema", 0.9)
+    found = compared(machine, tmp_path, "eager", *words, "--checkpoint-every", 5, "--clip", 1)
+    assert found.pop("left compiled") == 0
+    for name, one in found.items():
+        assert one["names"] and one["weights"] == one["losses"] == 0, name
+    reason, first = found["compiled"]["said"]
+    assert reason.startswith("--compile: Critic is not compiled and goes on as it is: ")
+    assert first.startswith("--compile: 1 part compiled; the first step took ")
+    assert found["from"]["said"] == [] and len(found["to"]["said"]) == 2
