@@ -17,6 +17,7 @@ from priors.errors import InputError, unknown
 from priors.gauge.evidence import Evidence
 from priors.gauge.natural import fit_natural_parameters
 from priors.gauge.space import Space, fit_space
+from priors.vmf.directions import in_parts, unit
 
 DirectionsName = Literal["weights", "centred", "fitted", "means"]
 
@@ -84,6 +85,21 @@ class Gauge(nn.Module):
             return rows - rows.mean(0)
         return rows if self.directions == "weights" else self.scale.double() * rows + self.shift.double()
 
+    def unit_rows(
+        self, weight: Float[Tensor, "classes m"], dtype: torch.dtype = torch.float64
+    ) -> Float[Tensor, "classes m"]:
+        """The classes' directions, computed in float64 and, where they can be, some classes at a time.
+
+        Args:
+            weight: the final layer's.
+            dtype: of the result.
+        """
+        if self.directions == "centred":
+            return in_parts(lambda rows: unit(rows).to(dtype), self.rows(weight))
+        if self.directions == "means":
+            return in_parts(lambda means: unit(means.double()).to(dtype), self.means)
+        return in_parts(lambda part: unit(self.rows(part)).to(dtype), weight)
+
     def head_rows(self, weight: Float[Tensor, "classes m"]) -> Float[Tensor, "classes m"]:
         """Rows whose products with activations of the space are the network's logits, less biases and a common term.
 
@@ -150,8 +166,9 @@ def choose_gauge(
         return Gauge(space, directions), evidence
     found = evidence.of_directions(classes, m, class_names, f"{directions!r} directions are")
     if directions == "means":
-        _require_every_class(found.count, found.mean, class_names)
-        return Gauge(space, directions, means=found.mean.to(weight)), evidence
+        mean = found.mean
+        _require_every_class(found.count, mean, class_names)
+        return Gauge(space, directions, means=mean.to(weight)), evidence
     count, mean = (part.to(weight.device) for part in (found.count, found.mean))
     natural = fit_natural_parameters(Gauge(space).rows(weight), count, mean)
     scale = torch.tensor(natural.scale, dtype=torch.float64).to(weight)

@@ -14,7 +14,7 @@ from torch import Tensor
 from priors.checks.floats import require_floats
 from priors.checks.labels import class_numbers
 from priors.errors import InputError
-from priors.vmf.directions import norms, unit
+from priors.vmf.directions import in_parts, norms, unit
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,9 @@ class ActivationMoments:
         return cls(torch.zeros(classes, dtype=torch.long, device=device), mean, mean.new_zeros(m, m))
 
     def add(self, activations: Float[Tensor, "n m"], labels: Int[Tensor, " n"]) -> "ActivationMoments":
-        """These and a batch more, in O(n m^2 + classes m); values that are not finite are found by `space` at the end.
+        """These and a batch more, in O(n m^2); values that are not finite are found by `space` at the end.
+
+        Of the classes' means one copy is made, whatever their number: those of 21,841 in 2,048 dimensions are 358 MB.
 
         Args:
             activations: of any floating type, on the device of these.
@@ -61,13 +63,15 @@ class ActivationMoments:
         activations = activations.detach().to(self.mean)
         more = torch.zeros_like(self.count).index_add_(0, labels, torch.ones_like(labels))
         count = self.count + more
-        mean = torch.zeros_like(self.mean).index_add_(0, labels, activations) / more.clamp_min(1)[:, None]
-        apart = mean - self.mean
+        first, begins = _first_of_class(labels, len(count))
+        mean = _summed(activations, first)[first] / more[labels, None]
+        apart = mean - self.mean[labels]
         # Between the two means of a class, n n' / (n + n') of their difference's square, a share of it for each row.
-        share = (self.count.double() / count.clamp_min(1)).sqrt()[:, None] * apart
-        rows = torch.cat([activations - mean[labels], share[labels]])
-        step = (more.double() / count.clamp_min(1))[:, None] * apart
-        return ActivationMoments(count, self.mean + step, self.scatter.addmm(rows.T, rows))
+        share = (self.count.double() / count.clamp_min(1)).sqrt()[labels, None] * apart
+        rows = torch.cat([activations - mean, share])
+        step = (more.double() / count.clamp_min(1))[labels, None] * apart
+        moved = self.mean.index_add(0, labels, step.masked_fill(~begins[:, None], 0))
+        return ActivationMoments(count, moved, self.scatter.addmm(rows.T, rows))
 
     @property
     def images(self) -> int:
@@ -119,7 +123,7 @@ class DirectionMoments:
         return cls(count, count, total, *(total.new_zeros(classes) for _ in range(3)))
 
     def add(self, vectors: Float[Tensor, "n m"], labels: Int[Tensor, " n"]) -> "DirectionMoments":
-        """These and a batch more.
+        """These and a batch more; of the classes' sums one copy is made.
 
         Args:
             vectors: of any floating type, on the device of these, such as activations brought to a space.
@@ -136,12 +140,12 @@ class DirectionMoments:
         units = unit(vectors).masked_fill(zero[:, None], 0)
         logs = lengths.log().masked_fill(zero, 0)
 
-        def by_class(value: Tensor) -> Tensor:
-            whole = value.new_zeros(len(self.count), *value.shape[1:])
-            return whole.index_add_(0, labels, value)
-
+        # A class's sum of the batch is added to what there was at once: at its first row, where the others have 0.
+        first, _ = _first_of_class(labels, len(self.count))
         parts = ((~zero).long(), zero.long(), units, lengths, logs, logs.square())
-        return _sum([self, DirectionMoments(*map(by_class, parts))])
+        earlier = (getattr(self, field.name) for field in fields(self))
+        added = (one.index_add(0, labels, _summed(part, first)) for one, part in zip(earlier, parts, strict=True))
+        return DirectionMoments(*added)
 
     @property
     def mean(self) -> Float[Tensor, "classes m"]:
@@ -152,6 +156,18 @@ class DirectionMoments:
     def mean_norm(self) -> Float[Tensor, " classes"]:
         """The mean norm of each class's vectors that are not zero, and of those of all classes where it has none."""
         return torch.where(self.count > 0, self.norm / self.count, self.norm.sum() / self.count.sum())
+
+
+def _first_of_class(labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """Of each row of a batch, the first row of its class, and whether that is itself."""
+    place = torch.arange(len(labels), device=labels.device)
+    found = labels.new_full((classes,), len(labels)).scatter_reduce_(0, labels, place, "amin")[labels]
+    return found, found == place
+
+
+def _summed(values: Tensor, first: Tensor) -> Tensor:
+    """Sums over a batch's rows of each class, at its first row; 0 at the others."""
+    return torch.zeros_like(values).index_add_(0, first, values)
 
 
 def _numbers(rows: Tensor, labels: Tensor, classes: int) -> Tensor:
@@ -200,6 +216,6 @@ def require_finite(moments: Moments, class_names: Sequence[str]) -> None:
         InputError: one was; its class is named.
     """
     rows = moments.mean if isinstance(moments, ActivationMoments) else moments.total
-    spoilt = (~rows.isfinite().all(1)).nonzero()
+    spoilt = (~in_parts(lambda part: part.isfinite().all(1), rows)).nonzero()
     if len(spoilt):
         raise InputError(f"activations of class {class_names[int(spoilt[0])]!r} have values that are not finite")

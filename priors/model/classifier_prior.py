@@ -25,11 +25,11 @@ from priors.gauge.gauge import Gauge, choose_gauge
 from priors.gauge.space import Space
 from priors.model.class_posterior import ClassPosterior, class_posterior
 from priors.model.class_table import ClassSummary, class_table
-from priors.model.concentration import Concentration, resolve
-from priors.model.final_layer import checked, read_final_layer, require_directions
+from priors.model.concentration import Concentration, resolve, resolve_in
+from priors.model.final_layer import checked, read_final_layer
 from priors.model.prior_files import read_prior, write_prior
 from priors.model.provenance import Provenance
-from priors.vmf.directions import norms, require_pointing, require_vectors, unit
+from priors.vmf.directions import in_parts, norms, require_pointing, require_vectors, unit
 from priors.vmf.distribution import VonMisesFisher, log_densities, log_peaks
 
 
@@ -123,10 +123,8 @@ class ClassifierPrior(nn.Module):
         """
         weight, bias, names = checked(weight, bias, class_names)
         gauge, found = choose_gauge(weight, names, space, directions, Evidence(**evidence))
-        rows = gauge.rows(weight)
-        require_directions(rows, gauge.said, names)
-        values, how = resolve(concentration, rows, names, found, directions)
-        norm = found.class_norms(*rows.shape, names)
+        values, how = resolve_in(gauge, weight, concentration, names, found)
+        norm = found.class_norms(*weight.shape, names)
         told = replace(provenance or Provenance(), concentration=how, gauge=f"{gauge.space_name}, {directions}")
         return cls(weight, bias, values, names, told, gauge, norm)
 
@@ -334,7 +332,9 @@ class ClassifierPrior(nn.Module):
 
     def class_table(self) -> tuple[ClassSummary, ...]:
         """A summary of each class, in the classes' order."""
-        return class_table(self.unit_rows(), norms(self.weight.double()), self.concentration, self.class_names)
+        return class_table(
+            self.unit_rows(), in_parts(norms, self.weight.double()), self.concentration, self.class_names
+        )
 
     def save(self, path: str | Path) -> None:
         """Write weight, bias, concentrations, class names and provenance as one safetensors file.
@@ -358,9 +358,7 @@ class ClassifierPrior(nn.Module):
             tensors = stored.tensors
             provenance = Provenance.stored(stored.provenance)
             weight, bias, names = checked(tensors["weight"], tensors.get("bias"), stored.class_names)
-            rows = stored.gauge.rows(weight)
-            require_directions(rows, stored.gauge.said, names)
-            values, _ = resolve(tensors["concentration"], rows, names, Evidence())
+            values, _ = resolve_in(stored.gauge, weight, tensors["concentration"], names, Evidence())
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} holds no prior that can be used: {error}") from None
         return cls(weight, bias, values, names, provenance, stored.gauge, tensors.get("norm"))
@@ -376,11 +374,11 @@ class ClassifierPrior(nn.Module):
 
     def _turn(self, _: object = None) -> None:
         """Directions from weights: again after each move, since float32 directions are no float64 unit vectors."""
-        self.loc = self.unit_rows().to(self.weight.dtype)
+        self.loc = self.gauge.unit_rows(self.weight, self.weight.dtype)
 
     def unit_rows(self) -> Float[Tensor, "classes m"]:
         """The classes' directions, as `loc`, in float64."""
-        return unit(self.gauge.rows(self.weight))
+        return self.gauge.unit_rows(self.weight)
 
     def _of(self, labels: Tensor | Sequence[int | str]) -> tuple[Tensor, Tensor]:
         """Directions and concentrations of labels."""

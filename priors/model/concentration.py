@@ -12,7 +12,9 @@ from torch import Tensor
 
 from priors.errors import InputError, unknown
 from priors.gauge.evidence import Evidence
-from priors.vmf.directions import class_directions, require_activations, unit
+from priors.gauge.gauge import Gauge
+from priors.model.final_layer import require_directions
+from priors.vmf.directions import class_directions, in_parts, require_activations, unit
 from priors.vmf.directions import norms as lengths
 from priors.vmf.maximum_likelihood import solve_concentration
 
@@ -53,7 +55,7 @@ def norms(
         norm = float(evidence.activations.double().norm(dim=1).mean())
     if not 0 < norm < float("inf"):
         raise InputError(f"the mean norm of the activations is {norm}: a finite positive number was expected")
-    return lengths(weight.double()) * norm, f"norms: ||w_i|| times the mean activation norm {norm:.6g}"
+    return in_parts(lengths, weight.double()) * norm, f"norms: ||w_i|| times the mean activation norm {norm:.6g}"
 
 
 @strategy
@@ -100,7 +102,7 @@ def fitted(
     weight: Float[Tensor, "classes m"], evidence: Evidence, class_names: Sequence[str]
 ) -> tuple[Float[Tensor, " classes"], str]:
     """kappa_i = ||s w_i + c||, the norm of a fitted direction's natural parameter: likeliest with its direction."""
-    return lengths(weight.double()), "fitted: ||s w_i + c||, maximum likelihood together with the directions"
+    return in_parts(lengths, weight.double()), "fitted: ||s w_i + c||, maximum likelihood together with the directions"
 
 
 _FOR = {"norms": ("weights", "centred"), "fitted": ("fitted",)}
@@ -165,6 +167,30 @@ def resolve(
     return values.clone(), how
 
 
+def resolve_in(
+    gauge: Gauge,
+    weight: Float[Tensor, "classes m"],
+    concentration: Concentration,
+    class_names: Sequence[str],
+    evidence: Evidence,
+) -> tuple[Float[Tensor, " classes"], str]:
+    """As `resolve`, of a final layer's weight in a gauge, whose rows are not kept: they are twice its memory.
+
+    Args:
+        gauge: of the directions.
+        weight: the final layer's.
+        concentration: as there.
+        class_names: one a class.
+        evidence: in the space of the gauge.
+
+    Raises:
+        InputError: as there, or a class without a direction.
+    """
+    rows = gauge.rows(weight)
+    require_directions(rows, gauge.said, class_names)
+    return resolve(concentration, rows, class_names, evidence, gauge.directions)
+
+
 @dataclass(frozen=True)
 class _Seen:
     """Activations seen from their classes' directions: sums over each class of 1 - cos, and the numbers of them."""
@@ -188,9 +214,9 @@ def _seen(name: str, rows: Tensor, evidence: Evidence, class_names: Sequence[str
         return _Seen(sums, found.count, found.zero, torch.finfo(evidence.activations.dtype).eps ** 2)
     what = f"the concentration {name!r} is"
     moments = evidence.of_directions(*rows.shape, class_names, what)
-    loc = unit(rows.double())
-    cosines = (moments.total.to(loc) * loc).sum(1)
-    count, zero = (part.to(loc.device) for part in (moments.count, moments.zero))
+    rows = rows.double()
+    cosines = in_parts(lambda part, total: (total.to(part) * unit(part)).sum(1), rows, moments.total)
+    count, zero = (part.to(rows.device) for part in (moments.count, moments.zero))
     return _Seen((count - cosines).clamp_min(0), count, zero, 4 * torch.finfo(torch.float64).eps)
 
 

@@ -11,7 +11,7 @@ from priors.errors import InputError
 from priors.model.provenance import Provenance
 from priors.reading.heads import find_head, read_head
 from priors.reading.taps import find_module
-from priors.vmf.directions import norms
+from priors.vmf.directions import in_parts, norms
 from priors.zoo.network import Classifier, names_of_classes
 
 
@@ -69,7 +69,8 @@ def checked(
             raise InputError(f"the bias has shape {tuple(bias.shape)}: ({len(weight)},) was expected, one a class")
         require_floats(bias, "biases")
         bias = bias.detach().to(weight, copy=True)
-    for name, finite in zip(names, weight.isfinite().all(1).tolist(), strict=True):
+    every = in_parts(lambda rows: rows.isfinite().all(1), weight).tolist()
+    for name, finite in zip(names, every, strict=True):
         if not finite:
             raise InputError(f"the weight of class {name!r} has values that are not finite")
     return weight, bias, names
@@ -86,7 +87,7 @@ def require_directions(rows: Float[Tensor, "classes m"], what: str, class_names:
     Raises:
         InputError: one is zero, or too long for a number; its class is named.
     """
-    for name, norm in zip(class_names, norms(rows).tolist(), strict=True):
+    for name, norm in zip(class_names, in_parts(norms, rows).tolist(), strict=True):
         if norm == 0:
             raise InputError(f"the {what} of class {name!r} is zero: it has no direction")
         if not norm < float("inf"):

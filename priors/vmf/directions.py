@@ -1,6 +1,6 @@
 """Where activations point, seen from the directions of their own classes' weights."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,6 +33,25 @@ def norms(vectors: Float[Tensor, "*batch m"]) -> Float[Tensor, "*batch"]:
     """Norms of vectors, of any length that their type has."""
     factor = _factor(vectors)
     return (vectors * factor).norm(dim=-1) / factor.squeeze(-1)
+
+
+def in_parts(function: Callable[..., Tensor], *rows: Float[Tensor, "n m"]) -> Shaped[Tensor, "n *rest"]:
+    """What a function gives for each row, some rows at a time: those of 21,841 classes in 2,048 dimensions are 358 MB.
+
+    Args:
+        function: from rows of each of the tensors to as many results, each of its rows alone.
+        rows: one tensor or several, with as many rows.
+    """
+    count, m = rows[0].shape
+    size = max(1, _NUMBERS // max(1, m))
+    if count <= size:
+        return function(*rows)
+    found = None
+    for first, *parts in zip(range(0, count, size), *(one.split(size) for one in rows), strict=True):
+        own = function(*parts)
+        found = own.new_empty(count, *own.shape[1:]) if found is None else found
+        found[first : first + size] = own
+    return found
 
 
 def _factor(vectors: Tensor) -> Tensor:
