@@ -84,8 +84,10 @@ def _stamp(images: ImageSet) -> str:
     if not isinstance(images.images, ImageFiles):
         return ""
     hashed = blake2b(digest_size=8)
-    for path in images.images.paths:
-        hashed.update(f"{os.stat(images.images.folder / path).st_mtime_ns} ".encode())
+    files, listing = images.images, images.images.listing
+    known = None if listing is None else listing.times.tolist()
+    for time in known or (os.stat(files.folder / path).st_mtime_ns for path in files.paths):
+        hashed.update(f"{time} ".encode())
     return hashed.hexdigest()
 
 

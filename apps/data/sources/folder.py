@@ -1,6 +1,7 @@
 """Data sets in folders of image files: `train/CLASS/*` and `test/CLASS/*`."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from apps.data.image_set import ImageSet
 from apps.data.sources.finding import IMAGE_SUFFIXES, class_folders, pictures_under, readable, say_without_class
 from apps.data.sources.image_files import ImageFiles, channels_of, opened, size_of
+from apps.data.sources.kept_listing import Listing, bar, listing_of
 from priors.errors import InputError
 
 _LOOKED_AT = 10_000
@@ -50,11 +52,12 @@ def read_folder(
         raise InputError(f"image size {image_size} given: a positive number of pixels was expected")
     _check_resize(image_size, resize)
     class_names = _classes(folder, split)
-    paths, labels = _labelled(folder, split, class_names)
-    look = _look(folder, paths, image_size)
+    listing, look = _looked_at(folder, split, class_names, image_size)
     if split == "train" and (folder / "test").is_dir():
-        _check_agreement(folder, look, _look(folder, _labelled(folder, "test", class_names)[0], image_size))
-    files = ImageFiles(folder, tuple(paths), look.shape, image_size is not None, resize)
+        _check_agreement(folder, look, _looked_at(folder, "test", class_names, image_size)[1])
+    files = ImageFiles(folder, listing.paths, look.shape, image_size is not None, resize, listing)
+    number = {name: label for label, name in enumerate(class_names)}
+    labels = [number[path.split("/", 2)[1]] for path in listing.paths]
     return ImageSet(
         name=_name(folder),
         split=split,
@@ -119,10 +122,34 @@ def _pixels(files: ImageFiles, memory_limit: int) -> torch.Tensor | ImageFiles:
     return files.read_all() if len(files) * math.prod(files.image_shape) <= memory_limit else files
 
 
-def _labelled(folder: Path, split: str, class_names: list[str]) -> tuple[list[str], list[int]]:
-    """The files of a split, class by class, and their labels."""
-    paths, labels = [], []
-    for label, name in enumerate(class_names):
+def _looked_at(folder: Path, split: str, class_names: list[str], image_size: int | None) -> tuple[Listing, _Look]:
+    """The files of a split, and what their headers say; both are kept of a large one."""
+    listing = listing_of(folder, split, lambda: _of_classes(folder, split, class_names))
+    if listing.facts is None:
+        return listing, _look(folder, listing.paths, image_size)
+
+    def find() -> list:
+        found = _look(folder, listing.paths, image_size)
+        return [list(found.shape), *(str(path.relative_to(folder)) for path in (found.first, found.witness))]
+
+    name = "shape where sizes may differ" if image_size is not None else "shape"
+    shape, *paths = listing.facts.known(name, find, _is_look)
+    sides = shape[1:] if image_size is None else (image_size, image_size)
+    return listing, _Look((shape[0], *sides), *(folder / path for path in paths))
+
+
+def _is_look(value: object) -> bool:
+    """Whether a value that was kept says a shape and two files."""
+    match value:
+        case [[1 | 3, int(), int()], str(), str()]:
+            return True
+    return False
+
+
+def _of_classes(folder: Path, split: str, class_names: list[str]) -> list[str]:
+    """The files of a split, class by class."""
+    paths = []
+    for name in class_names:
         found = pictures_under(folder, f"{split}/{name}")
         if not found:
             raise InputError(
@@ -130,8 +157,7 @@ def _labelled(folder: Path, split: str, class_names: list[str]) -> tuple[list[st
                 "it"
             )
         paths += found
-        labels += [label] * len(found)
-    return paths, labels
+    return paths
 
 
 def _classes(folder: Path, split: str) -> list[str]:
@@ -152,11 +178,11 @@ def _classes(folder: Path, split: str) -> list[str]:
     return names[split]
 
 
-def _look(folder: Path, paths: list[str], image_size: int | None) -> _Look:
+def _look(folder: Path, paths: Sequence[str], image_size: int | None) -> _Look:
     """The shape that images have, or are brought to, by their headers."""
     step = 1 if image_size is None else -(-len(paths) // _LOOKED_AT)
     coloured, first, size = None, folder / paths[0], None
-    for path in (folder / path for path in paths[::step]):
+    for path in bar((folder / path for path in paths[::step]), len(paths[::step]), "headers of files"):
         with opened(path) as image:
             if channels_of(image, path) == 3:
                 coloured = coloured or path

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from apps.command.launch import local_processes
+from apps.data.sources.kept_listing import Listing
 from priors.errors import InputError, reason
 from priors.files.regular import open_regular
 
@@ -49,6 +50,7 @@ class ImageFiles:
         resized: whether images of another size are brought to this one, then square (shorter side resized, centre cut
             out), rather than refused.
         side: what the shorter side is resized to before that; None: the side of the shape.
+        listing: of the same files, where their sizes and times are known already.
     """
 
     folder: Path
@@ -56,20 +58,28 @@ class ImageFiles:
     image_shape: tuple[int, int, int]
     resized: bool
     side: int | None = None
+    listing: Listing | None = field(default=None, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def subset(self, index: Int64[Tensor, " m"]) -> "ImageFiles":
         """The files at positions `index`, in that order."""
-        return replace(self, paths=tuple(self.paths[i] for i in index.tolist()))
+        paths = tuple(self.paths[i] for i in index.tolist())
+        return replace(
+            self, paths=paths, listing=None if self.listing is None else self.listing.subset(index.numpy(), paths)
+        )
 
     def fingerprint(self) -> bytes:
         """A digest of the files' names and sizes in bytes, and of the shape they decode to and how."""
         told = (self.image_shape, self.resized) if self.side is None else (self.image_shape, self.resized, self.side)
         hashed = blake2b(repr(told).encode(), digest_size=16)
-        for path in self.paths:  # a name may be no text: the file system has bytes
-            hashed.update(os.fsencode(f"{path}\0{os.path.getsize(self.folder / path)}\0"))
+        if self.listing is None:
+            sizes = (os.path.getsize(self.folder / path) for path in self.paths)
+        else:
+            sizes = self.listing.sizes.tolist()
+        for path, size in zip(self.paths, sizes, strict=True):  # a name may be no text: the file system has bytes
+            hashed.update(os.fsencode(f"{path}\0{size}\0"))
         return hashed.digest()
 
     def read(self, position: int, part: Part | None = None) -> UInt8[Tensor, "channels height width"]:
