@@ -28,6 +28,7 @@ from torch import Tensor
 from priors.checks.floats import require_floats
 from priors.checks.labels import class_numbers
 from priors.errors import InputError
+from priors.gauge.moments import ActivationMoments, DirectionMoments
 from priors.model.classifier_prior import ClassifierPrior
 from priors.vmf import bessel
 
@@ -106,6 +107,29 @@ def fit_gaussians(activations: Float[Tensor, "n m"], labels: Int[Tensor, " n"], 
     return TiedGaussians(means, torch.linalg.pinv(centred.T @ centred / len(labels), hermitian=True, rtol=1e-10))
 
 
+def norms_of(moments: DirectionMoments) -> Norms:
+    """The same as `fit_norms` by what a sweep kept of the activations, up to rounding (1e-12 of usual deviations).
+
+    Raises:
+        InputError: a class with fewer than two activations that are not zero.
+    """
+    count = _enough(moments.count)
+    mean = moments.log_norm / count
+    variance = moments.log_norm_square / count - mean.square()
+    return Norms(mean, variance.clamp_min(0).sqrt().clamp_min(_NARROWEST))
+
+
+def gaussians_of(moments: ActivationMoments) -> TiedGaussians:
+    """The same as `fit_gaussians` by what a sweep kept of the activations, up to rounding.
+
+    Raises:
+        InputError: a class with fewer than two activations.
+    """
+    _enough(moments.count)
+    covariance = moments.scatter / moments.images
+    return TiedGaussians(moments.mean, torch.linalg.pinv(covariance, hermitian=True, rtol=1e-10))
+
+
 @dataclass(frozen=True)
 class Fitted:
     """What scores are computed with, in float64.
@@ -120,15 +144,17 @@ class Fitted:
     norms: Norms
     gaussians: TiedGaussians
 
-    def in_gauge(
-        self, prior: ClassifierPrior, activations: Float[Tensor, "n m"], labels: Int[Tensor, " n"]
-    ) -> "Fitted":
+    def in_gauge(self, prior: ClassifierPrior, moments: DirectionMoments) -> "Fitted":
         """The same of the same training activations with their prior in another gauge; Gaussians know no gauge.
 
+        Args:
+            prior: in that gauge.
+            moments: of the activations' directions in its space.
+
         Raises:
-            InputError: as for `fit_norms`.
+            InputError: as for `norms_of`.
         """
-        return Fitted(*_own(prior, activations, labels), self.gaussians)
+        return Fitted(_in_double(prior, moments.total.device), norms_of(moments), self.gaussians)
 
     def brought(self, activations: Float[Tensor, "n m"]) -> Float[Tensor, "n m"]:
         """Activations in the prior's space, in float64."""
@@ -150,13 +176,29 @@ def fit_anomaly_scores(prior: ClassifierPrior, activations: Float[Tensor, "n m"]
         InputError: as for `fit_norms`.
     """
     _require(activations, labels, prior.classes)
-    return Fitted(*_own(prior, activations, labels), fit_gaussians(activations, labels, prior.classes))
+    own = _in_double(prior, activations.device)
+    norms = fit_norms(own.space.bring(activations.double()), labels, prior.classes)
+    return Fitted(own, norms, fit_gaussians(activations, labels, prior.classes))
 
 
-def _own(prior: ClassifierPrior, activations: Tensor, labels: Tensor) -> tuple[ClassifierPrior, Norms]:
-    """The prior as scores take it, and the norms of activations in its space."""
-    own = prior.with_concentration(prior.concentration).to(activations.device, torch.float64)
-    return own, fit_norms(own.space.bring(activations.double()), labels, prior.classes)
+def fit_by_moments(prior: ClassifierPrior, directions: DirectionMoments, activations: ActivationMoments) -> Fitted:
+    """The same as `fit_anomaly_scores` by what a sweep kept of the training activations, which need not be held.
+
+    Args:
+        prior: it is copied, in float64 and onto the moments' device.
+        directions: of the activations in the prior's space.
+        activations: their own moments.
+
+    Raises:
+        InputError: a class with fewer than two activations that are not zero.
+    """
+    own = _in_double(prior, activations.mean.device)
+    return Fitted(own, norms_of(directions), gaussians_of(activations))
+
+
+def _in_double(prior: ClassifierPrior, device: torch.device) -> ClassifierPrior:
+    """The prior as scores take it."""
+    return prior.with_concentration(prior.concentration).to(device, torch.float64)
 
 
 def direction_log_densities(prior: ClassifierPrior, activations: Float[Tensor, "n m"]) -> Float[Tensor, "n classes"]:
@@ -278,7 +320,11 @@ def _sums(values: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 def _counts(labels: Tensor, classes: int) -> Tensor:
     """How many of each class, as numbers to divide by."""
-    count = labels.bincount(minlength=classes)
+    return _enough(labels.bincount(minlength=classes))
+
+
+def _enough(count: Tensor) -> Tensor:
+    """The same of numbers that are known."""
     if int(count.min()) < 2:
         raise InputError(
             f"class {int(count.argmin())} has {int(count.min())} activations that are not zero to fit by: 2 or more "

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from apps.command.console import printable
 from apps.data.batches import Batch, ordered
+from apps.data.first_process import FirstProcess
 from apps.data.image_set import ImageSet
 from priors.errors import InputError
 from priors.files.tensors import read_tensors, write_tensors
@@ -46,6 +47,7 @@ def sweep(
     progress: bool = True,
     channels_last: bool = False,
     workers: int | None = None,
+    first: bool = False,
 ) -> dict[str, Tensor]:
     """Run `function` on every image of a set, and gather what it gives for each, in the order of the set.
 
@@ -68,13 +70,16 @@ def sweep(
         progress: whether to show a bar; there is none where the output is not a terminal.
         channels_last: whether images are laid out channels last in memory.
         workers: processes that decode a set too large for memory; by default one a core, at most 8.
+        first: whether the first process alone is to have the result, in temporary files that are mapped into memory;
+            the others get nothing. For rows that are too many for all to hold. Not together with `store`.
 
     Returns:
         By name, a tensor on the CPU with one row for each image.
 
     Raises:
         InputError: the set is empty, or `store` is given without `key`, or holds something else.
-        ValueError: `function` gives tensors that have not one row an image, or not the same names for every batch.
+        ValueError: `store` and `first` are both given, or `function` gives tensors that have not one row an image, or
+            not the same names for every batch.
     """
     if not len(images):
         raise InputError(f"{images.name} ({images.split}) holds no images")
@@ -82,6 +87,8 @@ def sweep(
         raise InputError(f"batch size {batch_size} given: a positive number was expected")
     if store is not None and key is None:
         raise InputError(f"results are to be kept in {store} without a key that says what they depend on: give one")
+    if store is not None and first:
+        raise ValueError("store and first are both given: what is stored goes to all processes")
     if device is None:
         device = images.labels.device if accelerator is None else accelerator.device
     rank, world = (0, 1) if accelerator is None else (accelerator.process_index, accelerator.num_processes)
@@ -90,6 +97,7 @@ def sweep(
     done = parts.read(result, accelerator, rank == 0) if parts else []
     pending = sorted(set(range(-(-len(images) // batch_size))) - set(done))
     own = pending[rank::world]
+    collected = FirstProcess(len(images), batch_size, _turns(pending, world), accelerator) if first else None
 
     rows = _Rows(len(images), batch_size)
     since, waiting = time.monotonic(), 0
@@ -112,11 +120,18 @@ def sweep(
             if late or waiting == _FLUSHED_EVERY:
                 rows.settle()
                 waiting = 0
+                if collected:
+                    collected.take(rows.settled)
+                    rows.settled.clear()
             if late:
                 parts.write(rows)
                 since = time.monotonic()
             bar.update(min(len(batch) * world, bar.total - bar.n))
     rows.settle()
+    if collected:
+        if collected.left:
+            collected.take(rows.settled)
+        return collected.found
     if parts:
         parts.write(rows)
     if world > 1:
@@ -124,6 +139,13 @@ def sweep(
     else:
         result.settled.update(rows.settled)
     return result.joined()
+
+
+def _turns(pending: list[int], world: int) -> list[list[list[int]]]:
+    """For each process the batches after which it settles rows; one that has fewer has an empty turn instead."""
+    shares = [pending[rank::world] for rank in range(world)]
+    starts = range(0, len(shares[0]), _FLUSHED_EVERY)
+    return [[share[start : start + _FLUSHED_EVERY] for start in starts] for share in shares]
 
 
 def fewer_if_large(images: ImageSet) -> int:

@@ -17,6 +17,7 @@ from apps.models import named
 from apps.models.other_images import check_shape
 from apps.runs.run import Run
 from priors.errors import InputError
+from priors.vmf.directions import in_parts
 from priors.zoo import Classifier
 
 
@@ -92,7 +93,8 @@ def activations(
     description: str = "activations",
     prepare: Callable[[Tensor], Tensor] | None = None,
     batch_size: int = AT_A_TIME,
-) -> Activations:
+    first: bool = False,
+) -> Activations | None:
     """Run every image through the network once; its logits are the head's of those activations.
 
     Args:
@@ -102,21 +104,30 @@ def activations(
         description: what the progress bar says.
         prepare: what is done to a batch of images in [0, 1] first, such as bringing them to the network's size.
         batch_size: images a batch.
+        first: whether the first process alone is to have them, as for `sweep`; the others get None.
 
     Raises:
-        InputError: an activation is not finite.
+        InputError: an activation is not finite; on every process.
     """
     network = network.to(device_of(accelerator))
+    spoilt = torch.zeros((), dtype=torch.int64, device=device_of(accelerator))
 
     def of(batch) -> dict[str, Tensor]:
         penultimate = network.penultimate(batch.images if prepare is None else prepare(batch.images))
+        spoilt.add_((~penultimate.isfinite()).any(1).sum())
         return {"penultimate": penultimate, "logits": network.head(penultimate), "labels": batch.labels}
 
-    swept = Activations(**sweep(images, of, batch_size=batch_size, accelerator=accelerator, description=description))
-    if not bool(torch.isfinite(swept.penultimate).all()):
-        row = int((~torch.isfinite(swept.penultimate)).any(1).nonzero()[0])
+    where = {"accelerator": accelerator, "first": first}
+    rows = sweep(images, of, batch_size=batch_size, description=description, **where)
+    if int(spoilt if accelerator is None else accelerator.reduce(spoilt)):  # known to all, also who has no rows
+        which = f"image {_spoilt(rows['penultimate'])}" if rows else "an image"
         raise InputError(
-            f"the penultimate activations of image {row} of {images.name} are not finite: the network has diverged, or "
-            "its weights are not for these images"
+            f"the penultimate activations of {which} of {images.name} are not finite: the network has diverged, or its "
+            "weights are not for these images"
         )
-    return swept
+    return Activations(**rows) if rows else None
+
+
+def _spoilt(rows: Tensor) -> int:
+    """The first row with a number that is not finite."""
+    return int(in_parts(lambda part: ~part.isfinite().all(1), rows).nonzero()[0])

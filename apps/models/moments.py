@@ -119,6 +119,7 @@ def first_pass(
     names: Sequence[SpaceName],
     needed: SpaceName | None,
     class_names: Sequence[str],
+    activations: bool = False,
 ) -> FirstPass:
     """Fit spaces by one pass over images, which also sees directions in the raw one.
 
@@ -127,12 +128,13 @@ def first_pass(
         names: of spaces.
         needed: the one that there must be; None: any may be missing.
         class_names: for messages.
+        activations: whether their moments are wanted, also where no space needs them.
 
     Raises:
         InputError: activations that are not finite, or the space that is needed cannot be.
     """
     raw = "raw" in names
-    found = through(activations=any(name != "raw" for name in names), spaces=[Space()] * raw)
+    found = through(activations=activations or any(name != "raw" for name in names), spaces=[Space()] * raw)
     require_finite(found.activations or found.directions[0], class_names)
     spaces, without = fitted_spaces(names, needed, found.activations, class_names)
     rest = tuple(space for space in spaces if space.name != "raw")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, get_args
@@ -15,7 +16,7 @@ from analysis.directions.anomaly import (
     QUANTITIES,
     Fitted,
     direction_log_densities,
-    fit_anomaly_scores,
+    fit_by_moments,
 )
 from analysis.directions.calibration import Calibration, calibration
 from apps.classifiers.anomaly.detection import detection
@@ -31,7 +32,7 @@ from apps.data.outliers import Conversion, are_pictures, outliers
 from apps.models import named
 from apps.models.activations import Activations, activations, images_for
 from apps.models.classifier_priors import concentrations, wanted_prior
-from apps.models.moments import held_spaces
+from apps.models.moments import first_pass, run_through
 from apps.runs.evaluations import claim_evaluations
 from apps.runs.outputs import check_folder
 from apps.training.session import start
@@ -90,7 +91,7 @@ def score_anomaly(config: AnomalyScoring) -> None:
     earlier = claim_evaluations(folder, FILE) if folder else []
     accelerator = start(config.place.where())
     measured = _measured(config, network, own, others, accelerator)
-    if not accelerator.is_main_process:
+    if measured is None:
         return
     found = _compared(own, others, measured)
     for number, other in enumerate(found.against):
@@ -130,30 +131,33 @@ def _others(config: AnomalyScoring, own: ImageSet) -> list[_Other]:
 
 def _measured(
     config: AnomalyScoring, network: Classifier, own: ImageSet, others: list[_Other], accelerator: Accelerator
-) -> _Measured:
-    """Run all images through the network, on every process."""
+) -> _Measured | None:
+    """Run all images through the network, shared by the processes, of which the first one gets what was measured."""
     wanted = wanted_prior(concentrations(config.concentration), config.gauge)
     train = images_for(config.model, network, "train", **_source(config), again=True)
-    found = activations(network, train, accelerator)
     names = get_args(SpaceName) if config.every_gauge else (wanted.space,)
-    spaces, without = held_spaces(names, wanted.space, found.penultimate, found.labels, network.class_names)
+    through = partial(run_through, network, train, accelerator)
+    first = first_pass(through, names, wanted.space, network.class_names, activations=True)
+    spaces = first.seen(through(spaces=first.rest) if first.rest else None)
     ((space, moments),) = (one for one in spaces if one[0].name == wanted.space)
     prior = wanted.of(network.cpu(), space=space, moments=moments)
-    fitted = fit_anomaly_scores(prior, found.penultimate, found.labels)
-    inside = activations(network, _first(own, config), accelerator)
-    seen = [
-        activations(network, _first(other.images, config), accelerator, prepare=other.conversion) for other in others
-    ]
+    fitted = fit_by_moments(prior, moments, first.activations)
+    # Rows go to the first process alone, which scores: those of ImageNet's training images are 10 GB.
+    on_first = partial(activations, network, accelerator=accelerator, first=True)
+    found = on_first(train) if config.also else None
+    inside = on_first(_first(own, config))
+    seen = [on_first(_first(other.images, config), prepare=other.conversion) for other in others]
+    if inside is None:
+        return None
     how = f"{prior.provenance.concentration}{said_gauge(prior)}"
-    peers = fit_peer_scores(config.also, network, found)
-    gauges, others = _in_every_gauge(config, network, found, fitted, spaces) if config.every_gauge else ({}, [])
-    return _Measured(fitted, how, inside, tuple(seen), peers, gauges, (*without, *others))
+    peers = fit_peer_scores(config.also, network, found) if config.also else {}
+    gauges, missing = _in_every_gauge(config, network, fitted, spaces) if config.every_gauge else ({}, [])
+    return _Measured(fitted, how, inside, tuple(seen), peers, gauges, (*first.without, *missing))
 
 
 def _in_every_gauge(
     config: AnomalyScoring,
     network: Classifier,
-    train: Activations,
     papers: Fitted,
     spaces: Sequence[tuple[Space, DirectionMoments]],
 ) -> tuple[dict[str, Fitted], list[str]]:
@@ -165,7 +169,7 @@ def _in_every_gauge(
             if name != PAPERS:
                 wanted = wanted_prior(concentrations(config.concentration), Gauge(space.name, directions))
                 prior = wanted.of(network.cpu(), space=space, moments=moments)
-                found[name] = papers.in_gauge(prior, train.penultimate, train.labels)
+                found[name] = papers.in_gauge(prior, moments)
         except InputError as error:
             without.append(f"{name}: {error}")
     return found, without

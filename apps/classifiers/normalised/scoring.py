@@ -99,11 +99,17 @@ def _scores(
     cut: partial[Tensor] | None,
     accelerator: Accelerator,
 ) -> tuple[list[InGauge], list[str]]:
-    """Accuracies in the gauges that are asked for, the paper's being the first of several, and what is missing."""
+    """Accuracies in the gauges that are asked for, the paper's being the first of several, and what is missing.
+
+    They are for the first process, which alone gets the activations.
+    """
     gauges, measured = gauges_of(config), UNMEASURED
     if training is not None:
         measured = on_training_images(gauges, network, training, accelerator, cut)
-    found = activations(network, images, accelerator, prepare=cut, batch_size=fewer_if_large(images))
+    given = {"prepare": cut, "batch_size": fewer_if_large(images)}
+    found = activations(network, images, accelerator, **given, first=True)
+    if found is None:
+        return [], []
     if config.folds is not None:
         return folded(gauges, network, found, config.folds, config.seed)
     return in_gauges(gauges, network, found, measured)

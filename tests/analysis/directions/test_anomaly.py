@@ -12,11 +12,15 @@ from analysis.directions.anomaly import (
     QUANTITIES,
     direction_log_densities,
     fit_anomaly_scores,
+    fit_by_moments,
     fit_gaussians,
     fit_norms,
+    gaussians_of,
     given_norm_log_densities,
+    norms_of,
 )
 from priors.errors import InputError
+from priors.gauge.moments import ActivationMoments, DirectionMoments
 from priors.model.classifier_prior import ClassifierPrior
 
 N, M, C = 300, 5, 4
@@ -188,3 +192,34 @@ def test_what_cannot_be_fitted_is_one_line(function, change, said):
     activations, labels, *_ = drawn()
     with pytest.raises(InputError, match=said):
         function(*change(activations, labels), C)
+
+
+@pytest.mark.parametrize("space", ["raw", "centred", "whitened"])
+def test_moments_fit_what_activations_fit(space):
+    """In three batches, with classes that are wide, narrow and of one norm, and with activations of zero."""
+    random = torch.Generator().manual_seed(3)
+    weight, labels = torch.randn(4, 6, generator=random), torch.arange(600) % 4
+    activations = weight[labels] + torch.randn(600, 6, generator=random) * torch.tensor([0.5, 1e-3, 1, 2])[labels, None]
+    activations[labels == 3] = 5 * torch.nn.functional.normalize(activations[labels == 3], dim=1)
+    activations[::50] = 0
+    prior = ClassifierPrior.from_weight(weight, "mle", space=space, activations=activations, labels=labels)
+    whole, directed = ActivationMoments.none(4, 6), DirectionMoments.none(4, 6)
+    inside = prior.space.to(torch.float64)
+    for rows, own in zip(activations.split(250), labels.split(250), strict=True):
+        whole, directed = whole.add(rows, own), directed.add(inside.bring(rows.double()), own)
+    expected, found = fit_anomaly_scores(prior, activations, labels), fit_by_moments(prior, directed, whole)
+    assert torch.allclose(found.norms.mean, expected.norms.mean, rtol=1e-12, atol=1e-14)
+    assert torch.allclose(found.norms.deviation, expected.norms.deviation, rtol=1e-9)
+    assert torch.allclose(found.gaussians.means, expected.gaussians.means, atol=1e-13)
+    assert torch.allclose(found.gaussians.precision, expected.gaussians.precision, rtol=1e-9)
+    assert torch.equal(found.prior.loc, expected.prior.loc)
+    again = found.in_gauge(prior, directed)
+    assert torch.equal(again.norms.mean, found.norms.mean) and again.gaussians is found.gaussians
+
+
+def test_a_class_of_one_activation_has_no_moments():
+    labels = torch.tensor([0, 0, 1])
+    rows = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    for kind, fit in ((DirectionMoments, norms_of), (ActivationMoments, gaussians_of)):
+        with pytest.raises(InputError, match="class 1 has 1 activations"):
+            fit(kind.none(2, 4).add(rows, labels))

@@ -6,6 +6,7 @@ import pytest
 import torch
 from flipping import flip
 
+from apps.data import first_process
 from apps.data import sweep as module
 from apps.data.image_set import ImageSet
 from apps.data.sweep import fewer_if_large, sweep
@@ -50,6 +51,34 @@ def test_rows_come_in_the_order_of_the_set(batch_size):
     expected = found.images.flatten(1).float() / 255
     assert torch.equal(result["pixels"], expected) and torch.equal(result["dark"], expected[:, 0] < 0.5)
     assert torch.equal(result["mean"], expected.double().mean(1)) and result["mean"].dtype == torch.float64
+
+
+@pytest.fixture
+def mapped(monkeypatch):
+    """Rows go into files, however few they are, and two batches at a time."""
+    monkeypatch.setattr(first_process, "_MAPPED_FROM", 0)
+    monkeypatch.setattr(module, "_FLUSHED_EVERY", 2)
+
+
+@pytest.mark.usefixtures("mapped")
+@pytest.mark.parametrize("batch_size", [1, 5, 23, 100])
+def test_rows_in_files_are_those_in_memory(batch_size, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(first_process.tempfile, "tempdir", None)
+    plain, found = (sweep(images(), measure, batch_size=batch_size, first=first) for first in (False, True))
+    assert plain.keys() == found.keys()
+    for name, values in plain.items():
+        assert torch.equal(found[name], values) and found[name].dtype == values.dtype
+    assert not list(tmp_path.iterdir())  # nothing is left behind, not even by a kill
+
+
+def test_rows_are_in_memory_where_no_disk_has_room(monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(first_process, "_MAPPED_FROM", 0)
+    monkeypatch.setattr(first_process.os, "posix_fallocate", full)
+    assert first_process.on_disk((3, 2), torch.bfloat16).shape == (3, 2)
 
 
 def test_inference_mode_is_inside_only():
@@ -128,6 +157,8 @@ def test_what_cannot_be_swept(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="is a file"):
         sweep(images(), measure, store=tmp_path / "file", key={})
+    with pytest.raises(ValueError, match="both given"):
+        sweep(images(), measure, store=tmp_path, key={}, first=True)
     with pytest.raises(ValueError, match="'mean' has shape .* for a batch of 5 images: expected one row an image"):
         sweep(images(), lambda batch: {"mean": batch.images.mean()}, batch_size=5)
     with pytest.raises(ValueError, match="batch 1 gave .* expected the same names"):
@@ -167,6 +198,10 @@ for count, batch_size in ((23, 5), (23, 2), (24, 6), (23, 100)):
     assert one.keys() == two.keys()
     for name in one:
         assert torch.equal(one[name], two[name]) and one[name].dtype == two[name].dtype, name
+    for module._FLUSHED_EVERY in (1, 2, 64):
+        first = sweep(images(count), measure, batch_size=batch_size, accelerator=accelerator, first=True)
+        assert first.keys() == (one.keys() if accelerator.process_index == 0 else set())
+        assert all(torch.equal(one[name], values) for name, values in first.items())
 
 module._SECONDS_A_PART = 0
 options = dict(batch_size=5, store=Path(sys.argv[2]), key={"a": 1})
