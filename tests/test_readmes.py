@@ -20,7 +20,8 @@ from apps.command.cli import configured, verb_of
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("priors", "analysis", "distill", "apps")
 MANUALS = [ROOT / "README.md", *(ROOT / package / "README.md" for package in PACKAGES)]
-BESIDE = sorted(path for folder in ("apps/recipes", "tests/bench") for path in (ROOT / folder).rglob("*.md"))
+FOLDERS = ("apps/recipes", "tests/bench", "tests/gpu")
+BESIDE = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.md"))
 FILES = MANUALS + BESIDE
 KINDS = {"sh", "console", "python", "text", ""}
 PATH = re.compile(r"`((?:priors|analysis|distill|apps|tests|\.assets|\.ci)/[\w./-]*)`")

@@ -70,7 +70,9 @@ def plainly(arguments, images, device, teach=True):
     student.train()
     teacher.eval().requires_grad_(False)
     optimizer = optim.SGD(student.parameters(), 0.05, 0.9, weight_decay=5e-4)
-    loader = DataLoader(Pictures(images), arguments.batch_size, shuffle=True, drop_last=True)
+    workers = vars(arguments).get("workers", 0)
+    pictures, several = Pictures(images), {"num_workers": workers, "persistent_workers": workers > 0}
+    loader = DataLoader(pictures, arguments.batch_size, shuffle=True, drop_last=True, **several)
 
     def endless():
         while True:

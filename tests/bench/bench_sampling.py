@@ -33,7 +33,7 @@ except ImportError:
 
 def limit(loc: Tensor, k: Tensor) -> Tensor:
     """The floor under any sampler of directions: draw m Gaussians, normalise."""
-    g = torch.randn(loc.shape)
+    g = torch.randn_like(loc)
     return g.div_(torch.linalg.vector_norm(g, dim=-1, keepdim=True))
 
 

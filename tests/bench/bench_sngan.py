@@ -77,7 +77,9 @@ def plain_iteration(arguments, pixels, labels, device):
         if isinstance(block, UpBlock | DownBlock):
             block.forward = (up if isinstance(block, UpBlock) else down).__get__(block)
     optimizers = [optim.Adam(net.parameters(), 2e-4, (0.0, 0.9)) for net in (model, discriminator)]
-    loader = DataLoader(Pictures(pixels, labels), arguments.batch_size, shuffle=True, drop_last=True)
+    workers = vars(arguments).get("workers", 0)
+    pictures, several = Pictures(pixels, labels), {"num_workers": workers, "persistent_workers": workers > 0}
+    loader = DataLoader(pictures, arguments.batch_size, shuffle=True, drop_last=True, **several)
 
     def endless():
         while True:
