@@ -5,6 +5,7 @@ differently is in `PRESETS`; the paper's section 4.3 follows the first.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
@@ -12,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 from apps.generators import latents
 from apps.generators.drawing_input import labels_to_draw
 from apps.generators.latents import Latent
 from apps.generators.residual import ConditionalBatchNorm, DownBlock, PlainBatchNorm, UpBlock
+from apps.generators.spectral_norms import at_once, by_shape, spectral_norm
 from apps.models.generator import Generator
 from apps.runs.format import FORMAT
 from priors.errors import InputError, unknown
@@ -250,7 +251,8 @@ class SNGAN(Generator):
 class Discriminator(nn.Module):
     """The projection discriminator, every weight of spectral norm 1: image and label to one number.
 
-    Spectral norms come from one step of power iteration a training pass, as PyTorch's parametrisation does it.
+    Spectral norms come from one step of power iteration a training pass, as PyTorch's parametrisation does it. A GPU
+    takes those of all layers at once; a CPU, which gains nothing by that, one by one.
 
     Args:
         architecture: its sizes.
@@ -258,6 +260,7 @@ class Discriminator(nn.Module):
         residual_gain: of the initialisation of the 3 x 3 convolutions.
         initialisation: "xavier" or "orthogonal".
         biases: how biases start, "zero" or "uniform" (see `initialise`).
+        format: of the run that it is for: those before format 2 have the power iterations one by one.
     """
 
     def __init__(
@@ -267,6 +270,7 @@ class Discriminator(nn.Module):
         residual_gain: float = 1.0,
         initialisation: str = "xavier",
         biases: str = "zero",
+        format: int = FORMAT,
     ):
         super().__init__()
         widths = (architecture.image_shape[0], *architecture.down)
@@ -282,11 +286,17 @@ class Discriminator(nn.Module):
         for module in list(self.modules()):
             if isinstance(module, nn.Conv2d | nn.Linear | nn.Embedding):
                 spectral_norm(module)
+        self._normalised = by_shape(self) if format >= 2 else []
 
     def forward(
         self, images: Float[Tensor, "batch channels height width"], labels: Int[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
         """How real each image in [-1, 1] looks as one of its label's class."""
+        together = self.training and self._normalised and images.device.type != "cpu"
+        with at_once(self._normalised) if together else nullcontext():
+            return self._score(images, labels)
+
+    def _score(self, images: Tensor, labels: Tensor) -> Tensor:
         h = F.relu(self.blocks(images))
         h = h.sum((2, 3), dtype=_at_least_single(h))
         with torch.autocast(h.device.type, enabled=False):

@@ -164,7 +164,7 @@ def _networks(
     public = preset(config.preset, format)
     model = SNGAN(sizes, images.class_names, latent, config.init, public.gain_spread, public.biases)
     gain, classes = public.residual_gain, len(images.class_names)
-    discriminator = Discriminator(sizes, classes, gain, config.init, public.biases)
+    discriminator = Discriminator(sizes, classes, gain, config.init, public.biases, format)
     if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     return model, discriminator
