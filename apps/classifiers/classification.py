@@ -52,11 +52,12 @@ class Classification(Task):
 
     def losses(self, turn: str, batch, step: int) -> dict[str, Tensor]:
         """The cross-entropy in nats, with the targets that belong to mixed images where they are mixed."""
+        against = self.compiled.whole(self._against)
         if self._mixup is None:
-            return {"cross-entropy": self._against(self.networks["model"](batch.images), batch.labels)}
+            return {"cross-entropy": against(self.networks["model"](batch.images), batch.labels)}
         weight = mixup_weight(self._mixup, self.seed, step)
         logits = self.networks["model"](mixed(batch.images, weight))
-        own, other = self._against(logits, batch.labels), self._against(logits, batch.labels.roll(1))
+        own, other = against(logits, batch.labels), against(logits, batch.labels.roll(1))
         return {"cross-entropy": weight * own + (1 - weight) * other}
 
     def _against(self, logits: Tensor, labels: Tensor) -> Tensor:

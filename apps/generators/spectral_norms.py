@@ -105,7 +105,7 @@ def _normalised(groups) -> list[tuple[Sequence[parametrize.ParametrizationList],
         for group, stack in zip(groups, stacks, strict=True):
             count, height, width = stack.shape
             u, v = rows[first : first + count, None, :height], columns[first : first + count, :width, None]
-            weights = (stack / (u @ (stack @ v))).unbind()
+            weights = (stack / torch.bmm(u, torch.bmm(stack, v))).unbind()
             pairs = zip(group, weights, strict=True)
             found.append((group, [weight.view_as(norm.original) for norm, weight in pairs]))
             first += count

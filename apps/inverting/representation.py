@@ -2,7 +2,8 @@
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from apps.models.layers import layer_site
 from priors.errors import InputError
-from priors.reading.taps import find_module, tap
+from priors.reading.taps import Taps, find_module, tap
 from priors.zoo import Classifier
 
 
@@ -24,12 +25,14 @@ class Representation:
         layer: what the layer was called.
         site: its tap in the network.
         shape: of one image's context, (K,) or (K, h, w).
+        open: the tap that `tapped` keeps open.
     """
 
     network: Classifier
     layer: str
     site: str
     shape: tuple[int, ...]
+    open: list[Taps] = field(default_factory=list, compare=False, repr=False)
 
     @torch.no_grad()
     def __call__(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch *shape"]:
@@ -37,12 +40,23 @@ class Representation:
         training = self.network.training
         self.network.eval()
         try:
-            with torch.autocast(images.device.type, enabled=False), tap(self.network, [self.site], copy=True) as taps:
+            opened = nullcontext(self.open[-1]) if self.open else tap(self.network, [self.site], copy=True)
+            with torch.autocast(images.device.type, enabled=False), opened as taps:
                 self.network(images)
             found = taps[self.site]
         finally:
             self.network.train(training)
         return _as_context(found)
+
+    @contextmanager
+    def tapped(self) -> Iterator[None]:
+        """Keep the tap open over many calls: modules that are compiled in place after this stay compiled in them."""
+        with tap(self.network, [self.site], copy=True, compiled=True) as taps:
+            self.open.append(taps)
+            try:
+                yield
+            finally:
+                self.open.pop()
 
 
 def representation(network: Classifier, layer: str, image_shape: Sequence[int]) -> Representation:

@@ -1,11 +1,13 @@
 """Training a density of images given a representation, and the least-squares decoder of the same."""
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn, optim
 
 from analysis.densities.pixelcnn import PixelCNN
+from analysis.densities.weight_norm import WeightNormConv
 from analysis.inversion.cross_entropy import bits_per_dim
 from analysis.inversion.reconstruction import UpConvolution, squared_error
 from apps.command.config import Optimisation
@@ -13,6 +15,7 @@ from apps.data.image_set import ImageSet
 from apps.inverting.own_density import OwnDensity
 from apps.inverting.representation import Representation
 from apps.inverting.scoring import SWEPT
+from apps.runs.format import FORMAT
 from apps.training.task import Criterion, Phase, Sweep, Task
 from priors import zoo
 from priors.files.json_files import write_json
@@ -38,6 +41,10 @@ class _Inversion(Task):
     def context(self, images: Tensor) -> Tensor | None:
         """What the network makes of images; None without one."""
         return None if self._representation is None else self._representation(images)
+
+    def while_compiled(self) -> AbstractContextManager:
+        """The tap that contexts are read by."""
+        return nullcontext() if self._representation is None else self._representation.tapped()
 
     def _empty_context(self) -> Tensor | None:
         """A context on the meta device."""
@@ -74,8 +81,21 @@ class DensityTraining(_Inversion):
         seed: int,
     ):
         super().__init__(model, representation, description, held_out, seed)
+        self.format = FORMAT
         self._distribution = model.distribution if isinstance(model, PixelCNN) else None
         self.criterion = None if held_out is None else Criterion("NCE", larger=True)
+
+    @property
+    def format(self) -> int:
+        """Of the run: trainings before format 2 make weights of convolutions by kernels of their own."""
+        return self._format
+
+    @format.setter
+    def format(self, number: int) -> None:
+        self._format = number
+        for layer in self.networks["model"].modules():
+            if isinstance(layer, WeightNormConv):
+                layer.fused = number >= 2
 
     def example(self, image_shape: tuple[int, int, int]) -> dict[str, tuple[Tensor | None, ...]]:
         """An image and a context, of a PixelCNN++; what another density keeps is not known."""
@@ -101,7 +121,8 @@ class DensityTraining(_Inversion):
         if self._distribution is None:  # the log-likelihoods themselves
             nats = outputs.mean()
         else:
-            nats = self._distribution.log_prob(outputs, batch.images, check=False).flatten(1).sum(1).mean()
+            log_prob = self.compiled.whole(self._distribution.log_prob)
+            nats = log_prob(outputs, batch.images, check=False).flatten(1).sum(1).mean()
         return {"bits/dim": bits_per_dim(nats, batch.images.shape[1:])}
 
     def validate(self, model: nn.Module, sweep: Sweep, step: int) -> dict[str, float]:

@@ -32,6 +32,20 @@ def test_it_is_torchs_convolution_of_what_is_padded(window, stride):
     assert torch.allclose(layer(x), own(F.pad(x, (left, right, height - 1, 0))), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("window", WINDOWS)
+def test_in_training_a_fused_weight_and_its_gradients_are_the_same(window, layout):
+    layer = filled(3, 5, window).to(memory_format=layout)
+    parameters, found = (layer.direction, layer.length), []
+    factors = torch.randn(layer.direction.shape, dtype=torch.float64)
+    for layer.fused in (False, True):
+        weight = layer.weight
+        found.append((weight, *torch.autograd.grad((weight * factors).sum(), parameters)))
+    assert all(weight.is_contiguous(memory_format=layout) for weight, *_ in found)
+    for own, fused in zip(*found, strict=True):
+        assert torch.allclose(own, fused, rtol=1e-12, atol=1e-14)
+
+
 @pytest.mark.parametrize("window", ["down", "down-right"])
 def test_its_transpose_is_torchs_with_a_length_an_output(window):
     layer, x = filled(3, 5, window, stride=-2), torch.randn(2, 3, 4, 5, dtype=torch.float64)
