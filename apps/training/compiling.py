@@ -46,7 +46,7 @@ def check_compiler(device: torch.device) -> None:
     else:
         usual = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
         names, kind = (os.environ.get("CXX", usual),), f"C++ compiler {os.environ.get('CXX', usual)}"
-    if not any(shutil.which(name) for name in names if name):
+    if not any(shutil.which(name.split()[0]) for name in names if name):
         variable = "CC" if device.type in ("cuda", "xpu") else "CXX"
         raise InputError(
             f"--compile: there is no {kind} here: install one, name another by the variable {variable}, or leave "
@@ -166,7 +166,10 @@ class Compiled:
             if not failed:
                 try:
                     return compiled(*args, **kwargs)
-                except TorchDynamoException as error:
+                except RuntimeError as error:
+                    # Of no class of its own: where there was nothing to compile.
+                    if not isinstance(error, TorchDynamoException) and "no compiled frames" not in str(error):
+                        raise
                     failed, self._failed = True, self._failed + 1
                     self._say(f"{name.lstrip('_')} is not compiled and goes on as it is: {_first_line(error)}")
             return plain(*args, **kwargs)

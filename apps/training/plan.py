@@ -120,7 +120,7 @@ def print_plan(plan: TrainingPlan, fit: Fit) -> None:
         f"{counted(fit.processes, 'process')} on {kind}, {fit.config.batch_size} images an update; weights: {weights}; "
         f"memory: {most}, {plan.needed / gib:.2f} GiB estimated beside the networks; seconds: median of three updates, "
         "without validations and states; GFLOP: of products of matrices and convolutions; operations: about as many "
-        "kernels as a GPU is given",
+        f"kernels as a GPU is given{', without --compile' if fit.compiled.on else ''}",
     )
     others = ", ".join(f"{_said(plan.seconds * fit.processes / n)} of {n}" for n in (2, 4, 8) if n > fit.processes)
     best = f"; shared by more processes without loss, {others}" if others else ""
@@ -148,7 +148,8 @@ def _phase(fit: Fit, begin: int, end: int, name: str) -> PhasePlan:
 
     step()
     seconds = median(step() for _ in range(_TIMED))
-    with FlopCounterMode(display=False) as flop, _Operations() as operations:
+    # Counted as they are without --compile: what compiled code calls is not seen.
+    with fit.compiled.eager(), FlopCounterMode(display=False) as flop, _Operations() as operations:
         fit.one_step(meter)
     fit.read(meter)
     return PhasePlan(name, end - begin, seconds, flop.get_total_flops(), operations.count)

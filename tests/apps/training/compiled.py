@@ -39,6 +39,9 @@ def differences(one: tuple, other: tuple) -> dict:
         "names": list(weights) == list(their) and list(losses) == list(others),
         "weights": max(float((weights[name].double() - their[name].double()).abs().max()) for name in weights),
         "losses": max(abs(losses[name] - others[name]) / (1e-2 + abs(losses[name])) for name in losses),
+        "first losses": max(
+            abs(one - others[name]) / (1e-2 + abs(one)) for name, one in losses.items() if " 1 train/" in name
+        ),
         "said": said,
     }
 

@@ -1,7 +1,9 @@
 """Compiled trainings are eager ones in weights, names and states; what cannot be compiled goes on with a line."""
 
 import json
+import re
 import shutil
+import sys
 from importlib import util
 from pathlib import Path
 
@@ -12,6 +14,10 @@ from torch import nn
 
 from apps.training.compiling import blocks, check_compiler
 from priors.errors import InputError
+
+sys.path.append(str(Path(__file__).parents[2] / "fake_device"))  # where all trainings are listed
+
+import trainings
 
 PROGRAM = Path(__file__).with_name("compiled.py")
 
@@ -71,3 +77,24 @@ def test_a_compiled_training_is_the_eager_one_and_each_goes_on_as_the_other(mach
     assert reason.startswith("--compile: Critic is not compiled and goes on as it is: ")
     assert first.startswith("--compile: 1 part compiled; the first step took ")
     assert found["from"]["said"] == [] and len(found["to"]["said"]) == 2
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+    return trainings.Given(tmp_path_factory.mktemp("given"))
+
+
+FEW = {"classifier wrn-16-1", "hvae-l of 8", "sngan vmf", "distill attention", "invert colour none,penultimate"}
+"""One of each kind, by the compiler that makes code; the others by one that only takes them apart, which is quicker."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("training", [pytest.param(one, id=one.name) for one in trainings.trainings()])
+def test_every_training_compiled_is_the_eager_one(machine, tmp_path, given, training):
+    """To rounding: after the first step, and less closely after two more, which tell of its gradients."""
+    short = ("--steps", 3) if training.name.startswith("sngan") else ("--epochs", 0.34)
+    words = training.words(given, *short, "--lr", 1e-4)
+    found = compared(machine, tmp_path, "inductor" if training.name in FEW else "aot_eager", *words, seconds=1200)
+    assert found["compiled"]["names"], "weights and losses are called alike"
+    assert found["compiled"]["first losses"] < 1e-5 and found["compiled"]["losses"] < 1e-3
+    assert re.search(r"[1-9][0-9]* parts? compiled", found["compiled"]["said"][-1])
