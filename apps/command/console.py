@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 
 _NARROWEST = 10
 """Columns of text are folded to make a table fit, but not below this many characters."""
+_MOST_ROWS, _ENDS = 100, 20
+"""Rows of a table of classes that are all shown, and how many at either end where there are more."""
 _HARMLESS = "\N{NO-BREAK SPACE}\N{IDEOGRAPHIC SPACE}\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"
 """Signs of ordinary texts that Python does not count as printable."""
 
@@ -38,6 +40,28 @@ def counted(number: int | str, thing: str) -> str:
     """
     number = number if isinstance(number, str) else f"{number:,}"
     return f"{number} {thing}" if number == "1" else f"{number} {thing}{'es' if thing.endswith('s') else 's'}"
+
+
+def ends(rows: Sequence[Sequence[object]], what: str) -> tuple[list[Sequence[object]], str]:
+    """The rows of a table where they are 100 at most; else the first and the last 20, with a row between that says so.
+
+    Args:
+        rows: all of them, as many cells each.
+        what: one of them is, as in "class".
+
+    Returns:
+        The rows to show, and what a caption goes on with; nothing where they are all.
+
+    Example:
+        >>> shown, said = ends([(str(number), number) for number in range(1000)], "class")
+        >>> len(shown), shown[19:22], said
+        (41, [('19', 19), ('...', ''), ('980', 980)], '; 960 of 1,000 classes are not shown')
+    """
+    if len(rows) <= _MOST_ROWS:
+        return list(rows), ""
+    left = ("...", *[""] * (len(rows[0]) - 1))
+    said = f"; {len(rows) - 2 * _ENDS:,} of {counted(len(rows), what)} are not shown"
+    return [*rows[:_ENDS], left, *rows[-_ENDS:]], said
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "") -> None:

@@ -47,11 +47,15 @@ class FirstProcess:
         """Give this process's batches of the next turn; every process calls this once a turn, also with none."""
         numbers = [turns[self.done] for turns in self.turns]
         if len(self.turns) == 1:
-            for number, given in rows.items():
-                self._put(number, given)
+            self.hold(rows)
         else:
             self._exchange(rows, numbers)
         self.done += 1
+
+    def hold(self, rows: Rows) -> None:
+        """Put rows of this process where they belong."""
+        for number, given in rows.items():
+            self._put(number, given)
 
     def _exchange(self, rows: Rows, numbers: Sequence[Sequence[int]]) -> None:
         """Bring every process's batches of a turn to the first one, padded to the longest."""

@@ -71,15 +71,14 @@ def sweep(
         channels_last: whether images are laid out channels last in memory.
         workers: processes that decode a set too large for memory; by default one a core, at most 8.
         first: whether the first process alone is to have the result, in temporary files that are mapped into memory;
-            the others get nothing. For rows that are too many for all to hold. Not together with `store`.
+            the others get nothing. For rows that are too many for all to hold.
 
     Returns:
         By name, a tensor on the CPU with one row for each image.
 
     Raises:
         InputError: the set is empty, or `store` is given without `key`, or holds something else.
-        ValueError: `store` and `first` are both given, or `function` gives tensors that have not one row an image, or
-            not the same names for every batch.
+        ValueError: `function` gives tensors that have not one row an image, or not the same names for every batch.
     """
     if not len(images):
         raise InputError(f"{images.name} ({images.split}) holds no images")
@@ -87,20 +86,20 @@ def sweep(
         raise InputError(f"batch size {batch_size} given: a positive number was expected")
     if store is not None and key is None:
         raise InputError(f"results are to be kept in {store} without a key that says what they depend on: give one")
-    if store is not None and first:
-        raise ValueError("store and first are both given: what is stored goes to all processes")
     if device is None:
         device = images.labels.device if accelerator is None else accelerator.device
     rank, world = (0, 1) if accelerator is None else (accelerator.process_index, accelerator.num_processes)
     parts = _Parts(Path(store), _identity(images, batch_size, key)) if store is not None else None
     result = _Rows(len(images), batch_size)
-    done = parts.read(result, accelerator, rank == 0) if parts else []
+    done = parts.read(result, accelerator, rank == 0, first) if parts else []
     pending = sorted(set(range(-(-len(images) // batch_size))) - set(done))
     own = pending[rank::world]
     collected = FirstProcess(len(images), batch_size, _turns(pending, world), accelerator) if first else None
+    if collected:
+        collected.hold(result.settled)
 
     rows = _Rows(len(images), batch_size)
-    since, waiting = time.monotonic(), 0
+    since, waiting, passed = time.monotonic(), 0, 0
     with tqdm(
         total=len(images),
         initial=len(images) - sum(result.size(number) for number in pending),
@@ -115,25 +114,26 @@ def sweep(
             with torch.inference_mode(not gradients):
                 given = {name: values.detach() for name, values in function(batch).items()}
             rows.hold(batch.number, given)
-            waiting += 1
+            waiting, passed = waiting + 1, passed + 1
             late = parts is not None and time.monotonic() - since > _SECONDS_A_PART
-            if late or waiting == _FLUSHED_EVERY:
+            turn = collected is not None and passed % _FLUSHED_EVERY == 0
+            if late or turn or waiting == _FLUSHED_EVERY:
                 rows.settle()
                 waiting = 0
-                if collected:
-                    collected.take(rows.settled)
-                    rows.settled.clear()
-            if late:
+            if late or (turn and parts is not None):
                 parts.write(rows)
                 since = time.monotonic()
+            if turn:
+                collected.take(rows.settled)
+                rows.settled.clear()
             bar.update(min(len(batch) * world, bar.total - bar.n))
     rows.settle()
+    if parts:
+        parts.write(rows)
     if collected:
         if collected.left:
             collected.take(rows.settled)
         return collected.found
-    if parts:
-        parts.write(rows)
     if world > 1:
         _gather(rows, result, pending, accelerator)
     else:
@@ -211,8 +211,12 @@ class _Parts:
         self.name = blake2b(identity.encode(), digest_size=8).hexdigest()
         self.written: set[int] = set()
 
-    def read(self, result: _Rows, accelerator: "Accelerator | None", main: bool) -> list[int]:
-        """Put stored batches into `result` and say which; one process removes the parts of other sweeps."""
+    def read(self, result: _Rows, accelerator: "Accelerator | None", main: bool, first: bool) -> list[int]:
+        """Put stored batches into `result` and say which; one process removes the parts of other sweeps.
+
+        Where the first process alone is to have the rows, the others put none.
+        """
+        done = []
         if self.folder.exists() and not self.folder.is_dir():
             raise InputError(f"{self.folder} is a file: results are kept in a folder, choose another place")
         for path in sorted(self.folder.glob("part-*.safetensors")):
@@ -222,8 +226,10 @@ class _Parts:
                 metadata = {}
             if metadata.get("identity") == self.identity:
                 for number, given in _unpacked(tensors).items():
-                    result.settled[number] = given
-        done = sorted(result.settled)
+                    done.append(number)
+                    if main or not first:
+                        result.settled[number] = given
+        done = sorted(set(done))
         self.written.update(done)
         _same_everywhere(done, accelerator, self.folder)
         if main:

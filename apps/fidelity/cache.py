@@ -53,13 +53,20 @@ def cached_features(images: ImageSet, extractor: Extractor, sweep: Callable, fol
     if all(everywhere(found is not None)):
         return found
     parts = path.with_suffix(".parts")
-    found = features_of(images, extractor, sweep, store=parts)
+    found = features_of(images, extractor, sweep, store=parts, first=True)
     if place()[0] == 0:
         try:
             write_tensors(path, {"features": found.features}, {"identity": identity})
-            shutil.rmtree(parts, ignore_errors=True)
         except OSError as error:  # what was computed is not lost for want of a place to keep it
             say(f"The features of {images.name} could not be kept in {folder} ({error.strerror}).")
+    if place()[1] > 1:  # the others read the first one's file, which processes of a machine share in memory
+        everywhere(None)
+        found = _read(path, identity, images, extractor)
+        if not all(everywhere(found is not None)):
+            found = features_of(images, extractor, sweep, store=parts)
+        everywhere(None)
+    if place()[0] == 0 and path.is_file():
+        shutil.rmtree(parts, ignore_errors=True)
     return found
 
 

@@ -10,10 +10,12 @@ from torch import Tensor
 from apps.data.image_set import ImageSet
 from apps.fidelity.drawn_set import drawn_rows
 from apps.fidelity.extractor import Extractor, run_extractor
+from apps.fidelity.processes import everywhere
 from apps.figures import to_levels
 from apps.models.generator import Generator
 from priors.errors import InputError
 from priors.files.tensors import digest_of
+from priors.vmf.directions import in_parts
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,14 @@ class Features:
 
 
 def features_of(
-    images: ImageSet, extractor: Extractor, sweep: Callable, *, logits: bool = False, store: Path | None = None
-) -> Features:
+    images: ImageSet,
+    extractor: Extractor,
+    sweep: Callable,
+    *,
+    logits: bool = False,
+    store: Path | None = None,
+    first: bool = False,
+) -> Features | None:
     """Features of images as they are given, in their order.
 
     Args:
@@ -45,6 +53,7 @@ def features_of(
         sweep: `apps.data.sweep.sweep`, or one with its processes given.
         logits: whether those are wanted too.
         store: a folder that a stopped sweep goes on from.
+        first: whether the first process alone is to have them, as for `sweep`; the others get None.
 
     Raises:
         InputError: images that the extractor does not take, or features that are not finite.
@@ -58,8 +67,12 @@ def features_of(
 
     kept = {} if store is None else {"store": store, "key": {"extractor": extractor.digest, "logits": logits}}
     title = f"features of {images.name}"
+    kept |= {"first": True} if first else {}
     swept = sweep(images, of, batch_size=extractor.batch_size, description=title, **kept)
-    _check_finite(swept["features"], extractor, images.name)
+    # Known to all, also who has no rows: else they would wait for the first, which stops.
+    _check_finite(_spoilt(swept["features"]) if swept else None, extractor, images.name, everywhere if first else None)
+    if not swept:
+        return None
     return Features(swept["features"], swept.get("logits"), images.name, images.split, images.digest)
 
 
@@ -113,13 +126,20 @@ def drawn_features(
         key={"extractor": extractor.digest},
     )
     order = (numbers * classes + labels).argsort()
-    _check_finite(rows["features"], extractor, name)
+    _check_finite(_spoilt(rows["features"]), extractor, name)
     return Features(rows["features"][order], rows["logits"][order], name, "drawn", digest_of(model.state_dict()))
 
 
-def _check_finite(features: Tensor, extractor: Extractor, name: str) -> None:
-    if not bool(features.isfinite().all()):
-        row = int((~features.isfinite()).any(1).nonzero()[0])
+def _spoilt(features: Tensor) -> int | None:
+    """The first row with a number that is not finite."""
+    found = in_parts(lambda part: ~part.isfinite().all(1), features).nonzero()
+    return int(found[0]) if len(found) else None
+
+
+def _check_finite(row: int | None, extractor: Extractor, name: str, told: Callable | None = None) -> None:
+    """Refuse features that are not finite, of this process, or of the first where they `told` all which row it is."""
+    row = told(row)[0] if told else row
+    if row is not None:
         raise InputError(
             f"the features that {extractor.name} has of image {row} of {name} are not finite: give another extractor"
         )

@@ -24,6 +24,7 @@ from apps.fidelity.protocols import Layout, Protocol, layout
 from apps.models.generator import Generator
 from apps.seeds import generator
 from priors.errors import InputError
+from priors.gauge.moments import ActivationMoments
 
 KID_SUBSET = 1000
 """Images a side in each of torch-fidelity's 100 subsets, where there are as many."""
@@ -31,6 +32,9 @@ IS_SPLITS = 10
 """Of the images, where there is one chunk: torch-fidelity's."""
 _FEW_A_SPLIT = 100
 """Images a split, below which an Inception score of 10 is 5 % too low or more."""
+_AT_ONCE, _PART = 2**28, 4096
+"""Numbers from which statistics of features are taken by parts, and rows of a part: those of ImageNet's training images
+would take 21 GB in double precision."""
 _NEIGHBOURS_AT_A_TIME = 2500
 """Rows of a matrix of distances that are held at once: 50,000 against 50,000 would be 10 GB."""
 
@@ -181,7 +185,8 @@ def scores(
         fakes = drawn_features(source, wanted, extractor, sweep, seed, name=name or "the generator", store=store)
         order = torch.arange(wanted)
     shuffled = _order(len(reals), cut, cut.reals, seed, "reals")
-    found = _compared(fakes.features[order], fakes.logits[order], reals.features[shuffled], cut)
+    rows = (_ordered(part, order) for part in (fakes.features, fakes.logits))
+    found = _compared(*rows, _ordered(reals.features, shuffled), cut)
     return Fidelity(
         **found,
         protocol=protocol.name,
@@ -225,6 +230,11 @@ def _order(count: int, cut: Layout, size: int, seed: int, side: str) -> Int64[Te
     return torch.randperm(count, generator=generator("cpu", seed, "fidelity", side))[: cut.chunks * size]
 
 
+def _ordered(rows: Tensor, order: Int64[Tensor, " wanted"]) -> Tensor:
+    """Rows in an order; where that is their own, no copy of them."""
+    return rows if torch.equal(order, torch.arange(len(rows))) else rows[order]
+
+
 def _compared(fakes: Tensor, logits: Tensor, reals: Tensor, cut: Layout) -> dict[str, Spread]:
     """All scores; each process computes its share of them."""
     jobs: dict[Any, Callable[[], Any]] = {
@@ -249,7 +259,7 @@ def _compared(fakes: Tensor, logits: Tensor, reals: Tensor, cut: Layout) -> dict
 
 
 def _chunk(fakes: Tensor, reals: Tensor) -> dict[str, float]:
-    statistics = [fid_features_to_statistics(features) for features in (fakes, reals)]
+    statistics = [_statistics(features) for features in (fakes, reals)]
     fid = fid_statistics_to_metric(*statistics, verbose=False)
     neighbours = prc_features_to_metric(
         fakes, reals, prc_batch_size=_NEIGHBOURS_AT_A_TIME, save_cpu_ram=True, verbose=False
@@ -259,6 +269,17 @@ def _chunk(fakes: Tensor, reals: Tensor) -> dict[str, float]:
         "precision": neighbours[KEY_METRIC_PRECISION],
         "recall": neighbours[KEY_METRIC_RECALL],
     }
+
+
+def _statistics(features: Tensor) -> dict[str, np.ndarray]:
+    """Mean and covariance of features, of many by parts: torch-fidelity's but for rounding, without a copy of all."""
+    if features.numel() <= _AT_ONCE:
+        return fid_features_to_statistics(features)
+    found = ActivationMoments.none(1, features.shape[1])
+    for part in features.split(_PART):
+        found = found.add(part, torch.zeros(len(part), dtype=torch.long))
+    mean = found.mean[0].to(features.dtype)
+    return {"mu": mean.numpy(), "sigma": (found.scatter / (len(features) - 1)).numpy()}
 
 
 def _kid(fakes: Tensor, reals: Tensor) -> Spread:

@@ -21,6 +21,8 @@ from priors.vmf.maximum_likelihood import solve_concentration
 Concentration = int | float | str | Sequence[int] | Sequence[float] | Tensor
 Strategy = Callable[[Tensor, Evidence, Sequence[str]], tuple[Tensor, str]]
 
+_NAMED = 20
+"""Classes that a text names at most."""
 STRATEGIES: dict[str, Strategy] = {}
 
 
@@ -77,7 +79,8 @@ def mle(
         _require_spread(f"'mle' of class {name!r}", value, found.rounding)
     values = solve_concentration((1 - deficit).clamp_min(0), weight.shape[1], deficit=deficit, names=class_names)
     away = [name for name, value in zip(class_names, values.tolist(), strict=True) if value == 0]
-    said = f"; 0 where they point away from it on average: {', '.join(away)}" if away else ""
+    more = f" and {len(away) - _NAMED:,} more" if len(away) > _NAMED else ""
+    said = f"; 0 where they point away from it on average: {', '.join(away[:_NAMED])}{more}" if away else ""
     return values, f"mle: maximum likelihood of {found} about their class's direction{said}"
 
 

@@ -1,7 +1,7 @@
 """What is printed of a prior: its classes, how vMF-like the activations are, and how a concentration was chosen."""
 
 from apps.classifiers.prior.concentration_sweep import Choice
-from apps.command.console import counted, say, table
+from apps.command.console import counted, ends, say, table
 from apps.models.classifier_priors import Reading
 from priors.fit.goodness_of_fit import CosineFit, fits_of
 from priors.model.classifier_prior import ClassifierPrior
@@ -38,22 +38,24 @@ def print_classes(model: str, prior: ClassifierPrior) -> None:
         model: as on the command line.
         prior: of its final layer.
     """
+    rows = [
+        (
+            row.name,
+            f"{row.norm:.3f}",
+            f"{row.concentration:.4g}",
+            f"{row.mean_resultant_length:.3f}",
+            row.nearest,
+            f"{row.cosine:.3f}",
+        )
+        for row in prior.class_table()
+    ]
+    shown, left_out = ends(rows, "class")
     table(
         f"{model}: {counted(prior.classes, 'class')} on the unit sphere of R^{prior.dim}{said_gauge(prior)}",
         ("class", "|w|", "concentration", "mean resultant length", "nearest class", "cosine"),
-        [
-            (
-                row.name,
-                f"{row.norm:.3f}",
-                f"{row.concentration:.4g}",
-                f"{row.mean_resultant_length:.3f}",
-                row.nearest,
-                f"{row.cosine:.3f}",
-            )
-            for row in prior.class_table()
-        ],
+        shown,
         f"concentration: {prior.provenance.concentration}; |w|: norm of the final layer's weight; mean resultant "
-        "length: expected cosine with the mean direction; cosine: between the mean directions",
+        f"length: expected cosine with the mean direction; cosine: between the mean directions{left_out}",
     )
 
 
@@ -96,17 +98,19 @@ def print_fits(reading: Reading) -> None:
         values = prior.with_concentration("norms", moments=found.moments).concentration.tolist()
         by_norms = [f"{value:.4g}" for value in values]
     rows = [_row(name, fit, kappa) for name, fit, kappa in zip(prior.class_names, fits, by_norms, strict=True)]
+    shown, left_out = ends(rows, "class")
     zero = int(found.seen.zero.sum())
     say()
     table(
         f"directions of the activations of {found.images}",
         ("class", "images", "R", "cosine", "expected", "KS", "norms", "mle", "KS of mle"),
-        [*rows, _row("all, pooled", pooled, "-")],
+        [*shown, _row("all, pooled", pooled, "-")],
         "R: length of the mean direction; cosine: mean, with the class's direction; expected: that cosine under the "
         "prior; norms, mle: concentrations chosen in these ways (mle-pooled last); KS: largest gap, 0 to 1, between "
         "the distribution functions of the cosines and of the vMF's, by the prior and by mle; n draws from the vMF "
         "itself stay below 1.36 / sqrt(n) in 95 % of cases"
-        + (f"; {counted(zero, 'image')} with zero activations {'is' if zero == 1 else 'are'} left out" if zero else ""),
+        + (f"; {counted(zero, 'image')} with zero activations {'is' if zero == 1 else 'are'} left out" if zero else "")
+        + left_out,
     )
 
 

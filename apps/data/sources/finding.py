@@ -38,12 +38,14 @@ def pictures_under(folder: Path, part: str = "") -> list[str]:
                 continue
             seen.add((place.st_dev, place.st_ino))
             folders[:] = _visible(parent, folders)
+            within = Path(parent).relative_to(folder).as_posix()
+            before = "" if within == "." else f"{within}/"
             waiting += [link for name in folders if _leads_on(link := Path(parent, name), top)]
             for name in names:
                 if name[0] == ".":
                     continue
                 if name.lower().endswith(IMAGE_SUFFIXES):
-                    found.append(Path(parent, name).relative_to(folder).as_posix())
+                    found.append(before + name)  # a path for each would take a minute for ImageNet's
                 else:
                     check_link(Path(parent, name))
     return sorted(found)

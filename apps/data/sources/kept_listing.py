@@ -138,7 +138,7 @@ def _looked(folder: Path, split: str, find: Callable[[], list[str]]) -> Listing:
     sizes, times = np.empty(len(paths), np.int64), np.empty(len(paths), np.int64)
     for number, path in enumerate(bar(paths, len(paths), f"files of {split}")):
         try:
-            found = os.stat(os.path.join(folder, path))
+            found = os.stat(f"{folder}/{path}")
         except FileNotFoundError:
             raise InputError(f"{folder / path} is missing: put it back") from None
         sizes[number], times[number] = found.st_size, found.st_mtime_ns

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from apps.command.console import printable, render, say, table
+from apps.command.console import ends, printable, render, say, table
 from apps.command.streams import ready
 
 ROWS = [
@@ -49,6 +49,16 @@ def test_paths_are_folded_after_their_slashes():
 def test_a_part_of_a_path_that_is_too_long_is_broken_all_the_same():
     lines = render("", ("run", "data"), [("mine", "/tmp/" + 40 * "x")], "", 30)[2:]
     assert max(map(len, lines)) <= 30 and sum(line.count("x") for line in lines) == 40
+
+
+def test_of_many_rows_both_ends_are_shown():
+    rows = [(f"n{number:08d}", f"{number:.1f}", "x") for number in range(21_841)]
+    shown, said = ends(rows, "class")
+    assert len(shown) < 50 and shown[0] == rows[0] and shown[-1] == rows[-1]
+    assert int(said.split()[1].replace(",", "")) == len(rows) - len(set(rows) & set(shown))
+    lines = render("classes", ("name", "value", "what"), shown, f"all{said}")
+    assert len(lines) < 50 and lines[-1].endswith("of 21,841 classes are not shown")
+    assert ends(rows[:100], "class") == (rows[:100], "")
 
 
 def test_the_first_column_is_folded_last():

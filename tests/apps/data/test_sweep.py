@@ -157,8 +157,6 @@ def test_what_cannot_be_swept(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="is a file"):
         sweep(images(), measure, store=tmp_path / "file", key={})
-    with pytest.raises(ValueError, match="both given"):
-        sweep(images(), measure, store=tmp_path, key={}, first=True)
     with pytest.raises(ValueError, match="'mean' has shape .* for a batch of 5 images: expected one row an image"):
         sweep(images(), lambda batch: {"mean": batch.images.mean()}, batch_size=5)
     with pytest.raises(ValueError, match="batch 1 gave .* expected the same names"):
@@ -174,6 +172,20 @@ def test_batches_of_large_images_hold_fewer(side, count):
 def test_no_bar_where_there_is_no_terminal(capsys):
     sweep(images(), measure, description="measuring")
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.usefixtures("mapped")
+def test_an_interrupted_sweep_of_the_first_process_goes_on(tmp_path):
+    options = {"batch_size": 2, "store": tmp_path, "key": {"a": 1}, "first": True}
+    with pytest.raises(KeyboardInterrupt):
+        sweep(images(), Counting(stop_after=5), **options)
+    rest = Counting()
+    found, expected = sweep(images(), rest, **options), sweep(images(), measure, batch_size=2)
+    assert all(torch.equal(found[name], values) for name, values in expected.items())
+    assert rest.batches == list(range(4, 12)), "two turns of two batches were stored"
+    again = Counting()
+    found = sweep(images(), again, **options)
+    assert all(torch.equal(found[name], values) for name, values in expected.items()) and not again.batches
 
 
 PROGRAM = """
@@ -216,6 +228,10 @@ two = sweep(images(), rest, accelerator=accelerator, **options)
 one = sweep(images(), measure, batch_size=5)
 assert all(torch.equal(one[name], two[name]) for name in one)
 assert len(half.batches) == 1 and rest.batches == [[2, 4], [3]][accelerator.process_index]
+first = sweep(images(), rest, accelerator=accelerator, first=True, **options)
+assert len(rest.batches) == [2, 1][accelerator.process_index], "it is complete"
+assert first.keys() == (one.keys() if accelerator.process_index == 0 else set())
+assert all(torch.equal(one[name], values) for name, values in first.items())
 other = Path(sys.argv[2]) if accelerator.process_index else Path(sys.argv[2] + "-elsewhere")
 try:
     sweep(images(), measure, accelerator=accelerator, batch_size=5, store=other, key={"a": 1})

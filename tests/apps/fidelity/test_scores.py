@@ -13,6 +13,7 @@ import torch
 import torch_fidelity
 from torch.utils.data import Dataset
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
+from torch_fidelity.metric_fid import fid_features_to_statistics
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -284,3 +285,19 @@ def test_what_cannot_be_scored(extractor):
     )
     with pytest.raises(InputError, match="features that mlp-noise has of image 0 of noise are not finite"):
         scores(reals, reals, single(20), extractor, 0, sweep)
+
+
+def test_statistics_by_parts_are_those_of_the_whole(monkeypatch):
+    features = 5 + torch.randn(700, 12, generator=torch.manual_seed(0)) @ torch.randn(12, 12)
+    whole = fid_features_to_statistics(features)
+    monkeypatch.setattr(module, "_AT_ONCE", 0)
+    monkeypatch.setattr(module, "_PART", 64)
+    parts = module._statistics(features)
+    assert parts["mu"].dtype == whole["mu"].dtype and parts["sigma"].dtype == whole["sigma"].dtype
+    assert np.allclose(parts["mu"], whole["mu"], rtol=1e-5) and np.allclose(parts["sigma"], whole["sigma"], atol=1e-10)
+
+
+def test_rows_in_their_own_order_are_not_copied():
+    rows = torch.randn(5, 2, generator=torch.manual_seed(0))
+    assert module._ordered(rows, torch.arange(5)) is rows
+    assert torch.equal(module._ordered(rows, torch.tensor([4, 0])), rows[[4, 0]])
