@@ -19,6 +19,7 @@ from torch import nn
 
 from apps.command.console import counted, say
 from priors.errors import InputError
+from priors.reading.taps import unwrapped
 
 BACKEND = "inductor"
 """Of torch.compile."""
@@ -113,7 +114,7 @@ class Compiled:
         self._settings.enter_context(task.while_compiled())
         if task.not_compiled:
             self._say(task.not_compiled)
-        parts = (block for network in task.compiled_by_block() for block in blocks(network))
+        parts = (block for network in task.compiled_by_block() for block in blocks(unwrapped(network)))
         for module in (*parts, *task.compiled_whole()):
             if isinstance(module, torch.jit.ScriptModule) or module in self._modules:
                 continue

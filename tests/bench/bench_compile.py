@@ -41,9 +41,9 @@ class _Enough(BaseException):
 
 
 FREE = set(
-    "alias as_strided chunk detach empty empty_like empty_strided expand expand_as flatten item lift_fresh narrow "
-    "permute reshape resize_ result_type select slice split squeeze t to transpose unbind unflatten unsqueeze view "
-    "view_as".split()
+    "_local_scalar_dense alias as_strided chunk detach empty empty_like empty_strided expand expand_as flatten item "
+    "lift_fresh narrow new_empty permute reshape resize_ resolve_conj result_type select slice split split_with_sizes "
+    "squeeze t to transpose unbind unflatten unsqueeze view view_as".split()
 )
 """Operations that start no kernel: views, and memory that is taken."""
 

@@ -63,7 +63,7 @@ def test_without_a_compiler_nothing_is_written(monkeypatch, tmp_path, capsys):
 def compared(machine, folder: Path, backend: str, *words, **job) -> dict:
     ran = machine([folder, backend, *words, "--threads", 1], program=PROGRAM, **job)
     assert ran["status"] == 0, ran["errors"][-3000:]
-    return json.loads(ran["output"].splitlines()[-1])
+    return json.loads(next(line for line in ran["output"].splitlines() if line.startswith("{")))  # the first process's
 
 
 def test_a_compiled_training_is_the_eager_one_and_each_goes_on_as_the_other(machine, tmp_path):
@@ -77,6 +77,14 @@ def test_a_compiled_training_is_the_eager_one_and_each_goes_on_as_the_other(mach
     assert reason.startswith("--compile: Critic is not compiled and goes on as it is: ")
     assert first.startswith("--compile: 1 part compiled; the first step took ")
     assert found["from"]["said"] == [] and len(found["to"]["said"]) == 2
+
+
+@pytest.mark.slow
+def test_processes_train_compiled_as_they_do_eagerly(machine, tmp_path):
+    words = ("train", "toy", "--kind", "branching", "--epochs", 3, "--batch-size", 12, "--checkpoint-every", 5)
+    found = compared(machine, tmp_path, "eager", *words, processes=2)["compiled"]
+    assert found["names"] and found["weights"] == found["losses"] == 0
+    assert "1 part compiled" in found["said"][-1]
 
 
 @pytest.fixture(scope="module")
