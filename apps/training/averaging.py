@@ -36,7 +36,7 @@ class Average:
         self.format, self.decay, self.updates = format, decay, 0
         self.network = copy.deepcopy(source).requires_grad_(False).eval()
         self._parameters = list(self.network.parameters()), list(source.parameters())
-        self._buffers = list(self.network.buffers()), list(source.buffers())
+        self._source = source  # its buffers may be other tensors by the time they are asked for, where it was moved
 
     @torch.no_grad()
     def restart(self) -> None:
@@ -56,5 +56,5 @@ class Average:
     @torch.no_grad()
     def follow_buffers(self) -> None:
         """Take over the buffers (running statistics are averages already): before it is used, not each step."""
-        for own, other in zip(*self._buffers, strict=True):
+        for own, other in zip(self.network.buffers(), self._source.buffers(), strict=True):
             own.copy_(other)

@@ -12,6 +12,7 @@ from apps.command.config import Optimisation, Where, identity
 from apps.data.image_set import ImageSet
 from apps.seeds import generator
 from apps.training.task import Criterion, Phase, Task
+from distill.processes import gather
 
 
 def images(count: int = 48, split: str = "train") -> ImageSet:
@@ -82,7 +83,7 @@ class Adversarial(Noisy):
         self.seen.append((step, self.phase.name, turn, batch.index.tolist()))
         noise = torch.randn(len(batch), 4, generator=generator("cpu", self.seed, "latent", turn, step, self.slice))
         made = self.networks["model"](noise)
-        self.memory = 0.9 * self.memory + 0.1 * batch.images.flatten(1).mean(0)
+        self.memory = 0.9 * self.memory + 0.1 * gather(batch.images).flatten(1).mean(0)  # the same on all processes
         if turn == "model":
             return {
                 "fooling": F.softplus(-self.networks["critic"](made)).mean(),
