@@ -24,6 +24,7 @@ from apps.runs.run import Run
 from apps.seeds import derive
 from apps.training import states
 from apps.training.averaging import Average
+from apps.training.buffers import keep_own, share
 from apps.training.compiling import Compiled
 from apps.training.interruption import StopRequest
 from apps.training.log_lines import LogLines
@@ -140,7 +141,7 @@ class Fit:
         """Wrap the networks for their processes and precision, and begin the phase."""
         for name, network in self.raw.items():
             network.train()
-            self.task.networks[name] = self.accelerator.prepare_model(network)
+            self.task.networks[name] = keep_own(self.accelerator.prepare_model(network))
         for average in self.training.averages.values():  # preparing gave every process the first one's weights
             average.restart()
         self.compiled.begin(self.task)
@@ -277,8 +278,7 @@ class Fit:
     def settle(self) -> None:
         """Make the networks fit to be used and kept: finite, with the same buffers everywhere, and in the averages."""
         for name, network in self.raw.items():
-            for buffer in network.buffers() if self.processes > 1 else ():
-                torch.distributed.broadcast(buffer, 0)
+            share(network)
             if not nn.utils.get_total_norm(network.parameters(), norm_type=math.inf, foreach=True).isfinite():
                 self.diverged(f"the weights of {name!r} were not finite after step {self.progress.step}")
             if name in self.training.averages:
