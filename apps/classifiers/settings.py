@@ -38,6 +38,8 @@ class ClassifierTraining:
     mixup: MixupAlpha | None = added(None, before=None)
     """Mix each image of a batch with another one, and their labels alike, by a weight of Beta(mixup, mixup) for each
     batch; unset: no mixing."""
+    sync_batchnorm: bool = added(False, before=False)
+    """Whether batch norm is over the whole batch where several processes share it, instead of each one's part."""
     optimisation: tyro.conf.OmitArgPrefixes[Optimisation] = field(
         default_factory=lambda: Optimisation(schedule="cosine")
     )

@@ -17,6 +17,7 @@ from apps.data.training_images import train_and_test
 from apps.models.accuracy import means, scores
 from apps.runs.run import Run
 from apps.seeds import derive
+from apps.training.batch_norm import synchronised
 from apps.training.memory import within_memory
 from apps.training.session import start, sweeping
 from apps.training.train import data_label, slug, train
@@ -93,6 +94,8 @@ def train_on(
     if config.train_images is not None:
         images = balanced_subset(images, config.train_images, optimisation.seed)
     classifier = _built(config, images, run.format)
+    if config.sync_batchnorm:
+        classifier = synchronised(classifier, f"--arch {config.arch}", accelerator.device)
     classifier.provenance = provenance
 
     def score(task) -> dict[str, Any]:

@@ -10,8 +10,10 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from apps.command import ending
 from apps.command.console import printable
 from apps.command.errors import Diverged, Interrupted, Planned
+from apps.command.launch import is_first
 from apps.command.places import holding
 from apps.command.shortage import shortage
 from apps.command.streams import ready
@@ -37,6 +39,9 @@ VERBS: dict[str, tuple[str, str]] = {
     "table": ("apps.verbs.table", "reproduce a table of a paper, ours beside the published"),
     "ls": ("apps.verbs.ls", "list runs, classifiers, datasets, terms or tables"),
 }
+
+ALONE = {"sample", "export", "report", "ls"}
+"""Verbs that one process does: of several the others have nothing to do."""
 
 _THE_USERS_TO_MEND = {
     getattr(errno, name)
@@ -69,6 +74,8 @@ def _run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except Exception as error:
+        if ending.is_lost(error):
+            return _say(ending.said_of_lost(), 1, lost=True)
         # Before all else: readers of what users bring take any error for a damaged file.
         if short := shortage(error, lambda: flags_of(arguments)):
             return _say(short, 1, every=True)
@@ -90,13 +97,22 @@ def _ended(error: Exception, arguments: list[str]) -> int:
         return _say(f"{error}; to go on: penult {shlex.join(arguments)}", 130)
     if isinstance(error, Diverged):
         return _say(error, 1)
+    ending.note()
     raise error
 
 
-def _say(message: object, status: int, every: bool = False) -> int:
-    """One line on standard error, from the first process only unless what it says is of `every` process by itself."""
-    if every or os.environ.get("RANK", "0") == "0":
-        print(f"penult: {printable(' '.join(str(message).split()))}", file=sys.stderr, flush=True)
+def _say(message: object, status: int, every: bool = False, lost: bool = False) -> int:
+    """One line on standard error; of several processes from the one that is to say it.
+
+    Args:
+        message: the line.
+        status: to give back.
+        every: whether each process says it for itself.
+        lost: whether all that is known is that another process is gone.
+    """
+    if ending.speaks(lost) or every:
+        line = f"{'' if lost else ending.name()}{message}"
+        print(f"penult: {printable(' '.join(line.split()))}", file=sys.stderr, flush=True)
     return status
 
 
@@ -121,7 +137,7 @@ def _dispatch(arguments: list[str]) -> int:
         module, config = configured(name, words)
     except SystemExit as stop:  # after help, or a message of the parser's own
         return int(stop.code or 0)
-    return module.main(config) or 0
+    return 0 if name in ALONE and not is_first() else module.main(config) or 0
 
 
 def verb_of(arguments: Sequence[str]) -> tuple[str, list[str]]:

@@ -1,11 +1,12 @@
 """What verbs print: tables and lines on standard output."""
 
-import os
 import re
 import shutil
 import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
+
+from apps.command.launch import is_first
 
 _NARROWEST = 10
 """Columns of text are folded to make a table fit, but not below this many characters."""
@@ -157,5 +158,5 @@ def _is_number(cell: str) -> bool:
 
 def say(text: str = "") -> None:
     """Print a text at once, each of its lines as `printable`; of several processes only the first does."""
-    if os.environ.get("RANK", "0") == "0":
+    if is_first():
         print("\n".join(map(printable, text.split("\n"))), flush=True)

@@ -1,7 +1,6 @@
 """How a verb's configuration becomes flags, and what its help looks like."""
 
 import io
-import os
 import re
 import shutil
 import textwrap
@@ -15,6 +14,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from apps.command.launch import is_first
 from apps.command.options import bare, check_values
 from apps.command.words import check_words
 from priors.errors import InputError
@@ -43,7 +43,7 @@ def parse(kind: type[Config], verb: str, description: str, arguments: Sequence[s
                 args=list(arguments),
                 config=(tyro.conf.PositionalMetavarFromFieldName,),
                 registry=_registry(),
-                console_outputs=os.environ.get("RANK", "0") == "0",
+                console_outputs=is_first(),
             )
     except SystemExit as stop:
         refused = _refusal(stop)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from apps.command.launch import is_first
 from priors.errors import InputError
 from priors.files.regular import OUT_OF_RESOURCES
 
@@ -47,7 +48,7 @@ def claim(path: Path, given: str) -> None:
         OSError: the disk is full, or the machine is short of something.
     """
     place = _found(path)
-    if os.environ.get("RANK", "0") != "0" or any(place in held for held in _held):
+    if not is_first() or any(place in held for held in _held):
         return
     made = [folder for folder in place.parents if not os.path.lexists(folder)]
     handle = None

@@ -30,6 +30,11 @@ def check(config: Config, terms: Mapping[str, Term], needs: Needs, shift: Shift 
             raise InputError(f"--cache-logits {config.cache_logits}: {why}; leave it out")
     if config.pretraining != PRETRAINING and not any(term.pretrains for term in terms.values()):
         raise InputError(f"--pretraining {config.pretraining}: no term of {config.terms} has a phase; leave it out")
+    if config.sync_batchnorm and needs.derivatives:
+        raise InputError(
+            f"--sync-batchnorm: {config.terms} derives the student's outputs and trains by that, which batch norm over "
+            "several processes does not allow; leave it out"
+        )
     if config.optimisation.patience is not None and not config.data.validation:
         raise InputError("--patience counts validations on held-out images: hold some out by --validation N")
 

@@ -1,6 +1,5 @@
 """The program of penult distill: what is read, what is built, and the training of one student or of several."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -10,7 +9,7 @@ import torch
 from accelerate import Accelerator
 
 from apps.command.console import counted, say
-from apps.command.launch import local_processes
+from apps.command.launch import is_first, local_processes
 from apps.command.options import check_values
 from apps.data.augment import Augmenting, augmentation_by
 from apps.data.image_set import ImageSet, channel_statistics, require_classes, split_validation
@@ -29,8 +28,9 @@ from apps.models.named import check_classes, classifier
 from apps.models.soft_labels import mean_soft_labels
 from apps.runs.run import Run
 from apps.seeds import derive, generator
+from apps.training.batch_norm import synchronised
 from apps.training.memory import check_memory, training_bytes, within_memory
-from apps.training.session import on_main, start
+from apps.training.session import agreed, start
 from apps.training.train import data_label, slug, train
 from distill.combination import comparing, needs_of
 from distill.followed import Followed, followed
@@ -62,7 +62,7 @@ def distil(config: Config, guide: bool = True) -> None:
         where = replace(config.where, name=None if name is None else f"{name}-seed{seed}")
         optimisation = replace(config.optimisation, seed=seed)
         results[seed] = _one_student(replace(config, optimisation=optimisation, where=where), False)
-    if os.environ.get("RANK", "0") == "0":
+    if is_first():
         say_spread(config.terms, results)
 
 
@@ -212,8 +212,11 @@ def _student(config: Config, needs: Needs, pictures: _Pictures, run: Run, accele
         held = optimisation.batch_size // (optimisation.accumulate * accelerator.num_processes)
         needed = training_bytes(bare, pictures.shape, held, optimisation.optimizer, optimisation.precision)
         said = f"--student {config.student} with --batch-size {optimisation.batch_size}"
-        check_memory(said, needed, accelerator.device, local_processes())
+        # What is free differs from one process to the next.
+        agreed(accelerator, lambda: check_memory(said, needed, accelerator.device, local_processes()))
     network = build()
+    if config.sync_batchnorm:
+        network = synchronised(network, f"--student {config.student}", accelerator.device)
     network.provenance = {
         "data": config.data.data,
         "made by": f"penult distill {config.terms} --student {config.student}",
@@ -275,7 +278,8 @@ def _kept_logits(
         key |= asdict(pictures.augmentation)
         views = pictures.augmentation.views
     made = partial(TeacherLogits, config.cache_logits, key, len(images), views, len(images.class_names))
-    on_main(accelerator, made)  # the file, by one process; then all open it
+    # The file is of one machine, as what maps it into memory is; the first process there makes it, then all open it.
+    agreed(accelerator, made if accelerator.is_local_main_process else lambda: None)
     logits = made()
     held = DeviceLogits(logits, accelerator.device) if accelerator.device.type == "cuda" else None
     where = "" if held is None or not held.held else ", held on the GPU as they come up"

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import tyro
 
-from apps.command.config import Data, Foreign, Gauge, Optimisation, Where, identity, older_values
+from apps.command.config import Data, Foreign, Gauge, Optimisation, Where, added, identity, older_values
 from apps.command.ranges import Epochs, Few, LogitsFolder, PenultimateWidth
 from apps.data.sources.catalogue import Augment
 
@@ -54,6 +54,9 @@ class Config:
     """Names of the teacher's modules to compare them with, one for each of the student's; unset: its stages."""
     teacher_norms: Literal["running", "batch"] = "running"
     """Statistics that the teacher's batch norm uses: the running ones of its training, or those of each batch."""
+    sync_batchnorm: bool = added(False, before=False)
+    """Whether the student's batch norm is over the whole batch where several processes share it, instead of each one's
+    part."""
     cache_logits: LogitsFolder | None = None
     """Folder to keep the teacher's logits of each view of each image in, as float16 with checksums, for later runs."""
     pretraining: Epochs = PRETRAINING

@@ -15,7 +15,8 @@ from apps.data.sources.catalogue import data_root
 from apps.data.sources.image_files import ImageFiles
 from apps.fidelity.extractor import Extractor
 from apps.fidelity.features import Features, features_of
-from apps.fidelity.processes import everywhere, place
+from apps.training.shares import everywhere
+from distill.processes import place
 from priors.errors import InputError
 from priors.files.tensors import digest_of, read_tensors, write_tensors
 

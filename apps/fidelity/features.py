@@ -10,9 +10,9 @@ from torch import Tensor
 from apps.data.image_set import ImageSet
 from apps.fidelity.drawn_set import drawn_rows
 from apps.fidelity.extractor import Extractor, run_extractor
-from apps.fidelity.processes import everywhere
 from apps.figures import to_levels
 from apps.models.generator import Generator
+from apps.training.shares import everywhere
 from priors.errors import InputError
 from priors.files.tensors import digest_of
 from priors.vmf.directions import in_parts

@@ -19,10 +19,11 @@ from apps.data.image_set import ImageSet
 from apps.fidelity.cache import cached_features
 from apps.fidelity.extractor import Extractor
 from apps.fidelity.features import Features, drawn_features, features_of
-from apps.fidelity.processes import everywhere, place
 from apps.fidelity.protocols import Layout, Protocol, layout
 from apps.models.generator import Generator
 from apps.seeds import generator
+from apps.training.shares import everywhere
+from distill.processes import place
 from priors.errors import InputError
 from priors.gauge.moments import ActivationMoments
 

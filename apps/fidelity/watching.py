@@ -14,6 +14,7 @@ from apps.figures import grid
 from apps.models.drawing import draw_all
 from apps.models.generator import Generator
 from apps.training.session import on_main
+from apps.training.shares import shared
 from apps.training.task import Criterion
 
 _ROWS, _COLUMNS = 10, 8
@@ -63,7 +64,7 @@ class Watch:
 
     def __call__(self, kept: Generator, training: Generator, step: int, sweep: Callable) -> dict[str, float]:
         """Draw and score; the same on every process."""
-        on_main(self._accelerator, lambda: self._grid(kept, step))
+        self._grid(kept, step)
         if self._extractor is None:
             return {}
         metrics = self._scores(kept, sweep)
@@ -75,10 +76,15 @@ class Watch:
         return metrics
 
     def _grid(self, model: Generator, step: int) -> None:
-        self._folder.mkdir(exist_ok=True)
-        labels = list(range(min(_ROWS, len(model.class_names))))
-        names = [model.class_names[label] for label in labels]
-        grid(self._folder / f"step-{step:07d}.png", [draw_all(model, labels, _COLUMNS, self._seed)], [""], names)
+        names = model.class_names[:_ROWS]
+        # Images share a stream by 64, so a class is drawn whole.
+        drawn = shared(len(names), lambda labels: {"images": draw_all(model, labels, _COLUMNS, self._seed)})
+
+        def write() -> None:
+            self._folder.mkdir(exist_ok=True)
+            grid(self._folder / f"step-{step:07d}.png", [drawn["images"]], [""], names)
+
+        on_main(self._accelerator, write)
 
     def _scores(self, model: Generator, sweep: Callable) -> dict[str, float]:
         if self._reals is None:

@@ -11,6 +11,7 @@ from analysis.inversion.cross_entropy import Nearest, nearest, unit_distance
 from apps.data.batches import ordered
 from apps.data.image_set import ImageSet
 from apps.inverting.inverted import Inverted
+from apps.training.shares import shared
 
 DRAWS = 10
 """Samples of each image in table 1."""
@@ -51,42 +52,49 @@ class Closest:
     training_distance: Float[Tensor, "images k"]
 
 
-@torch.no_grad()
 def distances(
     inverted: Inverted, images: Tensor, training: ImageSet, seed: int, said: Callable[[int], object] = lambda done: None
 ) -> Distances:
-    """Table 1 for one layer.
+    """Table 1 for one layer, by all processes together.
 
     Args:
         inverted: a density with a context.
         images: test images in [0, 1].
         training: what the nearest are looked for in.
         seed: of the draws.
-        said: told of how many more images it is done.
+        said: told of how many more images this process is done.
     """
-    own = inverted.context(images)
-    index_distance = _nearest_training(inverted, own, training, 1)[1]
-    first, closest = [], []
-    block = max(1, inverted.most(images.device) // DRAWS)
-    for start in range(0, len(images), block):
-        some = images[start : start + block]
-        draws = inverted.draw(some, DRAWS, seed, "distances", start)
-        found = inverted.context(draws.flatten(0, 1))
-        apart = unit_distance(found, own[start : start + len(some)].repeat_interleave(DRAWS, 0)).view(-1, DRAWS)
-        first.append(apart[:, 0])
-        closest.append(apart.amin(1))
-        said(len(some))
-    return Distances(
-        float(index_distance.double().mean()),
-        float(torch.cat(first).double().mean()),
-        float(torch.cat(closest).double().mean()),
-        len(images),
-    )
+
+    def apart(places: range) -> dict[str, Tensor]:
+        some = images[places.start : places.stop]
+        return _distances(inverted, some, training, seed, places.start, said)
+
+    found = {name: float(rows.double().mean()) for name, rows in shared(len(images), apart).items()}
+    return Distances(**found, images=len(images))
 
 
 @torch.no_grad()
+def _distances(
+    inverted: Inverted, images: Tensor, training: ImageSet, seed: int, first: int, said: Callable[[int], object]
+) -> dict[str, Tensor]:
+    """What `Distances` has the means of, of each of some images; `first` is the place of the first one."""
+    own = inverted.context(images)
+    near = _nearest_training(inverted, own, training, 1)[1]
+    sample, closest = [], []
+    block = max(1, inverted.most(images.device) // DRAWS)
+    for start in range(0, len(images), block):
+        some = images[start : start + block]
+        draws = inverted.draw(some, DRAWS, seed, "distances", first + start)
+        found = inverted.context(draws.flatten(0, 1))
+        apart = unit_distance(found, own[start : start + len(some)].repeat_interleave(DRAWS, 0)).view(-1, DRAWS)
+        sample.append(apart[:, 0])
+        closest.append(apart.amin(1))
+        said(len(some))
+    return {"nearest": near, "sample": torch.cat(sample), "closest": torch.cat(closest)}
+
+
 def closest(inverted: Inverted, images: Tensor, training: ImageSet, k: int, draws: int, seed: int) -> Closest:
-    """The nearest of many samples and of the training images, to each of some images.
+    """The nearest of many samples and of the training images, to each of some images, by all processes together.
 
     Args:
         inverted: a density with a context.
@@ -96,22 +104,35 @@ def closest(inverted: Inverted, images: Tensor, training: ImageSet, k: int, draw
         draws: samples of each image; the paper has 1,024.
         seed: of the draws.
     """
+
+    def near(places: range) -> dict[str, Tensor]:
+        return _closest(inverted, images[places.start : places.stop], training, k, draws, seed, places.start)
+
+    found = shared(len(images), near)
+    chosen = training.subset(found.pop("index").flatten())
+    pixels = torch.cat([batch.images for batch in ordered(chosen, _SWEPT)])
+    return Closest(**found, training=pixels.unflatten(0, (len(images), k)).cpu())
+
+
+@torch.no_grad()
+def _closest(
+    inverted: Inverted, images: Tensor, training: ImageSet, k: int, draws: int, seed: int, first: int
+) -> dict[str, Tensor]:
+    """What `Closest` has of each of some images, its training images by their places; `first` is the first's place."""
     own = inverted.context(images)
     index, apart = _nearest_training(inverted, own, training, k)
-    chosen = training.subset(index.flatten().cpu())
-    near = torch.cat([batch.images for batch in ordered(chosen, _SWEPT)])
     kept, distance = [], []
     for number in range(len(images)):
-        samples = inverted.draw(images[number : number + 1], draws, seed, "closest", number)[0]
+        samples = inverted.draw(images[number : number + 1], draws, seed, "closest", first + number)[0]
         found = nearest(own[number : number + 1], inverted.context(samples), k)
         kept.append(samples[found.index[0]])
         distance.append(found.distance[0])
-    return Closest(
-        torch.stack(kept).cpu(),
-        torch.stack(distance).cpu(),
-        near.unflatten(0, (len(images), k)).cpu(),
-        apart.cpu(),
-    )
+    return {
+        "samples": torch.stack(kept),
+        "sample_distance": torch.stack(distance),
+        "index": index,
+        "training_distance": apart,
+    }
 
 
 def _nearest_training(inverted: Inverted, own: Tensor, training: ImageSet, k: int) -> tuple[Tensor, Tensor]:

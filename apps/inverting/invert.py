@@ -63,8 +63,7 @@ def invert(config: InvertSettings) -> None:
         inversion = _inversion(planned)
     trained = _train(planned, inversion, second)
     scores = _score(planned, trained, inversion.accelerator)
-    if inversion.accelerator.is_main_process:
-        _conclude(planned, trained, scores, inversion.accelerator.device)
+    _conclude(planned, trained, scores, inversion.accelerator)
 
 
 def _inversion(planned: Plan) -> Inversion:
@@ -136,15 +135,18 @@ def _score(planned: Plan, trained: Trained, accelerator: Accelerator) -> Scores:
     return Scores(found, errors, others, curves)
 
 
-def _conclude(planned: Plan, trained: Trained, scores: Scores, device: torch.device) -> None:
-    """Print, write and draw."""
+def _conclude(planned: Plan, trained: Trained, scores: Scores, accelerator: Accelerator) -> None:
+    """Print, write and draw: the first process does, but for what is drawn for long, which all do together."""
     config, folder, test = planned.config, planned.folder, planned.images.test
     if config.place.threads is None:
         torch.set_num_threads(1)  # drawing is small operations: a second thread costs more than it brings
-    report.conclude(config.model, _accuracy(config.model), folder, scores.nats, scores.errors, test)
-    if planned.others:
-        report.against(folder, scores.nats, scores.others)
-    _draw(planned, trained, device)
+    if accelerator.is_main_process:
+        report.conclude(config.model, _accuracy(config.model), folder, scores.nats, scores.errors, test)
+        if planned.others:
+            report.against(folder, scores.nats, scores.others)
+    _draw(planned, trained, accelerator.device)
+    if not accelerator.is_main_process:
+        return
     if config.estimates:
         report.estimate(planned.layers, test)
     if planned.earlier or planned.second is not None:
@@ -152,7 +154,7 @@ def _conclude(planned: Plan, trained: Trained, scores: Scores, device: torch.dev
 
 
 def _draw(planned: Plan, trained: Trained, device: torch.device) -> None:
-    """The sheet, table 1 and figure 2, as they are asked for."""
+    """The sheet, table 1 and figure 2, as they are asked for; every process calls this."""
     config, folder, seed = planned.config, planned.folder, planned.config.optimisation.seed
     training, test = planned.images.training, planned.images.test
     some = _first(test, config.shown)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,14 +23,16 @@ from analysis.inversion.cross_entropy import (
 )
 from analysis.inversion.neighbour_entropy import NeighbourEntropy, neighbour_entropies
 from apps.command.console import counted, paragraph, say, table
+from apps.command.launch import is_first, processes
 from apps.data.batches import ordered
 from apps.data.image_set import ImageSet
 from apps.figures import grid, save, short_names
 from apps.inverting.comparison import DRAWS, closest, distances
-from apps.inverting.inverted import inverted_run
+from apps.inverting.inverted import Inverted, inverted_run
 from apps.inverting.representation import Representation
 from apps.runs.run import Run
 from apps.seeds import generator
+from apps.training.shares import shared
 from priors.files.json_files import write_json
 
 
@@ -197,21 +200,35 @@ def draw_sheet(
     seed: int,
     device: torch.device,
 ) -> None:
-    """Draw test images, then for each layer `n` samples of each and the least-squares reconstruction (figure 1)."""
+    """Draw test images, then for each layer `n` samples of each and the least-squares reconstruction (figure 1).
+
+    All processes draw, and the first one writes.
+    """
     images = _pixels(some, device)
-    rows, names = [images], ["input"]
+    rows, names = [images.cpu()], ["input"]
     for layer, run in densities.items():
         said = "no context" if layer == "none" else layer
-        draws = inverted_run(run.folder).to(device).draw(images, n, seed, layer)
+        draws = _shared_draws(inverted_run(run.folder).to(device), images, n, seed, layer)
         rows += list(draws.transpose(0, 1))
         names += [f"{said}, sample" if number == 0 else "" for number in range(n)]
         if layer in decoders:
             decoder = inverted_run(decoders[layer].folder).to(device)
             with torch.no_grad():
-                rows.append(decoder.model(decoder.context(images)).clamp(0, 1))
+                rows.append(decoder.model(decoder.context(images)).clamp(0, 1).cpu())
             names.append(f"{said}, MSE")
+    if not is_first():
+        return
     grid(folder / "sheet.png", [torch.stack(rows)], [""], names)
     say(f"{folder / 'sheet.png'} shows samples by layer; they differ in what the layer has discarded.")
+
+
+def _shared_draws(inverted: Inverted, images: Tensor, n: int, seed: int, name: str) -> Tensor:
+    """`n` samples of each image, on the CPU, by all processes together."""
+
+    def drawn(places: range) -> dict[str, Tensor]:
+        return {"draws": inverted.draw(images[places.start : places.stop], n, seed, name, places.start)}
+
+    return shared(len(images), drawn)["draws"]
 
 
 def _pixels(images: ImageSet, device: torch.device) -> Tensor:
@@ -228,15 +245,20 @@ def compare(
     seed: int,
     device: torch.device,
 ) -> None:
-    """Print and write table 1: distances in the representation to the nearest training image and to samples."""
+    """Print and write table 1: distances in the representation to the nearest training image and to samples.
+
+    All processes work them out, and the first one writes.
+    """
     images = test.subset(range(count))
     pixels = _pixels(images, device)
     rows, kept = [], []
     for layer, run in densities.items():
         if layer == "none":
             continue
-        with tqdm(total=len(images), desc=layer, unit="image", disable=None, leave=False) as bar:
-            found = distances(inverted_run(run.folder).to(device), pixels, training, seed, bar.update)
+        hidden = None if is_first() else True
+        with tqdm(total=len(images), desc=layer, unit="image", disable=hidden, leave=False) as bar:
+            said = partial(_advance, bar, processes())
+            found = distances(inverted_run(run.folder).to(device), pixels, training, seed, said)
         rows.append((layer, *(f"{value:.3g}" for value in (found.nearest, found.sample, found.closest))))
         kept.append({"layer": layer, "1NN": found.nearest, "IM-S": found.sample, "IM-NN": found.closest})
     table(
@@ -246,7 +268,13 @@ def compare(
         f"mean absolute difference a unit; 1NN: the nearest of {len(training):,} training images, IM-S: one sample, "
         f"IM-NN: the closest of {DRAWS}",
     )
-    write_json(folder / "distances.json", {"images": len(images), "training images": len(training), "layers": kept})
+    if is_first():
+        write_json(folder / "distances.json", {"images": len(images), "training images": len(training), "layers": kept})
+
+
+def _advance(bar: tqdm, processes: int, done: int) -> None:
+    """Move a bar on by what one process has done: the others have done about as much."""
+    bar.update(min(done * processes, bar.total - bar.n))
 
 
 def draw_closest(
@@ -260,9 +288,14 @@ def draw_closest(
     device: torch.device,
     k: int = 6,
 ) -> None:
-    """Draw figure 2: for some images the closest of many samples, and of the training images."""
+    """Draw figure 2: for some images the closest of many samples, and of the training images.
+
+    All processes look for them, and the first one writes.
+    """
     pixels = _pixels(some, device)
     found = closest(inverted_run(run.folder).to(device), pixels, training, k, draws, seed)
+    if not is_first():
+        return
     pixels = pixels.cpu()
     panels = [torch.cat([pixels[:, None], near], 1) for near in (found.samples, found.training)]
     path = folder / f"closest-{layer}.png"

@@ -1,8 +1,7 @@
 """The program of `penult table`: run the cells that are not done, and print ours beside the published."""
 
-import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import mean, stdev
@@ -10,6 +9,7 @@ from typing import Any
 
 from apps.command.console import say
 from apps.command.console import table as show
+from apps.command.launch import processes
 from apps.data.sources.catalogue import data_root
 from apps.recipes.table import Table, table
 from apps.scores.kind import Command
@@ -111,16 +111,22 @@ def _run(part: Part) -> int:
             status = main(shlex.split(line))
             if status:
                 return status
+            _from_first(part, lambda: True)  # which may still be drawing what the next command reads
     return 0
 
 
 def _done(part: Part, cell: Cell) -> bool:
     """Whether a cell is finished, as the first of several processes sees it: the last to write."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return part.scores(cell) is not None
+    return _from_first(part, lambda: part.scores(cell) is not None)
+
+
+def _from_first(part: Part, find: Callable[[], bool]) -> bool:
+    """What the first of several processes finds, however long it still works by itself."""
+    if processes() == 1:
+        return find()
     from apps.training.session import from_main, start
 
-    return from_main(start(part.config.place.where(), work="small"), lambda: part.scores(cell) is not None)
+    return from_main(start(part.config.place.where(), work="small"), find, long=True)
 
 
 def _print(part: Part) -> None:

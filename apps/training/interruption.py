@@ -23,7 +23,8 @@ class StopRequest:
         """Note the signals instead of dying of them; a second one stops at once.
 
         Not where there are several processes: their launcher passes on the Ctrl-C that they got already, and has a
-        patience of its own.
+        patience of its own. Where an error ends one of them, its launcher asks the others to stop as well; they note
+        that until the command ends, or they could not say why it does.
         """
 
         def ask(number, frame):
@@ -35,10 +36,12 @@ class StopRequest:
             before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
         except ValueError:  # not the main thread: whoever owns it decides
             before = {}
+        ended = False
         try:
             yield
+            ended = True
         finally:
-            for number, handler in before.items():
+            for number, handler in before.items() if ended or self._accelerator.num_processes == 1 else ():
                 signal.signal(number, handler)
 
     @property

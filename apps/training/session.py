@@ -1,10 +1,9 @@
 """The process a verb runs in: its device, its threads, its place among the others."""
 
 import atexit
-import sys
+import gc
 from collections.abc import Callable
 from contextlib import contextmanager
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -15,12 +14,14 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import InitProcessGroupKwargs
 
+from apps.command import ending
 from apps.command.config import Where
 from apps.command.launch import local_processes
 from apps.data.sweep import sweep
 from apps.training.cores import free_cores
 from apps.training.devices import chosen
 from apps.training.numerics import in_full
+from apps.training.waiting import PATIENCE, wait_for_first
 from priors.errors import InputError
 
 Found = TypeVar("Found")
@@ -52,8 +53,7 @@ def start(
         mixed_precision="bf16" if precision == "bf16" else "no",
         log_with=list(where.tracker) or None,
         project_dir=str(where.runs),
-        # One process may draw for long while the others wait; one that dies ends the others all the same.
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=12))],
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
     )
     if torch.distributed.is_initialized():
         atexit.unregister(_leave)
@@ -73,14 +73,20 @@ def _leave() -> None:
     A thread of the backend that wants to free a Python object after that has the process aborted. Not after an error
     of one process: the others may be waiting for it in a collective, and would have it wait for them.
     """
-    if torch.distributed.is_initialized() and getattr(sys, "last_value", None) is None:
+    if torch.distributed.is_initialized() and not ending.failed():
+        gc.collect()  # what still holds the group, in circles, would have its threads go on
         torch.distributed.destroy_process_group()
 
 
-def agreed(accelerator: Accelerator, action: Callable[[], object]) -> None:
+def agreed(accelerator: Accelerator, action: Callable[[], object], long: bool = False) -> None:
     """Run `action()` on every process; where it fails on one, all raise its error, so that none waits in vain.
 
     It is a barrier as well. The action itself must not wait for other processes.
+
+    Args:
+        accelerator: of this process.
+        action: what to do.
+        long: whether the first process may take longer than the others would wait for it.
 
     Raises:
         InputError, OSError: on every process, where the action raised one on any.
@@ -95,6 +101,8 @@ def agreed(accelerator: Accelerator, action: Callable[[], object]) -> None:
         failure = str(error)
     except OSError as error:
         failure = (error.errno, error.strerror, error.filename)
+    if long:
+        wait_for_first()
     failures: list[str | tuple | None] = [None] * accelerator.num_processes
     torch.distributed.all_gather_object(failures, failure)
     for failure in failures:
@@ -102,23 +110,28 @@ def agreed(accelerator: Accelerator, action: Callable[[], object]) -> None:
             raise InputError(failure) if isinstance(failure, str) else OSError(*failure)
 
 
-def on_main(accelerator: Accelerator, action: Callable[[], object]) -> None:
+def on_main(accelerator: Accelerator, action: Callable[[], object], long: bool = False) -> None:
     """Run `action()` on the first process; the others wait, and what is wrong there ends all of them, with one line.
+
+    Args:
+        accelerator: of this process.
+        action: what to do.
+        long: whether it may take longer than `apps.training.waiting.PATIENCE`.
 
     Raises:
         InputError, OSError: on every process, where the action raised one.
     """
-    agreed(accelerator, action if accelerator.is_main_process else lambda: None)
+    agreed(accelerator, action if accelerator.is_main_process else lambda: None, long)
 
 
-def from_main(accelerator: Accelerator, find: Callable[[], Found]) -> Found:
-    """What `find()` gives on the first process, on every process.
+def from_main(accelerator: Accelerator, find: Callable[[], Found], long: bool = False) -> Found:
+    """What `find()` gives on the first process, on every process; see `on_main`.
 
     Raises:
         InputError, OSError: on every process, where it raised one.
     """
     found: list[Found | None] = [None]
-    on_main(accelerator, lambda: found.__setitem__(0, find()))
+    on_main(accelerator, lambda: found.__setitem__(0, find()), long)
     if accelerator.num_processes > 1:
         torch.distributed.broadcast_object_list(found, src=0)
     return found[0]

@@ -15,7 +15,8 @@ from apps.command.config import differences
 from apps.runs.run import KEPT_STATES, Run
 from apps.training.averaging import Average
 from apps.training.checkpoint import load_optimizer_state, load_random_state, optimizer_state, random_state
-from apps.training.session import agreed, on_main
+from apps.training.session import on_main
+from apps.training.shares import everywhere
 from apps.training.task import Task
 from apps.training.whole_state import WHAT, read_description, write_description
 from priors.errors import InputError, reason
@@ -87,19 +88,24 @@ class Training:
 def save(training: Training, run: Run, accelerator: Accelerator) -> None:
     """Write the whole state beside, then rename it: a kill at any moment leaves a complete one.
 
+    The first process writes all of it, also what the others draw from.
+
     Raises:
         OSError: on every process, where one could not write; the last complete state is untouched.
     """
     step = training.progress.step
     beside = run.state_beside(step)
-    generators = beside / f"random-{accelerator.process_index}.safetensors"
-    described: dict[str, Any] = {}
+    generators = everywhere(random_state(accelerator.device))
+
+    def write() -> None:
+        described = _write(training, run.begin_state(step), run) | {"device": accelerator.device.type}
+        for rank, tensors in enumerate(generators):
+            write_tensors(beside / f"random-{rank}.safetensors", tensors)
+        write_description(beside, described)
+        run.commit_state(beside)
+
     try:
-        on_main(accelerator, lambda: described.update(_write(training, run.begin_state(step), run)))
-        described["device"] = accelerator.device.type
-        agreed(accelerator, lambda: write_tensors(generators, random_state(accelerator.device)))
-        on_main(accelerator, lambda: write_description(beside, described))
-        on_main(accelerator, lambda: run.commit_state(beside))
+        on_main(accelerator, write)
     except OSError as error:
         if accelerator.is_main_process:
             run.drop_state(beside)

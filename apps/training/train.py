@@ -21,9 +21,10 @@ from apps.training import numerics
 from apps.training.compiling import check_compiler
 from apps.training.cores import available_cores
 from apps.training.loop import Fit, fit, snapshots_of
+from apps.training.machines import check_shared
 from apps.training.memory import check_training
 from apps.training.plan import plan_of, print_plan
-from apps.training.session import on_main
+from apps.training.session import agreed, on_main
 from apps.training.task import Task
 from priors.errors import InputError
 
@@ -93,6 +94,7 @@ def train(
         InputError: the batch does not divide, or is larger than the set or than memory; the training ends before a
             snapshot; or the run's folder holds something else.
     """
+    check_shared(accelerator, run.folder.parent)
     parts = accelerator.num_processes * optimisation.accumulate
     if optimisation.batch_size % parts:
         raise InputError(
@@ -120,11 +122,13 @@ def train(
     if not run.finished or where.plan:  # all before there is a folder
         _check_upright(run, images)
         task = build()
-        held = optimisation.batch_size // parts
+        held, shape = optimisation.batch_size // parts, images.image_shape
         numerics.check_tf32(optimisation, accelerator.device)
         if where.compile:
             check_compiler(accelerator.device)
-        check_training(task, images.image_shape, held, optimisation, accelerator.device, local_processes())
+        device = accelerator.device
+        # What is free differs from one process to the next.
+        agreed(accelerator, lambda: check_training(task, shape, held, optimisation, device, local_processes()))
     if where.plan:
         with numerics.training(optimisation, accelerator.device):
             _plan(Fit(task, images, run, optimisation, where, accelerator, augmentation, shift))

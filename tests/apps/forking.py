@@ -5,9 +5,9 @@ kill is a kill, or several over gloo, as torchrun starts them. Nothing here comp
 
 A job: `arguments` of penult, or of `program`, a file, where that is given; `processes` (one, which counts its events:
 see dying.py, whose words a job may use too; or more); the `folder` to run in; `environment`; `file_limit`, in bytes;
-`seconds` that it may take; `kill_after`, seconds after which it is killed. The answer: `status` as the shell has it
-(-9 for a kill), the first that is not 0; `output` and `errors`, the first process's first; the `events` that it went
-through.
+`seconds` that it may take; `kill_after`, seconds after which it is killed; `left`, whether one process that fails
+leaves the others to end by themselves. The answer: `status` as the shell has it (-9 for a kill), the first that is not
+0, and the `statuses` of all; `output` and `errors`, the first process's first; the `events` that it went through.
 """
 
 import atexit
@@ -126,13 +126,13 @@ def _store() -> tuple[int, str]:
         return child, port.read()
 
 
-def _ended(children: list[int]) -> list[int]:
-    """Statuses, in order; one that fails ends the others, as torchrun has it."""
+def _ended(children: list[int], left: bool = False) -> list[int]:
+    """Statuses, in order; one that fails ends the others, as torchrun has it, unless they are left alone."""
     statuses = {}
     while len(statuses) < len(children):
         child, status = os.wait()
         statuses[child] = os.waitstatus_to_exitcode(status)
-        if statuses[child]:
+        if statuses[child] and not left:
             for other in set(children) - set(statuses):
                 os.kill(other, signal.SIGKILL)
     return [statuses[child] for child in children]
@@ -159,7 +159,7 @@ def _launch(job: dict) -> tuple[list[int], list]:
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
     place |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0", "ACCELERATE_USE_CPU": "true"}
     ranks = [_fork(job, place | {"RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(count)]
-    statuses = _ended([child for child, _ in ranks])
+    statuses = _ended([child for child, _ in ranks], job.get("left", False))
     os.kill(store, signal.SIGKILL)
     os.waitpid(store, 0)
     return statuses, [files for _, files in ranks]
@@ -177,6 +177,7 @@ def _answer(statuses: list[int], files: list) -> dict:
     status = next((status for status in statuses if status), 0)
     return {
         "status": status,
+        "statuses": statuses,
         "output": "".join(output),
         "errors": "".join(errors),
         "events": json.loads(events[0] or "[]"),

@@ -39,14 +39,15 @@ for name, command in commands.items():
     written.clear()
     toys.tasks.clear()
     toys.Diverging.slices = 2
-    if name == "interrupted" and rank == 1:
-        original = toys.Noisy.losses
+    kind = toys.Adversarial if "turns" in name else toys.Noisy
+    if name.startswith("interrupted") and rank == 1:
+        original = kind.losses
         def losses(task, turn, batch, step):
             if step == 4:
                 os.kill(os.getpid(), signal.SIGTERM)
                 os.kill(os.getpid(), signal.SIGTERM)
             return original(task, turn, batch, step)
-        toys.Noisy.losses = losses
+        kind.losses = losses
     if name == "full disk" and rank == 0:
         def full(handle):
             if sum("/.step-" in path for path in written) > 7:
@@ -56,8 +57,8 @@ for name, command in commands.items():
     with contextlib.redirect_stderr(io.StringIO()) as errors, contextlib.redirect_stdout(io.StringIO()) as output:
         status = toys.penult(*command)
     os.fsync = fsync
-    if name == "interrupted" and rank == 1:
-        toys.Noisy.losses = original
+    if name.startswith("interrupted") and rank == 1:
+        kind.losses = original
     task = toys.tasks[-1] if toys.tasks else None
     state = task.networks["model"].state_dict() if task else {}
     found[name] = {
@@ -106,13 +107,13 @@ def test_a_classifier_as_it_is_typed(tmp_path):
 
 
 def test_an_inversion(machine, tmp_path):
-    """Two processes train one density, and score every test image once and in its place."""
+    """Two processes train one density, score every test image once and in its place, and draw what one draws."""
     runs = ["--runs", str(tmp_path)]
     train = ["train", "classifier", "--epochs", "0.2", "--name", "first", "--device", "cpu", "--threads", "1"]
     assert toys.penult(*train, *runs) == 0
     words = ["analyse", "invert", str(tmp_path / "first"), "--taps", "logits", "--layers", "1", "--filters", "3", *runs]
     words += ["--epochs", "0.5", "--decoder-filters", "2", "--decoder-epochs", "0.5", "--test-images", "31"]
-    words += ["--shown", "2", "--name", "two", "--device", "cpu", "--threads", "1"]
+    words += ["--shown", "2", "--name", "two", "--device", "cpu", "--threads", "1", "--distances", "3"]
     ran = machine(words, processes=2)
     assert ran["status"] == 0, ran["errors"]
     assert ran["output"].count("is done") == 2 and ran["output"].count("What ") == 1
@@ -126,6 +127,12 @@ def test_an_inversion(machine, tmp_path):
     torch.testing.assert_close(kept, nats, rtol=1e-5, atol=1e-3)
     kept = weights(tmp_path / "two-logits-mse/squared-errors.safetensors")["squared-errors"]
     torch.testing.assert_close(kept, errors, rtol=1e-5, atol=1e-5)
+    (place,) = tmp_path.rglob("distances.json")
+    several = [one for one in json.loads(place.read_text())["layers"][0].values() if isinstance(one, float)]
+    place.unlink()
+    assert toys.penult(*words) == 0  # all is trained: one process draws alone
+    alone = [one for one in json.loads(place.read_text())["layers"][0].values() if isinstance(one, float)]
+    assert len(alone) == 3 and several == pytest.approx(alone, rel=1e-4)
 
 
 RECIPE = """
@@ -175,16 +182,19 @@ def found(machine, tmp_path_factory):
     """What came of each command, in both processes, all in one launch."""
     folder = tmp_path_factory.mktemp("two")
     runs = ["--runs", str(folder)]
+    turns = ["--kind", "adversarial", "--ema", "0.9", "--clip", "1"]
     (folder / "taken").mkdir()
     (folder / "taken/notes.txt").write_text("mine")
     commands = {
         "noisy": [*TOY, *runs, "--kind", "noisy", "--name", "noisy"],
-        "adversarial": [*TOY, *runs, "--kind", "adversarial", "--name", "adversarial", "--ema", "0.9", "--clip", "1"],
+        "adversarial": [*TOY, *runs, *turns, "--name", "adversarial"],
         "finished": [*TOY, *runs, "--kind", "noisy", "--name", "noisy"],
         "taken": [*TOY, *runs, "--kind", "noisy", "--name", "taken"],
         "diverging": [*TOY, *runs, "--kind", "diverging", "--name", "diverging", "--checkpoint-every", "2"],
         "interrupted": [*TOY, *runs, "--kind", "noisy", "--name", "stopped"],
         "resumed": [*TOY, *runs, "--kind", "noisy", "--name", "stopped"],
+        "interrupted turns": [*TOY, *runs, *turns, "--name", "stopped turns"],
+        "resumed turns": [*TOY, *runs, *turns, "--name", "stopped turns"],
         "full disk": [*TOY, *runs, "--kind", "noisy", "--name", "full", "--checkpoint-every", "3"],
         "emptied disk": [*TOY, *runs, "--kind", "noisy", "--name", "full", "--checkpoint-every", "3"],
     }
@@ -221,12 +231,12 @@ def test_turns_train_alike_in_both(found):
 
 
 def test_only_the_first_writes(found):
-    """But for the state of its own generators, nothing comes from the second."""
+    """Also what the second draws from, and goes on drawing from."""
     _, of = found
     for _, second in of.values():
-        assert all(Path(path).name == "random-1.safetensors" for path in second["written"])
-        assert second["output"] == second["errors"] == ""
-    assert len(of["noisy"][0]["written"]) > 10 and len(of["noisy"][1]["written"]) == 3
+        assert second["written"] == [] and second["output"] == second["errors"] == ""
+    own = [Path(path).name for path in of["noisy"][0]["written"]]
+    assert own.count("random-0.safetensors") == own.count("random-1.safetensors") == 3
 
 
 @pytest.mark.parametrize(
@@ -237,6 +247,8 @@ def test_only_the_first_writes(found):
         ("diverging", 1, "the loss 'cross-entropy' was not finite at step 7; stopped, and the last good state is"),
         ("interrupted", 130, "stopped at step 8 of 12; to go on"),
         ("resumed", 0, ""),
+        ("interrupted turns", 130, "stopped at step 8 of 12; to go on"),
+        ("resumed turns", 0, ""),
         ("full disk", 1, "No space left on device; the last complete state is"),
         ("emptied disk", 0, ""),
     ],
@@ -251,8 +263,14 @@ def test_what_ends_one_ends_both_with_one_line(found, name, status, expected):
 
 
 def test_what_was_stopped_goes_on_to_the_same_weights(found):
+    """And to the same running statistics, of which each process has its own between two looks."""
     folder, _ = found
-    whole = weights(folder / "noisy/model.safetensors")
-    for name in ("stopped", "full"):
-        assert_same(weights(folder / name / "model.safetensors"), whole, 0.0)
+    for name, whole, file in (
+        ("stopped", "noisy", "model"),
+        ("full", "noisy", "model"),
+        ("stopped turns", "adversarial", "model"),
+        ("stopped turns", "adversarial", "critic"),
+    ):
+        path = f"{file}.safetensors"
+        assert_same(weights(folder / name / path), weights(folder / whole / path), 0.0)
     assert (folder / "taken/notes.txt").read_text() == "mine" and len(list((folder / "taken").glob("[!.]*"))) == 1

@@ -1,0 +1,36 @@
+"""Work that processes share by its items: each does a stretch of them, and all get what comes of it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch.distributed
+from torch import Tensor
+
+from distill.processes import place
+
+
+def everywhere(value: Any) -> list[Any]:
+    """The value of every process, in their order; it is a barrier as well."""
+    _, world = place()
+    values: list[Any] = [value] * world
+    if world > 1:
+        torch.distributed.all_gather_object(values, value)
+    return values
+
+
+def shared(count: int, work: Callable[[range], Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """What `work` makes of so many items, on the CPU in their order; every process calls this, and all get it.
+
+    What comes of an item must hang on its own number, not on the stretch that it is in: noise is drawn from a stream
+    that it names. Then so many processes give what one gives, up to what a batch's size does to the last digits.
+
+    Args:
+        count: items, at least one.
+        work: from the numbers of some items, one after another and never none, to named tensors with a row for each.
+    """
+    rank, world = place()
+    own = range(count * rank // world, count * (rank + 1) // world)
+    made = {name: rows.cpu() for name, rows in work(own).items()} if own else None
+    parts = [part for part in everywhere(made) if part is not None]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
