@@ -2,9 +2,12 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
 
 import torch
-from torch import nn
+from filelock import FileLock
+from torch import Tensor, nn
 
 from priors.errors import InputError, unknown
 from priors.reading.heads import last_linear
@@ -115,7 +118,7 @@ def _published(variant: str, weights: str):
 def _load(network: nn.Module, published, name: str) -> None:
     """Load published weights, unpickling tensors only, which torchvision's own loader would not insist on."""
     try:
-        state = torch.hub.load_state_dict_from_url(published.url, progress=False, check_hash=True, weights_only=True)
+        state = _downloaded(published.url)
     except (OSError, RuntimeError) as error:
         file = f"{torch.hub.get_dir()}/checkpoints/{published.url.rpartition('/')[2]}"
         raise InputError(
@@ -131,6 +134,17 @@ def _load(network: nn.Module, published, name: str) -> None:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise InputError(f"the weights {published.name} of {name} do not fit: {_first_line(error)}") from None
+
+
+def _downloaded(url: str) -> dict[str, Tensor]:
+    """The weights of a file in torch's cache, downloaded on first use; processes wait for one to do it."""
+    folder, name = Path(torch.hub.get_dir(), "checkpoints"), url.rpartition("/")[2]
+    alone = nullcontext()
+    if not (folder / name).is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        alone = FileLock(folder / f".{name}.lock")
+    with alone:
+        return torch.hub.load_state_dict_from_url(url, progress=False, check_hash=True, weights_only=True)
 
 
 def _normalisation(variant: str, published) -> tuple[tuple[float, ...], tuple[float, ...]]:

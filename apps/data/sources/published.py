@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import sys
 from collections.abc import Iterator
 from hashlib import blake2b
@@ -57,8 +58,11 @@ def read_torchvision(info: DatasetInfo, split: str, root: Path) -> ImageSet:
     try:
         try:
             found = home(str(root), download=False, **choice)
-        except RuntimeError:
-            # Not there yet. A folder that has it is only read, so it may be one that cannot be written.
+        except Exception as error:
+            # Not there yet, or another process is unpacking it now. A folder that has it is only read, so it may be
+            # one that cannot be written.
+            if root.is_dir() and not os.access(root, os.W_OK) and not isinstance(error, RuntimeError):
+                raise
             root.mkdir(parents=True, exist_ok=True)
             with FileLock(root / f".{info.name}.lock"), _quiet():
                 found = home(str(root), download=True, **choice)

@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 
+import filelock
 import numpy as np
 import pytest
 import torch
@@ -124,6 +125,24 @@ def test_what_is_missing_is_downloaded_once(tmp_path, monkeypatch):
     monkeypatch.setattr(torchvision.datasets.mnist, "download_and_extract_archive", download)
     assert len(load("mnist", "train", root=tmp_path)) == len(load("mnist", "test", root=tmp_path)) == 12
     assert sorted(fetched) == sorted(name for name, _ in torchvision.datasets.MNIST.resources)
+
+
+def test_what_another_process_is_unpacking_is_waited_for(tmp_path, monkeypatch):
+    """Files that are half there do not read; then the lock is taken, which the other one holds until they do."""
+    folder = tmp_path / "MNIST" / "raw"
+    write_idx(folder, 12)
+    whole = (folder / "train-images-idx3-ubyte").read_bytes()
+    (folder / "train-images-idx3-ubyte").write_bytes(whole[:100])
+    taken = []
+
+    class Lock(filelock.FileLock):
+        def acquire(self, *words, **options):
+            taken.append(self.lock_file)
+            (folder / "train-images-idx3-ubyte").write_bytes(whole)
+            return super().acquire(*words, **options)
+
+    monkeypatch.setattr(filelock, "FileLock", Lock)
+    assert len(load("mnist", "train", root=tmp_path)) == 12 and len(taken) == 1
 
 
 def test_a_damaged_download_is_bad_input(tmp_path):
