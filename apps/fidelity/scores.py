@@ -248,7 +248,7 @@ def _compared(fakes: Tensor, logits: Tensor, reals: Tensor, cut: Layout) -> dict
     jobs["inception_score"] = lambda: _inception_score(logits, cut.chunks)
     rank, world = place()
     own = {key: jobs[key]() for key in list(jobs)[rank::world]}
-    found = {key: value for share in everywhere(own) for key, value in share.items()}
+    found = {key: value for share in everywhere(own, long=True) for key, value in share.items()}
     by_chunk = {
         metric: Spread(
             float(np.mean([found[index][metric] for index in range(cut.chunks)])),

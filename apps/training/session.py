@@ -21,7 +21,7 @@ from apps.data.sweep import sweep
 from apps.training.cores import free_cores
 from apps.training.devices import chosen
 from apps.training.numerics import in_full
-from apps.training.waiting import PATIENCE, wait_for_first
+from apps.training.waiting import PATIENCE, wait_for
 from priors.errors import InputError
 
 Found = TypeVar("Found")
@@ -102,7 +102,7 @@ def agreed(accelerator: Accelerator, action: Callable[[], object], long: bool = 
     except OSError as error:
         failure = (error.errno, error.strerror, error.filename)
     if long:
-        wait_for_first()
+        wait_for([0])
     failures: list[str | tuple | None] = [None] * accelerator.num_processes
     torch.distributed.all_gather_object(failures, failure)
     for failure in failures:

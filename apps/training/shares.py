@@ -7,14 +7,22 @@ import torch
 import torch.distributed
 from torch import Tensor
 
+from apps.training.waiting import wait_for
 from distill.processes import place
 
 
-def everywhere(value: Any) -> list[Any]:
-    """The value of every process, in their order; it is a barrier as well."""
+def everywhere(value: Any, long: bool = False) -> list[Any]:
+    """The value of every process, in their order; it is a barrier as well.
+
+    Args:
+        value: of this process.
+        long: whether it may take one process much longer than another to find it.
+    """
     _, world = place()
     values: list[Any] = [value] * world
     if world > 1:
+        if long:
+            wait_for(range(world))
         torch.distributed.all_gather_object(values, value)
     return values
 
@@ -32,5 +40,5 @@ def shared(count: int, work: Callable[[range], Mapping[str, Tensor]]) -> dict[st
     rank, world = place()
     own = range(count * rank // world, count * (rank + 1) // world)
     made = {name: rows.cpu() for name, rows in work(own).items()} if own else None
-    parts = [part for part in everywhere(made) if part is not None]
+    parts = [part for part in everywhere(made, long=True) if part is not None]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

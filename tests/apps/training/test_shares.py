@@ -21,12 +21,14 @@ def test_three_processes_get_what_one_gets(monkeypatch, count):
     made = []
     for rank in range(3):
         monkeypatch.setattr(shares, "place", lambda rank=rank: (rank, 3))
-        monkeypatch.setattr(shares, "everywhere", lambda own: made.append(own) or [own or {"square": [], "row": []}])
+        monkeypatch.setattr(
+            shares, "everywhere", lambda own, long: made.append(own) or [own or {"square": [], "row": []}]
+        )
         if rank * count // 3 < (rank + 1) * count // 3:
             shared(count, work)
         else:
             made.append(None)
-    monkeypatch.setattr(shares, "everywhere", lambda own: made)
+    monkeypatch.setattr(shares, "everywhere", lambda own, long: made)
     several = shared(count, work)
     assert one["square"].tolist() == several["square"].tolist() == [number**2 for number in range(count)]
     assert one["row"].equal(several["row"])
