@@ -106,9 +106,10 @@ def measured(name: str, folder: Path, rounds: int) -> dict:
         found["times"] = times
         raise _Enough
 
+    told = words(name, folder)  # which trains what it takes
     usual, loop.Fit.steps_left = loop.Fit.steps_left, steps_left
     try:
-        run(words(name, folder), "--compile")
+        run(told, "--compile")
     except _Enough:
         return found
     finally:
