@@ -123,7 +123,7 @@ def distilled(
     ).to(give.device)
     for memory in objective.memories.values():
         memory.to(give.device)
-    step = torch.Generator(give.device).manual_seed(0)
+    step = torch.Generator().manual_seed(0)  # a device has draws of its own
     index = torch.arange(2).to(give.device)
     return objective(give.images, give.labels[:2], index, phase=objective.phases[0], generator=step).total
 
