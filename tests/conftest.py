@@ -3,8 +3,6 @@
 import gc
 import os
 import sys
-import warnings
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent / "fake_device"))
 
 from fake_cuda import Fake
 from forking import Machine
+from real_waits import refused
 from spoken import last_of_each
 
 torch.set_num_threads(1)
@@ -76,18 +75,7 @@ def fake(monkeypatch, as_a_user):
 @pytest.fixture
 def no_waits():
     """`with no_waits():` what waits for a GPU in it fails."""
-
-    @contextmanager
-    def strict():
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Synchronization debug mode is a prototype feature")
-            torch.cuda.set_sync_debug_mode("error")
-        try:
-            yield
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
-
-    return strict
+    return refused
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ import os
 import platform
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState, PartialState
 from commands import Turn, hand_over, steps, turns
+from real_waits import refused
 from recording import Check, Failed, Skip
 from same_draws import SameDraws
 from trainings import Given, Training, trainings
@@ -171,7 +171,7 @@ def no_waits(training: Training, given: Given, device: str) -> dict:
     """Steps that must not wait for the device, of each phase."""
     taken = []
     with on(device):
-        strict = _strict if device == "cuda" else ExitStack
+        strict = refused if device == "cuda" else ExitStack
         words = _words(training, given, device)
         hand_over(words, lambda fit: taken.append(steps(fit, strict)), training.count)
     return {"steps": sum(taken)}
@@ -188,17 +188,6 @@ def _turns(training: Training, given: Given, device: str, *more: str, bits: int 
 def _words(training: Training, given: Given, device: str, *more: str) -> tuple:
     words = (*training.words(given), *more)
     return words if device == FAKE else (*words, "--device", device)
-
-
-@contextmanager
-def _strict() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Synchronization debug mode is a prototype feature")
-        torch.cuda.set_sync_debug_mode("error")
-    try:
-        yield
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
 
 
 @contextmanager
