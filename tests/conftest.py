@@ -13,6 +13,18 @@ import jaxtyping
 import pytest
 import torch
 
+ROOT = Path(__file__).parents[1]
+if "--slow" in sys.argv:
+    os.environ["PENULT_CHECK_ALL_TYPES"] = "1"  # pytest-xdist's workers inherit it, but not the words
+# The libraries are checked whole, by the option in pyproject.toml. Of apps, only what names arrays: to check the other
+# four of five modules takes a tenth of the tests' time.
+TYPED = [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for path in sorted((ROOT / "apps").rglob("*.py"))
+    if "jaxtyping" in path.read_text(encoding="utf-8")
+]
+jaxtyping.install_import_hook("apps" if "PENULT_CHECK_ALL_TYPES" in os.environ else TYPED, "beartype.beartype")
+
 from apps.command.cli import main
 
 sys.path.insert(0, str(Path(__file__).parent / "apps"))

@@ -72,11 +72,12 @@ def test_no_public_name_is_a_modules_too():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fresh processes are forked, so that torch is loaded once")
 def test_each_comes_from_its_home_in_a_fresh_process_before_and_after_it_is_imported():
-    """Those of one home share the process in which it comes first: there none is the first import any more."""
-    given = [(package, [name], home, False) for package, homes in HOMES.items() for name, home in homes]
+    """Those of one home share a process: whichever of them is taken first, it is the home that is imported."""
+    given = []
     for package, homes in HOMES.items():
-        for home in {home for _, home in homes}:
-            given.append((package, [name for name, other in homes if other == home], home, True))
+        for home in sorted({home for _, home in homes}):
+            names = [name for name, other in homes if other == home]
+            given += [(package, names, home, before) for before in (False, True)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | imports_from(ROOT)
     found = subprocess.run(
         [sys.executable, "-c", IN_FRESH_PROCESSES],

@@ -46,7 +46,8 @@ class WeightNormConv(nn.Module):
         self.direction = nn.Parameter(torch.empty(shape))
         self.length = nn.Parameter(torch.ones(outputs))
         self.bias = nn.Parameter(torch.zeros(outputs))
-        nn.init.normal_(self.direction, std=0.05)
+        if not self.direction.is_meta:  # there nothing is drawn, slowly
+            nn.init.normal_(self.direction, std=0.05)
         self.initialising = self.fused = False
 
     @property

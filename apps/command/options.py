@@ -93,9 +93,10 @@ class Option:
         return (self.flag, f"--{section}{dot}no-{name}") if self.switch else (self.flag,)
 
 
-def options_of(kind: type) -> list[Option]:
+@cache
+def options_of(kind: type) -> tuple[Option, ...]:
     """The options of a configuration, in the order of their fields, those of its sections among them."""
-    return list(_options(kind, (), ""))
+    return tuple(_options(kind, (), ""))
 
 
 def check_values(config: Any, stored: bool = False) -> None:

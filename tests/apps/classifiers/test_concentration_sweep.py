@@ -64,6 +64,7 @@ def test_the_best_of_a_sweep_is_kept_and_the_runs_are_ordinary_ones(penult, trai
     assert changed.status == 2 and "another configuration" in changed.err
 
 
+@pytest.mark.slow
 def test_a_saved_prior_is_swept_on_data(penult, trained, tmp_path):
     assert penult("prior", trained / "classifier", "--out", "mine.safetensors").status == 0
     words = ["--concentration", "sweep:5,50", *WORDS, "--train", "epochs=0.05", "name=short", "--runs", "there"]

@@ -266,6 +266,7 @@ def test_the_generator_alone_is_averaged(penult, tmp_path):
         assert all(torch.equal(plain[key], averaged[key]) for key in plain) == same
 
 
+@pytest.mark.slow
 def test_a_concentration_is_chosen_by_fid(penult, trained, tmp_path):
     words = ["prior", trained / "classifier", "--concentration", "sweep:1,100", "--for", "sngan", "--device", "cpu"]
     tiny = ["steps=2", "score-every=1", "generator-width=4", "discriminator-width=4", "batch-size=16"]

@@ -378,6 +378,7 @@ def test_a_table_of_students_is_run_printed_and_resumed(penult, standin, tmp_pat
         assert done == "1/1" or (refused.status == 2 and f"{key}: {value} before" in refused.err)
 
 
+@pytest.mark.slow
 def test_a_table_of_inversions_is_run_printed_and_resumed(penult, standin, tmp_path):
     words = ["table", "standin", 3, "--device", "cpu", "--threads", 1]
     said = penult(*words)

@@ -181,6 +181,7 @@ def test_each_layer_becomes_a_run_that_is_scored_and_drawn(penult, trained):
     assert "has other weights than the network" in penult("sample", "runs/inv-logits", "--image", "photo.jpg").err
 
 
+@pytest.mark.slow
 def test_a_training_that_died_goes_on_to_the_same_weights(penult, trained, monkeypatch):
     words = [
         "analyse",
@@ -221,7 +222,7 @@ def test_a_training_that_died_goes_on_to_the_same_weights(penult, trained, monke
 def test_snapshots_are_inverted_as_well(penult):
     words = ["train", "classifier", "--arch", "mlp", "--epochs", 0.3, "--snapshots", 0, 3, "--name", "some"]
     assert penult(*words, "--device", "cpu", "--threads", 1).status == 0
-    words = ["analyse", "invert", "runs/some", "--taps", "none,logits", *SMALL, "--decoder-epochs", 0, "--shown", 0]
+    words = ["analyse", "invert", "runs/some", "--taps", "logits", *SMALL, "--decoder-epochs", 0, "--shown", 0]
     said = penult(*words, "--snapshots")
     assert said.status == 0, said.err
     found = read_json("runs/some-inverted/through-training.json", "numbers")["steps"]
@@ -230,6 +231,14 @@ def test_snapshots_are_inverted_as_well(penult):
     with Image.open("runs/some-inverted/through-training.png") as drawn:
         assert np.array(drawn).std() > 10
 
+
+@pytest.mark.slow
+def test_snapshots_of_two_networks_stand_side_by_side(penult):
+    words = ["train", "classifier", "--arch", "mlp", "--epochs", 0.3, "--snapshots", 0, 3, "--name", "some"]
+    assert penult(*words, "--device", "cpu", "--threads", 1).status == 0
+    words = ["analyse", "invert", "runs/some", "--taps", "none,logits", *SMALL, "--decoder-epochs", 0, "--shown", 0]
+    assert penult(*words, "--snapshots").status == 0
+    found = read_json("runs/some-inverted/through-training.json", "numbers")["steps"]
     both = penult(*words, "--snapshots", "--overfit", 20)
     assert both.status == 0, both.err
     assert both.out.count(" is done (") == 4, "the second network, and its logits three times"

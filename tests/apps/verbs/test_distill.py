@@ -411,6 +411,7 @@ def mixed():
 """
 
 
+@pytest.mark.slow
 def test_a_teacher_in_double_precision_or_of_two_types_teaches_what_it_does_in_single(penult, tmp_path):
     (tmp_path / "own.py").write_text(OWN)
     found = []

@@ -6,6 +6,7 @@ compiler takes seconds.
 
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -21,17 +22,27 @@ from priors.vmf.transport import rsample
 from priors.zoo import build
 
 
-def test_under_torch_compile():
-    _run("aot_eager")
+def test_taps_the_prior_and_draws():
+    _run(
+        tapped_modules_run_eagerly_and_compiled_afterwards,
+        the_prior_compiles_as_one_graph,
+        samples_compiled_are_those_of_the_same_seed,
+    )
 
 
 @pytest.mark.slow
-def test_under_inductor():
-    _run("inductor")
+def test_networks_divergences_and_gradients_of_draws():
+    _run(
+        networks_compile_as_one_graph,
+        draws_and_their_gradients_compile_as_one_graph,
+        distributions_compile_without_graph_breaks,
+        distributions_compile_by_inductor,
+    )
 
 
-def _run(backend: str) -> None:
-    done = subprocess.run([sys.executable, __file__, backend], capture_output=True, text=True, timeout=300)
+def _run(*checks: Callable[[], None]) -> None:
+    names = [check.__name__ for check in checks]
+    done = subprocess.run([sys.executable, __file__, *names], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
 
 
@@ -139,7 +150,7 @@ def _divergence(loc, concentration):  # at a second dimension the compiler tries
     return kl_divergence(VonMisesFisher(loc, concentration), HypersphericalUniform(loc.shape[-1])).sum()
 
 
-def distributions_compile_without_graph_breaks(backend: str):
+def distributions_compile_without_graph_breaks(backend: str = "aot_eager"):
     compiled = {f: torch.compile(f, fullgraph=True, backend=backend) for f in (_loss, _divergence)}
     for function, m in ((_loss, 20), (_divergence, 20), (_divergence, 5)):
         torch.manual_seed(0)
@@ -153,12 +164,11 @@ def distributions_compile_without_graph_breaks(backend: str):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
+def distributions_compile_by_inductor():
+    distributions_compile_without_graph_breaks("inductor")
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    distributions_compile_without_graph_breaks(sys.argv[1])
-    if sys.argv[1] == "aot_eager":
-        tapped_modules_run_eagerly_and_compiled_afterwards()
-        networks_compile_as_one_graph()
-        the_prior_compiles_as_one_graph()
-        samples_compiled_are_those_of_the_same_seed()
-        draws_and_their_gradients_compile_as_one_graph()
+    for name in sys.argv[1:]:
+        globals()[name]()
