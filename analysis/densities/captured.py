@@ -98,4 +98,4 @@ def cuda_graphs(device: torch.device) -> Record:
 
 
 def _place(model: PixelCNN, numbers: Tensor, column: int, outputs: Tensor) -> Tensor:
-    return model.distribution.place(outputs, numbers[column])
+    return model.distribution.values(outputs, numbers[column])

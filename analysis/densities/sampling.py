@@ -61,7 +61,8 @@ def place(
     with torch.inference_mode(), torch.autocast(numbers.device.type, enabled=False):
         batch = _batch(model, context, numbers.shape[2])
         state = Incremental(model, context, batch)
-        found = state.run(lambda row, column, outputs: model.distribution.place(outputs, numbers[row, column]))
+        rows = [row.unbind() for row in numbers.unbind()]
+        found = state.run(lambda row, column, outputs: model.distribution.values(outputs, rows[row][column]))
     return found.clone()
 
 
