@@ -27,9 +27,8 @@ from priors.errors import InputError
 from priors.vmf.bessel import log_sphere_area
 from priors.vmf.transport import rsample
 
-_CACHED, _TOGETHER, _MANY, _MOST = 1024, 2048, 64, 1 << 16
-"""Decodings whose logits stay in a CPU's cache; those whose hidden layers are taken together; from how many on the
-faster way pays; and how many there may be at a time, which bounds the memory."""
+_MANY, _MOST = 64, 1 << 16
+"""From how many decodings on the faster way pays, and how many there may be at a time, which bounds the memory."""
 
 
 @dataclass(frozen=True)
@@ -247,11 +246,13 @@ class HypersphericalVAE(Generator):
         *weights, last = (torch.cat([layer.weight, layer.bias[:, None]], 1) for layer in layers)
         weights = [torch.cat([weight, _last_unit(weight)]) for weight in weights]
         draws, pixels = z.shape[1], len(last)
-        some = max(1, _TOGETHER // draws)
+        few = bernoulli.draws_at_once(pixels)
+        some = max(1, 2 * few // draws)  # images whose hidden layers are taken together
         code = z.new_ones(some * draws, (weights[0] if weights else last).shape[1])
         spaces = [z.new_empty(some * draws, len(weight)) for weight in weights]
-        logits, factors = z.new_empty(_CACHED, pixels), z.new_empty(_CACHED, min(bernoulli.FACTORS, pixels))
+        logits, factors = z.new_empty(few, pixels), z.new_empty(few, min(bernoulli.FACTORS, pixels))
         likelihoods, on = z.new_empty(len(z), draws), x @ last
+        last = last * bernoulli.LOG2_E
         for first in range(0, len(z), some):
             block = slice(first, first + some)
             count = len(z[block]) * draws
@@ -261,10 +262,9 @@ class HypersphericalVAE(Generator):
                 hidden = torch.mm(hidden, weight.T, out=out[:count]).clamp_min_(0)
             torch.bmm(hidden.unflatten(0, (-1, draws)), on[block, :, None], out=likelihoods[block, :, None])
             found = likelihoods[block].view(-1)
-            for start in range(0, count, _CACHED):
-                few = hidden[start : start + _CACHED]
-                rows = slice(len(few))
-                found[start : start + _CACHED] -= bernoulli.log_normalisers(few, last, logits[rows], factors[rows])
+            for part, own in zip(hidden.split(few), found.split(few), strict=True):
+                rows = slice(len(part))
+                own -= bernoulli.log_normalisers(part, last, logits[rows], factors[rows])
         vanishing = ~likelihoods.isfinite().all(1)
         if bool(vanishing.any()):
             likelihoods[vanishing] = self._log_bernoulli_by_pixel(x[vanishing], z[vanishing], labels[vanishing])

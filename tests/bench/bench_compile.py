@@ -18,6 +18,7 @@ from statistics import median
 
 import numpy as np
 import torch
+from processor import about
 
 from apps.command.cli import main as penult
 from apps.training import loop
@@ -159,7 +160,8 @@ def main() -> None:
     parser.add_argument("names", nargs="*", choices=[*TRAININGS, []])
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
-    print(f"one thread, torch {torch.__version__}; rates are compiled steps' over eager ones'")
+    print(about())
+    print("rates are compiled steps' over eager ones'")
     print(f"{'training':<10}{'eager ms':>10}{'compiled':>10}{'rate':>7}{'kernels':>9}{'left':>6}{'first step s':>14}")
     with tempfile.TemporaryDirectory() as folder:
         for name in options.names or TRAININGS:

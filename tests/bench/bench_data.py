@@ -11,6 +11,7 @@ import statistics
 import time
 
 import torch
+from processor import about
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import functional
 
@@ -117,7 +118,8 @@ def main():
     parser.add_argument("--repeats", type=int, default=150)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    print(f"torch {torch.__version__}, {given.device}, {given.threads} thread(s), medians of {given.repeats} batches\n")
+    print(about(given.device))
+    print(f"medians of {given.repeats} batches\n")
     print(f"{'microseconds a batch':44}{'ours':>10}{'torchvision':>14}{'ratio':>8}{'asked':>8}")
     rows = (
         ("CIFAR size, 128: gather, crop, flip, normalise", cifar, 5.0),

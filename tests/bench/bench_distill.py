@@ -19,6 +19,7 @@ from statistics import median
 import numpy as np
 import torch
 import torch.nn.functional as F
+from processor import about
 from torch import optim
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
@@ -165,8 +166,8 @@ def main() -> None:
                 if number:
                     taken[name].append((time.perf_counter() - begun) / arguments.steps)
     plain, alone = taken["plain KD"], taken["ce (the student alone)"]
-    where = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {arguments.threads} thread(s)"
-    print(f"{arguments.teacher} to {arguments.student}, batch {arguments.batch_size}, {arguments.precision}, {where}")
+    print(about(device))
+    print(f"{arguments.teacher} to {arguments.student}, batch {arguments.batch_size}, {arguments.precision}")
     print(f"{'way':>24} {'ms a step':>10} {'of plain KD':>12} {'of the student alone':>21}")
     for name, own in taken.items():
         faster = median(theirs / mine for theirs, mine in zip(plain, own, strict=True))

@@ -13,6 +13,7 @@ from statistics import median
 
 import torch
 import torch.nn.functional as F
+from processor import about
 from torch import nn
 
 from apps.command.config import Optimisation
@@ -99,7 +100,8 @@ def main() -> None:
                 step(number + 40 * round_)
             if round_ >= 2:
                 times[name].append((time.perf_counter() - began) / 40 * 1e3)
-    print(f"batch {options.batch_size}, d = {options.latent_dim}, one thread, torch {torch.__version__}")
+    print(about())
+    print(f"batch {options.batch_size}, d = {options.latent_dim}")
     print(f"{'step':<14}{'ms':>8}{'of the Gaussian VAE':>22}")
     for name, own in times.items():
         ratio = median(a / b for a, b in zip(own, times["Gaussian VAE"], strict=True))

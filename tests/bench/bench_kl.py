@@ -8,6 +8,7 @@ from collections.abc import Callable
 from statistics import median
 
 import torch
+from processor import about
 from scipy.special import ive
 from torch import Tensor
 from torch.distributions import kl_divergence
@@ -92,6 +93,7 @@ def row(m: int, dtype: torch.dtype) -> str:
 def main() -> None:
     """Print the table."""
     torch.set_num_threads(1)
+    print(about())
     print("KL(vMF || uniform) and its gradient in the concentration; concentrations 1 to 100")
     print(f"{'':9}{'':>4} | {'batch 4,096':^34} | {'batch 64, microseconds':^41}")
     titles = f"{'function':>9} {'SciPy':>9} {'distribution':>12} {'of two':>8}"

@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from processor import about
 
 IMAGENET, WHOLE, SIDE = 1_281_167, 21_841, 48
 BY_IMAGES = ("scan", "known", "launch", "digest", "statistics", "again", "moments", "gathered", "mapped", "gaussians")
@@ -234,6 +235,7 @@ def main():
         folder = given.folder or Path(temporary) / "large"
         if not folder.is_dir():
             draw_folder(folder, given.images, given.classes)
+        print(about())
         report(given, folder)
 
 

@@ -25,6 +25,7 @@ from statistics import median
 from types import SimpleNamespace
 
 import torch
+from processor import about
 
 from analysis.densities.captured import CapturedSampler
 from analysis.densities.pixelcnn import PixelCNN
@@ -194,7 +195,8 @@ def main() -> None:
     shape = (arguments.channels, size, size)
     model = PixelCNN(shape, (arguments.context,), layers=arguments.layers, filters=arguments.filters).to(device).eval()
     model.initialise(torch.rand(8, *shape, device=device), torch.randn(8, arguments.context, device=device))
-    print(f"{size}x{size}, {arguments.channels} channels, F = {arguments.filters}, R = {arguments.layers}, {device}")
+    print(about(device))
+    print(f"{size}x{size}, {arguments.channels} channels, F = {arguments.filters}, R = {arguments.layers}")
     table, batches = (training, [32]) if arguments.training else (sampling, [1, 16, 64])
     table(model, arguments.batches or batches, arguments.rounds, device)
 

@@ -17,6 +17,7 @@ import statistics
 import time
 
 import torch
+from processor import about
 from torch import Tensor
 
 from priors.vmf.transport import rsample
@@ -142,6 +143,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
+    print(about())
     if PowerSpherical is None:
         print("power_spherical is not importable: its columns are skipped")
     if SVae is None:

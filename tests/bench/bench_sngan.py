@@ -17,6 +17,7 @@ from statistics import median
 
 import torch
 import torch.nn.functional as F
+from processor import about
 from torch import optim
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
@@ -170,9 +171,9 @@ def main() -> None:
                 torch.cuda.synchronize()
             spent[name].append((clock() - start) / arguments.iterations)
     ratio = median(plain / ours for plain, ours in zip(spent["plain"], spent["ours"], strict=True))
-    where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {arguments.threads} thread(s)"
+    print(about(device))
     print(f"{arguments.preset}, widths {arguments.generator_width} and {arguments.discriminator_width}, ", end="")
-    print(f"batch {arguments.batch_size}, {work:.3g} TFLOP an iteration as written, {where}")
+    print(f"batch {arguments.batch_size}, {work:.3g} TFLOP an iteration as written")
     for name, seconds in spent.items():
         rate = work / median(seconds)
         fraction = f", {rate / arguments.peak:.0%} of the peak" if arguments.peak else ""

@@ -9,13 +9,12 @@ Both ways run in turn, in one process; printed are medians over rounds of their 
 """
 
 import argparse
-import platform
 import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 
 import torch
+from processor import about
 from torch import optim
 
 from analysis import SpectrumMoments
@@ -91,14 +90,6 @@ def wait() -> None:
         torch.cuda.synchronize()
 
 
-def processor() -> str:
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return (names or [platform.processor()])[0]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch-size", type=int, default=128, help="of a step")
@@ -114,7 +105,7 @@ def main() -> None:
     batch = images[: arguments.batch_size].contiguous(memory_format=torch.channels_last)
     labels = torch.arange(arguments.batch_size, device=device) % CLASSES
     steps = {words: step_of(words, batch, labels, arguments.precision) for words in ("ce+overhaul", SPECTRAL)}
-    print(f"{processor()}, {arguments.threads} thread(s), torch {torch.__version__}")
+    print(about())
     compared_ways = {f"a step, batch {arguments.batch_size}, {arguments.precision}": steps}
     for name in (TEACHER, STUDENT):
         compared_ways[f"{name}, {arguments.images} images"] = passes_of(name, images[: arguments.images])
