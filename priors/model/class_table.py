@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from priors.errors import InputError
 from priors.vmf import bessel
 
 
@@ -35,6 +37,7 @@ def class_table(
     norm: Float[Tensor, " classes"],
     concentration: Float[Tensor, " classes"],
     class_names: Sequence[str],
+    only: Sequence[int] | None = None,
 ) -> tuple[ClassSummary, ...]:
     """A summary of each class, in the classes' order.
 
@@ -43,17 +46,26 @@ def class_table(
         norm: of the final layer's weights.
         concentration: kappa of each class.
         class_names: one a class.
+        only: numbers of the classes that are summarised, in this order, beside all of which the nearest is looked for;
+            None: all. Of many thousands each takes its time.
+
+    Raises:
+        InputError: a number that is no class's.
     """
     classes, m = loc.shape
-    loc = loc.double()
-    concentration = concentration.double()
+    if only is not None and not all(0 <= number < classes for number in only):
+        raise InputError(f"only={list(only)}: numbers of {classes} classes were expected, 0 to {classes - 1}")
+    chosen = torch.arange(classes) if only is None else torch.tensor(list(only), dtype=torch.int64)
+    loc, chosen = loc.double(), chosen.to(loc.device)
+    concentration = concentration.double()[chosen]
     lengths = bessel.mean_resultant_length(m, concentration)
     cosines, nearest = [], []
-    for first in range(0, classes, 1024):
-        cosine = loc[first : first + 1024] @ loc.T
-        cosine.diagonal(first).fill_(-float("inf"))
+    for numbers in chosen.split(1024):
+        cosine = loc[numbers] @ loc.T
+        cosine.scatter_(1, numbers[:, None], -float("inf"))
         best = cosine.max(dim=1)
         cosines += best.values.tolist()
         nearest += [class_names[number] for number in best.indices.tolist()]
-    columns = (class_names, norm.tolist(), concentration.tolist(), lengths.tolist(), nearest, cosines)
+    names = [class_names[number] for number in chosen.tolist()]
+    columns = (names, norm[chosen].tolist(), concentration.tolist(), lengths.tolist(), nearest, cosines)
     return tuple(ClassSummary(*row) for row in zip(*columns, strict=True))

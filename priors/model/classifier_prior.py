@@ -330,11 +330,14 @@ class ClassifierPrior(nn.Module):
         drawn = self.unit_rows(), self.concentration, self.class_names
         return class_posterior(*drawn, samples, generator, head=head, norms=self.norm, **given)
 
-    def class_table(self) -> tuple[ClassSummary, ...]:
-        """A summary of each class, in the classes' order."""
-        return class_table(
-            self.unit_rows(), in_parts(norms, self.weight.double()), self.concentration, self.class_names
-        )
+    def class_table(self, only: Sequence[int] | None = None) -> tuple[ClassSummary, ...]:
+        """A summary of each class, or only of those of some numbers, in the classes' order or in that of the numbers.
+
+        Raises:
+            InputError: a number that is no class's.
+        """
+        lengths = in_parts(norms, self.weight.double())
+        return class_table(self.unit_rows(), lengths, self.concentration, self.class_names, only)
 
     def save(self, path: str | Path) -> None:
         """Write weight, bias, concentrations, class names and provenance as one safetensors file.

@@ -4,6 +4,7 @@ from apps.classifiers.prior.concentration_sweep import Choice
 from apps.command.console import counted, ends, say, table
 from apps.models.classifier_priors import Reading
 from priors.fit.goodness_of_fit import CosineFit, fits_of
+from priors.model.class_table import ClassSummary
 from priors.model.classifier_prior import ClassifierPrior
 
 
@@ -38,18 +39,9 @@ def print_classes(model: str, prior: ClassifierPrior) -> None:
         model: as on the command line.
         prior: of its final layer.
     """
-    rows = [
-        (
-            row.name,
-            f"{row.norm:.3f}",
-            f"{row.concentration:.4g}",
-            f"{row.mean_resultant_length:.3f}",
-            row.nearest,
-            f"{row.cosine:.3f}",
-        )
-        for row in prior.class_table()
-    ]
-    shown, left_out = ends(rows, "class")
+    numbers, left_out = ends([(number, *[""] * 5) for number in range(prior.classes)], "class")
+    summaries = iter(prior.class_table([row[0] for row in numbers if isinstance(row[0], int)]))
+    shown = [_summary(next(summaries)) if isinstance(row[0], int) else row for row in numbers]
     table(
         f"{model}: {counted(prior.classes, 'class')} on the unit sphere of R^{prior.dim}{said_gauge(prior)}",
         ("class", "|w|", "concentration", "mean resultant length", "nearest class", "cosine"),
@@ -57,6 +49,11 @@ def print_classes(model: str, prior: ClassifierPrior) -> None:
         f"concentration: {prior.provenance.concentration}; |w|: norm of the final layer's weight; mean resultant "
         f"length: expected cosine with the mean direction; cosine: between the mean directions{left_out}",
     )
+
+
+def _summary(row: ClassSummary) -> tuple[str, ...]:
+    norm, concentration = f"{row.norm:.3f}", f"{row.concentration:.4g}"
+    return row.name, norm, concentration, f"{row.mean_resultant_length:.3f}", row.nearest, f"{row.cosine:.3f}"
 
 
 def said_gauge(prior: ClassifierPrior) -> str:

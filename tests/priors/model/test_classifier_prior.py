@@ -273,6 +273,20 @@ def test_nearest_classes_are_right_beyond_one_block_of_them():
         assert rows[number].nearest == str(cosine.argmax().item())
 
 
+def test_only_some_classes_are_summarised():
+    prior = ClassifierPrior.from_weight(torch.randn(1500, 4, generator=generator()), torch.linspace(1, 9, 1500))
+    rows, numbers = prior.class_table(), [1499, 3, 3, *range(1030)]
+    some = prior.class_table(numbers)
+    assert [(row.name, row.nearest) for row in some] == [(rows[n].name, rows[n].nearest) for n in numbers]
+    for field in ("norm", "concentration", "mean_resultant_length", "cosine"):
+        found = [getattr(row, field) for row in some]
+        assert found == pytest.approx([getattr(rows[n], field) for n in numbers], rel=1e-14)
+    assert prior.class_table([]) == ()
+    for number in (-1, 1500):
+        with pytest.raises(InputError, match="numbers of 1500 classes were expected, 0 to 1499"):
+            prior.class_table([0, number])
+
+
 def test_saved_priors_come_back(tmp_path):
     path = tmp_path / "prior.safetensors"
     prior = ClassifierPrior.from_weight(
