@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.modules.module import register_module_module_registration_hook
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 
 from priors.errors import InputError, reason, shown
 
@@ -26,8 +26,16 @@ _MODULES = 1000
 _WRONG = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
-class Allocations(TorchDispatchMode):
+_BY_SIZE = ("empty", "zeros", "ones", "rand", "randn", "full", "eye", "empty_strided")
+_OF_OTHERS = ("new_empty", "new_zeros", "new_ones", "new_full", "new_empty_strided")
+
+
+class Allocations(TorchFunctionMode):
     """While it is open, asks before each tensor that is made by its size, but on the meta device.
+
+    It sees what modules ask for, not what torch's kernels take beside it. A mode that saw that too
+    (`torch.utils._python_dispatch.TorchDispatchMode`) would load the compiler, which takes about as long as to load
+    torch.
 
     Args:
         check: is given the size; what it raises is raised instead of the tensor.
@@ -37,12 +45,26 @@ class Allocations(TorchDispatchMode):
         super().__init__()
         self._check = check
 
-    def __torch_dispatch__(self, function: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None):
+    def __torch_function__(self, function: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None):
         """Ask, then do what was wanted."""
-        size = args[0] if args and isinstance(args[0], list | tuple) else ()
-        if size and all(isinstance(side, int) for side in size) and (kwargs or {}).get("device") != _META:
-            self._check(tuple(size))
-        return function(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        size = _size(getattr(function, "__name__", ""), args, kwargs)
+        if size and torch.device(kwargs.get("device") or torch.get_default_device()) != _META:
+            self._check(size)
+        return function(*args, **kwargs)
+
+
+def _size(name: str, args: tuple, kwargs: Mapping[str, Any]) -> tuple[int, ...]:
+    """The size of the tensor that a function of torch's is asked for; () for functions that are not asked for any."""
+    if name in _OF_OTHERS:
+        args = args[1:]
+    elif name not in _BY_SIZE:
+        return ()
+    size = kwargs.get("size", args[0] if args and isinstance(args[0], list | tuple) else args)
+    size = tuple(size if isinstance(size, list | tuple) else (size,))
+    if name == "eye":
+        size = (size * 2)[:2]
+    return size if all(type(side) is int for side in size) else ()
 
 
 _META = torch.device("meta")

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from priors.errors import InputError
 from priors.vmf.bessel_table import ROWS, pieces, scale
+from priors.vmf.constants import constant_when_compiled
 
 _TOLERANCE = {torch.float32: 2.0**-25, torch.float64: 2.0**-54}
 
@@ -127,7 +128,7 @@ def remainders(m: int, p: Tensor, *rows: str) -> tuple[Tensor, ...]:
     return total.unbind(0)
 
 
-@torch.compiler.assume_constant_result
+@constant_when_compiled
 def _numbers(m: int, rows: tuple[str, ...], dtype: torch.dtype) -> tuple:
     """For each row, for each piece: its ends, its centre and its coefficients, constant first."""
     intervals = pieces(m, _TOLERANCE[dtype])

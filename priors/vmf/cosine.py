@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from priors.vmf.constants import constant_when_compiled
 from priors.vmf.quantile_table import REACH, tabulate
 
 _ROWS = 2048  # from here on a CPU is faster with recurrences than with cosines, in spite of many more operations
@@ -52,7 +53,7 @@ class Table(NamedTuple):
     pivot: float
 
 
-@torch.compiler.assume_constant_result
+@constant_when_compiled
 def table(dim: int, dtype: torch.dtype, device: torch.device) -> Table:
     """The quantile table for the sphere in R^dim, as accurate as dtype: built once (0.1 s or less), moved once."""
     return _table(dim, dtype, torch.device(device))
@@ -203,7 +204,7 @@ def _chebyshev(y: Tensor, count: int) -> Tensor:
     return basis
 
 
-@torch.compiler.assume_constant_result
+@constant_when_compiled
 def _gauss(device: torch.device) -> tuple[Tensor, Tensor]:
     return _gauss_rule(torch.device(device))
 

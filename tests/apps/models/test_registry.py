@@ -66,12 +66,18 @@ def test_no_two_kinds_have_one_name():
     assert len(set(names)) == len(names) and {"hvae", "sngan", "inversion", "reconstruction"} < set(names)
 
 
-def test_models_imports_no_method():
-    """Also not by way of others: in a fresh process, before any run is read."""
+def test_models_imports_no_method_and_a_prior_no_compiler(tmp_path):
+    """Also not by way of others: in a fresh process, before any run is read. To load the compiler takes a second."""
     code = (
         "import pkgutil, sys, importlib, apps.models as models\n"
         "[importlib.import_module(f'apps.models.{one.name}') for one in pkgutil.iter_modules(models.__path__)]\n"
-        "print(*{name.split('.')[1] for name in sys.modules if name.startswith('apps.')})"
+        "print(*{name.split('.')[1] for name in sys.modules if name.startswith('apps.')})\n"
+        "import torch\n"
+        "from priors import ClassifierPrior, zoo\n"
+        "zoo.save(zoo.build('mlp', classes=3, image_shape=(1, 4, 4), penultimate=5), sys.argv[1])\n"
+        "prior = ClassifierPrior.from_classifier(zoo.load(sys.argv[1]), 20.0)\n"
+        "prior.log_prob(prior.sample([0, 2]))\n"
+        "assert 'torch._dynamo' not in sys.modules"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    said = subprocess.run([sys.executable, "-c", code, tmp_path / "saved"], capture_output=True, text=True, check=True)
     assert not set(said.stdout.split()) & {"classifiers", "distilling", "generators", "inverting", "verbs"}

@@ -38,6 +38,36 @@ def test_a_product_of_fine_sizes_is_refused_before_it_is_taken():
             nn.Linear(65_536, 65_536)
 
 
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: torch.zeros(65_536, 65_536),
+        lambda: torch.empty(size=(65_536, 65_536)),
+        lambda: torch.full([65_536, 65_536], 1.0),
+        lambda: torch.eye(65_536),
+        lambda: torch.zeros(2).new_ones(65_536, 65_536),
+        lambda: torch.zeros(2).new_empty((65_536, 65_536), device="cpu"),
+        lambda: nn.Conv2d(65_536, 8, 300),
+        lambda: nn.Embedding(2**30, 64),
+    ],
+)
+def test_however_a_size_is_given_it_is_seen(ask):
+    with pytest.raises(InputError, match=r"it asks for [\d,]+ x [\d, x]+ numbers, and the weights"):
+        with building("model.json", "network", {}, WEIGHTS):
+            ask()
+
+
+def test_numbers_that_are_no_size_are_not_taken_for_one_and_the_meta_device_holds_any():
+    with building("model.json", "network", {}, WEIGHTS):
+        numbers = torch.tensor((2**40, 2**41)), torch.arange(5), torch.full((2,), 10**9), torch.randint(2**40, (3,))
+        elsewhere = [torch.zeros(2**20, 2**20, device="meta")]
+        with torch.device("meta"):
+            elsewhere.append(nn.Linear(2**20, 2**20).weight)
+    with torch.device("meta"), building("model.json", "network", {}, WEIGHTS):
+        elsewhere.append(torch.zeros(2**20, 2**20))
+    assert [len(one) for one in numbers] == [2, 5, 2, 3] and all(one.is_meta for one in elsewhere)
+
+
 def test_layers_without_end_are_refused():
     with pytest.raises(InputError, match=r"it asks for more than 1,020 modules"):
         with building("model.json", "network", {}, WEIGHTS):
