@@ -46,10 +46,13 @@ def add_products(into: Tensor, *pairs: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def concat_elu(x: Tensor, out: Tensor | None = None) -> Tensor:
-    """elu([x, -x]) along the last axis: (..., channels) to (..., 2 channels), in memory that is there or new one."""
+    """elu([x, -x]) along the last axis and without gradients; `analysis.densities.streams` has it along the second.
+
+    (..., channels) to (..., 2 channels), in memory that is there or new one.
+    """
     if out is None:
         out = x.new_empty(*x.shape[:-1], 2 * x.shape[-1])
-    if x.numel() < _MANY:
+    if x.numel() < _MANY or x.device.type != "cpu":  # a GPU takes as long to begin as to compute
         torch.cat([x, -x], -1, out=out)
         return F.elu_(out)
     # Both halves are the larger of themselves and exp(-|x|) - 1: half as many exponentials as elu takes.

@@ -146,6 +146,13 @@ def test_categorical_inverts_the_cumulated_softmax():
         assert found[row] == np.searchsorted(np.cumsum(weights / weights.sum()), u, side="right")
 
 
+def test_categorical_of_what_is_no_number_is_the_last_class():
+    """One that there is, so that what is picked by it is picked within its tensor."""
+    uniforms = torch.tensor([0.0, 0.5, 1 - 2.0**-53], dtype=torch.float64)
+    for logits in ([float("nan")] * 4, [0.0, float("nan"), 1.0, 2.0], [0.0, float("inf"), 1.0, 2.0]):
+        assert categorical(torch.tensor(logits).expand(3, -1), uniforms).tolist() == [3, 3, 3]
+
+
 def test_categorical_never_draws_what_cannot_be():
     """At the smallest and largest numbers that a generator gives, classes of probability zero at both ends."""
     logits = torch.tensor([-math.inf, -2000.0, 0.3, -math.inf, 0.1, -5000.0, -math.inf])
