@@ -160,6 +160,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", choices=[*TRAININGS, []])
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
+    torch.set_num_threads(1)  # as each training is told
     print(about())
     print("rates are compiled steps' over eager ones'")
     print(f"{'training':<10}{'eager ms':>10}{'compiled':>10}{'rate':>7}{'kernels':>9}{'left':>6}{'first step s':>14}")

@@ -235,6 +235,7 @@ def main():
         folder = given.folder or Path(temporary) / "large"
         if not folder.is_dir():
             draw_folder(folder, given.images, given.classes)
+        torch.set_num_threads(given.threads)  # as each stage does
         print(about())
         report(given, folder)
 
