@@ -24,7 +24,7 @@ HOMES = {
 
 IN_FRESH_PROCESSES = """
 import importlib, json, os, sys
-import jaxtyping, numpy.polynomial, safetensors.torch, torch._dynamo, torch.distributions  # once: they take long
+import jaxtyping, numpy.polynomial, safetensors.torch, torch.distributions  # once: they take long
 def take(package, name):
     taken = {}
     exec(f"from {package} import {name}", taken)

@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.special import log_expit
 
-from apps.generators import hyperspherical_vae
-from apps.generators.bernoulli import LOG2_E, log_normalisers
+from apps.generators import bernoulli, hyperspherical_vae
+from apps.generators.bernoulli import LOG2_E, draws_at_once, log_normalisers
 from apps.generators.hvae import HVAE, HVAEC
 
 PIXELS = (784, 64, 113, 1)
@@ -29,6 +29,18 @@ def test_log_normalisers_are_sums_of_softplus(pixels, factors, scale):
     assert (np.abs(found.numpy() - exact) < rounding).all()
 
 
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [("512K\n", 256), ("2048K\n", 1024), ("1024K\n", 512), ("16K\n", 64), ("65536K\n", 1024), ("?", 512), (None, 512)],
+)
+def test_as_many_draws_go_together_as_the_cache_holds(monkeypatch, tmp_path, said, expected):
+    """Of 784 logits of four bytes: once or twice the cache, between 64 and 1,024; 1 MiB where it is not known."""
+    if said is not None:
+        (tmp_path / "size").write_text(said)
+    monkeypatch.setattr(bernoulli, "_SECOND", tmp_path / "size")
+    assert draws_at_once.__wrapped__(784) == expected
+
+
 @pytest.mark.parametrize("size", [(28, 28), (9, 9), (1, 1)], ids=str)
 @pytest.mark.parametrize("scale", [1, 5, 20], ids="scale {}".format)
 def test_log_likelihood_is_the_sum_of_log_sigmoids(size, scale):
@@ -36,7 +48,7 @@ def test_log_likelihood_is_the_sum_of_log_sigmoids(size, scale):
     model = HVAE((1, *size), 4, "abc", (20, 12))
     model.to_logits.weight.data.mul_(scale)
     x = torch.bernoulli(torch.full((3, size[0] * size[1]), 0.4))
-    z = torch.nn.functional.normalize(torch.randn(3, 1500, 4), dim=-1)  # in blocks of 1024
+    z = torch.nn.functional.normalize(torch.randn(3, 1500, 4), dim=-1)  # in several blocks
     with torch.no_grad():
         found = model._log_bernoulli(x, z, torch.zeros(3, dtype=torch.long))
         logits = model.decode(z).double().numpy()

@@ -78,30 +78,29 @@ class Stored:
         for run in runs:
             shutil.copytree(self.folder / state / run, Path("runs") / run)
 
-    def alike(self, found, expected, close: float, where: str) -> None:
-        """Equal to the bit where the machine rounds as that of the runs did, else close, relatively and absolutely."""
+    def alike(self, found, expected, close: float, where: str, exact: float = 0.0) -> None:
+        """Close, relatively and absolutely; to `exact` where the machine rounds as that of the runs did."""
+        limit = exact if self.exact else close
         if isinstance(expected, dict):
             assert found.keys() - ALSO == expected.keys() - ALSO, where
             for key in expected.keys() - UNLIKE:
-                self.alike(found[key], expected[key], close, f"{where}: {key}")
+                self.alike(found[key], expected[key], close, f"{where}: {key}", exact)
         elif isinstance(expected, list):
             assert len(found) == len(expected), where
             for one, other in zip(found, expected, strict=True):
-                self.alike(one, other, close, where)
+                self.alike(one, other, close, where, exact)
         elif isinstance(expected, torch.Tensor):
-            limit = 0 if self.exact or not expected.is_floating_point() else close
+            limit = limit if expected.is_floating_point() else 0
             torch.testing.assert_close(found, expected, rtol=limit, atol=limit, msg=lambda said: f"{where}: {said}")
         elif isinstance(expected, float):
-            assert found == (expected if self.exact else pytest.approx(expected, rel=close, abs=close)), where
+            assert found == pytest.approx(expected, rel=limit, abs=limit), where
         else:
             assert found == expected, where
 
     def check_scores(self, close: float) -> None:
-        """Scores are sums that may be taken in another order than when the runs were made: 1e-6 at best."""
+        """Scores are sums that may be taken in another order than when the runs were made."""
         found, expected = (json.loads((path / self.kind["scores"]).read_text()) for path in self._places())
-        close, self.exact, exact = 1e-6 if self.exact else close, False, self.exact
-        self.alike(found, expected, close, self.kind["scores"])
-        self.exact = exact
+        self.alike(found, expected, close, self.kind["scores"], exact=1e-6)
 
     def check_weights(self, close: float, scores: float) -> None:
         """All tensors of the runs, and their results: scores that follow from the weights may be further apart."""
