@@ -144,7 +144,8 @@ def test_generators_are_trained(trained, variant):
 
 def test_a_generator_takes_a_saved_prior_and_its_concentrations(penult, trained, tmp_path):
     kappas = list(range(1, 11))
-    assert penult("prior", trained / "classifier", "--concentration", *kappas, "--out", "p.safetensors").status == 0
+    prior = ["prior", trained / "classifier", "--concentration", *kappas, "--no-measure", "--out", "p.safetensors"]
+    assert penult(*prior).status == 0
     words = ["--classifier", "p.safetensors", "--latent-dim", 5, "--epochs", 0.05, "--device", "cpu", "--name", "mine"]
     said = penult("train", "hvae", *words)
     assert said.status == 0, said.err
@@ -172,7 +173,8 @@ def test_prior_prints_a_row_a_class_and_keeps_a_file(penult, trained):
 
 def test_prior_takes_a_number_a_class(penult, trained):
     kappas = [float(k) for k in range(10, 20)]
-    assert penult("prior", trained / "classifier", "--concentration", *kappas, "--out", "p.safetensors").status == 0
+    words = ["prior", trained / "classifier", "--concentration", *kappas, "--no-measure", "--out", "p.safetensors"]
+    assert penult(*words).status == 0
     assert ClassifierPrior.load("p.safetensors").concentration.tolist() == kappas
 
 
@@ -185,7 +187,7 @@ def test_prior_by_norms_follows_the_weights(penult, trained):
 
 
 def test_prior_overwrites_only_when_told(penult, trained):
-    words = ["prior", trained / "classifier", "--out", "p.safetensors"]
+    words = ["prior", trained / "classifier", "--no-measure", "--out", "p.safetensors"]
     assert penult(*words).status == 0
     written = Path("p.safetensors").read_bytes()
     said = penult(*words, "--concentration", 3)
@@ -195,7 +197,7 @@ def test_prior_overwrites_only_when_told(penult, trained):
 
 
 def test_a_saved_prior_is_shown_with_its_own_concentrations(penult, trained):
-    penult("prior", trained / "classifier", "--concentration", 7, "--out", "p.safetensors")
+    penult("prior", trained / "classifier", "--concentration", 7, "--no-measure", "--out", "p.safetensors")
     assert " 7 " in penult("prior", "p.safetensors").out
     assert " 9 " in penult("prior", "p.safetensors", "--concentration", 9).out
 
@@ -426,7 +428,8 @@ def test_a_folder_of_another_program_is_no_run(penult, tmp_path):
 
 
 def test_what_comes_after_a_prior_can_be_typed(penult, trained, tmp_path):
-    said = penult("prior", trained / "classifier", "--concentration", 5, "--out", "a $prior.safetensors").out
+    words = ["prior", trained / "classifier", "--concentration", 5, "--no-measure", "--out", "a $prior.safetensors"]
+    said = penult(*words).out
     command = said.splitlines()[-1].partition("Next: penult ")[2]
     said = penult(*shlex.split(command), "--epochs", 0.05, "--name", "it's next", "--device", "cpu")
     assert said.status == 0

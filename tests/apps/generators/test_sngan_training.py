@@ -298,6 +298,7 @@ def _images(path):
     return numpy.load(path)["x"]
 
 
+@pytest.mark.slow
 def test_a_stopped_training_goes_on_to_the_same_weights(penult, monkeypatch, tmp_path):
     words = ["train", "sngan", *TINY, "--steps", 6, "--score-every", 2, "--ema", 0.5, "--augment", "cutout"]
     assert penult(*words, "--name", "whole").status == 0

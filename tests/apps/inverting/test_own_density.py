@@ -184,6 +184,7 @@ def test_a_network_with_other_weights_each_time_is_refused(penult):
     assert found.status == 2 and "has other weights each time it is made: give it weights by" in found.err
 
 
+@pytest.mark.slow
 def test_a_network_that_needs_the_usual_layout_gets_it(penult):
     """`view` after a convolution does not take images that are laid out with their channels last."""
     rng = np.random.default_rng(0)

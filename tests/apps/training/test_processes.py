@@ -80,6 +80,7 @@ def assert_same(ours, theirs, tolerance):
         torch.testing.assert_close(ours[name], theirs[name], rtol=tolerance, atol=tolerance, msg=name)
 
 
+@pytest.mark.slow
 def test_a_classifier_as_it_is_typed(tmp_path):
     """20 steps with augmentation, clipping and an average: the weights of one process, written by the first of two.
 

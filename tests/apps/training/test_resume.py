@@ -33,6 +33,8 @@ CASES = {
     ],
 }
 
+SLOW = {"stochastic generator"}  # runs of one that are interrupted are among those of tests/apps/runs/formats
+
 
 @pytest.fixture(scope="module")
 def undisturbed(machine, tmp_path_factory):
@@ -89,7 +91,10 @@ def one_line(answer):
     return lines[0]
 
 
-@pytest.mark.parametrize("command", CASES.values(), ids=CASES)
+@pytest.mark.parametrize(
+    "command",
+    [pytest.param(words, id=name, marks=pytest.mark.slow if name in SLOW else ()) for name, words in CASES.items()],
+)
 def test_killed_again_and_again_it_ends_the_same(machine, undisturbed, command, tmp_path):
     expected, events = undisturbed(command)
     run, half_written, resumed = tmp_path / "run", 0, 0

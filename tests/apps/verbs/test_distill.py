@@ -306,6 +306,7 @@ def test_stages_that_do_not_pair_up_are_said_before_there_is_a_run(penult, tmp_p
     assert penult(*words, *taps, "--teacher-taps", "body.conv1", "body.conv2").status == 0
 
 
+@pytest.mark.slow
 def test_a_run_that_dies_goes_on_to_the_same_weights(penult, tmp_path, monkeypatch):
     """Within a phase and after it: banks, constants, draws of negatives and colours, momentum, batch norm."""
     shared = ["--data", "digits", "--device", "cpu", "--threads", 1]

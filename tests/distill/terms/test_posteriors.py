@@ -74,13 +74,13 @@ def test_the_head_looks_at_activations_of_each_classs_mean_norm_where_that_is_kn
     activations = torch.rand(50, 12, generator=generator) * (1 + labels[:, None])
     weight = torch.randn(CLASSES, 12, generator=generator)
     prior = ClassifierPrior.from_weight(weight, "mle", activations=activations, labels=labels)
-    found = CKD(logits="head", temperature=2.0, standard_error=0.002).build(replace(setting, prior=prior)).posterior
+    found = CKD(logits="head", temperature=2.0, standard_error=0.003).build(replace(setting, prior=prior)).posterior
     for label in range(CLASSES):
-        drawn = prior.sample([label] * 100_000, generator=torch.Generator().manual_seed(label)).double()
+        drawn = prior.sample([label] * 50_000, generator=torch.Generator().manual_seed(label)).double()
         norm = activations[labels == label].norm(dim=1).double().mean()
         expected = softmax((drawn.numpy() * float(norm)) @ weight.double().numpy().T / 2, 1).mean(0)
-        # of 25 entries, each within 5 standard errors of .002 and of the draws here: fails once in 7e4 seeds
-        assert np.abs(found[label].numpy() - expected).max() < 5 * (0.002**2 + 0.25 / 100_000) ** 0.5
+        # of 25 entries, each within 5 standard errors of .003 and of the draws here: fails once in 7e4 seeds
+        assert np.abs(found[label].numpy() - expected).max() < 5 * (0.003**2 + 0.25 / 50_000) ** 0.5
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
