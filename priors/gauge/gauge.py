@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from priors.errors import InputError, unknown
 from priors.gauge.evidence import Evidence
+from priors.gauge.moments import DirectionMoments
 from priors.gauge.natural import fit_natural_parameters
 from priors.gauge.space import Space, fit_space
 from priors.vmf.directions import in_parts, unit
@@ -80,10 +81,20 @@ class Gauge(nn.Module):
         if self.directions == "means":
             return self.means.double()
         factor = None if self.factor is None else self.factor.double()
-        rows = Space(factor=factor).rows(weight.double())
-        if self.directions == "centred":
-            return rows - rows.mean(0)
-        return rows if self.directions == "weights" else self.scale.double() * rows + self.shift.double()
+        space = Space(factor=factor)
+        if self.directions == "fitted":
+            scale, shift = self.scale.double(), self.shift.double()
+            return in_parts(lambda part: scale * space.rows(part.double()) + shift, weight)
+        if self.directions == "weights":
+            return in_parts(lambda part: space.rows(part.double()), weight)
+        rows = in_parts(lambda part: space.rows(part.to(torch.float64, copy=True)), weight)
+        return rows.sub_(rows.mean(0))
+
+    def stored_rows(self, weight: Float[Tensor, "classes m"]) -> Float[Tensor, "classes m"]:
+        """The same as `rows`, but in their own type where they are kept as they are: no memory is taken then."""
+        if self.directions == "means":
+            return self.means
+        return weight if self.is_the_papers else self.rows(weight)
 
     def unit_rows(
         self, weight: Float[Tensor, "classes m"], dtype: torch.dtype = torch.float64
@@ -166,18 +177,21 @@ def choose_gauge(
         return Gauge(space, directions), evidence
     found = evidence.of_directions(classes, m, class_names, f"{directions!r} directions are")
     if directions == "means":
-        mean = found.mean
-        _require_every_class(found.count, mean, class_names)
-        return Gauge(space, directions, means=mean.to(weight)), evidence
-    count, mean = (part.to(weight.device) for part in (found.count, found.mean))
-    natural = fit_natural_parameters(Gauge(space).rows(weight), count, mean)
+        _require_every_class(found, class_names)
+        number = found.count.clamp_min(1).double()[:, None]
+        means = in_parts(lambda total, of: (total / of).to(weight), found.total, number)
+        return Gauge(space, directions, means=means), evidence
+    count, total = (part.to(weight.device) for part in (found.count, found.total))
+    rows = weight if space.factor is None else Gauge(space).rows(weight)
+    natural = fit_natural_parameters(rows, count, total)
     scale = torch.tensor(natural.scale, dtype=torch.float64).to(weight)
     return Gauge(space, directions, scale=scale, shift=natural.shift.to(weight)), evidence
 
 
-def _require_every_class(count: Tensor, mean: Tensor, class_names: Sequence[str]) -> None:
+def _require_every_class(moments: DirectionMoments, class_names: Sequence[str]) -> None:
     """Refuse a class without a mean direction."""
-    for name, number, length in zip(class_names, count.tolist(), mean.norm(dim=1).tolist(), strict=True):
+    lengths = in_parts(lambda total: total.norm(dim=1), moments.total) / moments.count.clamp_min(1)
+    for name, number, length in zip(class_names, moments.count.tolist(), lengths.tolist(), strict=True):
         if number == 0 or length < 1e-12:
             why = "no activations that have a direction" if number == 0 else "activations whose directions cancel"
             raise InputError(

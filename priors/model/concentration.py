@@ -15,7 +15,7 @@ from priors.gauge.evidence import Evidence
 from priors.gauge.gauge import Gauge
 from priors.model.final_layer import require_directions
 from priors.vmf.directions import class_directions, in_parts, require_activations, unit
-from priors.vmf.directions import norms as lengths
+from priors.vmf.directions import norms as norms_of
 from priors.vmf.maximum_likelihood import solve_concentration
 
 Concentration = int | float | str | Sequence[int] | Sequence[float] | Tensor
@@ -57,7 +57,7 @@ def norms(
         norm = float(evidence.activations.double().norm(dim=1).mean())
     if not 0 < norm < float("inf"):
         raise InputError(f"the mean norm of the activations is {norm}: a finite positive number was expected")
-    return in_parts(lengths, weight.double()) * norm, f"norms: ||w_i|| times the mean activation norm {norm:.6g}"
+    return in_parts(_lengths, weight) * norm, f"norms: ||w_i|| times the mean activation norm {norm:.6g}"
 
 
 @strategy
@@ -105,7 +105,7 @@ def fitted(
     weight: Float[Tensor, "classes m"], evidence: Evidence, class_names: Sequence[str]
 ) -> tuple[Float[Tensor, " classes"], str]:
     """kappa_i = ||s w_i + c||, the norm of a fitted direction's natural parameter: likeliest with its direction."""
-    return in_parts(lengths, weight.double()), "fitted: ||s w_i + c||, maximum likelihood together with the directions"
+    return in_parts(_lengths, weight), "fitted: ||s w_i + c||, maximum likelihood together with the directions"
 
 
 _FOR = {"norms": ("weights", "centred"), "fitted": ("fitted",)}
@@ -189,7 +189,7 @@ def resolve_in(
     Raises:
         InputError: as there, or a class without a direction.
     """
-    rows = gauge.rows(weight)
+    rows = gauge.stored_rows(weight)
     require_directions(rows, gauge.said, class_names)
     return resolve(concentration, rows, class_names, evidence, gauge.directions)
 
@@ -217,10 +217,18 @@ def _seen(name: str, rows: Tensor, evidence: Evidence, class_names: Sequence[str
         return _Seen(sums, found.count, found.zero, torch.finfo(evidence.activations.dtype).eps ** 2)
     what = f"the concentration {name!r} is"
     moments = evidence.of_directions(*rows.shape, class_names, what)
-    rows = rows.double()
-    cosines = in_parts(lambda part, total: (total.to(part) * unit(part)).sum(1), rows, moments.total)
+    cosines = in_parts(_along, rows, moments.total)
     count, zero = (part.to(rows.device) for part in (moments.count, moments.zero))
     return _Seen((count - cosines).clamp_min(0), count, zero, 4 * torch.finfo(torch.float64).eps)
+
+
+def _along(rows: Tensor, total: Tensor) -> Tensor:
+    """How far each class's sum of unit vectors reaches along its row."""
+    return (total.to(rows.device) * unit(rows.double())).sum(1)
+
+
+def _lengths(rows: Tensor) -> Tensor:
+    return norms_of(rows.double())
 
 
 def _require_spread(which: str, deficit: float, rounding: float) -> None:

@@ -87,7 +87,8 @@ def require_directions(rows: Float[Tensor, "classes m"], what: str, class_names:
     Raises:
         InputError: one is zero, or too long for a number; its class is named.
     """
-    for name, norm in zip(class_names, in_parts(norms, rows).tolist(), strict=True):
+    lengths = in_parts(lambda part: norms(part.double()), rows)
+    for name, norm in zip(class_names, lengths.tolist(), strict=True):
         if norm == 0:
             raise InputError(f"the {what} of class {name!r} is zero: it has no direction")
         if not norm < float("inf"):

@@ -35,7 +35,7 @@ def norms(vectors: Float[Tensor, "*batch m"]) -> Float[Tensor, "*batch"]:
     return (vectors * factor).norm(dim=-1) / factor.squeeze(-1)
 
 
-def in_parts(function: Callable[..., Tensor], *rows: Float[Tensor, "n m"]) -> Shaped[Tensor, "n *rest"]:
+def in_parts(function: Callable[..., Tensor], *rows: Float[Tensor, "n _"]) -> Shaped[Tensor, "n *rest"]:
     """What a function gives for each row, some rows at a time: those of 21,841 classes in 2,048 dimensions are 358 MB.
 
     Args:
@@ -43,7 +43,7 @@ def in_parts(function: Callable[..., Tensor], *rows: Float[Tensor, "n m"]) -> Sh
         rows: one tensor or several, with as many rows.
     """
     count, m = rows[0].shape
-    size = max(1, _NUMBERS // max(1, m))
+    size = at_once(m)
     if count <= size:
         return function(*rows)
     found = None
@@ -52,6 +52,11 @@ def in_parts(function: Callable[..., Tensor], *rows: Float[Tensor, "n m"]) -> Sh
         found = own.new_empty(count, *own.shape[1:]) if found is None else found
         found[first : first + size] = own
     return found
+
+
+def at_once(m: int) -> int:
+    """Rows in m dimensions that are worked on at a time."""
+    return max(1, _NUMBERS // max(1, m))
 
 
 def _factor(vectors: Tensor) -> Tensor:
@@ -101,7 +106,7 @@ def class_directions(
     labels = class_numbers(labels, len(activations), classes).to(weight.device)
     loc = unit(weight.double())
     sums, versines, kept = torch.zeros_like(loc), [], []
-    for rows, own in zip(*(part.split(max(1, _NUMBERS // m)) for part in (activations, labels)), strict=True):
+    for rows, own in zip(*(part.split(at_once(m)) for part in (activations, labels)), strict=True):
         rows = rows.to(loc)
         largest = rows.abs().amax(1, keepdim=True)
         if not bool(largest.isfinite().all()):

@@ -87,7 +87,7 @@ def sum_of_weights(
     mean, row = weight.mean(0), weight.norm(dim=1).mean()
     own = SumOfWeights(float(mean.norm()), float(mean.norm() / row))
     try:
-        found = fit_natural_parameters(weight, directions.count, directions.mean)
+        found = fit_natural_parameters(weight, directions.count, directions.total)
     except InputError:
         return own
     if not found.scale > 0:
