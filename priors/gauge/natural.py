@@ -138,13 +138,16 @@ class _Rows:
         for *others, weight in _split(*several, self._weight):
             yield *others, self._made(weight) if self._held is None else self._held
 
+    def eta(self, theta: Tensor, *several: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """Of some classes at a time, what several tensors have of them, and eta, whose memory is the caller's."""
+        for *others, weight in _split(*several, self._weight):
+            rows = self._made(weight) if self._held is None else self._held.clone()
+            yield *others, rows.mul_(theta[0]).add_(theta[1:])
+            del rows
+
     def kappa(self, theta: Tensor) -> Tensor:
         """Those of all classes."""
-        return torch.cat([_eta(rows, theta).norm(dim=1) for (rows,) in self.beside()])
-
-
-def _eta(rows: Tensor, theta: Tensor) -> Tensor:
-    return (theta[0] * rows).add_(theta[1:])
+        return torch.cat([eta.norm(dim=1) for (eta,) in self.eta(theta)])
 
 
 def _dots(one: Tensor, other: Tensor) -> Tensor:
@@ -211,7 +214,7 @@ class _Curvature:
         self._rows, self._theta, self._kappa = rows, theta, kappa.clamp_min(torch.finfo(kappa.dtype).tiny)
         parts = []
         for own, less, length, v in rows.beside(across, self.less, self._kappa):
-            loc = _eta(v, theta).div_(length[:, None])
+            loc = (theta[0] * v).add_(theta[1:]).div_(length[:, None])
             along = _dots(v, loc)
             first = own @ _dots(v, v) + less @ along.square()
             parts.append(torch.cat([first[None], own @ v + (less * along) @ loc]))
@@ -243,8 +246,9 @@ class _Curvature:
 
     def _directions(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Of some classes at a time, the factor of mu mu^T, and mu, whose memory is the caller's."""
-        for less, length, v in self._rows.beside(self.less, self._kappa):
-            yield less, _eta(v, self._theta).div_(length[:, None])
+        for less, length, eta in self._rows.eta(self._theta, self.less, self._kappa):
+            yield less, eta.div_(length[:, None])
+            del eta
 
 
 def _conjugate_gradients(times: Callable[[Tensor], Tensor], given: Tensor, scale: Tensor) -> Tensor:
