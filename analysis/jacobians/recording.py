@@ -1,0 +1,237 @@
+"""A forward pass that keeps what each operation adds of its own, and the slopes that a backward pass brings to it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode, resolve_name
+from torch.utils import _pytree as trees
+
+from analysis.jacobians.intercepts import Call, Intercept, Source, after, before
+from priors.errors import InputError
+
+_IN_PLACE = frozenset("__setitem__ __iadd__ __isub__ __imul__ __itruediv__".split())
+_PERMUTATIONS = frozenset("permute transpose t swapaxes swapdims movedim moveaxis T.__get__ mT.__get__".split())
+_KEPT_LAYOUT = frozenset("contiguous clone pad roll".split())
+
+
+@dataclass
+class Recorded:
+    """What one execution of an operation adds: its intercept times the slope of the output at the operation's result.
+
+    Attributes:
+        layer: name of the module that ran it, "" for the network itself.
+        operation: torch's name of it.
+        execution: how often that layer ran it before.
+        number: of the entry.
+        source: where the intercept comes from.
+        shape: of the result.
+        channels: axis of the result's channels, where it is known.
+        product: what is kept of the intercept times the slope, once the slope is there.
+    """
+
+    layer: str
+    operation: str
+    execution: int
+    number: int
+    source: Source
+    shape: torch.Size
+    channels: int | None
+    product: Any = None
+
+
+class Recorder(TorchFunctionMode):
+    """While it is entered, torch's functions are looked at one by one.
+
+    What depends on the image is what torch would differentiate: the network's parameters must not ask for gradients.
+
+    Args:
+        network: its modules name the layers.
+        reduce: what is kept of each product, given with it the entry.
+    """
+
+    def __init__(self, network: nn.Module, reduce: Callable[[Recorded, Tensor], Any]):
+        super().__init__()
+        self.found: list[Recorded] = []
+        self.bytes = 0
+        self._reduce = reduce
+        self._layers = [""]
+        self._executions: dict[tuple[str, str], int] = {}
+        self._names = {module: name for name, module in network.named_modules()}
+        self._weights = {id(one): one for one in (*network.parameters(), *network.buffers())}
+        self._parameters = {id(one): one for one in network.parameters()}
+        self._known: dict[Any, int | None] = {}
+
+    @contextmanager
+    def layers(self) -> Iterator[None]:
+        """Hooks that say which module runs."""
+        hooks = []
+        try:
+            for module, name in self._names.items():
+                hooks.append(module.register_forward_pre_hook(self._enter(name), prepend=True))
+                hooks.append(module.register_forward_hook(self._leave, always_call=True))
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def begin(self, images: Tensor) -> None:
+        """Images that everything depends on: not a leaf, since a network may write over it."""
+        self._keep(images, 1)
+
+    def check(self, output: Tensor) -> None:
+        """Make sure that nothing that was not looked at made this.
+
+        Raises:
+            InputError: something did.
+        """
+        if output.requires_grad and output.grad_fn not in self._known:
+            raise InputError(f"{self._where('')} cannot be decomposed: {_unseen(output)}")
+
+    def __torch_function__(self, function: Callable, types: Sequence[type], args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        given = [one for one in _tensors((args, kwargs)) if _depends(one)]
+        if not given:
+            found = function(*args, **kwargs)
+            self._keep_weights((args, kwargs), found)
+            return found
+        if function is nn.functional.multi_head_attention_forward:
+            with self:
+                return _opened(function)(*args, **kwargs)
+        name = resolve_name(function) or getattr(function, "__name__", str(function))
+        name = name.removeprefix("torch.Tensor.") if "__get__" in name else name.rpartition(".")[2]
+        in_place = name in _IN_PLACE or _says_in_place(name, function, args, kwargs)
+        short = name if name.endswith("__") else name.rstrip("_")
+        for one in given:
+            if one.grad_fn not in self._known:
+                raise InputError(f"{self._where(short)} cannot be decomposed: {_unseen(one)}")
+        if kwargs.get("out") is not None:
+            raise InputError(f"{self._where(short)} cannot be decomposed: it writes into out=")
+        call = Call(function, short, self._where(short), args, kwargs, _depends, self._is_weight)
+        if not _gives_tensors(function, short):
+            return function(*args, **kwargs)
+        expected = before(call, in_place)
+        versions = [one._version for one in given]
+        layout = self._known[given[0].grad_fn]
+        found = function(*args, **kwargs)
+        outputs = _tensors(given[0] if short == "__setitem__" else found)
+        if not in_place and [one._version for one in given] != versions:
+            raise InputError(f"{call.where} cannot be decomposed: it writes over what it is given")
+        expected = after(outputs[0]) if expected is None else expected
+        expected = expected or [[]] * len(outputs)
+        for output, own in zip(outputs, expected, strict=True):
+            if _depends(output):
+                self._record(call, output, own, _layout(call, given[0], output, layout))
+        return found
+
+    def _record(self, call: Call, output: Tensor, intercepts: Sequence[Intercept], layout: int | None) -> None:
+        self._keep(output, layout)
+        key = self._layers[-1], call.name
+        for one in intercepts:
+            place = self._executions.get(key, 0), len(self.found)
+            entry = Recorded(*key, *place, one.source, output.shape, layout)
+            self.found.append(entry)
+            output.register_hook(self._receiver(entry, one.value))
+        self._executions[key] = self._executions.get(key, 0) + bool(intercepts)
+
+    def _receiver(self, entry: Recorded, value: Tensor) -> Callable[[Tensor], None]:
+        def receive(slope: Tensor) -> None:
+            entry.product = self._reduce(entry, slope.detach() * value)
+
+        return receive
+
+    def _keep(self, output: Tensor, layout: int | None) -> None:
+        self._known[output.grad_fn] = layout
+        self.bytes += output.numel() * output.element_size()
+
+    def _keep_weights(self, given: Any, found: Any) -> None:
+        """What is made of parameters alone is one."""
+        tensors = [one for one in _tensors(given) if one.is_floating_point()]
+        if tensors and all(self._is_weight(one) for one in tensors):
+            self._parameters |= {id(one): one for one in _tensors(found)}
+
+    def _is_weight(self, one: Tensor) -> bool:
+        return id(one) in self._parameters
+
+    def _enter(self, name: str) -> Callable:
+        def enter(module: nn.Module, args: Any) -> None:
+            self._layers.append(name)
+
+        return enter
+
+    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
+        self._layers.pop()
+
+    def _where(self, operation: str) -> str:
+        layer = self._layers[-1]
+        return f"{operation or 'the output'} of layer {layer!r}" if layer else operation or "the output"
+
+
+def _depends(one: Any) -> bool:
+    return isinstance(one, Tensor) and one.requires_grad and one.grad_fn is not None
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    return [one for one in trees.tree_leaves(tree) if isinstance(one, Tensor)]
+
+
+def _gives_tensors(function: Callable, name: str) -> bool:
+    """Getters of shapes, types and devices are looked past."""
+    return not name.endswith("__get__") or name in (
+        "T.__get__",
+        "mT.__get__",
+        "H.__get__",
+        "mH.__get__",
+        "data.__get__",
+    )
+
+
+def _says_in_place(name: str, function: Callable, args: Any, kwargs: Any) -> bool:
+    if name.endswith("_") and not name.endswith("__"):
+        return True
+    if "inplace" in kwargs:
+        return bool(kwargs["inplace"])
+    code = getattr(function, "__code__", None)
+    if code is None or "inplace" not in code.co_varnames[: code.co_argcount]:
+        return False
+    place = code.co_varnames.index("inplace")
+    return len(args) > place and bool(args[place])
+
+
+def _unseen(one: Tensor) -> str:
+    """What made a tensor that no function of torch was seen to make."""
+    name = type(one.grad_fn).__name__
+    if name in ("CopySlices", "AsStridedBackward0"):
+        return "a view of what it is given was written over"
+    return f"it is given what {name.removesuffix('Backward')} made, which is no function of torch"
+
+
+def _layout(call: Call, given: Tensor, output: Tensor, layout: int | None) -> int | None:
+    """The axis of the channels in what an operation gives."""
+    if call.name in ("linear", "layer_norm"):
+        return output.ndim - 1
+    if call.name.startswith(("conv", "batch_norm", "group_norm", "instance_norm")):
+        return 1
+    if layout is None:
+        return None
+    if call.name in _PERMUTATIONS:
+        sizes = torch.arange(2, 2 + given.ndim).tolist()
+        blank = torch.empty(sizes, device="meta")
+        moved = call.function(blank, *call.args[1:], **{k: v for k, v in call.kwargs.items() if k != "input"})
+        return moved.stride().index(blank.stride(layout))
+    if call.name in ("cat", "concat", "chunk", "split", "unbind") or output.ndim != given.ndim:
+        return layout if output.ndim == given.ndim else None
+    pooling = "pool" in call.name or call.name in ("interpolate", "pad", "roll")
+    return layout if pooling or output.shape == given.shape else None
+
+
+def _opened(function: Callable) -> Callable:
+    """A composite function that does not hand itself over as one, so that what it calls is seen one by one."""
+    names = {**function.__globals__, "has_torch_function": lambda _: False}
+    made = FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
+    made.__kwdefaults__ = function.__kwdefaults__
+    return made
