@@ -104,7 +104,7 @@ def penult(capsys, monkeypatch, tmp_path):
     """`penult(*words)` in an empty current folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PENULT_DATA", raising=False)
-    monkeypatch.setenv("COLUMNS", "400")  # else a message's lines would break by the length of the folder's path
+    monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr(sys, "path", list(sys.path))  # the current folder is put there for a MODEL of one's own
 
     def call(*words: object) -> Said:
