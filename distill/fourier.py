@@ -43,16 +43,6 @@ class Fourier(nn.Module):
         found = torch.bmm(self.down.expand(batch, -1, -1), lines)
         return found.view(batch, 2, height, width // 2 + 1, channels)
 
-    def back(
-        self, slopes: Float[Tensor, "batch 2 height half channels"]
-    ) -> Float[Tensor, "batch channels height width"]:
-        """Slopes in the maps, given those in their transform; channels are last in memory."""
-        (height, width), batch, channels = self.shape, len(slopes), slopes.shape[-1]
-        lines = torch.bmm(self.down.T.expand(batch, -1, -1), slopes.reshape(batch, 2 * height, -1))
-        lines = lines.view(batch * height, -1, channels)
-        pixels = torch.bmm(self.along.T.expand(len(lines), -1, -1), lines)
-        return pixels.view(batch, height, width, channels).permute(0, 3, 1, 2)
-
 
 def _waves(frequencies: int, pixels: int) -> Tensor:
     """exp(-2 pi i k x / pixels) / sqrt(pixels), (frequencies, pixels), in double precision."""

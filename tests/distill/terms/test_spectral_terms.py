@@ -7,7 +7,6 @@ from slopes import double, slopes
 from traces import Built, given_of, setting_of
 
 from analysis.spectra.frequencies import frequency_grid, half_plane
-from distill import spectra
 from distill.fourier import Fourier
 from distill.fourier_rings import ring_matrix
 from distill.spectra import SpectraOf
@@ -108,32 +107,6 @@ def test_slopes_in_both_networks_are_those_of_finite_differences():
     s, t = (maps(2, 1, 3, 4, seed=seed).double().requires_grad_() for seed in (0, 1))
     module = SpectraOf(3, 4).double()
     assert torch.autograd.gradcheck(lambda *both: tuple(vars(module(*both)).values()), (s, t))
-
-
-def test_images_by_parts_are_those_of_the_whole(monkeypatch):
-    """On a CPU, where few are worked on at a time; the last part is smaller."""
-    given = [maps(5, 3, 8, 6, seed=seed).requires_grad_() for seed in (0, 1)]
-
-    def found():
-        comparison = tuple(vars(compared(*given)).values())
-        weights = (torch.linspace(-1, 2, one.numel()).view_as(one) for one in comparison)
-        slopes = torch.autograd.grad(sum((one * w).sum() for one, w in zip(comparison, weights, strict=True)), given)
-        return *comparison, *slopes
-
-    whole = found()
-    monkeypatch.setattr(spectra, "_NUMBERS", 2 * 3 * 8 * 4)
-    assert SpectraOf(8, 6).images_at_once(given[0]) == 2
-    for part, one in zip(found(), whole, strict=True):
-        torch.testing.assert_close(part, one, rtol=1e-5, atol=1e-6)
-
-
-def test_tiny_differences_have_no_slope_above_one():
-    """Squares of theirs are less than single precision has."""
-    one = (1e-21 * maps(2, 3, 8, 8)).requires_grad_()
-    (slope,) = torch.autograd.grad(compared(one, torch.zeros_like(one)).distance, one)
-    assert slope.isfinite().all()
-    whole = np.fft.fft2(double(slope), norm="ortho")
-    assert np.abs(whole).max() <= 1 + 1e-5
 
 
 def test_multiples_cohere_and_opposites_do_not():
