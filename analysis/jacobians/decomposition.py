@@ -113,8 +113,8 @@ def decompose(
         memory: bytes that a pass may take about; more images are worked on in turn.
 
     Raises:
-        InputError: images of another kind; outputs that are not one tensor; a class that there is none of; batch norm
-            or dropout in training mode; an operation that cannot be decomposed, which is named.
+        InputError: images of another kind, or that are not finite; outputs that are not one tensor; a class that there
+            is none of; batch norm or dropout in training mode; an operation that cannot be decomposed, which is named.
     """
     if of not in get_args(Of):
         raise unknown("of", of, get_args(Of))
@@ -124,6 +124,9 @@ def decompose(
         raise InputError(
             f"images are {images.dtype} of shape {tuple(images.shape)}: (batch, ...) in float32 or float64 was expected"
         )
+    if not bool(images.isfinite().all()):
+        raise InputError("images have values that are not finite")
+    target = None if target is None else _classes(target, len(images))
     with _still(network):
         several = len(images) > 1
         alone = _pass(network, images[:1], _some(target, slice(0, 1)), of, "totals" if several else keep, None)
@@ -226,7 +229,7 @@ def _chosen(recorder: Recorder, outputs: object, batch: int, target: Tensor | No
     recorder.check(outputs)
     outputs = outputs[:, None] if outputs.ndim == 1 else outputs
     classes = outputs.shape[1]
-    labels = outputs.argmax(1) if target is None else target.to(outputs.device).expand(batch)
+    labels = outputs.argmax(1) if target is None else target.to(outputs.device)
     if bool(((labels < 0) | (labels >= classes)).any()):
         raise InputError(f"target is {labels.tolist()}: classes 0 to {classes - 1} were expected")
     logit = outputs.gather(1, labels[:, None]).squeeze(1)
@@ -238,14 +241,20 @@ def _chosen(recorder: Recorder, outputs: object, batch: int, target: Tensor | No
     return logit - outputs.gather(1, others).squeeze(1), labels
 
 
-def _some(target: Tensor | Sequence[int] | int | float | None, some: slice) -> Tensor | None:
-    """The classes of some images."""
-    if target is None:
-        return None
+def _classes(target: Tensor | Sequence[int] | int | float, count: int) -> Tensor:
+    """Class numbers, (count,)."""
     target = torch.as_tensor(target)
-    if target.is_floating_point() or target.dtype == torch.bool or target.ndim > 1:
-        raise InputError(f"target is {target.dtype} of shape {tuple(target.shape)}: class numbers were expected")
-    return target if target.ndim == 0 else target[some]
+    if target.is_floating_point() or target.dtype == torch.bool or target.shape not in ((), (count,)):
+        raise InputError(
+            f"target is {target.dtype} of shape {tuple(target.shape)}: a class number, or one for each of {count} "
+            "images, was expected"
+        )
+    return target.long().expand(count)
+
+
+def _some(target: Tensor | None, some: slice) -> Tensor | None:
+    """The classes of some images."""
+    return None if target is None else target[some]
 
 
 def _alike(alone: Sequence[torch.Size], shapes: Sequence[torch.Size], batch: int) -> bool:

@@ -27,7 +27,7 @@ ALONE = frozenset(
     "flatten unflatten view view_as reshape permute transpose t swapaxes swapdims movedim moveaxis contiguous clone "
     "squeeze unsqueeze expand expand_as repeat repeat_interleave roll flip narrow select chunk split tensor_split "
     "unbind unfold fold pixel_shuffle pixel_unshuffle channel_shuffle gather index_select take_along_dim __getitem__ "
-    "mean sum amax amin cumsum norm to float double type type_as diagonal tril triu requires_grad_ "
+    "mean sum amax amin cumsum norm to float double type type_as diagonal tril triu "
     "T.__get__ mT.__get__ H.__get__ mH.__get__ real.__get__".split()
 )
 """Homogeneous of degree 1 in what they are given first, whatever else they are told."""
@@ -36,7 +36,7 @@ SUMS = frozenset("add sub __add__ __radd__ __iadd__ __sub__ __rsub__ __isub__".s
 COLLECTIONS = frozenset("cat concat stack maximum minimum fmax fmin max min".split())
 """The same, where all tensors that they are given do."""
 PRODUCTS = frozenset(
-    "mul multiply __mul__ __rmul__ __imul__ matmul __matmul__ __rmatmul__ mm bmm mv dot einsum bilinear".split()
+    "mul multiply __mul__ __rmul__ __imul__ matmul __matmul__ __rmatmul__ mm bmm mv dot einsum".split()
 )
 """Linear in each of what they are given: with two that depend on the image, D z is twice the product."""
 QUOTIENTS = frozenset("div divide true_divide __truediv__ __itruediv__".split())
@@ -181,9 +181,9 @@ def _load_forward_derivatives() -> None:
 
 
 def _refuse_training(call: Call) -> None:
-    if call.name in DROPOUTS:
-        at = {"dropout": (2, True)}.get(call.name, (2, False))
-        if call.argument(at[0], "training", at[1]) and call.argument(1, "p", 0.5) > 0:
+    # Torch's functions drop units unless they are told not to; those named after alpha do where they are told to.
+    if call.name in DROPOUTS and call.argument(2, "training", "alpha" not in call.name):
+        if call.argument(1, "p", 0.5) > 0:
             raise InputError(f"{call.where} drops units at random: call .eval() on the network first")
     if call.function is torch.nn.functional.batch_norm and call.argument(5, "training", False):
         raise InputError(

@@ -16,7 +16,6 @@ from priors.errors import InputError
 
 _IN_PLACE = frozenset("__setitem__ __iadd__ __isub__ __imul__ __itruediv__".split())
 _PERMUTATIONS = frozenset("permute transpose t swapaxes swapdims movedim moveaxis T.__get__ mT.__get__".split())
-_KEPT_LAYOUT = frozenset("contiguous clone pad roll".split())
 
 
 @dataclass
@@ -62,7 +61,6 @@ class Recorder(TorchFunctionMode):
         self._layers = [""]
         self._executions: dict[tuple[str, str], int] = {}
         self._names = {module: name for name, module in network.named_modules()}
-        self._weights = {id(one): one for one in (*network.parameters(), *network.buffers())}
         self._parameters = {id(one): one for one in network.parameters()}
         self._known: dict[Any, int | None] = {}
 
