@@ -1,7 +1,7 @@
 """Backpropagation in Python, node by node: torch's own engine wants a driver as soon as a tensor says it is on CUDA.
 
-The nodes are torch's own, so what they compute is; only the order, the sums and the leaves are ours. Hooks on tensors
-are not called.
+The nodes are torch's own, so what they compute is; only the order, the sums and the leaves are ours. Hooks are called
+on tensors that some operation made, if they were registered by `register_hook` of this module.
 """
 
 from collections import Counter, defaultdict
@@ -26,6 +26,11 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
     if not allow_unused and None in [found.get(place) for place in range(len(wanted))]:
         raise RuntimeError("One of the differentiated Tensors appears to not have been used in the graph.")
     return tuple(found.get(place) for place in range(len(wanted)))
+
+
+def register_hook(tensor: Tensor, hook) -> None:
+    """As `torch.Tensor.register_hook`, of a tensor that is no leaf; there is no way to take it off again."""
+    tensor.grad_fn.metadata.setdefault(("hooks", tensor.output_nr), []).append(hook)
 
 
 def _together(tensors) -> list[Tensor]:
@@ -59,7 +64,7 @@ def _run(roots, seeds, create_graph: bool, wanted: list[Tensor] | None) -> dict[
     with torch.set_grad_enabled(create_graph):
         while ready:
             node = ready.pop()
-            own = given.pop(node, {})
+            own = _hooked(node, given.pop(node, {}))
             for slot, gradient in own.items():
                 results.update(dict.fromkeys(asked[node, slot], gradient))
             if hasattr(node, "variable"):
@@ -106,6 +111,15 @@ def _applied(node, given: dict[int, Tensor]) -> list:
     found = node(*gradients)
     found = found if isinstance(found, tuple) else (found,)
     return [one for one, edge in zip(found, node.next_functions, strict=False) if edge[0] is not None]
+
+
+def _hooked(node, given: dict[int, Tensor]) -> dict[int, Tensor]:
+    """Gradients as the hooks on their tensors leave them."""
+    for slot in given:
+        for hook in node.metadata.get(("hooks", slot), ()):
+            changed = hook(given[slot])
+            given[slot] = given[slot] if changed is None else changed
+    return given
 
 
 def _materialised(gradient, described) -> Tensor:

@@ -287,6 +287,7 @@ def _make_way(patch) -> None:
     """Have torch take the device for one that is there."""
     torch._C._ensureCUDADeviceGuardSet()
     tolist, run_backward, run_grad = Tensor.tolist, torch.autograd.backward, torch.autograd.grad
+    hooked = Tensor.register_hook
 
     def away(tensors) -> bool:
         return any(isinstance(one, Away) for one in tree_flatten(tensors)[0])
@@ -304,6 +305,13 @@ def _make_way(patch) -> None:
     patch.setattr(torch, "inference_mode", lambda mode=True: torch.no_grad() if mode else nullcontext())
     patch.setattr(Tensor, "tolist", lambda values: tolist(values.cpu()))
     patch.setattr(Tensor, "pin_memory", lambda values: values.clone())
+    patch.setattr(
+        Tensor,
+        "register_hook",
+        lambda tensor, hook: (backpropagation.register_hook if away(tensor) and tensor.grad_fn is not None else hooked)(
+            tensor, hook
+        ),
+    )
     patch.setattr(
         torch.autograd,
         "backward",

@@ -139,6 +139,14 @@ def spectrum(give: Given, convention: str = "power") -> analysis.SpectrumMoments
     return analysis.SpectrumMoments.none((9, 8), own, give.device).add(give.normal(20, 1, 9, 8))
 
 
+def decomposed(give: Given) -> tuple[Tensor, ...]:
+    """Parts of the sum that a network of the images' type is at two of them."""
+    dtype = give.dtype if give.dtype in (torch.float32, torch.float64) else torch.float32
+    found = analysis.decompose(give.network(convolutional(4, dtype)), give.images, give.labels[:2])
+    maps = [term.map for term in found.terms if term.map is not None]
+    return found.output, found.jacobian, *maps, *found.by_layer().values()
+
+
 def vmf(give: Given) -> priors.VonMisesFisher:
     """Two of them."""
     return priors.VonMisesFisher(give.like(torch.eye(M)[:2]), give.like(torch.tensor([5.0, 50.0])))
@@ -245,6 +253,7 @@ CALLS: dict[str, Callable[[Given], Any]] = {
     "spectrum_of_layers": lambda give: tuple(
         found.exponent for found in analysis.spectrum_of_layers([give.normal(2, 3, 3, 3)], (8, 7))
     ),
+    "decompose": lambda give: decomposed(give),
     **{f"objective {term}": partial(distilled, term=term) for term in terms()},
 }
 """By name (a public one, and what of it): what is called."""
@@ -256,7 +265,7 @@ REST = {
     "NoiseBounds Binned ConditionalDensity NegativeCrossEntropy uniform_nats NeighbourEntropy ExponentBias "
     "exponent_bias SpectrumConvention spectrum_convention power_law_fields WhittleExponent RadialSpectrum "
     "RegressionExponent RadialAutocorrelation implied_autocorrelation KernelSpectrum LayerSpectrum DepthTrend "
-    "depth_trend",
+    "depth_trend BiasTerm Decomposition",
     "distill": "needs_of weights_of derivative batch_statistics gather_with_gradients Given Loss Needs Setting Shared "
     "Term Trace Objective WeightedSum",
 }

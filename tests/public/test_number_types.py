@@ -14,7 +14,7 @@ from distill.terms import terms
 from priors import InputError
 
 SHORT = (torch.float16, torch.bfloat16)
-IMAGES_IN_FULL = ("PixelCNN", "PixelCNN.initialise")
+IMAGES_IN_FULL = ("PixelCNN", "PixelCNN.initialise", "decompose")
 DIRECTIONS = ("VonMisesFisher", "HypersphericalUniform")
 
 
