@@ -28,9 +28,10 @@ from analysis.inversion.neighbour_entropy import NeighbourEntropy as NeighbourEn
 from analysis.inversion.neighbour_entropy import neighbour_entropies as neighbour_entropies
 from analysis.inversion.reconstruction import UpConvolution as UpConvolution
 from analysis.inversion.reconstruction import squared_error as squared_error
-from analysis.jacobians.decomposition import BiasTerm as BiasTerm
-from analysis.jacobians.decomposition import Decomposition as Decomposition
 from analysis.jacobians.decomposition import decompose as decompose
+from analysis.jacobians.terms import BiasTerm as BiasTerm
+from analysis.jacobians.terms import Decomposition as Decomposition
+from analysis.jacobians.terms import LayerTerm as LayerTerm
 from analysis.spectra.autocorrelation import RadialAutocorrelation as RadialAutocorrelation
 from analysis.spectra.autocorrelation import implied_autocorrelation as implied_autocorrelation
 from analysis.spectra.autocorrelation import radial_autocorrelation as radial_autocorrelation

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from analysis.jacobians.intercepts import Source
 from analysis.jacobians.recording import Recorded, Recorder
+from analysis.jacobians.terms import BiasTerm, Decomposition
 from priors.errors import InputError, unknown
 
 Kept = Literal["totals", "maps", "values"]
@@ -19,72 +20,6 @@ _PASSES = 3
 """How many times the bytes of all results a pass takes, with what is kept for the way back."""
 _LOST = 1e4
 """Roundings of a residual beyond which terms of several images were taken for each other's."""
-
-
-@dataclass(frozen=True)
-class BiasTerm:
-    """What one execution of an operation adds to f: its intercept b times the slope of f at its result, <df/dz, b>.
-
-    Attributes:
-        layer: the module that ran it, by its name in the network; "" for the network itself.
-        operation: torch's name of it.
-        execution: how often the layer ran this operation before, in one pass.
-        source: "bias", an explicit parameter; "batch norm", beta - gamma mu / sigma; "activation", of an operation that
-            is not linear; "constant", of what is no parameter but added, as the mean that images are brought to.
-        total: (batch,), summed over all units.
-        map: (batch, height, width), summed over channels, where the result has a known axis of channels and two of
-            pixels, and maps or values were asked for.
-        value: of each unit, (batch, ...), where values were asked for.
-    """
-
-    layer: str
-    operation: str
-    execution: int
-    source: Source
-    total: Float[Tensor, " batch"]
-    map: Float[Tensor, "batch height width"] | None
-    value: Float[Tensor, "batch ..."] | None
-
-
-@dataclass(frozen=True)
-class Decomposition:
-    """f(x) as a sum.
-
-    Attributes:
-        images: x.
-        target: the class of each image.
-        output: f(x), in the network's own units.
-        jacobian: of f at x, in the shape of the images.
-        terms: what operations add, in the order in which they ran.
-        residual: |f - sum of terms| over |f| + sum of |terms|, of each image: the rounding of it all.
-    """
-
-    images: Float[Tensor, "batch ..."]
-    target: Int[Tensor, " batch"]
-    output: Float[Tensor, " batch"]
-    jacobian: Float[Tensor, "batch ..."]
-    terms: tuple[BiasTerm, ...]
-    residual: Float[Tensor, " batch"]
-
-    @property
-    def input_term(self) -> Float[Tensor, " batch"]:
-        """J_x x."""
-        return (self.jacobian * self.images).flatten(1).sum(1)
-
-    def by_source(self) -> dict[Source, Float[Tensor, " batch"]]:
-        """Totals of terms by where their intercepts come from; 0 for a source that there is none of."""
-        none = torch.zeros_like(self.output)
-        found = dict.fromkeys(get_args(Source), none)
-        for term in self.terms:
-            found[term.source] = found[term.source] + term.total
-        return found
-
-    def by_layer(self) -> dict[str, Float[Tensor, " batch"]]:
-        """Totals of terms by the layer that ran them, in the order of their first runs."""
-        found: dict[str, Tensor] = {}
-        for term in self.terms:
-            found[term.layer] = found[term.layer] + term.total if term.layer in found else term.total
-        return found
 
 
 def decompose(
