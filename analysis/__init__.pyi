@@ -29,6 +29,7 @@ from analysis.inversion.neighbour_entropy import neighbour_entropies as neighbou
 from analysis.inversion.reconstruction import UpConvolution as UpConvolution
 from analysis.inversion.reconstruction import squared_error as squared_error
 from analysis.jacobians.decomposition import decompose as decompose
+from analysis.jacobians.saliency import full_jacobian_saliency as full_jacobian_saliency
 from analysis.jacobians.terms import BiasTerm as BiasTerm
 from analysis.jacobians.terms import Decomposition as Decomposition
 from analysis.jacobians.terms import LayerTerm as LayerTerm

@@ -95,7 +95,7 @@ FLOORS = (
     ("models",),
     ("classifiers",),
     ("fidelity",),
-    ("distilling", "generators", "inverting", "spectra"),
+    ("distilling", "generators", "inverting", "spectra", "jacobians"),
     ("scores", "report", "sharing"),
     ("pretrained",),
     ("verbs",),

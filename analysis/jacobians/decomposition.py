@@ -127,7 +127,8 @@ def _pass(
             return own, None, None
         spatial = entry.channels is not None and axis == 0 and product.ndim == 4 and len(product) == batch
         whole = product if alone is not None or len(product) == 1 else product[None]
-        return own, product.sum(entry.channels) if spatial else None, whole if keep == "values" else None
+        kept = keep == "values" or (spatial and entry.source == "constant")
+        return own, product.sum(entry.channels) if spatial else None, whole if kept else None
 
     leaf = images.detach().clone().requires_grad_()
     recorder = Recorder(network, reduced)

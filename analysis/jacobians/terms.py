@@ -23,7 +23,7 @@ class BiasTerm:
         total: (batch,), summed over all units.
         map: (batch, height, width), summed over channels, where the result has a known axis of channels and two of
             pixels, and maps or values were asked for.
-        value: of each unit, (batch, ...), where values were asked for.
+        value: of each unit, (batch, ...), where values were asked for; of constants, which are few, also with maps.
     """
 
     layer: str

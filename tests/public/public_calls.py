@@ -147,6 +147,13 @@ def decomposed(give: Given) -> tuple[Tensor, ...]:
     return found.output, found.jacobian, *maps, *found.by_layer().values()
 
 
+def salient(give: Given) -> Tensor:
+    """Maps of two images, by a network of their type."""
+    dtype = give.dtype if give.dtype in (torch.float32, torch.float64) else torch.float32
+    found = analysis.decompose(give.network(convolutional(4, dtype)), give.images, give.labels[:2])
+    return analysis.full_jacobian_saliency(found)
+
+
 def vmf(give: Given) -> priors.VonMisesFisher:
     """Two of them."""
     return priors.VonMisesFisher(give.like(torch.eye(M)[:2]), give.like(torch.tensor([5.0, 50.0])))
@@ -254,6 +261,7 @@ CALLS: dict[str, Callable[[Given], Any]] = {
         found.exponent for found in analysis.spectrum_of_layers([give.normal(2, 3, 3, 3)], (8, 7))
     ),
     "decompose": lambda give: decomposed(give),
+    "full_jacobian_saliency": lambda give: salient(give),
     **{f"objective {term}": partial(distilled, term=term) for term in terms()},
 }
 """By name (a public one, and what of it): what is called."""

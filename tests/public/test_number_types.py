@@ -14,7 +14,7 @@ from distill.terms import terms
 from priors import InputError
 
 SHORT = (torch.float16, torch.bfloat16)
-IMAGES_IN_FULL = ("PixelCNN", "PixelCNN.initialise", "decompose")
+IMAGES_IN_FULL = ("PixelCNN", "PixelCNN.initialise", "decompose", "full_jacobian_saliency")
 DIRECTIONS = ("VonMisesFisher", "HypersphericalUniform")
 
 

@@ -1,0 +1,206 @@
+"""Saliency maps by Captum, an optional package: what full-Jacobians are compared with.
+
+It gives values a channel, with signs. Here a map is their absolute values, summed over the channels; Grad-CAM's own
+maps have no channels, and keep what speaks for the class, as published. All of this is in pixels in [0, 1].
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from apps.jacobians.explained import Explained
+from apps.jacobians.rectifiers import Guided
+from apps.jacobians.sites import last_maps
+from priors.errors import InputError
+from priors.reading.taps import find_module
+
+_SIDE, _IMAGES = 64, 250
+"""So many images of so many pixels a side are looked at in one pass."""
+
+
+def require_captum(names: Sequence[str]) -> None:
+    """Refuse methods of a package that is not there.
+
+    Raises:
+        InputError: Captum is not installed.
+    """
+    if names and find_spec("captum") is None:
+        raise InputError(
+            f"--methods {' '.join(names)}: Captum is not installed here; install it with pip install captum (the extra "
+            "saliency), or leave them out"
+        )
+
+
+def input_gradient(
+    network: nn.Module,
+    images: Float[Tensor, "batch channels height width"],
+    target: Int[Tensor, " batch"],
+    *,
+    of: str = "logit",
+    seed: int = 0,
+) -> Float[Tensor, "batch height width"]:
+    """The slope of the output at each pixel (Simonyan et al. 2014, who take the largest channel)."""
+    from captum.attr import Saliency
+
+    with _quiet(network, images, of) as (explained, leaf):
+        return _summed(Saliency(explained).attribute(leaf, additional_forward_args=target))
+
+
+def guided_backprop(
+    network: nn.Module,
+    images: Float[Tensor, "batch channels height width"],
+    target: Int[Tensor, " batch"],
+    *,
+    of: str = "logit",
+    seed: int = 0,
+) -> Float[Tensor, "batch height width"]:
+    """The same with what is negative left out at each ReLU on the way back (Springenberg et al. 2015).
+
+    Captum does so at `nn.ReLU` alone. Here it is done at ReLU6 and at ReLUs that are functions as well.
+
+    Raises:
+        InputError: an activation that is no ReLU, for which the method is not defined, or no ReLU at all.
+    """
+    from captum.attr import GuidedBackprop
+
+    guided = Guided()
+    with _quiet(network, images, of, guided) as (explained, leaf):
+        return _summed(GuidedBackprop(explained).attribute(leaf, additional_forward_args=target))
+
+
+def integrated_gradients(
+    network: nn.Module,
+    images: Float[Tensor, "batch channels height width"],
+    target: Int[Tensor, " batch"],
+    *,
+    of: str = "logit",
+    seed: int = 0,
+    steps: int = 50,
+) -> Float[Tensor, "batch height width"]:
+    """The image times the mean slope on the straight way to it from a black one (Sundararajan et al. 2017).
+
+    The mean is by Gauss and Legendre's rule of so many steps.
+    """
+    from captum.attr import IntegratedGradients
+
+    with _quiet(network, images, of) as (explained, leaf):
+        own = IntegratedGradients(explained)
+        at_once = len(images) * _copies(images, steps)
+        return _summed(own.attribute(leaf, additional_forward_args=target, n_steps=steps, internal_batch_size=at_once))
+
+
+def smooth_grad(
+    network: nn.Module,
+    images: Float[Tensor, "batch channels height width"],
+    target: Int[Tensor, " batch"],
+    *,
+    of: str = "logit",
+    seed: int = 0,
+    samples: int = 50,
+    noise: float = 0.15,
+) -> Float[Tensor, "batch height width"]:
+    """The mean slope over images with Gaussian noise (Smilkov et al. 2017); absolute values are taken of the mean."""
+    from captum.attr import NoiseTunnel, Saliency
+
+    with _quiet(network, images, of) as (explained, leaf), _Drawn(seed, len(images)):
+        return _summed(
+            NoiseTunnel(Saliency(explained)).attribute(
+                leaf.detach(),
+                additional_forward_args=target,
+                abs=False,
+                nt_type="smoothgrad",
+                nt_samples=samples,
+                nt_samples_batch_size=_copies(images, samples),
+                stdevs=float(noise),
+            )
+        )
+
+
+def grad_cam(
+    network: nn.Module,
+    images: Float[Tensor, "batch channels height width"],
+    target: Int[Tensor, " batch"],
+    *,
+    of: str = "logit",
+    seed: int = 0,
+    layer: str | None = None,
+) -> Float[Tensor, "batch height width"]:
+    """A layer's maps weighed by their mean slopes, what is above 0 (Selvaraju et al. 2017), resized bilinearly.
+
+    Args:
+        network: like what follows, as for all methods.
+        images: in [0, 1].
+        target: the class of each.
+        of: what is explained.
+        seed: of nothing here.
+        layer: the module whose maps are taken; None: the last that gives maps of more than one pixel.
+
+    Raises:
+        InputError: no such module, or one that gives no maps.
+    """
+    from captum.attr import LayerAttribution, LayerGradCam
+
+    with _quiet(network, images, of) as (explained, leaf):
+        name = last_maps(network, images[:1], layer)
+        _, module = find_module(network, name)
+        own = LayerGradCam(explained, module)
+        maps = own.attribute(leaf, additional_forward_args=target, relu_attributions=True)
+        return LayerAttribution.interpolate(maps, tuple(images.shape[-2:]), "bilinear").detach()[:, 0]
+
+
+def _summed(values: Tensor) -> Tensor:
+    return values.detach().abs().sum(1)
+
+
+def _copies(images: Tensor, most: int) -> int:
+    """Copies of all images that one pass takes."""
+    pixels = images.shape[-1] * images.shape[-2]
+    return max(1, min(most, _IMAGES * _SIDE**2 // (pixels * len(images))))
+
+
+@contextmanager
+def _quiet(
+    network: nn.Module, images: Tensor, of: str, guided: Guided | None = None
+) -> Iterator[tuple[Explained, Tensor]]:
+    """The output to explain, and images that ask for gradients, where parameters do not.
+
+    Modules work out of place, which Captum's hooks need, and it warns of no hooks.
+    """
+    asking = [one for one in network.parameters() if one.requires_grad]
+    writing = [one for one in network.modules() if one.__dict__.get("inplace") is True]
+    try:
+        for one in asking:
+            one.requires_grad_(False)
+        for one in writing:
+            one.inplace = False
+        with torch.enable_grad(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Setting backward hooks on ReLU activations", UserWarning)
+            yield Explained(network, of, guided), images.detach().clone().requires_grad_()
+    finally:
+        for one in asking:
+            one.requires_grad_(True)
+        for one in writing:
+            one.inplace = True
+
+
+class _Drawn(TorchFunctionMode):
+    """Captum's noise, drawn on the CPU sample by sample, the same for each of its images."""
+
+    def __init__(self, seed: int, images: int):
+        super().__init__()
+        self._random, self._images = torch.Generator().manual_seed(seed), images
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function is not torch.normal:
+            return function(*args, **(kwargs or {}))
+        _, deviation = args
+        shape = deviation.shape[1:]
+        own = [torch.randn(shape, generator=self._random) for _ in range(len(deviation) // self._images)]
+        return torch.stack(own).to(deviation).repeat(self._images, *[1] * len(shape)) * deviation

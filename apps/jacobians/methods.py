@@ -1,0 +1,105 @@
+"""Saliency methods by name: from images to a map each, at least 0, of the images' height and width."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from analysis.jacobians.decomposition import decompose
+from analysis.jacobians.saliency import full_jacobian_saliency
+from analysis.jacobians.terms import Decomposition
+from apps.jacobians import baselines
+from apps.jacobians.settings import METHOD_NAMES
+from priors.errors import unknown
+
+Maps = Callable[..., Float[Tensor, "batch height width"]]
+"""`maps(network, images, target, *, of="logit", seed=0)`: one map an image, on the images' device.
+
+The network is in evaluation mode and goes from images in [0, 1], (batch, channels, height, width), to logits; `target`
+is the class of each image, and `of` what is explained, as `analysis.jacobians.decomposition.decompose` has it. `seed`
+is of what is drawn: every image gets the same draws, so that how images are batched changes nothing.
+"""
+_AT_ONCE = 2**29
+"""Bytes of the values of all units that are held at a time."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What methods leave open.
+
+    Attributes:
+        layer: whose maps Grad-CAM weighs; None for the last layer that gives maps.
+        steps: points on the way from black to the image, of integrated gradients.
+        samples: noisy copies of the image, of SmoothGrad.
+        noise: their standard deviation, where pixels are in [0, 1].
+    """
+
+    layer: str | None = None
+    steps: int = 50
+    samples: int = 50
+    noise: float = 0.15
+
+
+def methods(names: Sequence[str], choices: Choices | None = None) -> dict[str, Maps]:
+    """The methods of these names, in order.
+
+    Args:
+        names: of `METHOD_NAMES`.
+        choices: what they leave open; by default the published ones.
+
+    Raises:
+        InputError: an unknown name, the nearest is offered; or one of Captum's, which is not installed.
+    """
+    choices = choices or Choices()
+    for name in names:
+        if name not in METHOD_NAMES:
+            raise unknown("saliency method", name, METHOD_NAMES)
+    baselines.require_captum([name for name in names if name not in _OURS])
+    bound = {
+        **_OURS,
+        "input-gradient": baselines.input_gradient,
+        "guided-backprop": baselines.guided_backprop,
+        "integrated-gradients": partial(baselines.integrated_gradients, steps=choices.steps),
+        "smooth-grad": partial(baselines.smooth_grad, samples=choices.samples, noise=choices.noise),
+        "grad-cam": partial(baselines.grad_cam, layer=choices.layer),
+    }
+    return {name: bound[name] for name in names}
+
+
+def _full_jacobian(
+    network: nn.Module,
+    images: Float[Tensor, "batch channels height width"],
+    target: Int[Tensor, " batch"],
+    *,
+    of: str = "logit",
+    seed: int = 0,
+    variant: str = "paper",
+) -> Float[Tensor, "batch height width"]:
+    """By the decomposition of the network at the images, which draws nothing."""
+    values = variant == "authors"
+    if not values:
+        found = decompose(network, images, target, of=of, keep="maps")
+        return full_jacobian_saliency(found, variant=variant)
+    maps, at, size = [], 0, 1
+    while at < len(images):  # the values of all units are held for some images at a time
+        some = slice(at, at + size)
+        found = decompose(network, images[some], target[some], of=of, keep="values")
+        maps.append(full_jacobian_saliency(found, variant=variant))
+        at, size = at + len(maps[-1]), max(1, _AT_ONCE // max(1, _bytes(found)))
+    return torch.cat(maps)
+
+
+def _bytes(found: Decomposition) -> int:
+    """What the values of one image take."""
+    values = [term.value for term in found.terms if term.value is not None]
+    return sum(value.numel() * value.element_size() for value in values) // len(found.images)
+
+
+_OURS: dict[str, Maps] = {
+    "full-jacobian": _full_jacobian,
+    "full-jacobian-authors": partial(_full_jacobian, variant="authors"),
+    "bias-jacobian": partial(_full_jacobian, variant="bias"),
+}
