@@ -133,6 +133,12 @@ def activation_moments(give: Given) -> priors.ActivationMoments:
     return priors.ActivationMoments.none(CLASSES, M, give.device).add(give.normal(N, M), give.labels)
 
 
+def half(give: Given) -> Tensor:
+    """Which pixels of two images of 3x4 are removed: six of each, drawn at random."""
+    ranks = analysis.salience_ranks(analysis.random_maps(0, torch.arange(2).to(give.device), 3, 4))
+    return analysis.removal_mask(ranks, 0.5, "most")
+
+
 def spectrum(give: Given, convention: str = "power") -> analysis.SpectrumMoments:
     """Of 20 maps of a channel."""
     own = analysis.SPECTRUM_CONVENTIONS[convention]
@@ -238,6 +244,14 @@ CALLS: dict[str, Callable[[Given], Any]] = {
         give.normal(2, 256, 2, 2), torch.zeros(2, 1, 2, 2).to(give.device)
     ),
     "PixelSoftmax.sample": lambda give: analysis.PixelSoftmax().sample(give.normal(2, 256), source()),
+    "salience_ranks": lambda give: analysis.salience_ranks(give.normal(2, 3, 4)),
+    "filled": lambda give: analysis.filled(give.part(2, 3, 3, 4), half(give), 0.5),
+    "imputed": lambda give: analysis.imputed(give.part(2, 3, 3, 4), half(give), give.normal(2, 3, 3, 4)),
+    "sobel_maps": lambda give: analysis.sobel_maps(give.part(2, 3, 5, 4)),
+    "blurred_maps": lambda give: analysis.blurred_maps(give.normal(2, 5, 4), 1.5),
+    "fractional_change": lambda give: analysis.fractional_change(give.normal(N, 1), give.normal(N, 2, seed=1)),
+    "perturbation_curve": lambda give: analysis.perturbation_curve((0.1, 0.5), give.part(N, 2)),
+    "score_difference": lambda give: analysis.score_difference(give.part(N, 2), give.normal(N, 2)),
     "SpectrumMoments": lambda give: (lambda made: (made.power, made.total, made.square))(spectrum(give)),
     **{
         f"SPECTRUM_CONVENTIONS {name}": lambda give, name=name: spectrum(give, name).total
@@ -269,7 +283,8 @@ CALLS: dict[str, Callable[[Given], Any]] = {
 REST = {
     "priors": "ClassPosterior ClassSummary Provenance Evidence strategy InputError CosineFit find_head Taps "
     "find_module tap Gauge Space",
-    "analysis": "CapturedSampler PixelDistribution anomaly_score Calibration NormalisedAccuracy DensityBound "
+    "analysis": "random_maps removal_mask CurveDifference PerturbationCurve "
+    "CapturedSampler PixelDistribution anomaly_score Calibration NormalisedAccuracy DensityBound "
     "NoiseBounds Binned ConditionalDensity NegativeCrossEntropy uniform_nats NeighbourEntropy ExponentBias "
     "exponent_bias SpectrumConvention spectrum_convention power_law_fields WhittleExponent RadialSpectrum "
     "RegressionExponent RadialAutocorrelation implied_autocorrelation KernelSpectrum LayerSpectrum DepthTrend "
