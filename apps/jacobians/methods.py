@@ -1,7 +1,6 @@
 """Saliency methods by name: from images to a map each, at least 0, of the images' height and width."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -12,7 +11,7 @@ from analysis.jacobians.decomposition import decompose
 from analysis.jacobians.saliency import full_jacobian_saliency
 from analysis.jacobians.terms import Decomposition
 from apps.jacobians import baselines
-from apps.jacobians.settings import METHOD_NAMES
+from apps.jacobians.settings import METHOD_NAMES, OWN_METHODS, MethodChoices
 from priors.errors import unknown
 
 Maps = Callable[..., Float[Tensor, "batch height width"]]
@@ -26,24 +25,7 @@ _AT_ONCE = 2**29
 """Bytes of the values of all units that are held at a time."""
 
 
-@dataclass(frozen=True)
-class Choices:
-    """What methods leave open.
-
-    Attributes:
-        layer: whose maps Grad-CAM weighs; None for the last layer that gives maps.
-        steps: points on the way from black to the image, of integrated gradients.
-        samples: noisy copies of the image, of SmoothGrad.
-        noise: their standard deviation, where pixels are in [0, 1].
-    """
-
-    layer: str | None = None
-    steps: int = 50
-    samples: int = 50
-    noise: float = 0.15
-
-
-def methods(names: Sequence[str], choices: Choices | None = None) -> dict[str, Maps]:
+def methods(names: Sequence[str], choices: MethodChoices | None = None) -> dict[str, Maps]:
     """The methods of these names, in order.
 
     Args:
@@ -53,17 +35,19 @@ def methods(names: Sequence[str], choices: Choices | None = None) -> dict[str, M
     Raises:
         InputError: an unknown name, the nearest is offered; or one of Captum's, which is not installed.
     """
-    choices = choices or Choices()
+    choices = choices or MethodChoices()
     for name in names:
         if name not in METHOD_NAMES:
             raise unknown("saliency method", name, METHOD_NAMES)
-    baselines.require_captum([name for name in names if name not in _OURS])
+    baselines.require_captum([name for name in names if name not in OWN_METHODS])
     bound = {
-        **_OURS,
+        "full-jacobian": partial(_full_jacobian, resize=choices.interpolation),
+        "full-jacobian-authors": partial(_full_jacobian, variant="authors"),
+        "bias-jacobian": partial(_full_jacobian, variant="bias", resize=choices.interpolation),
         "input-gradient": baselines.input_gradient,
         "guided-backprop": baselines.guided_backprop,
         "integrated-gradients": partial(baselines.integrated_gradients, steps=choices.steps),
-        "smooth-grad": partial(baselines.smooth_grad, samples=choices.samples, noise=choices.noise),
+        "smooth-grad": partial(baselines.smooth_grad, samples=choices.noisy, noise=choices.noise),
         "grad-cam": partial(baselines.grad_cam, layer=choices.layer),
     }
     return {name: bound[name] for name in names}
@@ -77,12 +61,13 @@ def _full_jacobian(
     of: str = "logit",
     seed: int = 0,
     variant: str = "paper",
+    resize: str = "bilinear",
 ) -> Float[Tensor, "batch height width"]:
     """By the decomposition of the network at the images, which draws nothing."""
     values = variant == "authors"
     if not values:
         found = decompose(network, images, target, of=of, keep="maps")
-        return full_jacobian_saliency(found, variant=variant)
+        return full_jacobian_saliency(found, variant=variant, resize=resize)
     maps, at, size = [], 0, 1
     while at < len(images):  # the values of all units are held for some images at a time
         some = slice(at, at + size)
@@ -96,10 +81,3 @@ def _bytes(found: Decomposition) -> int:
     """What the values of one image take."""
     values = [term.value for term in found.terms if term.value is not None]
     return sum(value.numel() * value.element_size() for value in values) // len(found.images)
-
-
-_OURS: dict[str, Maps] = {
-    "full-jacobian": _full_jacobian,
-    "full-jacobian-authors": partial(_full_jacobian, variant="authors"),
-    "bias-jacobian": partial(_full_jacobian, variant="bias"),
-}

@@ -1,5 +1,15 @@
 """What saliency can be told. Nothing here imports torch, so that help is instant."""
 
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from apps.command.config import Foreign, Place
+from apps.command.ranges import Count, Deviation, Mean, Pixels, Range, Seed
+from priors.errors import InputError, unknown
+
 METHOD_NAMES = (
     "full-jacobian",
     "full-jacobian-authors",
@@ -10,4 +20,79 @@ METHOD_NAMES = (
     "smooth-grad",
     "grad-cam",
 )
-"""Saliency methods; those after the third are Captum's."""
+"""Saliency methods."""
+OWN_METHODS = METHOD_NAMES[:3]
+"""Those that need no other package; the others are Captum's."""
+
+
+@dataclass(frozen=True)
+class MethodChoices:
+    """What saliency methods leave open."""
+
+    layer: str | None = None
+    """Module whose maps grad-cam weighs; unset: the last that gives maps of more than one pixel."""
+    steps: Annotated[int, Range(2, most=10_000)] = 50
+    """Points on the way from a black image that integrated-gradients takes slopes at."""
+    noisy: Annotated[int, Range(1, most=10_000)] = 50
+    """Noisy copies of the image that smooth-grad takes the mean slope over."""
+    noise: Annotated[float, Range(above=0, most=10)] = 0.15
+    """Standard deviation of that noise, where pixels are from 0 to 1."""
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    """How full-jacobian and bias-jacobian bring a layer's map to the size of the image."""
+
+
+@dataclass(frozen=True)
+class SaliencySettings:
+    """Draw saliency maps."""
+
+    model: tyro.conf.Positional[str]
+    """The classifier: a MODEL, see penult --help."""
+    pictures: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """Picture files, brought to the network's size; without any, test images of --data."""
+    target: Annotated[str | None, tyro.conf.arg(name="class")] = None
+    """The class that is explained, by name or number; unset: of each image the class that the network predicts."""
+    of: Literal["logit", "margin"] = "logit"
+    """What is explained: the class's logit, or its margin over the largest other."""
+    methods: tuple[str, ...] = ()
+    """Of full-jacobian (equation 4), full-jacobian-authors (as their code has it), bias-jacobian, and by Captum
+    input-gradient, guided-backprop, integrated-gradients, smooth-grad, grad-cam; unset: all that go with the
+    network."""
+    choices: tyro.conf.OmitArgPrefixes[MethodChoices] = field(default_factory=MethodChoices)
+    data: str | None = None
+    """Data set whose test images are taken; unset: the one the run was trained on."""
+    images: Count | None = None
+    """How many test images to take, the first ones; unset: 8."""
+    image_size: Pixels | None = None
+    """Height and width to bring pictures to, in pixels; unset: as trained, or the network's own."""
+    resize: Pixels | None = None
+    """Shorter side of a picture before the centre is cut out, 256 on ImageNet; unset: the image size."""
+    drawn: Count = 8
+    """Images that are drawn, the first ones, each with a sheet of its layers; numbers and maps are kept of all."""
+    seed: Seed = 0
+    """Seed of the noise of smooth-grad."""
+    out: Path | None = None
+    """New folder for pictures, maps and numbers; unset: saliency in the run's folder, or here."""
+    mean: tuple[Mean, ...] = ()
+    """For a MODEL of your own: the mean that it expects subtracted from pixels in [0, 1], one number or one for each
+    channel; unset: 0."""
+    std: tuple[Deviation, ...] = ()
+    """Likewise the standard deviation that it expects pixels divided by; unset: 1."""
+    head: str | None = None
+    """Likewise the name of its final linear layer, where it cannot be told."""
+    place: tyro.conf.OmitArgPrefixes[Place] = field(default_factory=Place)
+
+    def __post_init__(self):
+        """Refuse names that there are none of, and what does not go together."""
+        for name in self.methods:
+            if name not in METHOD_NAMES:
+                raise unknown("saliency method", name, METHOD_NAMES)
+        given = {"--data": self.data, "--images": self.images}
+        if self.pictures and (flags := [flag for flag, value in given.items() if value is not None]):
+            raise InputError(f"{', '.join(flags)} beside picture files: give the one or the other")
+        if self.choices.layer is not None and self.methods and "grad-cam" not in self.methods:
+            raise InputError("--layer is of grad-cam, which is not among --methods: leave it out")
+
+    @property
+    def foreign(self) -> Foreign:
+        """What the MODEL does not say itself."""
+        return Foreign(self.mean, self.std, self.head)

@@ -11,8 +11,8 @@ from torch.nn import functional
 from analysis.jacobians.decomposition import decompose
 from analysis.jacobians.intercepts import _load_forward_derivatives
 from analysis.jacobians.saliency import full_jacobian_saliency
-from apps.jacobians.methods import Choices, methods
-from apps.jacobians.settings import METHOD_NAMES
+from apps.jacobians.methods import methods
+from apps.jacobians.settings import METHOD_NAMES, MethodChoices
 from apps.jacobians.sites import last_maps
 from priors import InputError, zoo
 
@@ -75,7 +75,7 @@ class Functional(nn.Module):
 @pytest.mark.parametrize("name", METHOD_NAMES)
 def test_a_map_an_image_however_they_are_batched(name):
     network, x = built(resnet), images()
-    maps = methods([name], Choices("layer1", steps=4, samples=6))[name]
+    maps = methods([name], MethodChoices("layer1", steps=4, noisy=6))[name]
     before = [one.requires_grad for one in network.parameters()]
     together = maps(network, x, TARGET, of="margin", seed=3)
     assert together.shape == (3, 32, 32) and together.dtype == torch.float32
@@ -112,7 +112,7 @@ def test_smooth_grad_is_the_mean_over_noise_that_the_seed_says():
     random = torch.Generator().manual_seed(7)
     noise = [torch.randn(3, 32, 32, generator=random) for _ in range(5)]
     expected = sum(gradient(network, x + 0.2 * one, TARGET) for one in noise).div(5).abs().sum(1)
-    maps = methods(["smooth-grad"], Choices(samples=5, noise=0.2))["smooth-grad"]
+    maps = methods(["smooth-grad"], MethodChoices(noisy=5, noise=0.2))["smooth-grad"]
     torch.testing.assert_close(maps(network, x, TARGET, seed=7), expected, rtol=1e-3, atol=1e-5)
     assert not torch.allclose(maps(network, x, TARGET, seed=8), expected, rtol=1e-2)
 
@@ -136,12 +136,12 @@ def test_grad_cam_is_the_layers_maps_weighed():
         hook.remove()
         weighed = (slope.mean((2, 3), keepdim=True) * kept[0]).sum(1, keepdim=True).relu()
         expected = functional.interpolate(weighed, (64, 64), mode="bilinear")[:, 0].detach()
-        maps = methods(["grad-cam"], Choices(layer=layer))["grad-cam"](network, x, TARGET)
+        maps = methods(["grad-cam"], MethodChoices(layer=layer))["grad-cam"](network, x, TARGET)
         torch.testing.assert_close(maps, expected, rtol=1e-4, atol=1e-6)
     with pytest.raises(InputError, match=r"unknown module .*did you mean 'layer4'"):
-        methods(["grad-cam"], Choices(layer="layer5"))["grad-cam"](network, x, TARGET)
+        methods(["grad-cam"], MethodChoices(layer="layer5"))["grad-cam"](network, x, TARGET)
     with pytest.raises(InputError, match="'avgpool' gives no maps"):
-        methods(["grad-cam"], Choices(layer="avgpool"))["grad-cam"](network, x, TARGET)
+        methods(["grad-cam"], MethodChoices(layer="avgpool"))["grad-cam"](network, x, TARGET)
 
 
 def guided(network, x):

@@ -14,7 +14,7 @@ from apps.data.image_set import channel_statistics
 from apps.data.outliers import outliers
 from apps.data.sources import load, load_pictures
 from apps.data.sources.image_files import centre, decoded, opened
-from apps.inverting.picture import read_picture
+from apps.data.picture import read_picture
 from priors.errors import InputError
 
 CLASSES = ("ant", "bee")
