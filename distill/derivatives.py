@@ -24,5 +24,6 @@ def derivative(
         tensor([[2., 4.],
                 [6., 8.]])
     """
-    (found,) = torch.autograd.grad(outputs.sum(), inputs, create_graph=graph, retain_graph=True)
+    with torch.autocast(inputs.device.type, enabled=False):  # a pass back is never in half precision of its own
+        (found,) = torch.autograd.grad(outputs.sum(), inputs, create_graph=graph, retain_graph=True)
     return found

@@ -1,6 +1,6 @@
 """A student or a teacher, and which of its activations are kept when it runs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
@@ -8,15 +8,14 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from distill.biased_layers import NORMS, BiasedLayer, biased_layers
+from distill.processes import own_buffers
 from distill.term import Needs
 from distill.trace import NoFeatureMaps, Shapes, Trace, shapes, trace
 from priors.errors import InputError
 from priors.reading.heads import find_head
 from priors.reading.taps import Taps, tap
 from priors.zoo.network import Classifier
-
-NORMS = (nn.modules.batchnorm._BatchNorm,)
-"""Kinds of batch norm."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,7 @@ class Followed:
         penultimate: name of the tap that gives its head's input; None: not kept.
         shapes: of all that.
         layers: names of further taps.
+        biased: layers that are kept with their effective biases, by what terms call them.
         open: the taps that `tapped` keeps open.
     """
 
@@ -39,6 +39,7 @@ class Followed:
     penultimate: str | None
     shapes: Shapes
     layers: tuple[str, ...] = ()
+    biased: Mapping[str, BiasedLayer] = field(default_factory=dict)
     open: list[Taps | None] = field(default_factory=list, compare=False, repr=False)
 
     def run(
@@ -46,7 +47,23 @@ class Followed:
     ) -> Trace:
         """A trace by the network as it is prepared for training, on the graph of the images for `derivatives`."""
         taps = self.open[-1] if self.open else None
-        return trace(prepared, images, self.stages, self.penultimate, self.layers, derivatives, taps)
+        return trace(prepared, images, self.stages, self.penultimate, self.layers, derivatives, taps, self.biased)
+
+    def run_by_running_statistics(
+        self, prepared: nn.Module, images: Float[Tensor, "batch channels height width"]
+    ) -> Trace:
+        """A further trace for derivatives, by the running statistics of batch norms, which stay as they are.
+
+        All else is as in training: dropout, where there is any, drops units.
+        """
+        with running_statistics(self.network), own_buffers(prepared):
+            return trace(prepared, images, layers=self.layers, derivatives=True, biased=self.biased)
+
+    @property
+    def couples(self) -> bool:
+        """Whether images hang on each other in a pass, by the statistics of a batch."""
+        norms = (module for module in self.network.modules() if isinstance(module, NORMS))
+        return any(norm.training or norm.running_mean is None for norm in norms)
 
     @contextmanager
     def tapped(self) -> Iterator[None]:
@@ -102,9 +119,13 @@ def followed(
             f"{who}_taps (--{who}-taps)"
         )
     layers = needs.student_layers if who == "student" else needs.teacher_layers
+    wanted = needs.student_biases if who == "student" else needs.teacher_biases
     try:
+        if who == "student" and needs.running:
+            _require_running_statistics(network)
+        biased = biased_layers(network, wanted, image_shape)
         head = (penultimate or _input_of_head(network, image_shape)) if needs.penultimate else None
-        found = shapes(network, image_shape, stages, head, layers)
+        found = shapes(network, image_shape, stages, head, layers, biased)
     except NoFeatureMaps as error:
         raise InputError(
             f"the {who}: {error}, which {terms} {'compares' if len(comparing) == 1 else 'compare'}: name other modules "
@@ -115,13 +136,36 @@ def followed(
     except (RuntimeError, TypeError, ValueError) as error:  # a module of the user's own
         shown, said = "x".join(map(str, image_shape)), str(error).partition("\n")[0]
         raise InputError(f"the {who} cannot take images of {shown} (channels x height x width): {said}") from None
-    return Followed(network, image_shape, stages, head, found, layers)
+    return Followed(network, image_shape, stages, head, found, layers, biased)
 
 
 def _input_of_head(network: nn.Module, image_shape: tuple[int, int, int]) -> str:
     if isinstance(network, Classifier):
         return network.penultimate_tap
     return f"{find_head(network, image_shape=image_shape)[0]}:input"
+
+
+def _require_running_statistics(network: nn.Module) -> None:
+    for name, module in network.named_modules():
+        if isinstance(module, NORMS) and module.running_mean is None:
+            raise InputError(
+                f"its batch norm {name!r} keeps no running statistics, by which its derivatives are taken: take those "
+                "of each batch, by norms batch (--jacobian.norms batch, likewise of other terms)"
+            )
+
+
+@contextmanager
+def running_statistics(network: nn.Module):
+    """Batch norm by its running statistics, which stay as they are, while the context is open."""
+    norms = [module for module in network.modules() if isinstance(module, NORMS)]
+    kept = [(module, module.training) for module in norms]
+    try:
+        for module in norms:
+            module.training = False
+        yield
+    finally:
+        for module, training in kept:
+            module.training = training
 
 
 @contextmanager

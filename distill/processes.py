@@ -1,9 +1,12 @@
 """Rows of all processes under one another: terms that compare or remember images see the whole batch."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.distributed
 from jaxtyping import Shaped
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def gather(rows: Shaped[Tensor, "batch *rest"]) -> Shaped[Tensor, "all *rest"]:
@@ -30,6 +33,22 @@ def place() -> tuple[int, int]:
     if not torch.distributed.is_initialized():
         return 0, 1
     return torch.distributed.get_rank(), torch.distributed.get_world_size()
+
+
+@contextmanager
+def own_buffers(prepared: nn.Module) -> Iterator[None]:
+    """No process gets another one's buffers while the context is open.
+
+    By default DistributedDataParallel writes over them before each pass: over what the graph of a pass before holds.
+    """
+    if not getattr(prepared, "broadcast_buffers", False):
+        yield
+        return
+    prepared.broadcast_buffers = False
+    try:
+        yield
+    finally:
+        prepared.broadcast_buffers = True
 
 
 def _gathered(rows: Tensor) -> Tensor:

@@ -4,7 +4,8 @@ from contextlib import ExitStack
 
 from torch import nn
 
-from distill.followed import NORMS, Followed
+from distill.biased_layers import NORMS
+from distill.followed import Followed
 from distill.trace import trace
 from priors.checks.floats import own_dtype
 from priors.reading.dry_pass import undisturbed

@@ -75,7 +75,7 @@ class Shared(ABC):
         """A module whose `forward(student, teacher)` gives tensors (one, or some in a tuple, dict or dataclass).
 
         It is called with the traces of a step; the student's is None in a phase that trains a term alone. The teacher's
-        is off the graph unless `needs.derivatives`: then a derivative of it is taken, without a graph of its own.
+        is off the graph unless `needs.derives`: then a derivative of it is taken, without a graph of its own.
         """
 
 
@@ -92,8 +92,13 @@ class Needs:
         modules: the teacher's modules, whose facts are read when a term is built; the teacher need not run for that.
         class_means: the teacher's mean posterior of each class, taken once, when the term is built.
         derivatives: traces on the graph of their images, so that outputs can be derived in images and layers.
+        running: the same, but of the student as it is with running statistics in its batch norms, `Trace.running`:
+            another pass where it trains by those of the batch, which make an image's derivatives hang on the others.
         student_layers: names of the student's modules (see `priors.tap`) whose outputs are kept, of any shape.
         teacher_layers: likewise, of the teacher.
+        student_biases: names of the student's convolutions, linear layers or batch norms that are kept with their
+            effective biases where there are derivatives; or such as `distill.biased_layers.spread` gives.
+        teacher_biases: likewise, of the teacher.
         shared: what other terms may ask for as well, and is made once.
     """
 
@@ -105,8 +110,11 @@ class Needs:
     modules: bool = False
     class_means: bool = False
     derivatives: bool = False
+    running: bool = False
     student_layers: tuple[str, ...] = ()
     teacher_layers: tuple[str, ...] = ()
+    student_biases: tuple[str, ...] = ()
+    teacher_biases: tuple[str, ...] = ()
     shared: tuple[Shared, ...] = ()
 
     @property
@@ -115,9 +123,14 @@ class Needs:
         return self.teacher or self.modules or self.class_means
 
     @property
+    def derives(self) -> bool:
+        """Whether outputs are derived, so that networks are compiled by nobody."""
+        return self.derivatives or self.running
+
+    @property
     def more_than_logits(self) -> bool:
         """Whether the teacher has to run even where its logits are known."""
-        return bool(self.penultimate or self.stages or self.teacher_layers or self.derivatives)
+        return bool(self.penultimate or self.stages or self.teacher_layers or self.derives)
 
     def __or__(self, other: "Needs") -> "Needs":
         """What both ask for."""

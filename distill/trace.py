@@ -5,9 +5,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from distill.biased_layers import BiasedLayer
+from distill.derived_pass import DerivedPass
 from priors.checks.floats import PIXELS, own_dtype, to_own
 from priors.errors import InputError
 from priors.reading.dry_pass import undisturbed
@@ -30,6 +32,10 @@ class Trace:
         layers: by name, outputs of other modules, of any shape.
         images: (batch, channels, height, width), what the network was shown, for derivatives in it; None where none is
             asked for.
+        biases: by name, effective biases (channels,) of those of `layers` that were asked for with them.
+        labels: (batch,), the images' classes, for derivatives of their outputs; None where none is asked for.
+        running: the same network by the running statistics of its batch norms, in which images do not hang on each
+            other; None where it was not asked for.
     """
 
     logits: Float[Tensor, "batch classes"]
@@ -37,6 +43,14 @@ class Trace:
     stages: tuple[Float[Tensor, "batch _ _ _"], ...] = ()
     layers: Mapping[str, Float[Tensor, "batch *_"]] = field(default_factory=dict)
     images: Float[Tensor, "batch channels height width"] | None = None
+    biases: Mapping[str, Float[Tensor, " _"]] = field(default_factory=dict)
+    labels: Int64[Tensor, " batch"] | None = None
+    running: "Trace | None" = None
+
+    @property
+    def chosen(self) -> Float[Tensor, " batch"]:
+        """The logit of each image's own class."""
+        return self.logits.gather(1, self.labels[:, None]).squeeze(1)
 
     def detach(self) -> "Trace":
         """The same numbers, off the graph."""
@@ -46,6 +60,9 @@ class Trace:
             tuple(stage.detach() for stage in self.stages),
             {name: layer.detach() for name, layer in self.layers.items()},
             None if self.images is None else self.images.detach(),
+            {name: bias.detach() for name, bias in self.biases.items()},
+            self.labels,
+            None if self.running is None else self.running.detach(),
         )
 
 
@@ -59,6 +76,7 @@ class Shapes:
         stages: (channels, height, width) of each.
         layers: by name.
         outputs: whether the network gives logits, or what has gone through a softmax.
+        biased: by what a term calls it, the module of each layer that was asked for with its effective bias.
     """
 
     classes: int
@@ -66,6 +84,7 @@ class Shapes:
     stages: tuple[tuple[int, int, int], ...]
     layers: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     outputs: Outputs = "logits"
+    biased: Mapping[str, str] = field(default_factory=dict)
 
 
 def trace(
@@ -76,6 +95,7 @@ def trace(
     layers: Sequence[str] = (),
     derivatives: bool = False,
     taps: Taps | None = None,
+    biased: Mapping[str, BiasedLayer] | None = None,
 ) -> Trace:
     """Run a network once and keep what it computed on the way.
 
@@ -85,23 +105,30 @@ def trace(
         stages: names of taps (see `priors.reading.taps`) that give feature maps.
         penultimate: name of the tap that gives the head's input; None: not kept.
         layers: names of further taps, of any shape.
-        derivatives: keep the images as well, on the graph of all the rest, also where gradients are switched off.
+        derivatives: keep the images as well, on the graph of all the rest, also where gradients are switched off, and
+            compute in full precision, also where autocast is on.
         taps: these taps, where they are open already, as for a network that is compiled with them; not used for
             derivatives, which compiled networks lack.
+        biased: further layers, kept with their effective biases; not kept without derivatives.
 
     Raises:
         InputError: a tap does not exist (the nearest is offered), or gives no tensor of the right number of dimensions;
             or images of whole numbers.
     """
     images = to_own(network, images, "images", PIXELS)
-    names = (*stages, *(() if penultimate is None else (penultimate,)), *layers)
+    biased = (biased or {}) if derivatives else {}
+    own = tuple(one.name for one in biased.values())
+    names = tuple(dict.fromkeys((*stages, *(() if penultimate is None else (penultimate,)), *layers, *own)))
     if not names and not derivatives:  # nothing to listen for: a compiled network stays compiled
         return Trace(network(images))
     shown = images.detach().requires_grad_() if derivatives else images
     # A tapped network runs eagerly: compiled ones have no second derivative.
     opened = tap(network, names) if taps is None or derivatives else nullcontext(taps)
+    full = DerivedPass() if derivatives else nullcontext()
     with opened as found, torch.enable_grad() if derivatives else nullcontext():
-        logits = network(shown)
+        with full:
+            logits = network(shown)
+        biases = {name: one.bias() for name, one in biased.items()}
         kept = {name: found[name] for name in names}
     for name, dimensions in ((penultimate, 2), *((stage, 4) for stage in stages)):
         if name is not None and kept[name].ndim != dimensions:
@@ -113,8 +140,9 @@ def trace(
         logits,
         None if penultimate is None else kept[penultimate],
         tuple(kept[name] for name in stages),
-        {name: kept[name] for name in layers},
+        {name: kept[name] for name in layers} | {name: kept[one.name] for name, one in biased.items()},
         shown if derivatives else None,
+        biases,
     )
 
 
@@ -124,6 +152,7 @@ def shapes(
     stages: Sequence[str] = (),
     penultimate: str | None = None,
     layers: Sequence[str] = (),
+    biased: Mapping[str, BiasedLayer] | None = None,
 ) -> Shapes:
     """The shapes that `trace` gives, by one pass over an image of zeros in evaluation mode, which changes nothing.
 
@@ -133,15 +162,18 @@ def shapes(
         stages: names of taps that give feature maps.
         penultimate: name of the tap that gives the head's input; None: not asked for.
         layers: names of further taps.
+        biased: further layers, by what terms call them.
 
     Raises:
         InputError: as for `trace`.
     """
     like = next(network.parameters(), torch.empty(0))  # a table has none
     zeros = like.new_zeros((1, *image_shape), dtype=own_dtype(network))
+    biased = {name: one.name for name, one in (biased or {}).items()}
     with undisturbed(network):
-        dry = trace(network, zeros, stages, penultimate, layers)
+        dry = trace(network, zeros, stages, penultimate, tuple(dict.fromkeys((*layers, *biased.values()))))
     width = None if dry.penultimate is None else dry.penultimate.shape[1]
     maps = tuple(tuple(stage.shape[1:]) for stage in dry.stages)
-    layered = {name: tuple(kept.shape[1:]) for name, kept in dry.layers.items()}
-    return Shapes(dry.logits.shape[1], width, maps, layered, outputs_are(dry.logits))
+    named = {name: name for name in layers} | biased
+    layered = {name: tuple(dry.layers[tap].shape[1:]) for name, tap in named.items()}
+    return Shapes(dry.logits.shape[1], width, maps, layered, outputs_are(dry.logits), biased)

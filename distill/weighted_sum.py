@@ -168,8 +168,8 @@ class Objective(nn.Module):
         )
         networks = {"student": self.student.network, **self.learnt, **(prepared or {})}
         outside = torch.is_grad_enabled()
-        with torch.set_grad_enabled(outside or needs.derivatives):
-            teacher = self._teach(images, needs, teacher_logits) if needs.teacher else None
+        with torch.set_grad_enabled(outside or needs.derives):
+            teacher = self._teach(images, needs, teacher_logits, labels) if needs.teacher else None
             found = self._parts(images, phase, given, generator, networks, teacher)
         if not outside:
             found = {name: part.detach() for name, part in found.items()}
@@ -186,7 +186,7 @@ class Objective(nn.Module):
     ) -> dict[str, Tensor]:
         """The weighted terms of a phase, from the student's one forward pass."""
         needs, alone = self.needs(phase), "" if phase == TRAIN else self.terms[phase].pretrains
-        student = None if alone == "term" else self.student.run(networks["student"], images, needs.derivatives)
+        student = None if alone == "term" else self._study(networks["student"], images, needs, given.labels)
         given = replace(given, shared=self._shared(needs.shared, networks, student, teacher))
         teacher = None if teacher is None else teacher.detach()
         found = {}
@@ -203,14 +203,27 @@ class Objective(nn.Module):
         names = self.losses if phase == TRAIN else (phase,)
         return tuple(name for name in names if not self.losses[name].idle(phase != TRAIN))
 
-    def _teach(self, images: Tensor, needs: Needs, known: Tensor | None) -> Trace:
+    def _study(self, prepared: nn.Module, images: Tensor, needs: Needs, labels: Tensor) -> Trace:
+        """The student's trace, with one more by running statistics where that is asked for and another."""
+        again = needs.running and self.student.couples
+        found = self.student.run(prepared, images, needs.derivatives or (needs.running and not again))
+        if not needs.derives:
+            return found
+        found = replace(found, labels=labels)
+        if not needs.running:
+            return found
+        # After the pass that moves the running statistics on: what a graph holds must not change before its end.
+        running = self.student.run_by_running_statistics(prepared, images) if again else found
+        return replace(found, running=replace(running, labels=labels))
+
+    def _teach(self, images: Tensor, needs: Needs, known: Tensor | None, labels: Tensor) -> Trace:
         """The teacher's trace, which is on a graph only where a derivative is asked for."""
         if known is not None:
             return Trace(known)
         network = self.teacher.network
         norms = batch_statistics(network) if self.teacher_norms == "batch" else nullcontext()
         with norms, torch.no_grad():
-            return self.teacher.run(network, images, needs.derivatives)
+            return replace(self.teacher.run(network, images, needs.derives), labels=labels)
 
     def _shared(
         self,
@@ -223,7 +236,7 @@ class Objective(nn.Module):
         found = {}
         for request in requests:
             module = networks.get(f"{SHARED}{request.name}", self.shared[request.name])
-            seen = teacher if teacher is None or request.needs.derivatives else teacher.detach()
+            seen = teacher if teacher is None or request.needs.derives else teacher.detach()
             found[request] = module(student, seen)
         return found
 

@@ -154,20 +154,27 @@ def bias_jacobians(
         return {}
     if not outputs.requires_grad:
         raise InputError("the outputs are on no graph: compute them with gradients switched on")
-    found = torch.autograd.grad(
-        outputs.sum(), tuple(layers.values()), create_graph=graph, retain_graph=True, allow_unused=True
-    )
-    jacobians = {}
-    for (name, layer), slope in zip(layers.items(), found, strict=True):
-        if slope is None:
-            raise InputError(f"layer {name!r}: the outputs do not hang on it in this pass")
-        with torch.autocast(layer.device.type, enabled=False):
-            jacobians[name] = _summed(slope, biases[name] if graph else biases[name].detach())
+    with torch.autocast(outputs.device.type, enabled=False):
+        found = torch.autograd.grad(
+            outputs.sum(), tuple(layers.values()), create_graph=graph, retain_graph=True, allow_unused=True
+        )
+        jacobians = {}
+        for name, slope in zip(layers, found, strict=True):
+            if slope is None:
+                raise InputError(f"layer {name!r}: the outputs do not hang on it in this pass")
+            jacobians[name] = summed_over_channels(slope, biases[name] if graph else biases[name].detach())
     return jacobians
 
 
-def _summed(slope: Tensor, bias: Tensor) -> Tensor:
-    """Over channels, with the bias as weights."""
+def summed_over_channels(
+    slope: Float[Tensor, "batch channels *space"], bias: Float[Tensor, " channels"]
+) -> Float[Tensor, "batch *space"]:
+    """sum_c b_c df/dz_c of slopes that are there already, in float32 at least.
+
+    Args:
+        slope: df/dz.
+        bias: b.
+    """
     dtype = torch.promote_types(torch.promote_types(slope.dtype, bias.dtype), torch.float32)
     slope, bias = slope.to(dtype), bias.to(dtype)
     return (slope * bias.view(-1, *[1] * (slope.ndim - 2))).sum(1)

@@ -103,7 +103,7 @@ class Distillation(Task):
 
     @property
     def _derives(self) -> bool:
-        return any(self.objective.needs(phase).derivatives for phase in self.objective.phases)
+        return any(self.objective.needs(phase).derives for phase in self.objective.phases)
 
     def trained(self, turn: str) -> tuple[str, ...]:
         """In a term's own phase, what that trains; else the student and all that learns beside it."""

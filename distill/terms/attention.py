@@ -1,6 +1,6 @@
 """Attention transfer: where in its images a network is active."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -13,15 +13,17 @@ from distill.trace import Trace
 from distill.unit import unit
 
 
-def attention(maps: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch positions"]:
-    """Q / |Q| with Q = mean_c f_c^2 at each position (Zagoruyko and Komodakis 2017, section 3.1)."""
-    return unit(maps.float().square().mean(1).flatten(1))
+def attention(maps: Float[Tensor, "batch channels height width"], p: int = 2) -> Float[Tensor, "batch positions"]:
+    """Q / |Q| with Q = mean_c |f_c|^p at each position (Zagoruyko and Komodakis 2017, section 3.1)."""
+    maps = maps.float()
+    return unit((maps.abs() if p == 1 else maps.square()).mean(1).flatten(1))
 
 
 def difference(
     student: Float[Tensor, "batch _ _ _"],
     teacher: Float[Tensor, "batch _ _ _"],
     form: Literal["squared", "norm"] = "squared",
+    p: int = 2,
 ) -> Float[Tensor, ""]:
     """How far apart the attention of both is, a mean over the batch.
 
@@ -30,23 +32,24 @@ def difference(
         teacher: likewise, with any number of channels; the larger of both is pooled.
         form: "squared" is the mean square over positions; "norm" is half the Euclidean norm over their number
             (Zagoruyko and Komodakis 2017, equation 2, where the number divides the weight).
+        p: power of activations.
     """
-    s, t = (attention(maps) for maps in pooled(student, teacher))
+    s, t = (attention(maps, p) for maps in pooled(student, teacher))
     if form == "norm":
         return torch.linalg.vector_norm(s - t, dim=1).mean() / (2 * s.shape[1])
     return (s - t).square().mean()
 
 
 class _Attention(Loss):
-    def __init__(self, form: Literal["squared", "norm"], activation: Activation):
+    def __init__(self, form: Literal["squared", "norm"], activation: Activation, p: int):
         super().__init__()
-        self.form = form
-        self.activation = activation
+        self.form, self.activation, self.p = form, activation, p
 
     def loss(self, student: Trace, teacher: Trace | None, given: Given):
         pairs = zip(student.stages, teacher.stages, strict=True)
         return sum(
-            difference(activated(s, self.activation), activated(t, self.activation), self.form) for s, t in pairs
+            difference(activated(s, self.activation), activated(t, self.activation), self.form, self.p)
+            for s, t in pairs
         )
 
 
@@ -70,6 +73,14 @@ class Attention(Term):
     """Of the difference: its mean square, as in public codes, or its norm, as in the paper."""
     activation: Activation = "relu"
     """What follows the stages."""
+    p: int = field(default=2, metadata={"before": 2})
+    """Power of the activations that are averaged over channels: 2, or 1, their size, as beside full-jacobian (Srinivas
+    and Fleuret 2019, section 7.1)."""
+
+    def __post_init__(self):
+        """Refuse what cannot be followed."""
+        super().__post_init__()
+        self.require("p", self.p in (1, 2), "1 or 2")
 
     def build(self, setting: Setting) -> Loss:
         """The loss; feature maps of all sizes can be compared.
@@ -78,4 +89,4 @@ class Attention(Term):
             InputError: no stages, or another number of them.
         """
         paired(self, setting)
-        return _Attention(self.form, self.activation)
+        return _Attention(self.form, self.activation, self.p)

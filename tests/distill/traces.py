@@ -43,14 +43,25 @@ def chained_trace_of(shapes: Shapes, batch: int, seed: int, dtype=torch.float32)
     layers = {name: draw(*shape) for name, shape in shapes.layers.items()}
     stages = tuple(draw(*stage) for stage in shapes.stages)
     penultimate = None if shapes.penultimate is None else draw(shapes.penultimate)
-    return Trace(draw(shapes.classes), penultimate, stages, layers, images)
+    widths = {name: shapes.layers[name][0] for name in shapes.biased}
+    biases = {name: torch.randn(width, generator=seeded, dtype=dtype) for name, width in widths.items()}
+    found = Trace(draw(shapes.classes), penultimate, stages, layers, images, biases, given_of(batch).labels)
+    return replace(found, running=found)
 
 
 def shapes_for(term: Term) -> tuple[Shapes, Shapes]:
     """The shapes of student and teacher, with the layers that a term asks for."""
     needs = needs_of({"it": term})
-    pairs = (STUDENT, needs.student_layers), (TEACHER, needs.teacher_layers)
-    return tuple(replace(shapes, layers={name: (12,) for name in names}) for shapes, names in pairs)
+    plain = needs.student_layers, needs.teacher_layers
+    biased = needs.student_biases, needs.teacher_biases
+    return tuple(
+        replace(
+            shapes,
+            layers={name: (12,) for name in names} | {name: (6, side, side) for name in own},
+            biased={name: name for name in own},
+        )
+        for shapes, names, own, side in zip((STUDENT, TEACHER), plain, biased, (8, 4), strict=True)
+    )
 
 
 def setting_of(student: Shapes = STUDENT, teacher: Shapes | None = TEACHER) -> Setting:
@@ -81,7 +92,7 @@ class Built(nn.Module):
     def __init__(self, term: Term, setting: Setting):
         super().__init__()
         self.loss = term.build(setting)
-        self.requests, self.derivatives = term.needs.shared, needs_of({"it": term}).derivatives
+        self.requests, self.derivatives = term.needs.shared, needs_of({"it": term}).derives
         self.shared = nn.ModuleList(request.build(setting) for request in self.requests)
 
     @property
@@ -92,7 +103,7 @@ class Built(nn.Module):
         shared = {}
         with torch.set_grad_enabled(torch.is_grad_enabled() or self.derivatives):
             for request, module in zip(self.requests, self.shared, strict=True):
-                seen = teacher if teacher is None or request.needs.derivatives else teacher.detach()
+                seen = teacher if teacher is None or request.needs.derives else teacher.detach()
                 shared[request] = module(student, seen)
             return self.loss(student, teacher, replace(given, shared=shared))
 
