@@ -1,4 +1,4 @@
-"""Training a classifier with cross-entropy."""
+"""Training a classifier with cross-entropy, and with what regularises it beside."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from apps.classifiers.regularisation import Regularisation
 from apps.data.sweep import AT_A_TIME
 from apps.models.accuracy import FOLLOWED, means, scores
 from apps.seeds import derive
@@ -17,7 +18,7 @@ from priors.zoo import Classifier
 
 
 class Classification(Task):
-    """Cross-entropy on labelled images.
+    """Cross-entropy on labelled images, and regularisers.
 
     Args:
         classifier: trained in place.
@@ -26,6 +27,7 @@ class Classification(Task):
         selecting: whether those are held out, so that the best checkpoint may be chosen by them.
         label_smoothing: weight of the uniform distribution in the targets.
         mixup: parameter of the beta distribution by which images and targets are mixed; None: they are not.
+        regularisation: of the classifier's layers; None: nothing but the cross-entropy.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Classification(Task):
         selecting: bool,
         label_smoothing: float = 0.0,
         mixup: float | None = None,
+        regularisation: Regularisation | None = None,
     ):
         self.networks = {"model": classifier}
         self.frozen = {}
@@ -44,21 +47,46 @@ class Classification(Task):
         self.channels_last = any(isinstance(module, nn.Conv2d) for module in classifier.modules())
         self._evaluated = evaluated
         self.validated = min(AT_A_TIME, len(evaluated))
-        self._smoothing, self._mixup = label_smoothing, mixup
+        self._smoothing, self._mixup, self._regularisation = label_smoothing, mixup, regularisation
 
     def example(self, image_shape: tuple[int, int, int]) -> dict[str, tuple[Tensor, ...]]:
         """An image."""
         return {"model": (torch.zeros(1, *image_shape, device="meta"),)}
 
+    def compiled_by_block(self) -> tuple[nn.Module, ...]:
+        """The classifier, unless its training pass is derived."""
+        return () if self._derives else super().compiled_by_block()
+
+    @property
+    def not_compiled(self) -> str:
+        """The classifier, where its training pass is derived."""
+        why = "its training pass is derived for bias-jacobian, and compiled networks have none of their derivatives"
+        return f"the classifier goes on as it is: {why}" if self._derives else ""
+
+    @property
+    def _derives(self) -> bool:
+        return self._regularisation is not None and self._regularisation.derives_step
+
     def losses(self, turn: str, batch, step: int) -> dict[str, Tensor]:
-        """The cross-entropy in nats, with the targets that belong to mixed images where they are mixed."""
+        """The cross-entropy in nats, with the targets that belong to mixed images of mixed images; regularisers."""
+        weight = None if self._mixup is None else mixup_weight(self._mixup, self.seed, step)
+        images = batch.images if weight is None else mixed(batch.images, weight)
+        network, labels = self.networks["model"], batch.labels
+
+        def output(logits: Tensor) -> Tensor:
+            own = logits.gather(1, labels[:, None]).squeeze(1)
+            if weight is None:
+                return own
+            return weight * own + (1 - weight) * logits.gather(1, labels.roll(1)[:, None]).squeeze(1)
+
+        logits, more = (
+            (network(images), {}) if self._regularisation is None else self._regularisation(network, images, output)
+        )
         against = self.compiled.whole(self._against)
-        if self._mixup is None:
-            return {"cross-entropy": against(self.networks["model"](batch.images), batch.labels)}
-        weight = mixup_weight(self._mixup, self.seed, step)
-        logits = self.networks["model"](mixed(batch.images, weight))
-        own, other = against(logits, batch.labels), against(logits, batch.labels.roll(1))
-        return {"cross-entropy": weight * own + (1 - weight) * other}
+        if weight is None:
+            return {"cross-entropy": against(logits, labels), **more}
+        own, other = against(logits, labels), against(logits, labels.roll(1))
+        return {"cross-entropy": weight * own + (1 - weight) * other, **more}
 
     def _against(self, logits: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(logits.float(), labels, label_smoothing=self._smoothing)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from apps.classifiers.regularisers import parse_regularisers
 from apps.command.config import Data, Foreign, Gauge, Optimisation, Place, Where, added
 from apps.command.options import ONE_OR_MORE, REQUIRED
 from apps.command.ranges import Count, FromZero, MixupAlpha, PenultimateWidth, Pixels, Rate, Seed
@@ -38,12 +39,37 @@ class ClassifierTraining:
     mixup: MixupAlpha | None = added(None, before=None)
     """Mix each image of a batch with another one, and their labels alike, by a weight of Beta(mixup, mixup) for each
     batch; unset: no mixing."""
+    regularise: tuple[str, ...] = added((), before=())
+    """Regularisers of layers, NAME:STRENGTH@LAYER,LAYER each: bias-jacobian (squared norm of what a layer's bias adds
+    to the output of the class), dropout (of each unit that it gives), bias-decay (sum of its bias's squares); without
+    layers: of the last batch norm, or the last layer with a bias before the final one."""
+    jacobian_norms: Literal["running", "batch"] = added("running", before="running")
+    """Statistics of the batch norms for bias-jacobian: running ones, in a second pass in evaluation mode; or the
+    batch's, in the training pass, which is faster."""
+    jacobian_over: Literal["parameters", "units", "positions"] = added("parameters", before="parameters")
+    """What bias-jacobian squares: each parameter's part, summed over positions, as in the paper; each unit's; or each
+    position's, summed over channels."""
     sync_batchnorm: bool = added(False, before=False)
     """Whether batch norm is over the whole batch where several processes share it, instead of each one's part."""
     optimisation: tyro.conf.OmitArgPrefixes[Optimisation] = field(
         default_factory=lambda: Optimisation(schedule="cosine")
     )
     where: tyro.conf.OmitArgPrefixes[Where] = field(default_factory=Where)
+
+    def __post_init__(self):
+        """Refuse regularisers that there are not, and how they are computed where there is none."""
+        jacobian = parse_regularisers(self.regularise).bias_jacobian
+        for flag, value, usual in (
+            ("--jacobian-norms", self.jacobian_norms, "running"),
+            ("--jacobian-over", self.jacobian_over, "parameters"),
+        ):
+            if value != usual and not jacobian:
+                raise InputError(f"{flag} {value} without --regularise bias-jacobian:STRENGTH: leave it out")
+        if self.sync_batchnorm and self.jacobian_norms == "batch":
+            raise InputError(
+                "--sync-batchnorm with --jacobian-norms batch: the training pass is derived, which batch norm over "
+                "several processes does not allow; leave one of them out"
+            )
 
 
 @dataclass(frozen=True)

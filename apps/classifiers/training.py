@@ -7,6 +7,8 @@ import torch
 from accelerate import Accelerator
 
 from apps.classifiers.classification import Classification
+from apps.classifiers.regularisation import Regularisation
+from apps.classifiers.regularisers import parse_regularisers
 from apps.classifiers.settings import ClassifierTraining
 from apps.command.config import Data, Optimisation, identity, older_values, restored
 from apps.command.options import check_values
@@ -55,7 +57,8 @@ def train_classifier(config: ClassifierTraining, guide: bool = True) -> dict[str
 def _name(config: ClassifierTraining) -> str:
     """Of a run that is given none: what was told that usually is not."""
     told = {"": config.penultimate, "dropout": config.dropout, "images": config.train_images}
-    variant = "".join(f"-{word}{value}" for word, value in told.items() if value is not None)
+    words = [f"{word}{value}" for word, value in told.items() if value is not None]
+    variant = "".join(f"-{word}" for word in (*words, *config.regularise))
     return slug(f"{data_label(config.data.data)}-{config.arch}{variant}-seed{config.optimisation.seed}")
 
 
@@ -97,6 +100,11 @@ def train_on(
     if config.sync_batchnorm:
         classifier = synchronised(classifier, f"--arch {config.arch}", accelerator.device)
     classifier.provenance = provenance
+    regularisation = None
+    if config.regularise:  # also of a finished run: what is wrong is said the same way
+        chosen = parse_regularisers(config.regularise)
+        how = config.jacobian_norms, config.jacobian_over
+        regularisation = Regularisation(classifier, chosen, images.image_shape, *how)
 
     def score(task) -> dict[str, Any]:
         found = means(scores(task.networks["model"], sweeping(accelerator), test))
@@ -110,7 +118,13 @@ def train_on(
         accelerator=accelerator,
         images=images,
         build=lambda: Classification(
-            classifier, optimisation.seed, held_out or test, held_out is not None, config.label_smoothing, config.mixup
+            classifier,
+            optimisation.seed,
+            held_out or test,
+            held_out is not None,
+            config.label_smoothing,
+            config.mixup,
+            regularisation,
         ),
         score=score,
         optimisation=optimisation,

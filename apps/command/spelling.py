@@ -129,6 +129,8 @@ FLAG_SYNONYMS = {
     "output": "out",
     "output-dir": "out runs",
     "random-seed": "seed",
+    "regularize": "regularise",
+    "regularizer": "regularise",
     "resolution": "image-size",
     "results": "out runs",
     "root": "data-root",
