@@ -1,21 +1,18 @@
 """What an operation gives beyond its own slope: op(z) = D z + b, with D its derivative at z, applied to z itself.
 
 The intercept b of an affine map is its bias. It is 0 for an operation that gives twice as much when it is given twice
-as much, such as a ReLU, a pooling or a change of shape. For any other it is found by forward-mode differentiation.
+as much, such as a ReLU, a pooling or a change of shape. For any other it is found by differentiation.
 """
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as trees
 
+from analysis.jacobians.derivatives import NoDerivative, along_itself
 from priors.errors import InputError
 
 Source = Literal["bias", "batch norm", "activation", "constant"]
@@ -28,7 +25,7 @@ ALONE = frozenset(
     "squeeze unsqueeze expand expand_as repeat repeat_interleave roll flip narrow select chunk split tensor_split "
     "unbind unfold fold pixel_shuffle pixel_unshuffle channel_shuffle gather index_select take_along_dim __getitem__ "
     "mean sum amax amin cumsum norm to float double type type_as diagonal tril triu "
-    "T.__get__ mT.__get__ H.__get__ mH.__get__ real.__get__".split()
+    "T.__get__ mT.__get__ H.__get__ mH.__get__ real.__get__ imag.__get__".split()
 )
 """Homogeneous of degree 1 in what they are given first, whatever else they are told."""
 SUMS = frozenset("add sub __add__ __radd__ __iadd__ __sub__ __rsub__ __isub__".split())
@@ -138,46 +135,20 @@ def after(output: Tensor) -> list[list[Intercept]]:
 
 
 def general(call: Call, in_place: bool) -> list[list[Intercept]]:
-    """Those of any operation, by forward-mode differentiation along what it is given.
+    """Those of any operation, by its derivative along what it is given.
 
     Raises:
         InputError: torch has no such derivative of it.
     """
-
-    def dual(one: Any) -> Any:
-        if not isinstance(one, Tensor):
-            return one
-        own = one.detach().clone() if in_place else one.detach()
-        return forward_ad.make_dual(own, own.clone()) if call.depends(one) else own
-
-    _load_forward_derivatives()
     source = "constant" if call.name in SUMS | COLLECTIONS else "activation"
     if source == "constant" and any(call.is_weight(one) for one in call.tensors() if not call.depends(one)):
         source = "bias"
+    given = tuple(call.args), dict(call.kwargs)
     try:
-        with torch.no_grad(), forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
-            args, kwargs = trees.tree_map(dual, (tuple(call.args), dict(call.kwargs)))
-            outputs = call.function(*args, **kwargs)
-            outputs = args[0] if outputs is None else outputs
-            found = []
-            for one in _leaves(outputs):
-                if not one.is_floating_point():
-                    found.append([])
-                    continue
-                primal, tangent = forward_ad.unpack_dual(one)
-                found.append([Intercept(source, primal if tangent is None else primal - tangent)])
-            return found
-    except NotImplementedError as error:
-        reason = str(error).partition(" because")[0]
-        raise InputError(f"{call.where} cannot be decomposed: it has no forward derivative ({reason})") from None
-
-
-@cache
-def _load_forward_derivatives() -> None:
-    """Torch compiles some of its own when the first is asked for, by a function that it warns of."""
-    with warnings.catch_warnings(), forward_ad.dual_level():
-        warnings.simplefilter("ignore", FutureWarning)
-        forward_ad.make_dual(torch.zeros(1), torch.zeros(1))
+        found = along_itself(call.function, given, call.depends, in_place)
+    except NoDerivative as error:
+        raise InputError(f"{call.where} cannot be decomposed: {error}") from None
+    return [[] if one is None else [Intercept(source, one[0] - one[1])] for one in found]
 
 
 def _refuse_training(call: Call) -> None:
@@ -185,7 +156,14 @@ def _refuse_training(call: Call) -> None:
     if call.name in DROPOUTS and call.argument(2, "training", "alpha" not in call.name):
         if call.argument(1, "p", 0.5) > 0:
             raise InputError(f"{call.where} drops units at random: call .eval() on the network first")
+    if call.name == "rrelu" and call.argument(3, "training", False):
+        raise InputError(f"{call.where} draws slopes at random: call .eval() on the network first")
     if call.function is torch.nn.functional.batch_norm and call.argument(5, "training", False):
+        if call.argument(1, "running_mean") is None:
+            raise InputError(
+                f"{call.where} keeps no running statistics: those of a batch make its images depend on each other, so "
+                "that none has a decomposition of its own"
+            )
         raise InputError(
             f"{call.where} is in training mode, where the statistics of a batch make its images depend on each other: "
             "call .eval() on the network first"

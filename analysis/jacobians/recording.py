@@ -13,6 +13,7 @@ from torch.utils import _pytree as trees
 
 from analysis.jacobians.intercepts import Call, Intercept, Source, after, before
 from priors.errors import InputError
+from priors.reading.taps import canonical
 
 _IN_PLACE = frozenset("__setitem__ __iadd__ __isub__ __imul__ __itruediv__".split())
 _PERMUTATIONS = frozenset("permute transpose t swapaxes swapdims movedim moveaxis T.__get__ mT.__get__".split())
@@ -60,9 +61,10 @@ class Recorder(TorchFunctionMode):
         self._reduce = reduce
         self._layers = [""]
         self._executions: dict[tuple[str, str], int] = {}
-        self._names = {module: name for name, module in network.named_modules()}
+        self._names = {module: canonical(name) for name, module in network.named_modules()}
         self._parameters = {id(one): one for one in network.parameters()}
         self._known: dict[Any, int | None] = {}
+        self._failed: tuple[Exception, str] | None = None
 
     @contextmanager
     def layers(self) -> Iterator[None]:
@@ -76,6 +78,21 @@ class Recorder(TorchFunctionMode):
         finally:
             for hook in hooks:
                 hook.remove()
+
+    @contextmanager
+    def layer(self, name: str) -> Iterator[None]:
+        """What runs here is said to be of a layer of this name."""
+        self._layers.append(name)
+        try:
+            yield
+        finally:
+            self._layers.pop()
+
+    def failed(self, error: Exception) -> str | None:
+        """The operation that an error comes from, or the network where it refuses images; None where it is neither."""
+        if self._failed is not None and self._failed[0] is error:
+            return self._failed[1]
+        return "the network" if isinstance(error, RuntimeError | AssertionError) else None
 
     def begin(self, images: Tensor) -> None:
         """Images that everything depends on: not a leaf, since a network may write over it."""
@@ -94,16 +111,15 @@ class Recorder(TorchFunctionMode):
         kwargs = kwargs or {}
         given = [one for one in _tensors((args, kwargs)) if _depends(one)]
         if not given:
-            found = function(*args, **kwargs)
+            found = self._run(function, args, kwargs)
             self._keep_weights((args, kwargs), found)
             return found
         if function is nn.functional.multi_head_attention_forward:
             with self:
                 return _opened(function)(*args, **kwargs)
-        name = resolve_name(function) or getattr(function, "__name__", str(function))
-        name = name.removeprefix("torch.Tensor.") if "__get__" in name else name.rpartition(".")[2]
+        name = _name(function)
         in_place = name in _IN_PLACE or _says_in_place(name, function, args, kwargs)
-        short = name if name.endswith("__") else name.rstrip("_")
+        short = _short(name)
         for one in given:
             if one.grad_fn not in self._known:
                 raise InputError(f"{self._where(short)} cannot be decomposed: {_unseen(one)}")
@@ -111,11 +127,12 @@ class Recorder(TorchFunctionMode):
             raise InputError(f"{self._where(short)} cannot be decomposed: it writes into out=")
         call = Call(function, short, self._where(short), args, kwargs, _depends, self._is_weight)
         if not _gives_tensors(function, short):
-            return function(*args, **kwargs)
-        expected = before(call, in_place)
+            return self._run(function, args, kwargs)
+        with self._named(function):
+            expected = before(call, in_place)
         versions = [one._version for one in given]
         layout = self._known[given[0].grad_fn]
-        found = function(*args, **kwargs)
+        found = self._run(function, args, kwargs)
         outputs = _tensors(given[0] if short == "__setitem__" else found)
         if not in_place and [one._version for one in given] != versions:
             raise InputError(f"{call.where} cannot be decomposed: it writes over what it is given")
@@ -125,6 +142,20 @@ class Recorder(TorchFunctionMode):
             if _depends(output):
                 self._record(call, output, own, _layout(call, given[0], output, layout))
         return found
+
+    def _run(self, function: Callable, args: Any, kwargs: Any) -> Any:
+        with self._named(function):
+            return function(*args, **kwargs)
+
+    @contextmanager
+    def _named(self, function: Callable) -> Iterator[None]:
+        """Remember what failed, while it is known in which layer."""
+        try:
+            yield
+        except Exception as error:
+            name = "the network's check" if function is torch._assert else _short(_name(function))
+            self._failed = error, self._where(name)
+            raise
 
     def _record(self, call: Call, output: Tensor, intercepts: Sequence[Intercept], layout: int | None) -> None:
         self._keep(output, layout)
@@ -138,7 +169,8 @@ class Recorder(TorchFunctionMode):
 
     def _receiver(self, entry: Recorded, value: Tensor) -> Callable[[Tensor], None]:
         def receive(slope: Tensor) -> None:
-            entry.product = self._reduce(entry, slope.detach() * value)
+            product = slope.detach().conj() * value  # of complex numbers, whose slopes are torch's, the real part
+            entry.product = self._reduce(entry, product.real if product.is_complex() else product)
 
         return receive
 
@@ -177,15 +209,20 @@ def _tensors(tree: Any) -> list[Tensor]:
     return [one for one in trees.tree_leaves(tree) if isinstance(one, Tensor)]
 
 
+def _name(function: Callable) -> str:
+    """Torch's name of a function; the last part alone, but for getters."""
+    name = resolve_name(function) or getattr(function, "__name__", str(function))
+    return name.removeprefix("torch.Tensor.") if "__get__" in name else name.rpartition(".")[2]
+
+
+def _short(name: str) -> str:
+    """Without the underscore of what works in place."""
+    return name if name.endswith("__") else name.rstrip("_")
+
+
 def _gives_tensors(function: Callable, name: str) -> bool:
     """Getters of shapes, types and devices are looked past."""
-    return not name.endswith("__get__") or name in (
-        "T.__get__",
-        "mT.__get__",
-        "H.__get__",
-        "mH.__get__",
-        "data.__get__",
-    )
+    return not name.endswith("__get__") or name.partition(".")[0] in ("T", "mT", "H", "mH", "data", "real", "imag")
 
 
 def _says_in_place(name: str, function: Callable, args: Any, kwargs: Any) -> bool:

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from analysis.jacobians.decomposition import decompose
-from analysis.jacobians.intercepts import _load_forward_derivatives
+from analysis.jacobians.derivatives import load_forward_derivatives
 from priors import InputError, zoo
 
 
@@ -77,7 +77,7 @@ FAMILIES = {
 @pytest.fixture(scope="module", autouse=True)
 def forward_derivatives():
     """Loaded, which makes torch warn of its own function."""
-    _load_forward_derivatives()
+    load_forward_derivatives()
 
 
 @pytest.fixture(scope="module")
@@ -300,6 +300,8 @@ OPERATIONS = {
     "without a slope": lambda layer, x: layer(x) * layer(x).detach(),
     "an unused branch": lambda layer, x: (layer(x).tanh(), layer(x))[1],
     "no function of the image": lambda layer, x: layer(torch.ones(len(x), 4)),
+    "no forward derivative": lambda layer, x: torch.cdist(layer(x), layer.weight),
+    "a Fourier transform": lambda layer, x: torch.fft.ifft(torch.fft.fft(layer(x)).exp()).real,
     "recomputed on the way back": lambda layer, x: torch.utils.checkpoint.checkpoint(layer, x, use_reentrant=False),
 }
 
@@ -367,9 +369,9 @@ REFUSED = {
     "a function of one's own": (lambda layer, x: layer(OwnExponential.apply(layer(x))), "linear of layer 'layer'.*Own"),
     "at the end": (lambda layer, x: OwnExponential.apply(x), "the output cannot.*OwnExponential"),
     "a view written over": (view_written_over, "a view of what it is given was written over"),
-    "no forward derivative": (
-        lambda layer, x: torch.cdist(layer(x), layer.weight),
-        "cdist cannot.*no forward derivative",
+    "no derivative": (
+        lambda layer, x: torch.segment_reduce(layer(x).T.contiguous(), "sum", lengths=torch.tensor([1, 3])).T,
+        "segment_reduce cannot.*does not support it; nor can its backward one",
     ),
     "channels dropped": (lambda layer, x: functional.dropout1d(layer(x)[None])[0], "dropout1d drops units .*eval"),
     "dropout": (lambda layer, x: functional.dropout(layer(x)), "dropout drops units .*eval"),

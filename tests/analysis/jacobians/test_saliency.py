@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from analysis.jacobians.decomposition import decompose
-from analysis.jacobians.intercepts import _load_forward_derivatives
+from analysis.jacobians.derivatives import load_forward_derivatives
 from analysis.jacobians.saliency import full_jacobian_saliency, resized
 from priors import InputError
 
@@ -16,7 +16,7 @@ from priors import InputError
 @pytest.fixture(scope="module", autouse=True)
 def forward_derivatives():
     """Loaded, which makes torch warn of its own function."""
-    _load_forward_derivatives()
+    load_forward_derivatives()
 
 
 def images(count=3, side=16):

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from analysis.jacobians.decomposition import decompose
-from analysis.jacobians.intercepts import _load_forward_derivatives
+from analysis.jacobians.derivatives import load_forward_derivatives
 from analysis.jacobians.saliency import full_jacobian_saliency
 from apps.jacobians.methods import methods
 from apps.jacobians.settings import METHOD_NAMES, MethodChoices
@@ -20,7 +20,7 @@ from priors import InputError, zoo
 @pytest.fixture(scope="module", autouse=True)
 def forward_derivatives():
     """Loaded, which makes torch warn of its own function."""
-    _load_forward_derivatives()
+    load_forward_derivatives()
 
 
 def still(network: nn.Module) -> nn.Module:
