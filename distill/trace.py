@@ -96,6 +96,7 @@ def trace(
     derivatives: bool = False,
     taps: Taps | None = None,
     biased: Mapping[str, BiasedLayer] | None = None,
+    labels: Int64[Tensor, " batch"] | None = None,
 ) -> Trace:
     """Run a network once and keep what it computed on the way.
 
@@ -110,6 +111,7 @@ def trace(
         taps: these taps, where they are open already, as for a network that is compiled with them; not used for
             derivatives, which compiled networks lack.
         biased: further layers, kept with their effective biases; not kept without derivatives.
+        labels: of the images, for derivatives of their outputs.
 
     Raises:
         InputError: a tap does not exist (the nearest is offered), or gives no tensor of the right number of dimensions;
@@ -143,6 +145,7 @@ def trace(
         {name: kept[name] for name in layers} | {name: kept[one.name] for name, one in biased.items()},
         shown if derivatives else None,
         biases,
+        labels,
     )
 
 

@@ -33,7 +33,8 @@ def check(config: Config, terms: Mapping[str, Term], needs: Needs, shift: Shift 
     if config.sync_batchnorm and needs.derivatives:
         raise InputError(
             f"--sync-batchnorm: {config.terms} derives the student's outputs and trains by that, which batch norm over "
-            "several processes does not allow; leave it out"
+            "several processes does not allow; leave it out, or take derivatives by running statistics, as "
+            "--jacobian.norms running does, where a term has that"
         )
     if config.optimisation.patience is not None and not config.data.validation:
         raise InputError("--patience counts validations on held-out images: hold some out by --validation N")
@@ -50,6 +51,8 @@ def _check_what_is_missing(config: Config, terms: Mapping[str, Term], needs: Nee
         )
     if needs.teacher_at_all and config.teacher is None:
         raise InputError(f"{config.terms} looks at a teacher: give --teacher MODEL")
+    if config.jacobian_angle and config.teacher is None:
+        raise InputError("--jacobian-angle compares the student with a teacher: give --teacher MODEL")
     if needs.prior and config.teacher is None and config.prior is None:
         raise InputError(
             f"{config.terms} needs a prior: give --prior FILE, as penult prior MODEL --concentration "
@@ -59,7 +62,7 @@ def _check_what_is_missing(config: Config, terms: Mapping[str, Term], needs: Nee
 
 def _flags_that_hang_on_terms(config: Config, needs: Needs) -> Iterator[tuple[str, object, bool, str]]:
     """Each flag, its value, whether the terms use it, and what to say where they do not."""
-    used = needs.teacher_at_all or (needs.prior and config.prior is None)
+    used = needs.teacher_at_all or config.jacobian_angle or (needs.prior and config.prior is None)
     yield "--teacher", config.teacher, used, "looks at no teacher"
     yield "--prior", config.prior, needs.prior, "takes no prior"
     yield "--concentration", " ".join(config.concentration), needs.prior, "takes no prior"

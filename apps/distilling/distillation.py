@@ -12,6 +12,8 @@ from apps.data.batches import Batch
 from apps.data.image_set import ImageSet
 from apps.data.sweep import AT_A_TIME
 from apps.distilling.device_logits import DeviceLogits
+from apps.distilling.jacobian_angle import NAME as ANGLE
+from apps.distilling.jacobian_angle import JacobianAngle
 from apps.distilling.teacher_logits import TeacherLogits
 from apps.models.accuracy import FOLLOWED, means, scores
 from apps.seeds import generator
@@ -35,6 +37,7 @@ class Distillation(Task):
         pretraining: part of all steps that each term with a phase of its own takes before the student is trained.
         teacher_logits: gives the teacher's logits for a batch instead of running it; None: it runs.
         batch_size: of a whole batch, over all processes and parts; None: that of each batch that comes.
+        angle: what measures the angle between both networks' input-Jacobians at each validation; None: nothing.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Distillation(Task):
         pretraining: float = 0.0,
         teacher_logits: TeacherLogits | DeviceLogits | None = None,
         batch_size: int | None = None,
+        angle: JacobianAngle | None = None,
     ):
         self.objective = objective
         student = objective.student.network
@@ -65,7 +69,7 @@ class Distillation(Task):
         self.partial = len(objective.phases) > 1  # what a phase trains, another may not
         held_out = next((name for name in images if not name.startswith("test")), None)
         self.criterion = None if held_out is None else Criterion(f"{held_out} accuracy".strip(), larger=True)
-        self._teacher_logits, self._batch_size = teacher_logits, batch_size
+        self._teacher_logits, self._batch_size, self._angle = teacher_logits, batch_size, angle
 
     def _frozen(self) -> dict[str, nn.Module]:
         """What is never trained, and moves to the device all the same."""
@@ -140,10 +144,11 @@ class Distillation(Task):
         return found.parts
 
     def validate(self, model, sweep, step) -> dict[str, float]:
-        """Accuracy and cross-entropy on held-out, test and shifted test images."""
+        """Accuracy and cross-entropy on held-out, test and shifted test images, and the angle of Jacobians."""
         if self._teacher_logits is not None:  # before a state: what it went through is kept
             self._teacher_logits.settle()
-        return self.scored(model, sweep, FOLLOWED)
+        found = self.scored(model, sweep, FOLLOWED)
+        return found if self._angle is None else found | {ANGLE: self._angle.of(model, sweep)}
 
     def scored(self, model, sweep, names: Sequence[str]) -> dict[str, float]:
         """The named scores on each set of images, see `apps.models.accuracy`."""

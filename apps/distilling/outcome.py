@@ -40,6 +40,14 @@ def say_pretraining(task: Distillation, epochs: float) -> None:
         say(f"{' and then '.join(names)} {trains} alone for {length}{each} first (--pretraining).")
 
 
+def say_layers(task: Distillation) -> None:
+    """Which layers' bias-Jacobians are compared."""
+    networks = (task.objective.student, task.objective.teacher)
+    ours, theirs = ([] if one is None else list(one.shapes.biased.values()) for one in networks)
+    if ours:
+        say(f"Bias-Jacobians: {', '.join(ours)} of the student with {', '.join(theirs)} of the teacher.")
+
+
 def say_spread(terms: str, results: Mapping[int, Mapping[str, Any]]) -> None:
     """The test scores of each seed, their means and standard deviations."""
     names = [

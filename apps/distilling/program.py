@@ -12,7 +12,7 @@ from apps.command.console import counted, say
 from apps.command.launch import is_first, local_processes
 from apps.command.options import check_values
 from apps.data.augment import Augmenting, augmentation_by
-from apps.data.image_set import ImageSet, channel_statistics, require_classes, split_validation
+from apps.data.image_set import ImageSet, balanced_subset, channel_statistics, require_classes, split_validation
 from apps.data.resized_crop import ResizedCrop
 from apps.data.shift import Shift, parse_shift, shifted_set
 from apps.data.sources.catalogue import augmenting
@@ -20,7 +20,8 @@ from apps.data.training_images import train_and_test
 from apps.distilling.checks import check
 from apps.distilling.device_logits import DeviceLogits
 from apps.distilling.distillation import Distillation
-from apps.distilling.outcome import say_pretraining, say_soft_labels, say_spread, scores
+from apps.distilling.jacobian_angle import JacobianAngle, some_of
+from apps.distilling.outcome import say_layers, say_pretraining, say_soft_labels, say_spread, scores
 from apps.distilling.settings import CONCENTRATION, Config, older, told
 from apps.distilling.teacher_logits import TeacherLogits
 from apps.models.classifier_priors import classifier_prior, is_saved, say_uniform
@@ -34,6 +35,7 @@ from apps.training.session import agreed, start
 from apps.training.train import data_label, slug, train
 from distill.combination import comparing, needs_of
 from distill.followed import Followed, followed
+from distill.jacobians import Jacobians
 from distill.objectives import setting_for
 from distill.term import Needs, Term
 from distill.terms import parse
@@ -95,7 +97,7 @@ def _one_student(config: Config, guide: bool) -> dict[str, Any]:
     check(config, terms, needs, shift)
     accelerator = start(config.where, precision=config.optimisation.precision)
     pictures = _pictures(config, shift)
-    teacher = _teacher(config, needs, pictures) if needs.teacher_at_all else None
+    teacher = _teacher(config, needs, pictures) if needs.teacher_at_all or config.jacobian_angle else None
     prior = _prior(config, pictures, accelerator) if needs.prior else None
     run = Run(config.where.runs / (config.where.name or _name(config)))
     student = _student(config, needs, pictures, run, accelerator)
@@ -115,7 +117,7 @@ def _one_student(config: Config, guide: bool) -> dict[str, Any]:
         task = _task(config, objective, pictures, given, length, accelerator)
     if task is not None and accelerator.is_main_process:
         say_soft_labels(task, prior)
-    if task is not None and accelerator.is_main_process:
+        say_layers(task)
         say_pretraining(task, config.pretraining)
     return train(
         verb="distill",
@@ -146,6 +148,8 @@ def _pictures(config: Config, shift: Shift | None) -> _Pictures:
     scored = {"test": test}
     if data.validation:
         images, scored[""] = split_validation(images, data.validation, config.optimisation.seed)
+    if config.train_images is not None:
+        images = balanced_subset(images, config.train_images, config.optimisation.seed)
     shape = images.image_shape
     if shift is not None:
         shape = shift.image_shape(shape)
@@ -186,7 +190,9 @@ def _prior(config: Config, pictures: _Pictures, accelerator: Accelerator) -> Cla
 
 def _name(config: Config) -> str:
     """The name of a run that was given none."""
-    return slug(f"{data_label(config.data.data)}-{config.student}-{config.terms}-seed{config.optimisation.seed}")
+    images = "" if config.train_images is None else f"-images{config.train_images}"
+    label = data_label(config.data.data)
+    return slug(f"{label}-{config.student}-{config.terms}{images}-seed{config.optimisation.seed}")
 
 
 @within_memory()
@@ -240,6 +246,22 @@ def _task(
         pretraining=config.pretraining / length if len(objective.phases) > 1 else 0.0,
         batch_size=config.optimisation.batch_size,
         teacher_logits=None if config.cache_logits is None else _kept_logits(config, given, pictures, accelerator),
+        angle=_angle(config, objective, pictures),
+    )
+
+
+def _angle(config: Config, objective: Objective, pictures: _Pictures) -> JacobianAngle | None:
+    """What measures the angle of Jacobians, where it was asked for or a term trains by them."""
+    asked = config.jacobian_angle or any(
+        isinstance(request, Jacobians) and request.image
+        for term in objective.terms.values()
+        for request in term.needs.shared
+    )
+    if not asked:
+        return None
+    images = some_of(pictures.train)
+    return JacobianAngle(
+        objective.teacher.network, images if pictures.shift is None else shifted_set(images, pictures.shift)
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import tyro
 
 from apps.command.config import Data, Foreign, Gauge, Optimisation, Where, added, identity, older_values
-from apps.command.ranges import Epochs, Few, LogitsFolder, PenultimateWidth
+from apps.command.ranges import Count, Epochs, Few, LogitsFolder, PenultimateWidth
 from apps.data.sources.catalogue import Augment
 
 CONCENTRATION = 80.0
@@ -38,6 +38,9 @@ class Config:
     terms: tyro.conf.Positional[str]
     """What is minimised: terms joined by +, such as ce+hinton."""
     data: tyro.conf.OmitArgPrefixes[Data] = field(default_factory=Data)
+    train_images: Count | None = added(None, before=None)
+    """Images to train on, as many of each class, of those that --validation leaves: the same for all terms of a seed;
+    epochs are of these; unset: all."""
     teacher: str | None = None
     """The teacher: a MODEL, see penult --help."""
     prior: str | None = None
@@ -59,6 +62,9 @@ class Config:
     part."""
     cache_logits: LogitsFolder | None = None
     """Folder to keep the teacher's logits of each view of each image in, as float16 with checksums, for later runs."""
+    jacobian_angle: bool = added(False, before=False)
+    """Whether each validation measures the angle between the input-Jacobians of teacher and student, in degrees, on up
+    to 256 training images; with jacobian or full-jacobian it does anyway."""
     pretraining: Epochs = PRETRAINING
     """Epochs of each term that has a phase of its own (ab, ft), before the others."""
     augment: Augment = "auto"
