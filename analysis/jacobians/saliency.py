@@ -6,6 +6,7 @@ operations whose results have channels and several pixels. Terms of fully connec
 to one pixel, and of tokens have none and are left out: `Decomposition.per_layer` says how much they add to f.
 """
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
@@ -55,7 +56,7 @@ def full_jacobian_saliency(
             f"images are of shape {tuple(found.images.shape)}: (batch, channels, height, width) was expected"
         )
     taken, terms = _of_input(found)
-    _check_kept(found, variant)
+    _check_kept(terms, variant)
     aligned, total = variant == "authors", torch.zeros_like(found.images[:, 0])
     if variant == "paper":
         total = total + taken.abs().sum(1)
@@ -103,15 +104,14 @@ def _is_of(term: BiasTerm, images: Tensor) -> bool:
     return term.map is not None and term.value is not None and term.value.shape == images.shape
 
 
-def _check_kept(found: Decomposition, variant: str) -> None:
-    wanted = "values" if variant == "authors" else "maps"
-    placed = [term for term in found.terms if _has_place(term)]
-    if not placed and variant != "paper":
+def _check_kept(terms: Sequence[BiasTerm], variant: str) -> None:
+    placed = [term for term in terms if _has_place(term)]
+    if not placed and variant == "bias":
         raise InputError(
-            "no term has a map: ask decompose for them by keep='maps', if the network has layers with channels and "
-            "pixels"
+            "no term has a map of several pixels: a network of layers with channels and pixels was expected, "
+            "decomposed with keep='maps'"
         )
-    if wanted == "values" and any(term.value is None for term in placed):
+    if variant == "authors" and any(term.value is None for term in placed):
         raise InputError("the authors' variant takes the value of each unit: ask decompose for them by keep='values'")
 
 

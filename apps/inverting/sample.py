@@ -3,9 +3,9 @@
 import torch
 
 from analysis.inversion.reconstruction import UpConvolution
+from apps.data.picture import read_picture
 from apps.figures import PICTURE_SUFFIXES, grid
 from apps.inverting.inverted import Inverted, inverted_run
-from apps.data.picture import read_picture
 from apps.models.sample_settings import COUNT, SampleSettings
 from apps.runs.outputs import check_file
 from priors.errors import InputError

@@ -25,17 +25,21 @@ _SIDE, _IMAGES = 64, 250
 """So many images of so many pixels a side are looked at in one pass."""
 
 
+def missing() -> str | None:
+    """What is wrong where Captum is not installed, and what to do."""
+    if find_spec("captum") is not None:
+        return None
+    return "Captum is not installed here; install it with pip install captum (the extra saliency)"
+
+
 def require_captum(names: Sequence[str]) -> None:
     """Refuse methods of a package that is not there.
 
     Raises:
         InputError: Captum is not installed.
     """
-    if names and find_spec("captum") is None:
-        raise InputError(
-            f"--methods {' '.join(names)}: Captum is not installed here; install it with pip install captum (the extra "
-            "saliency), or leave them out"
-        )
+    if names and (said := missing()):
+        raise InputError(f"--methods {' '.join(names)}: {said}, or leave them out")
 
 
 def input_gradient(

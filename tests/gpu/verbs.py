@@ -47,6 +47,7 @@ GROUPS = {
         evaluate runs/sngan --protocol fid-all --extractor runs/net --split {split}
         sample runs/sngan --n 2 --out images.npz
         analyse spectrum runs/net --taps convolutions --images 50 --against noise
+        analyse saliency runs/net --images 3 --steps 4 --noisy 4
     """,
     "distillation": """
         train classifier --data {colour} --arch wrn-16-1 --epochs {e} --name teacher

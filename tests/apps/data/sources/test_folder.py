@@ -12,9 +12,9 @@ from apps.data.augment import Augmentation
 from apps.data.batches import Batches, ordered
 from apps.data.image_set import channel_statistics
 from apps.data.outliers import outliers
+from apps.data.picture import read_picture
 from apps.data.sources import load, load_pictures
 from apps.data.sources.image_files import centre, decoded, opened
-from apps.data.picture import read_picture
 from priors.errors import InputError
 
 CLASSES = ("ant", "bee")

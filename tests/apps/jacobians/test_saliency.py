@@ -1,0 +1,185 @@
+"""`penult analyse saliency`, from its words to its files."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from analysis import decompose, full_jacobian_saliency
+from analysis.jacobians.derivatives import load_forward_derivatives
+from apps.command.cli import main
+from apps.data import sources
+from apps.jacobians import figures
+from apps.jacobians.figures import scales
+from apps.jacobians.settings import METHOD_NAMES
+from priors import zoo
+
+CPU = ("--device", "cpu", "--threads", 1)
+QUICK = ("--steps", 3, "--noisy", 2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forward_derivatives():
+    """Loaded, which makes torch warn of its own function."""
+    load_forward_derivatives()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A convolutional network of digits. Not to be written into."""
+    runs = tmp_path_factory.mktemp("saliency")
+    words = ["--data", "digits", "--arch", "convnet", "--epochs", "0.5", "--name", "net", "--device", "cpu"]
+    assert main(["train", "classifier", *words, "--threads", "1", "--runs", str(runs)]) == 0
+    return runs / "net"
+
+
+def picture(path: Path, side: int = 20, seed: int = 0) -> Path:
+    levels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)
+    Image.fromarray(levels).save(path)
+    return path
+
+
+def read(folder: Path) -> tuple[dict, dict[str, torch.Tensor]]:
+    return json.loads((folder / "saliency.json").read_text()), load_file(folder / "maps.safetensors")
+
+
+def test_test_images_are_explained(penult, run, tmp_path):
+    said = penult("analyse", "saliency", run, "--images", 3, *QUICK, "--drawn", 2, "--out", "there", *CPU)
+    assert said.status == 0, said.err
+    found, maps = read(tmp_path / "there")
+    assert {path.name for path in (tmp_path / "there").iterdir()} == {
+        "saliency.png", "sheet-01-digits-0.png", "sheet-02-digits-1.png", "saliency.json", "maps.safetensors"
+    }  # fmt: skip
+    network, images = zoo.load(run).eval(), sources.load("digits", "test")
+    x = images.images[:3] / 255
+    with torch.no_grad():
+        logits = network(x)
+    assert len(found["images"]) == 3
+    for number, one in enumerate(found["images"]):
+        assert one["predicted"]["number"] == one["class"]["number"] == int(logits[number].argmax())
+        assert one["label"]["number"] == int(images.labels[number])
+        assert one["output"] == pytest.approx(float(logits[number].max()), rel=1e-4)
+        assert 0 <= one["residual"] < 1e-4
+        # Equation 1, by source, by layer, and by the panels of figure 1.
+        assert one["slope x image"] + sum(one["sources"].values()) == pytest.approx(one["output"], abs=1e-4)
+        assert one["slope x image"] + sum(one["layers"].values()) == pytest.approx(one["output"], abs=1e-4)
+        panels = one["slope x image"] + sum(one["panels"].values()) + one["without map"]
+        assert panels == pytest.approx(one["output"], abs=1e-4)
+        for name, total in one["panels"].items():
+            assert float(maps[f"layer/{name}"][number].sum()) == pytest.approx(total, abs=1e-4)
+    assert {name for name in maps if name.startswith("method/")} == {f"method/{name}" for name in METHOD_NAMES}
+    decomposed = decompose(network, x, logits.argmax(1))
+    torch.testing.assert_close(maps["method/full-jacobian"], full_jacobian_saliency(decomposed), rtol=1e-3, atol=1e-5)
+    assert all(values.dtype == torch.float32 for values in maps.values())
+    assert found["choices"]["layer"] == "body.relu4" and "grad-cam weighs the maps of body.relu4" in said.out
+    # Nothing is overwritten.
+    before = (tmp_path / "there" / "saliency.json").read_bytes()
+    said = penult("analyse", "saliency", run, "--images", 3, *QUICK, "--out", "there", *CPU)
+    assert said.status == 2 and "not an empty folder" in said.err
+    assert (tmp_path / "there" / "saliency.json").read_bytes() == before
+
+
+def test_pictures_a_class_and_the_margin(penult, run, tmp_path):
+    first, second = picture(tmp_path / "a.png"), picture(tmp_path / "b.png", 9, 1)
+    words = ["--class", 7, "--of", "margin", "--methods", "bias-jacobian", "grad-cam", "--layer", "body.relu2"]
+    said = penult("analyse", "saliency", run, first, second, *words, "--out", "there", *CPU)
+    assert said.status == 0, said.err
+    assert "a.png is resized from 20x20 to 8x8" in said.out
+    found, maps = read(tmp_path / "there")
+    assert [one["image"] for one in found["images"]] == ["a.png", "b.png"]
+    assert set(found["scales"]) == {"bias-jacobian", "grad-cam"} and found["choices"]["layer"] == "body.relu2"
+    network = zoo.load(run).eval()
+    grey = np.asarray(Image.open(first).convert("L").resize((8, 8), Image.Resampling.BILINEAR))
+    with torch.no_grad():
+        logits = network(torch.from_numpy(grey.copy())[None, None] / 255)[0]
+    others = torch.cat([logits[:7], logits[8:]])
+    one = found["images"][0]
+    assert one["class"] == {"number": 7, "name": "7"} and "label" not in one
+    assert one["output"] == pytest.approx(float(logits[7] - others.max()), rel=1e-4)
+    assert maps["method/bias-jacobian"].shape == (2, 8, 8)
+
+
+def test_in_the_runs_folder(penult, run, trained, copied):
+    """Of a network without maps, what needs some is left out with a line."""
+    mlp = copied("classifier")
+    said = penult("analyse", "saliency", mlp, "--images", 1, *QUICK, *CPU)
+    assert said.status == 0, said.err
+    assert "Without bias-jacobian: " in said.out and "Without grad-cam: " in said.out
+    found, maps = read(mlp / "saliency")
+    assert set(found["scales"]) == set(METHOD_NAMES) - {"bias-jacobian", "grad-cam"}
+    assert maps["slope x image"].shape == (1, 8, 8)
+    said = penult("analyse", "saliency", mlp, "--images", 1, "--methods", "grad-cam", "--out", "new", *CPU)
+    assert said.status == 2 and "no layer of the network gives maps" in said.err and not Path("new").exists()
+
+
+def test_a_network_of_ones_own(penult, tmp_path, monkeypatch):
+    """Of no known size: pictures have one, or one is said."""
+    (tmp_path / "own_net.py").write_text(
+        "from torch import manual_seed, nn\n\n\ndef network():\n    manual_seed(0)\n    return nn.Sequential("
+        "nn.Conv2d(3, 4, 3), nn.GELU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    words = ["analyse", "saliency", "--mean", 0.5, *QUICK, *CPU, "import:own_net:network", picture(tmp_path / "a.png")]
+    said = penult(*words, "--out", "own")
+    assert said.status == 0, said.err
+    assert "Without guided-backprop: the network computes gelu" in said.out
+    assert read(tmp_path / "own")[1]["method/full-jacobian"].shape == (1, 20, 20)
+    other = picture(tmp_path / "b.png", 30)
+    said = penult(*words, other, "--out", "two")
+    assert said.status == 2 and "give --image-size" in said.err
+    said = penult(*words, other, "--image-size", 12, "--resize", 16, "--out", "two", "--methods", "full-jacobian")
+    assert said.status == 0 and read(tmp_path / "two")[1]["method/full-jacobian"].shape == (2, 12, 12)
+
+
+REFUSED = {
+    "method": (["--methods", "gradcam"], "did you mean 'grad-cam'"),
+    "class": (["--class", "10"], "10 classes, 0 to 9"),
+    "class by name": (["--class", "seven"], "unknown class 'seven'"),
+    "layer": (["--methods", "grad-cam", "--layer", "body.relu9"], "did you mean 'body.relu"),
+    "layer of nothing": (["--methods", "full-jacobian", "--layer", "body.relu1"], "--layer is of grad-cam"),
+    "picture": (["nothing.png"], "nothing.png: no such file"),
+    "pictures and data": (["here.png", "--data", "digits"], "--data beside picture files"),
+    "size": (["here.png", "--image-size", 16], "trained on images of 8x8 pixels"),
+    "other images": (["--data", "rgb.npz"], "takes 1x8x8"),
+    "out": (["--out", "here.png"], "not an empty folder"),
+}
+
+
+@pytest.mark.parametrize(("words", "expected"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_is_said_in_a_line(penult, run, tmp_path, words, expected):
+    picture(tmp_path / "here.png")
+    levels = np.zeros((4, 8, 8, 3), np.uint8)
+    np.savez(tmp_path / "rgb.npz", x_train=levels, y_train=range(4), x_test=levels, y_test=range(4))
+    said = penult("analyse", "saliency", run, *words, *([] if "--out" in words else ["--out", "new"]), *CPU)
+    assert said.status == 2 and expected in said.err and said.err.count("\n") == 1
+    assert not (tmp_path / "new").exists()
+
+
+def test_captum_is_asked_for_where_it_is_wanted(penult, run, monkeypatch, tmp_path):
+    monkeypatch.setattr("apps.jacobians.baselines.find_spec", lambda name: None)
+    said = penult("analyse", "saliency", run, "--methods", "smooth-grad", "--out", "new", *CPU)
+    assert said.status == 2 and "pip install captum (the extra saliency)" in said.err
+    said = penult("analyse", "saliency", run, "--images", 1, "--out", "new", *CPU)
+    assert said.status == 0 and "smooth-grad, grad-cam: Captum is not installed here" in said.out
+    assert set(read(tmp_path / "new")[0]["scales"]) == set(METHOD_NAMES[:3])
+
+
+def test_a_method_has_one_scale_for_all_images_that_are_drawn(penult, run, tmp_path, monkeypatch):
+    """A pixel of one value has one colour, whatever the image."""
+    colours = []
+    original = figures._COLOURS
+    monkeypatch.setattr(figures, "_COLOURS", lambda level: colours.append(np.asarray(level)) or original(level))
+    words = ["--methods", "input-gradient", "--images", 3, "--drawn", 2, "--out", "new"]
+    assert penult("analyse", "saliency", run, *words, *CPU).status == 0
+    found, maps = read(tmp_path / "new")
+    values = maps["method/input-gradient"].double().numpy()
+    most = found["scales"]["input-gradient"]
+    assert most == pytest.approx(np.quantile(values[:2], 0.99))
+    assert scales({"x": torch.zeros(2, 3, 3)}, 2) == {"x": 1.0}
+    drawn = [level for level in colours if level.shape == (8, 8) and level.min() < 0.3]
+    for number in range(2):
+        assert np.allclose(drawn[number], (values[number] / most).clip(0, 1))
