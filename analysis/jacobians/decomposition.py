@@ -64,7 +64,7 @@ def decompose(
         arguments: what else the network is given after the images, one row an image, such as the labels that an SNGAN's
             discriminator takes.
         keep: of each term its totals, maps too, or values too; the last take the memory of all activations.
-        memory: bytes that a pass may take about; more images are worked on in turn.
+        memory: bytes that a pass may take about, beside what is returned; more images are worked on in turn.
 
     Raises:
         InputError: images of another kind or of a size that an operation does not take, which is named, or that are not
@@ -193,12 +193,15 @@ class _Passing:
 
         leaf = images.detach().clone().requires_grad_()
         recorder = Recorder(self.network, reduced)
-        with torch.enable_grad():
-            chosen, labels = self.asked.chosen(self._scores(recorder, leaf, rest), target)
-            shapes = tuple(entry.shape for entry in recorder.found)
-            if alone is not None and not _alike(alone, shapes, batch):
-                return _Passed(None, shapes, recorder.bytes)
-            slope = torch.autograd.grad(chosen.sum(), leaf)[0] if chosen.requires_grad else None
+        try:
+            with torch.enable_grad():
+                chosen, labels = self.asked.chosen(self._scores(recorder, leaf, rest), target)
+                shapes = tuple(entry.shape for entry in recorder.found)
+                if alone is not None and not _alike(alone, shapes, batch):
+                    return _Passed(None, shapes, recorder.bytes)
+                slope = torch.autograd.grad(chosen.sum(), leaf)[0] if chosen.requires_grad else None
+        finally:
+            recorder.release()
         chosen = chosen.detach()
         none = chosen.new_zeros(batch), None, None
         terms = tuple(

@@ -64,6 +64,7 @@ class Recorder(TorchFunctionMode):
         self._names = {module: canonical(name) for name, module in network.named_modules()}
         self._parameters = {id(one): one for one in network.parameters()}
         self._known: dict[Any, int | None] = {}
+        self._intercepts: dict[int, Tensor] = {}
         self._failed: tuple[Exception, str] | None = None
 
     @contextmanager
@@ -97,6 +98,12 @@ class Recorder(TorchFunctionMode):
     def begin(self, images: Tensor) -> None:
         """Images that everything depends on: not a leaf, since a network may write over it."""
         self._keep(images, 1)
+
+    def release(self) -> None:
+        """Let go of the graph, which the hooks on it would keep in a circle until Python looks for those."""
+        self._known.clear()
+        self._intercepts.clear()
+        self._failed = None
 
     def check(self, output: Tensor) -> None:
         """Make sure that nothing that was not looked at made this.
@@ -164,12 +171,14 @@ class Recorder(TorchFunctionMode):
             place = self._executions.get(key, 0), len(self.found)
             entry = Recorded(*key, *place, one.source, output.shape, layout)
             self.found.append(entry)
-            output.register_hook(self._receiver(entry, one.value))
+            self._intercepts[entry.number] = one.value
+            output.register_hook(self._receiver(entry))
         self._executions[key] = self._executions.get(key, 0) + bool(intercepts)
 
-    def _receiver(self, entry: Recorded, value: Tensor) -> Callable[[Tensor], None]:
+    def _receiver(self, entry: Recorded) -> Callable[[Tensor], None]:
         def receive(slope: Tensor) -> None:
-            product = slope.detach().conj() * value  # of complex numbers, whose slopes are torch's, the real part
+            product = slope.detach().conj() * self._intercepts.pop(entry.number)
+            # Of complex numbers, whose slopes are torch's, the real part.
             entry.product = self._reduce(entry, product.real if product.is_complex() else product)
 
         return receive
