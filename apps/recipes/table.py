@@ -33,6 +33,8 @@ class Table:
     the runs, {data} the image folder."""
     run: Callable[[str, str, int], str]
     """By row, column and seed: the name of the run that is evaluated, or of the folder that the scores are in."""
+    deviations: Mapping[tuple[str, str], tuple[float, ...]] = field(default_factory=dict)
+    """By row and column, the published standard deviation of each metric over repetitions, where there is one."""
     places: str = ".2f"
     """How scores are written."""
     axes: tuple[str, str] = ("row", "column")

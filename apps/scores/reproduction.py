@@ -143,12 +143,13 @@ def _line(part: Part, row: str, column: str) -> list[str]:
     every = [part.scores((row, column, seed)) for seed in range(part.seeds)]
     done = [scores for scores in every if scores is not None]
     line = [row, column, f"{len(done)}/{part.seeds}"]
-    known = recipe.published.get((row, column))
+    known, deviations = (of.get((row, column)) for of in (recipe.published, recipe.deviations))
     for index, metric in enumerate((*recipe.metrics, *recipe.extra)):
         values = [scores.get(recipe.named(row, column, metric, scores)) for scores in done]
         line.append(_mean(values, recipe.places))
         if index < len(recipe.metrics):
-            line.append("-" if known is None else str(known[index]))
+            spread = "" if deviations is None else f" +- {deviations[index]}"
+            line.append("-" if known is None else f"{known[index]}{spread}")
     return line
 
 

@@ -13,7 +13,10 @@ _APART = frozenset({"seed", "data", "teacher", "prior", "cache_logits"})
 
 
 class Trained(Kind):
-    """Accuracies in per cent: of a training's own domain, and of plain images where that is another."""
+    """Accuracies in per cent: of a training's own domain, of plain images where that is another, of held-out ones.
+
+    In degrees, a student's angle to its teacher, where that was measured.
+    """
 
     verbs = ("train", "distill")
 
@@ -24,14 +27,18 @@ class Trained(Kind):
         run = Run(command.folder)
         if not run.finished or not _follows(run.config()["config"], command):
             return None
-        scores = tested(run.result())
+        result = run.result()
+        scores = tested(result)
         found = {
             "accuracy": scores.get("shifted accuracy", scores.get("accuracy")),
             "best accuracy": scores.get("best accuracy"),
             "clean accuracy": scores.get("accuracy"),
+            "held-out accuracy": (result.get("best") or {}).get("accuracy"),
             "top-5 accuracy": scores.get("shifted top-5 accuracy", scores.get("top-5 accuracy")),
         }
-        return {name: 100 * value for name, value in found.items() if isinstance(value, int | float)}
+        found = {name: 100 * value for name, value in found.items() if isinstance(value, int | float)}
+        angle = (result.get("last") or {}).get("jacobian angle")
+        return found if angle is None else found | {"jacobian angle": angle}
 
 
 def _follows(stored: Mapping[str, Any], command: Command) -> bool:

@@ -61,3 +61,21 @@ def test_each_member_has_more_convolutions_and_parameters_than_the_one_before():
     assert counts == [3, 4, 5, 6, 8, 10, 13, 16]
     sizes = [sum(p.numel() for p in network.parameters()) for network in family]
     assert sizes == sorted(sizes) and sizes[0] < 400_000
+
+
+@pytest.mark.parametrize(
+    ("name", "by_hand"),
+    [
+        # 3x3 convolutions with biases, two numbers a channel of batch norm, one linear layer to 100 classes
+        ("vgg-4", 1_920 + 74_112 + 295_680 + 25_700),
+        ("vgg-6", 1_920 + 74_112 + 295_680 + 1_181_184 + 51_300),
+        ("vgg-9", 1_920 + 74_112 + 295_680 + 590_592 + 1_181_184 + 2_360_832 + 51_300),
+        ("vgg-11", 1_920 + 74_112 + 295_680 + 590_592 + 1_181_184 + 3 * 2_360_832 + 51_300),
+    ],
+)
+def test_parameters_are_those_counted_by_hand(name, by_hand):
+    with torch.device("meta"):
+        network = build(name, classes=100, image_shape=(3, 32, 32))
+    assert sum(parameter.numel() for parameter in network.parameters()) == by_hand
+    assert isinstance(network.body.pool, nn.AdaptiveAvgPool2d), "global average pooling, and one linear layer"
+    assert sum(isinstance(module, nn.Linear) for module in network.modules()) == 1
