@@ -1,0 +1,119 @@
+"""What full-Jacobians cost: the decomposition of a batch beside one pass forward and back.
+
+    python tests/bench/bench_jacobians.py [decomposition] [--batch-size 32] [--rounds 7] [--threads 1]
+
+`decomposition`: a ResNet-18 at 64 pixels and a VGG-11 at 32, in evaluation mode. First a pass forward and back to the
+weights, as in a step of training, which the others are compared with; then one back to the images alone, which is what
+any saliency map takes; then the decomposition, with all maps and with totals alone. Of a batch of 32 it works on 33
+images, since it looks at the first by itself.
+
+All ways run in turn, in one process; printed are medians over rounds of their times, and of the ratios in each round.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from statistics import median
+
+import torch
+import torchvision
+from processor import about
+from torch import Tensor, nn
+
+from analysis import decompose
+from priors import zoo
+
+CLASSES = 100
+Ways = dict[str, Callable[[], object]]
+"""By name: what is run; the others are compared with the first."""
+
+
+def networks() -> dict[str, tuple[nn.Module, int]]:
+    """By name: a network that is not trained, and the side of its images."""
+    torch.manual_seed(0)
+    return {
+        "ResNet-18": (torchvision.models.resnet18(num_classes=CLASSES), 64),
+        "VGG-11": (zoo.build("vgg-11", classes=CLASSES, image_shape=(3, 32, 32), mean=0.5, std=0.25), 32),
+    }
+
+
+def decompositions(batch: int, device: torch.device) -> dict[str, Ways]:
+    """Of a batch, by network."""
+    found = {}
+    for name, (network, side) in networks().items():
+        network = network.eval().to(device)
+        images, labels = torch.rand(batch, 3, side, side, device=device), torch.arange(batch, device=device) % CLASSES
+        found[f"{name}, {batch} images of {side} pixels"] = {
+            "forward and back to the weights": lambda given=(network, images, labels): to_weights(*given),
+            "forward and back to the images": lambda given=(network, images, labels): to_images(*given),
+            "decomposition": lambda given=(network, images, labels): decompose(*given),
+            "decomposition, totals alone": lambda given=(network, images, labels): decompose(*given, keep="totals"),
+        }
+    return found
+
+
+def to_weights(network: nn.Module, images: Tensor, labels: Tensor) -> None:
+    """Gradients of the sum of the labels' logits in all weights."""
+    network.zero_grad(set_to_none=True)
+    network(images).gather(1, labels[:, None]).sum().backward()
+
+
+def to_images(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """The same in the images alone."""
+    leaf = images.clone().requires_grad_()
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    try:
+        return torch.autograd.grad(network(leaf).gather(1, labels[:, None]).sum(), leaf)[0]
+    finally:
+        for parameter in network.parameters():
+            parameter.requires_grad_(True)
+
+
+PARTS: dict[str, Callable[[int, torch.device], dict[str, Ways]]] = {"decomposition": decompositions}
+"""By the name on the command line: what it makes of a batch size and a device."""
+
+
+def compared(ways: Ways, rounds: int) -> dict[str, list[float]]:
+    """Seconds of each way, in turn; the first round is not counted."""
+    taken = {name: [] for name in ways}
+    for number in range(rounds + 1):
+        for name, way in ways.items():
+            wait()
+            begun = time.perf_counter()
+            way()
+            wait()
+            if number:
+                taken[name].append(time.perf_counter() - begun)
+    return taken
+
+
+def wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", help=f"what is run, of {', '.join(PARTS)}; all of it if left out")
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args(given)
+    unknown = set(arguments.parts) - set(PARTS)
+    if unknown:
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    torch.set_num_threads(arguments.threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    print(about(device))
+    for part in arguments.parts or PARTS:
+        for what, ways in PARTS[part](arguments.batch_size, device).items():
+            taken = compared(ways, arguments.rounds)
+            base = taken[next(iter(taken))]
+            for name, own in taken.items():
+                ratio = median(mine / one for mine, one in zip(own, base, strict=True))
+                print(f"{what}: {name:<36} {1e3 * median(own):9.1f} ms {ratio:7.3f}x")
+
+
+if __name__ == "__main__":
+    main()
