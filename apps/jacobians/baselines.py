@@ -15,9 +15,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from analysis.jacobians.outputs import asked
 from apps.jacobians.explained import Explained
 from apps.jacobians.rectifiers import Guided
 from apps.jacobians.sites import last_maps
+from priors import ClassifierPrior
 from priors.errors import InputError
 from priors.reading.taps import find_module
 
@@ -48,12 +50,13 @@ def input_gradient(
     target: Int[Tensor, " batch"],
     *,
     of: str = "logit",
+    prior: ClassifierPrior | None = None,
     seed: int = 0,
 ) -> Float[Tensor, "batch height width"]:
     """The slope of the output at each pixel (Simonyan et al. 2014, who take the largest channel)."""
     from captum.attr import Saliency
 
-    with _quiet(network, images, of) as (explained, leaf):
+    with _quiet(network, images, of, prior) as (explained, leaf):
         return _summed(Saliency(explained).attribute(leaf, additional_forward_args=target))
 
 
@@ -63,6 +66,7 @@ def guided_backprop(
     target: Int[Tensor, " batch"],
     *,
     of: str = "logit",
+    prior: ClassifierPrior | None = None,
     seed: int = 0,
 ) -> Float[Tensor, "batch height width"]:
     """The same with what is negative left out at each ReLU on the way back (Springenberg et al. 2015).
@@ -75,7 +79,7 @@ def guided_backprop(
     from captum.attr import GuidedBackprop
 
     guided = Guided()
-    with _quiet(network, images, of, guided) as (explained, leaf):
+    with _quiet(network, images, of, prior, guided) as (explained, leaf):
         return _summed(GuidedBackprop(explained).attribute(leaf, additional_forward_args=target))
 
 
@@ -85,6 +89,7 @@ def integrated_gradients(
     target: Int[Tensor, " batch"],
     *,
     of: str = "logit",
+    prior: ClassifierPrior | None = None,
     seed: int = 0,
     steps: int = 50,
 ) -> Float[Tensor, "batch height width"]:
@@ -94,7 +99,7 @@ def integrated_gradients(
     """
     from captum.attr import IntegratedGradients
 
-    with _quiet(network, images, of) as (explained, leaf):
+    with _quiet(network, images, of, prior) as (explained, leaf):
         own = IntegratedGradients(explained)
         at_once = len(images) * _copies(images, steps)
         return _summed(own.attribute(leaf, additional_forward_args=target, n_steps=steps, internal_batch_size=at_once))
@@ -106,6 +111,7 @@ def smooth_grad(
     target: Int[Tensor, " batch"],
     *,
     of: str = "logit",
+    prior: ClassifierPrior | None = None,
     seed: int = 0,
     samples: int = 50,
     noise: float = 0.15,
@@ -113,7 +119,7 @@ def smooth_grad(
     """The mean slope over images with Gaussian noise (Smilkov et al. 2017); absolute values are taken of the mean."""
     from captum.attr import NoiseTunnel, Saliency
 
-    with _quiet(network, images, of) as (explained, leaf), _Drawn(seed, len(images)):
+    with _quiet(network, images, of, prior) as (explained, leaf), _Drawn(seed, len(images)):
         return _summed(
             NoiseTunnel(Saliency(explained)).attribute(
                 leaf.detach(),
@@ -133,6 +139,7 @@ def grad_cam(
     target: Int[Tensor, " batch"],
     *,
     of: str = "logit",
+    prior: ClassifierPrior | None = None,
     seed: int = 0,
     layer: str | None = None,
 ) -> Float[Tensor, "batch height width"]:
@@ -143,6 +150,7 @@ def grad_cam(
         images: in [0, 1].
         target: the class of each.
         of: what is explained.
+        prior: under which, of log-densities.
         seed: of nothing here.
         layer: the module whose maps are taken; None: the last that gives maps of more than one pixel.
 
@@ -151,7 +159,7 @@ def grad_cam(
     """
     from captum.attr import LayerAttribution, LayerGradCam
 
-    with _quiet(network, images, of) as (explained, leaf):
+    with _quiet(network, images, of, prior) as (explained, leaf):
         name = last_maps(network, images[:1], layer)
         _, module = find_module(network, name)
         own = LayerGradCam(explained, module)
@@ -171,7 +179,7 @@ def _copies(images: Tensor, most: int) -> int:
 
 @contextmanager
 def _quiet(
-    network: nn.Module, images: Tensor, of: str, guided: Guided | None = None
+    network: nn.Module, images: Tensor, of: str, prior: ClassifierPrior | None, guided: Guided | None = None
 ) -> Iterator[tuple[Explained, Tensor]]:
     """The output to explain, and images that ask for gradients, where parameters do not.
 
@@ -186,7 +194,8 @@ def _quiet(
             one.inplace = False
         with torch.enable_grad(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Setting backward hooks on ReLU activations", UserWarning)
-            yield Explained(network, of, guided), images.detach().clone().requires_grad_()
+            explained = Explained(network, asked(network, images, of, prior, None), guided)
+            yield explained, images.detach().clone().requires_grad_()
     finally:
         for one in asking:
             one.requires_grad_(True)

@@ -16,6 +16,7 @@ from apps.data.batches import Batch
 from apps.data.image_set import ImageSet
 from apps.data.sweep import fewer_if_large, sweep
 from apps.jacobians.methods import Maps
+from priors import ClassifierPrior
 from priors.zoo import Classifier
 
 _MOST = 16
@@ -59,6 +60,7 @@ def measure(
     accelerator: Accelerator,
     *,
     of: str = "logit",
+    prior: ClassifierPrior | None = None,
     seed: int = 0,
 ) -> Found:
     """Explain every image, in one pass over the set.
@@ -70,19 +72,20 @@ def measure(
         methods: saliency maps by name.
         accelerator: of this process.
         of: what is explained.
+        prior: under which, of log-densities.
         seed: of what methods draw.
 
     Raises:
         InputError: an operation that cannot be decomposed, or a method that is not for this network.
     """
-    network = network.to(accelerator.device)
+    network, what = network.to(accelerator.device), {"of": of, "prior": prior}
 
     def explained(batch: Batch) -> dict[str, Tensor]:
         with torch.no_grad():
             logits = network(batch.images)
         chosen = logits.argmax(1) if target is None else torch.full_like(batch.labels, target)
-        found = decompose(network, batch.images, chosen, of=of, keep="maps")
-        maps = {f"map {name}": maps(network, batch.images, chosen, of=of, seed=seed) for name, maps in methods.items()}
+        found = decompose(network, batch.images, chosen, **what, keep="maps")
+        maps = {f"map {name}": maps(network, batch.images, chosen, **what, seed=seed) for name, maps in methods.items()}
         return {"logits": logits, "target": chosen} | _parts(found) | maps
 
     size = max(1, min(_MOST, fewer_if_large(images) // _MOST))

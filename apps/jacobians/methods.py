@@ -12,13 +12,14 @@ from analysis.jacobians.saliency import full_jacobian_saliency
 from analysis.jacobians.terms import Decomposition
 from apps.jacobians import baselines
 from apps.jacobians.settings import METHOD_NAMES, OWN_METHODS, MethodChoices
+from priors import ClassifierPrior
 from priors.errors import unknown
 
 Maps = Callable[..., Float[Tensor, "batch height width"]]
-"""`maps(network, images, target, *, of="logit", seed=0)`: one map an image, on the images' device.
+"""`maps(network, images, target, *, of="logit", prior=None, seed=0)`: one map an image, on the images' device.
 
 The network is in evaluation mode and goes from images in [0, 1], (batch, channels, height, width), to logits; `target`
-is the class of each image, and `of` what is explained, as `analysis.jacobians.decomposition.decompose` has it. `seed`
+is the class of each image; `of`, under a `prior`, is what is explained, as `analysis.decompose` has it. `seed`
 is of what is drawn: every image gets the same draws, so that how images are batched changes nothing.
 """
 _AT_ONCE = 2**29
@@ -59,6 +60,7 @@ def _full_jacobian(
     target: Int[Tensor, " batch"],
     *,
     of: str = "logit",
+    prior: ClassifierPrior | None = None,
     seed: int = 0,
     variant: str = "paper",
     resize: str = "bilinear",
@@ -66,12 +68,12 @@ def _full_jacobian(
     """By the decomposition of the network at the images, which draws nothing."""
     values = variant == "authors"
     if not values:
-        found = decompose(network, images, target, of=of, keep="maps")
+        found = decompose(network, images, target, of=of, prior=prior, keep="maps")
         return full_jacobian_saliency(found, variant=variant, resize=resize)
     maps, at, size = [], 0, 1
     while at < len(images):  # the values of all units are held for some images at a time
         some = slice(at, at + size)
-        found = decompose(network, images[some], target[some], of=of, keep="values")
+        found = decompose(network, images[some], target[some], of=of, prior=prior, keep="values")
         maps.append(full_jacobian_saliency(found, variant=variant))
         at, size = at + len(maps[-1]), max(1, _AT_ONCE // max(1, _bytes(found)))
     return torch.cat(maps)

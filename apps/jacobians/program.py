@@ -14,8 +14,10 @@ from apps.jacobians.settings import METHOD_NAMES, OWN_METHODS, SaliencySettings
 from apps.jacobians.shown import Shown, class_of, file_name, shown
 from apps.jacobians.sites import last_maps
 from apps.models import named
+from apps.models.classifier_priors import classifier_prior
 from apps.runs.outputs import check_folder
 from apps.training.session import start
+from priors import ClassifierPrior
 from priors.errors import InputError
 from priors.zoo import Classifier
 
@@ -44,7 +46,8 @@ def analyse_saliency(config: SaliencySettings) -> None:
     accelerator = start(config.place.where())
     network = plan.network.to(accelerator.device)
     wanted = _methods(plan, network, accelerator)
-    choice = {"of": config.of, "seed": config.seed}
+    prior = _prior(config, accelerator) if config.under_prior else None
+    choice = {"of": config.of, "prior": prior, "seed": config.seed}
     found = measure(network, plan.shown.images, plan.target, wanted, accelerator, **choice)
     if not accelerator.is_main_process:
         return
@@ -66,6 +69,20 @@ def _plan(config: SaliencySettings) -> _Plan:
     there = shown(config, network)
     check_folder(folder)
     return _Plan(config, network, there, target, folder)
+
+
+def _prior(config: SaliencySettings, accelerator: Accelerator) -> ClassifierPrior:
+    """The prior of the network's final layer, or the one that was given."""
+    place = {"data": None if config.prior else config.data, "image_size": config.image_size}
+    return classifier_prior(
+        config.prior or config.model,
+        config.concentration,
+        None if config.prior else config.foreign,
+        gauge=config.gauge,
+        root=config.place.data_root,
+        accelerator=accelerator,
+        **place,
+    )
 
 
 def _first(plan: _Plan, accelerator: Accelerator) -> torch.Tensor:

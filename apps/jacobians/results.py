@@ -48,6 +48,7 @@ def keep(
         "data_digest": shown.images.digest,
         "image_shape": list(shown.images.image_shape),
         "of": config.of,
+        "prior": _prior(config),
         "class": config.target,
         "seed": config.seed,
         "choices": asdict(config.choices) | {"layer": layer},
@@ -55,6 +56,14 @@ def keep(
         "images": entries,
     }
     write_json(folder / FILE, own)
+
+
+def _prior(config: SaliencySettings) -> dict[str, Any] | None:
+    """What says under which prior log-densities are; None where there are none."""
+    if not config.under_prior:
+        return None
+    own = {"file": config.prior, "concentration": list(config.concentration)}
+    return own | asdict(config.gauge)
 
 
 def _entry(number: int, network: Classifier, shown: Shown, found: Found) -> dict[str, Any]:

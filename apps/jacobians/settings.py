@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from apps.command.config import Foreign, Place
+from apps.command.config import Foreign, Gauge, Place
 from apps.command.ranges import Count, Deviation, Mean, Pixels, Range, Seed
 from priors.errors import InputError, unknown
 
@@ -51,8 +51,15 @@ class SaliencySettings:
     """Picture files, brought to the network's size; without any, test images of --data."""
     target: Annotated[str | None, tyro.conf.arg(name="class")] = None
     """The class that is explained, by name or number; unset: of each image the class that the network predicts."""
-    of: Literal["logit", "margin"] = "logit"
-    """What is explained: the class's logit, or its margin over the largest other."""
+    of: Literal["logit", "margin", "log-density"] = "logit"
+    """What is explained: the class's logit; its margin over the largest other class, in log-densities where flags of a
+    prior are given; or the log-density of where the penultimate activations point, in nats."""
+    prior: str | None = None
+    """File of penult prior --out, or another MODEL of the same activations; unset: the network's own prior."""
+    concentration: tuple[str, ...] = ()
+    """Concentration of the prior's classes: a number, one for each class, norms, mle or mle-pooled; unset: 20, or as
+    saved."""
+    gauge: tyro.conf.OmitArgPrefixes[Gauge] = field(default_factory=Gauge)
     methods: tuple[str, ...] = ()
     """Of full-jacobian (equation 4), full-jacobian-authors (as their code has it), bias-jacobian, and by Captum
     input-gradient, guided-backprop, integrated-gradients, smooth-grad, grad-cam; unset: all that go with the
@@ -89,8 +96,17 @@ class SaliencySettings:
         given = {"--data": self.data, "--images": self.images}
         if self.pictures and (flags := [flag for flag, value in given.items() if value is not None]):
             raise InputError(f"{', '.join(flags)} beside picture files: give the one or the other")
+        if self.of == "logit" and self.under_prior:
+            raise InputError(
+                "a logit is of no prior: give --of log-density or --of margin, or leave the prior's flags out"
+            )
         if self.choices.layer is not None and self.methods and "grad-cam" not in self.methods:
             raise InputError("--layer is of grad-cam, which is not among --methods: leave it out")
+
+    @property
+    def under_prior(self) -> bool:
+        """Whether what is explained is of log-densities."""
+        return bool(self.of == "log-density" or self.prior is not None or self.concentration or self.gauge.given())
 
     @property
     def foreign(self) -> Foreign:

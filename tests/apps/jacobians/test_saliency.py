@@ -16,7 +16,7 @@ from apps.data import sources
 from apps.jacobians import figures
 from apps.jacobians.figures import scales
 from apps.jacobians.settings import METHOD_NAMES
-from priors import zoo
+from priors import ClassifierPrior, zoo
 
 CPU = ("--device", "cpu", "--threads", 1)
 QUICK = ("--steps", 3, "--noisy", 2)
@@ -103,6 +103,32 @@ def test_pictures_a_class_and_the_margin(penult, run, tmp_path):
     assert maps["method/bias-jacobian"].shape == (2, 8, 8)
 
 
+def test_log_densities_under_the_classifiers_prior(penult, run, tmp_path):
+    """Why this class, under the prior: f is the prior's own, and so is the margin of two classes."""
+    words = ["--images", 2, "--class", 3, *QUICK, *CPU]
+    said = penult("analyse", "saliency", run, "--of", "log-density", "--concentration", 30, *words, "--out", "density")
+    assert said.status == 0, said.err
+    network = zoo.load(run).eval()
+    x = sources.load("digits", "test").images[:2] / 255
+    prior = ClassifierPrior.from_classifier(network, 30.0)
+    leaf = x.clone().requires_grad_()
+    densities = prior.log_prob(network.penultimate(leaf))
+    (slope,) = torch.autograd.grad(densities[:, 3].sum(), leaf)
+    densities = densities.detach()
+    found, maps = read(tmp_path / "density")
+    assert found["prior"]["concentration"] == ["30"] and set(found["scales"]) == set(METHOD_NAMES)
+    for number, one in enumerate(found["images"]):
+        assert one["output"] == pytest.approx(float(densities[number, 3]), rel=1e-4) and one["residual"] < 1e-4
+    torch.testing.assert_close(maps["method/input-gradient"], slope.abs().sum(1), rtol=1e-3, atol=1e-5)
+    assert penult("prior", run, "--concentration", 30, "--no-measure", "--out", "own.safetensors", *CPU).status == 0
+    words += ["--methods", "grad-cam", "bias-jacobian"]
+    said = penult("analyse", "saliency", run, "--of", "margin", "--prior", "own.safetensors", *words, "--out", "odds")
+    assert said.status == 0, said.err
+    others = torch.cat([densities[:, :3], densities[:, 4:]], 1).amax(1)
+    for number, one in enumerate(read(tmp_path / "odds")[0]["images"]):
+        assert one["output"] == pytest.approx(float(densities[number, 3] - others[number]), rel=1e-3)
+
+
 def test_in_the_runs_folder(penult, run, trained, copied):
     """Of a network without maps, what needs some is left out with a line."""
     mlp = copied("classifier")
@@ -145,6 +171,7 @@ REFUSED = {
     "pictures and data": (["here.png", "--data", "digits"], "--data beside picture files"),
     "size": (["here.png", "--image-size", 16], "trained on images of 8x8 pixels"),
     "other images": (["--data", "rgb.npz"], "takes 1x8x8"),
+    "prior of a logit": (["--concentration", 5], "a logit is of no prior"),
     "out": (["--out", "here.png"], "not an empty folder"),
 }
 
