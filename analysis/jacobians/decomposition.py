@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from analysis.jacobians.intercepts import Source
 from analysis.jacobians.outputs import Asked, asked, classes_of
-from analysis.jacobians.recording import Recorded, Recorder
+from analysis.jacobians.recording import Recorded, Recorder, own_functions
 from analysis.jacobians.terms import BiasTerm, Decomposition
 from priors import ClassifierPrior, tap
 from priors.checks.floats import own_dtype, require_digits
@@ -44,7 +44,8 @@ def decompose(
     its derivative there. Equation 1 of the paper is the case of ReLU networks, whose b are parameters.
 
     Each execution of an operation is followed by itself, so layers may be used again, may be functions and may write
-    over what they are given. What is computed without gradients counts as constant.
+    over what they are given. What is computed without gradients counts as constant. A `torch.autograd.Function` of the
+    network's own has to define a `jvp`.
 
     A log-density depends on the direction of the penultimate activations alone: whatever makes them longer changes
     nothing. So J_x x and all terms of the network add up to 0, and their signs say what turns the direction towards
@@ -219,7 +220,7 @@ class _Passing:
         given = leaf.clone()
         recorder.begin(given)
         names = () if self.asked.tap is None else (self.asked.tap,)
-        with tap(self.network, names) as taps, recorder.layers(), recorder:
+        with tap(self.network, names) as taps, own_functions(), recorder.layers(), recorder:
             try:
                 scores = self.network(given, *rest)
             except InputError:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode, resolve_name
+from torch.overrides import TorchFunctionMode, handle_torch_function, has_torch_function, resolve_name
 from torch.utils import _pytree as trees
 
 from analysis.jacobians.intercepts import Call, Intercept, Source, after, before
@@ -121,6 +121,11 @@ class Recorder(TorchFunctionMode):
             found = self._run(function, args, kwargs)
             self._keep_weights((args, kwargs), found)
             return found
+        if isinstance(function, _OwnFunction) and not function.has_jvp:
+            raise InputError(
+                f"{self._where(function.__name__)} cannot be decomposed: its class defines no jvp, by which what it "
+                "adds would be found"
+            )
         if function is nn.functional.multi_head_attention_forward:
             with self:
                 return _opened(function)(*args, **kwargs)
@@ -210,6 +215,51 @@ class Recorder(TorchFunctionMode):
         return f"{operation or 'the output'} of layer {layer!r}" if layer else operation or "the output"
 
 
+@contextmanager
+def own_functions() -> Iterator[None]:
+    """While this is open, users' `torch.autograd.Function`s are handed over like functions of torch."""
+    function = torch.autograd.Function
+    before = vars(function).get("apply")
+    plain = next(vars(base)["apply"] for base in function.__mro__ if "apply" in vars(base))
+
+    def apply(own: type[torch.autograd.Function], *args: Any, **kwargs: Any) -> Any:
+        call = _OwnFunction(own, plain.__get__(None, own))
+        given = tuple(_tensors((args, kwargs)))
+        if has_torch_function(given):
+            return handle_torch_function(call, given, *args, **kwargs)
+        return call(*args, **kwargs)
+
+    function.apply = classmethod(apply)
+    try:
+        yield
+    finally:
+        if before is None:
+            del function.apply
+        else:
+            function.apply = before
+
+
+class _OwnFunction:
+    """The `apply` of a user's function, under a name that no function of torch has.
+
+    Args:
+        own: its class.
+        apply: torch's own, of that class.
+    """
+
+    def __init__(self, own: type[torch.autograd.Function], apply: Callable):
+        self._own, self._apply = own, apply
+        self.__name__ = f"autograd function {own.__name__}"
+
+    @property
+    def has_jvp(self) -> bool:
+        """Whether it says what its forward derivative is."""
+        return self._own.jvp is not torch.autograd.Function.jvp
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._apply(*args, **kwargs)
+
+
 def _depends(one: Any) -> bool:
     return isinstance(one, Tensor) and one.requires_grad and one.grad_fn is not None
 
@@ -220,6 +270,8 @@ def _tensors(tree: Any) -> list[Tensor]:
 
 def _name(function: Callable) -> str:
     """Torch's name of a function; the last part alone, but for getters."""
+    if isinstance(function, _OwnFunction):
+        return function.__name__
     name = resolve_name(function) or getattr(function, "__name__", str(function))
     return name.removeprefix("torch.Tensor.") if "__get__" in name else name.rpartition(".")[2]
 
@@ -251,7 +303,10 @@ def _unseen(one: Tensor) -> str:
     name = type(one.grad_fn).__name__
     if name in ("CopySlices", "AsStridedBackward0"):
         return "a view of what it is given was written over"
-    return f"it is given what {name.removesuffix('Backward')} made, which is no function of torch"
+    name = name.removesuffix("Backward")
+    if isinstance(one.grad_fn, torch.autograd.function.BackwardCFunction):
+        return f"it is given what {name} made, an autograd function kept under another name: call it as {name}.apply"
+    return f"it is given what {name} made, which is no function of torch"
 
 
 def _layout(call: Call, given: Tensor, output: Tensor, layout: int | None) -> int | None:
