@@ -152,7 +152,8 @@ def grad_cam(
         of: what is explained.
         prior: under which, of log-densities.
         seed: of nothing here.
-        layer: the module whose maps are taken; None: the last that gives maps of more than one pixel.
+        layer: the module whose maps are taken, those of its last run; None: the last to give maps of more than one
+            pixel.
 
     Raises:
         InputError: no such module, or one that gives no maps.

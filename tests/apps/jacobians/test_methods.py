@@ -144,6 +144,17 @@ def test_grad_cam_is_the_layers_maps_weighed():
         methods(["grad-cam"], MethodChoices(layer="avgpool"))["grad-cam"](network, x, TARGET)
 
 
+def test_grad_cam_takes_the_last_run_of_a_layer():
+    """As of one rectifier that a network uses throughout."""
+    network, x = Functional(nn.ReLU()).eval(), images()
+    assert last_maps(network, x) == "rectify"
+    last = network.second(network.first(x).relu()).relu()
+    slope = network.head.weight[TARGET][:, :, None, None] / last[0, 0].numel()
+    expected = functional.interpolate((slope * last).sum(1, keepdim=True).relu(), (32, 32), mode="bilinear")
+    maps = methods(["grad-cam"])["grad-cam"](network, x, TARGET)
+    torch.testing.assert_close(maps, expected[:, 0].detach(), rtol=1e-4, atol=1e-7)
+
+
 def guided(network, x):
     return methods(["guided-backprop"])["guided-backprop"](network, x, TARGET)
 
