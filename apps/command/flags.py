@@ -117,7 +117,7 @@ def _registry() -> ConstructorRegistry:
             ),
             is_instance=lambda value: isinstance(value, tuple) and all(map(spec.is_instance, value)),
             str_from_instance=lambda value: [str(one) for one in value] or ["none"],
-            choices=spec.choices,
+            choices=spec.choices and (*spec.choices, "none"),
         )
 
     return registry

@@ -57,7 +57,8 @@ def check_words(kind: type, verb: str, words: Sequence[str]) -> None:
         given[option.flag] = one.name
         _check_count(one, see)
         for value in one.values:
-            if isinstance(option.rule, Choices) and not option.unsets(value) and value not in option.rule.names:
+            nothing = option.unsets(value) or (option.several and one.values == ["none"])
+            if isinstance(option.rule, Choices) and not nothing and value not in option.rule.names:
                 raise unknown(f"value of {option.flag}", value, option.rule.names, see)
             if not option.reads(value):
                 shown = " ".join(one.values) if all(one.values) else repr(value)

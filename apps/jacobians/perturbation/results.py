@@ -1,0 +1,94 @@
+"""How what was found is kept: `perturb.json`, a list of protocols with their scores, as other evaluations are."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from analysis.jacobians.curves import CurveDifference
+from apps.data.image_set import ImageSet
+from apps.jacobians.perturbation.found import Judged
+from apps.jacobians.perturbation.settings import Perturbing
+from apps.runs.evaluations import read_evaluations
+from priors.files.json_files import write_json
+
+FILE = "perturb.json"
+"""In a run's folder: what came out, by protocol."""
+
+
+def keep(
+    path: Path,
+    config: Perturbing,
+    images: ImageSet,
+    methods: Sequence[str],
+    sigma: float,
+    accuracy: float,
+    found: Sequence[Judged],
+) -> None:
+    """Write what was found, in the place of what the same protocol gave before.
+
+    Args:
+        path: of the file.
+        config: what was asked for.
+        images: that were measured.
+        methods: whose maps.
+        sigma: by which maps were blurred, in pixels.
+        accuracy: of the network on whole images; NaN where it is not known.
+        found: the maps.
+    """
+    own = _protocol(config, images, methods, sigma)
+    entry = own | {
+        "scores": {"accuracy": _told(accuracy), **{one.name: _scores(one) for one in found}},
+        "curves": {
+            one.name: {
+                "mean": one.curve.mean.tolist(),
+                "standard error": [_told(value) for value in one.curve.standard_error.tolist()],
+            }
+            for one in found
+        },
+    }
+    earlier = read_evaluations(path.parent, path.name)
+    kept = [old for old in earlier if any(old.get(name) != value for name, value in own.items())]
+    write_json(path, [*kept, entry])
+
+
+def _protocol(config: Perturbing, images: ImageSet, methods: Sequence[str], sigma: float) -> dict[str, Any]:
+    """What the numbers are of, and by what they were made."""
+    own: dict[str, Any] = {
+        "model": config.model,
+        "data": config.data or images.name,
+        "data_digest": images.digest,
+        "images": len(images),
+        "benchmark": config.benchmark,
+        "order": config.order,
+        "measure": config.measured,
+        "signed": config.signed,
+        "fill": config.filled,
+        "of": config.of,
+        "fractions": list(config.parts),
+        "methods": list(methods),
+        "controls": list(config.controls),
+        "blur": sigma,
+        "seed": config.seed,
+        "choices": asdict(config.choices),
+    }
+    if config.benchmark == "road":
+        own["noise"] = config.imputed_noise
+    return own | ({"seeds": config.seeds} if config.benchmark == "roar" else {})
+
+
+def _scores(one: Judged) -> dict[str, float | None]:
+    scores = {"score": _told(one.curve.score), "standard error": _told(one.curve.score_error)}
+    return scores | _pair("less random", one.from_random) | _pair("by blurring", one.by_blur)
+
+
+def _pair(name: str, change: CurveDifference | None) -> dict[str, float | None]:
+    if change is None:
+        return {}
+    return {name: _told(change.value), f"{name}, standard error": _told(change.standard_error)}
+
+
+def _told(value: float) -> float | None:
+    """A number as JSON has it."""
+    return value if math.isfinite(value) else None
