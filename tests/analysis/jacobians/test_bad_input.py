@@ -36,8 +36,8 @@ class Two(nn.Module):
         return images.flatten(1) * labels[:, None] * scale
 
 
-class Recurrent(nn.Module):
-    """What it gives cannot be told by the shapes of one image."""
+class Mapped(nn.Module):
+    """Gives its outputs by name."""
 
     def forward(self, x):
         return {"logits": x.flatten(1)}
@@ -53,13 +53,19 @@ class Backward(torch.autograd.Function):
         return slope
 
 
+def view_written_over(layer, x):
+    y = layer(x)
+    y[:, :2].add_(1)
+    return y
+
+
 def vit() -> nn.Module:
     return torchvision.models.VisionTransformer(16, 8, 1, 2, 8, 16, num_classes=5)
 
 
 REFUSED = {
     "several outputs": (Calls(lambda body, x: (body(x), x)), images(), "the network gives tuple: one tensor"),
-    "a mapping": (Recurrent(), images(), "the network gives dict: one tensor"),
+    "a mapping": (Mapped(), images(), "the network gives dict: one tensor"),
     "a map": (plain()[0], images(), r"the network gives shape \(1, 4, 6, 6\): one tensor"),
     "another input beside": (Two(), images(), r"takes \(images, labels, \*, scale=1.0\).*'labels'.*arguments="),
     "no tensor": (plain(), [images()], "images are a list: one tensor"),
@@ -84,13 +90,27 @@ REFUSED = {
         images(),
         "autograd function Backward cannot be decomposed: its class defines no jvp",
     ),
+    "one at the end": (Calls(lambda body, x: Backward.apply(body(x))), images(), "function Backward cannot.*no jvp"),
+    "a view written over": (Calls(view_written_over), images(), "a view of what it is given was written over"),
+    "no derivative": (
+        Calls(lambda body, x: torch.segment_reduce(body(x).T.contiguous(), "sum", lengths=torch.tensor([1, 4])).T),
+        images(),
+        "segment_reduce cannot.*does not support it; nor can its backward one",
+    ),
+    "channels dropped": (
+        Calls(lambda body, x: body(functional.dropout1d(x.flatten(2)).view_as(x))),
+        images(),
+        "dropout1d drops units .*eval",
+    ),
+    "dropout": (Calls(lambda body, x: functional.dropout(body(x))), images(), "dropout drops units .*eval"),
+    "whole numbers": (Calls(lambda body, x: body(x).long()), images(), "the network gives torch.int64"),
     "images too large": (
         plain(),
         images(side=9),
         r"linear of layer '4' fails for images of shape \(3, 9, 9\), torch.float32 on cpu: mat1 and mat2",
     ),
     "images too small": (
-        zoo.build("vgg-8", classes=5, image_shape=(3, 32, 32)).eval(),
+        zoo.build("convnet-half", classes=5, image_shape=(3, 32, 32)).eval(),
         images(side=2),
         "images are 3 x 2 x 2 .* but this network takes 3 x 32 x 32",
     ),
@@ -144,3 +164,29 @@ def test_compiled_in_place_or_in_part_runs_eagerly():
     part[0].compile()
     for network in (whole, part):
         assert [term.operation for term in decompose(network, x, 1).terms] == ["conv2d", "batch_norm", "linear"]
+
+
+def test_batch_norm_in_training_mode_is_refused_and_keeps_its_statistics():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten())
+    with pytest.raises(InputError, match="batch_norm of layer '1' is in training mode.*eval"):
+        decompose(network, images(2, side=4), 0)
+    assert network[1].num_batches_tracked <= 1 and network[1].running_mean.abs().max() == 0
+
+
+@pytest.mark.parametrize(
+    ("x", "options", "said"),
+    [
+        (torch.zeros(0, 6), {}, r"shape \(0, 6\)"),
+        (torch.zeros(2, 6), {"target": 3}, "target is .*classes 0 to 2"),
+        (torch.zeros(2, 6), {"target": -1}, "target is .*classes 0 to 2"),
+        (torch.full((2, 6), torch.nan), {}, "images have values that are not finite"),
+        (torch.zeros(2, 6), {"target": [0, 1, 2]}, "one for each of 2 images"),
+        (torch.zeros(2, 6), {"target": 0.5}, "a class number, or one"),
+        (torch.zeros(2, 6), {"of": "logits"}, "logit"),
+        (torch.zeros(2, 6), {"keep": "map"}, "maps"),
+    ],
+)
+def test_options_are_checked(x, options, said):
+    with pytest.raises(InputError, match=said) as caught:
+        decompose(nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)), x, **options)
+    assert "\n" not in str(caught.value)
