@@ -1,10 +1,14 @@
-"""How a network runs whose outputs are derived, and whose derivatives are trained: in full precision."""
+"""How a network runs whose outputs are derived, and whose derivatives are trained: in full precision, by short ways."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
+
+_RELUS = (F.relu, torch.relu, Tensor.relu)
 
 
 class DerivedPass(TorchFunctionMode):
@@ -12,14 +16,72 @@ class DerivedPass(TorchFunctionMode):
 
     Wrappers for mixed precision switch it on within a network's `forward`, where no context outside of it reaches; so
     each function of torch is called without. The derivative of a derivative has a rounding error for each layer, twice.
+
+    ReLUs and max poolings, whose slopes are the same around an input, say so: by torch's own their slopes' derivatives
+    are zeros, which would go down through the whole network again.
     """
 
     def __torch_function__(self, function: Callable, types: Sequence[type], args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
         on = [kind for kind in ("cpu", "cuda") if torch.is_autocast_enabled(kind)]
         try:
             for kind in on:
                 torch.set_autocast_enabled(kind, False)
-            return function(*args, **(kwargs or {}))
+            if function in _RELUS and not _second(args, kwargs, "inplace"):
+                return _ReLU.apply(args[0] if args else kwargs["input"])
+            if function is F.max_pool2d and not kwargs.get("return_indices") and len(args) <= len(_POOLING):
+                options = _POOLING | dict(zip(_POOLING, args, strict=False)) | kwargs
+                return _MaxPool.apply(*(options[name] for name in _POOLING))
+            return function(*args, **kwargs)
         finally:
             for kind in on:
                 torch.set_autocast_enabled(kind, True)
+
+
+_POOLING = {"input": None, "kernel_size": None, "stride": None, "padding": 0, "dilation": 1, "ceil_mode": False}
+"""What a max pooling is given, in order."""
+
+
+def _second(args: Sequence[Any], kwargs: dict[str, Any], name: str) -> Any:
+    return args[1] if len(args) > 1 else kwargs.get(name)
+
+
+class _ReLU(torch.autograd.Function):
+    """A ReLU whose slope is a constant."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        ctx.set_materialize_grads(False)
+        found = x.relu()
+        ctx.save_for_backward(found)
+        return found
+
+    @staticmethod
+    def backward(ctx, slope: Tensor | None) -> Tensor | None:
+        return None if slope is None else torch.ops.aten.threshold_backward(slope, ctx.saved_tensors[0].detach(), 0)
+
+
+class _MaxPool(torch.autograd.Function):
+    """A max pooling whose slope is a constant."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, *options: Any) -> Tensor:
+        ctx.set_materialize_grads(False)
+        kernel, stride, padding, dilation, ceil = options
+        sizes = [list(_pair(one)) for one in (kernel, kernel if stride is None else stride, padding, dilation)]
+        found, indices = F.max_pool2d(x, *sizes, ceil, return_indices=True)
+        ctx.save_for_backward(x, indices)
+        ctx.options = (*sizes, ceil)
+        return found
+
+    @staticmethod
+    def backward(ctx, slope: Tensor | None) -> tuple[Tensor | None, ...]:
+        if slope is None:
+            return None, None, None, None, None, None
+        x, indices = ctx.saved_tensors
+        found = torch.ops.aten.max_pool2d_with_indices_backward(slope, x.detach(), *ctx.options, indices)
+        return found, None, None, None, None, None
+
+
+def _pair(size: Any) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else tuple(size) * (1 if len(size) == 2 else 2)

@@ -1,11 +1,16 @@
-"""What full-Jacobians cost: the decomposition of a batch beside one pass forward and back.
+"""What full-Jacobians cost: the decomposition of a batch beside a pass forward and back, and training by slopes.
 
-    python tests/bench/bench_jacobians.py [decomposition] [--batch-size 32] [--rounds 7] [--threads 1]
+    python tests/bench/bench_jacobians.py [decomposition] [training] [--batch-size 32] [--rounds 7] [--threads 1]
 
 `decomposition`: a ResNet-18 at 64 pixels and a VGG-11 at 32, in evaluation mode. First a pass forward and back to the
 weights, as in a step of training, which the others are compared with; then one back to the images alone, which is what
 any saliency map takes; then the decomposition, with all maps and with totals alone. Of a batch of 32 it works on 33
 images, since it looks at the first by itself.
+
+`training`: a step of VGG-11 on labels, forward, backward and SGD, channels last. Against it steps with bias-Jacobians
+of three layers that are spread over it, as the terms take them, and of the last three; with the input-Jacobian; and
+with both, by running statistics: a further forward pass, a pass back, and the way back through that. Then steps of
+distillation from VGG-9, which has a pass and a pass back too, against one of `ce+hinton`.
 
 All ways run in turn, in one process; printed are medians over rounds of their times, and of the ratios in each round.
 """
@@ -17,6 +22,7 @@ from statistics import median
 
 import torch
 import torchvision
+from jacobian_steps import steps
 from processor import about
 from torch import Tensor, nn
 
@@ -70,7 +76,10 @@ def to_images(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
             parameter.requires_grad_(True)
 
 
-PARTS: dict[str, Callable[[int, torch.device], dict[str, Ways]]] = {"decomposition": decompositions}
+PARTS: dict[str, Callable[[int, torch.device], dict[str, Ways]]] = {
+    "decomposition": decompositions,
+    "training": steps,
+}
 """By the name on the command line: what it makes of a batch size and a device."""
 
 
