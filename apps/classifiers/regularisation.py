@@ -164,7 +164,7 @@ class Regularisation:
     ) -> tuple[Tensor, Float[Tensor, ""]]:
         """Logits of a pass in full precision, and the weighted squared norms of it, a mean over images."""
         names = tuple(one.layer.name for one in self._penalties.values())
-        with tap(network, names) as taps:
+        with tap(network, names, copy=True) as taps:  # residual sums may be added to a layer's output in place
             with DerivedPass():
                 logits = network(images)
             layers = [taps[name] for name in names]
@@ -183,7 +183,7 @@ class Regularisation:
         if not names:
             return
         like = next(self._core.parameters())
-        with undisturbed(self._core), tap(self._core, names) as taps:
+        with undisturbed(self._core), tap(self._core, names, copy=True) as taps:
             self._core(like.new_zeros((1, *image_shape), dtype=own_dtype(self._core)))
         for name in dropout:
             if not all(one.is_floating_point() for one in taps.calls(name)):

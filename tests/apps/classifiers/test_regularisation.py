@@ -272,6 +272,34 @@ def test_a_layer_that_runs_twice_or_gives_no_vectors_is_refused():
         Regularisation(nn.Sequential(nn.Flatten(), nn.Linear(60, 3)), parse_regularisers(["dropout:.5"]), SHAPE)
 
 
+def test_outputs_that_are_overwritten_are_regularised_all_the_same():
+    """As torchvision's residual networks do: a sum is added to a norm's output in place, and a ReLU follows it."""
+
+    class Residual(nn.Module):
+        def __init__(self, inplace):
+            super().__init__()
+            self.convolution, self.norm, self.head = nn.Conv2d(2, 2, 3, padding=1), nn.BatchNorm2d(2), nn.Linear(2, 3)
+            self.relu, self.inplace = nn.ReLU(inplace=inplace), inplace
+
+        def forward(self, images):
+            found = self.norm(self.convolution(images))
+            found = found.add_(images) if self.inplace else found + images
+            return self.head(self.relu(found).mean((2, 3)))
+
+    found = []
+    for inplace in (True, False):
+        torch.manual_seed(5)
+        made = Residual(inplace).double()
+        losses = losses_of(made, "bias-jacobian:1", "dropout:0.5@convolution")
+        losses["bias-jacobian"].backward()
+        found.append(
+            [losses["bias-jacobian"].detach(), *(one.grad for one in made.parameters() if one.grad is not None)]
+        )
+    assert len(found[0]) > 2 and found[0][0] > 0
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def train(penult, tmp_path, name, *more):
     """A short training of a network with batch norm; its weights and the lines of its metrics."""
     words = ("--data", "digits", "--arch", "vgg-4", "--train-images", 40, "--epochs", 2, "--batch-size", 20)
