@@ -258,14 +258,12 @@ class _Pixels:
     def _ranks_of(self, images: ImageSet) -> dict[str, Tensor]:
         """By map, the rank of each pixel of each image."""
         if images.split not in self._ranks:
-            pixels = images.image_shape[1] * images.image_shape[2]
-            small = torch.int16 if pixels <= torch.iinfo(torch.int16).max else torch.int32
 
             def of(batch: Batch) -> dict[str, Tensor]:
                 with torch.no_grad():
                     target = self._network(batch.images).argmax(1)
                 maps = self._drawing.draw(self._network, batch, target, images.split)
-                return {name: salience_ranks(one).to(small) for name, one in maps}
+                return {name: salience_ranks(one).int() for name, one in maps}
 
             key = {"network": self._digest, "maps": self._drawing.names, "of": self._drawing.of}
             self._ranks[images.split] = sweep(
