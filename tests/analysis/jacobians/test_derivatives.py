@@ -48,7 +48,9 @@ def test_the_derivative_is_that_of_finite_differences(name):
         torch.testing.assert_close(along, difference, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("operation", [torch.tanh, torch.logcumsumexp, torch.linalg.svd, torch.sort], ids=str)
+@pytest.mark.parametrize(
+    "operation", [torch.tanh, torch.logcumsumexp, torch.linalg.svd, torch.sort], ids=lambda one: one.__name__
+)
 def test_both_ways_agree_where_there_are_two(operation, monkeypatch):
     """Also of an operation with several results, and with whole numbers among them."""
     z = points(3, 4)
