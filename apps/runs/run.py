@@ -157,10 +157,12 @@ class Run:
         return bool(self.finished or self.states() or self.metrics())
 
     def _compare(self, stored: dict[str, Any], verb: str, identity: dict[str, Any], older: Mapping[str, Any]) -> None:
-        changed = [f"verb: {stored['verb']} before, {verb} now"] if stored["verb"] != verb else []
         number = format_of(stored, self.folder / "config.json")
         now = as_stored(identity, number)
-        changed += differences(stored["config"], now, older)
+        if stored["verb"] == verb:
+            changed = differences(stored["config"], now, older)
+        else:  # whose flags are others: a list of them would hide what matters
+            changed = [f"verb: {stored['verb']} before, {verb} now"]
         if not changed:
             return
         if all(line.startswith(DIGESTS_OF_IMAGES) for line in changed):

@@ -48,6 +48,7 @@ GROUPS = {
         sample runs/sngan --n 2 --out images.npz
         analyse spectrum runs/net --taps convolutions --images 50 --against noise
         analyse saliency runs/net --images 3 --steps 4 --noisy 4
+        analyse perturb runs/net --images 20 --methods full-jacobian --benchmark road
     """,
     "distillation": """
         train classifier --data {colour} --arch wrn-16-1 --epochs {e} --name teacher

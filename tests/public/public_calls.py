@@ -87,8 +87,8 @@ def convolutional(width: int, dtype: torch.dtype = torch.float32) -> nn.Module:
     """A classifier of the user's own."""
     torch.manual_seed(width)
     body = [nn.Conv2d(1, width, 3, 2, 1), nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, width, 3, 1, 1)]
-    network = nn.Sequential(*body, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, CLASSES))
-    return network.to(dtype)
+    top = [nn.BatchNorm2d(width), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(width)]
+    return nn.Sequential(*body, nn.ReLU(), *top, nn.Linear(width, CLASSES)).to(dtype)
 
 
 def scored(give: Given, score: Callable) -> Tensor:

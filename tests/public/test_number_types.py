@@ -128,8 +128,9 @@ def test_networks_of_any_type_are_shown_images_in_it(name):
         (torch.bfloat16, torch.float32, 0.1),
     ):
         found = distilled(give, name, student, teacher)
-        assert found.dtype == torch.float32
-        torch.testing.assert_close(found, expected, rtol=loose, atol=loose)
+        # Single precision, or that of networks in double where the loss is of their slopes.
+        assert found.dtype in (torch.float32, *((torch.float64,) if "jacobian" in name else ()))
+        torch.testing.assert_close(found.float(), expected, rtol=loose, atol=loose)
         found.backward()
 
 
