@@ -17,6 +17,7 @@ from analysis.jacobians.terms import BiasTerm, Decomposition
 from priors import ClassifierPrior, tap
 from priors.checks.floats import own_dtype, require_digits
 from priors.errors import InputError, unknown
+from priors.reading.dry_pass import constant_parameters
 from priors.reading.taps import refuse_scripted, unwrapped
 
 Kept = Literal["totals", "maps", "values"]
@@ -81,7 +82,7 @@ def decompose(
         labels = None if target is None else classes_of(target, len(images))
     with torch.inference_mode(False), _plainly(given[0]):
         passing = _Passing(core, asked(core, given[0], of, prior, head), keep, given, labels)
-        with _still(core):
+        with constant_parameters(core):
             return passing.decomposed(memory)
 
 
@@ -294,19 +295,6 @@ def _joined(found: Sequence[Decomposition]) -> Decomposition:
 
 def _name(term: BiasTerm) -> tuple[str, str, int, Source]:
     return term.layer, term.operation, term.execution, term.source
-
-
-@contextmanager
-def _still(network: nn.Module) -> Iterator[None]:
-    """Parameters that ask for no gradients: what does is what depends on the images."""
-    asking = [one for one in network.parameters() if one.requires_grad]
-    try:
-        for one in asking:
-            one.requires_grad_(False)
-        yield
-    finally:
-        for one in asking:
-            one.requires_grad_(True)
 
 
 @contextmanager

@@ -3,8 +3,7 @@
 Srinivas and Fleuret (2019), "Full-Jacobian representation of neural networks", sections 5 and 7.2.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -20,7 +19,7 @@ from distill.derived_pass import DerivedPass
 from distill.processes import own_buffers
 from priors.checks.floats import own_dtype
 from priors.errors import InputError
-from priors.reading.dry_pass import undisturbed
+from priors.reading.dry_pass import evaluating, undisturbed
 from priors.reading.taps import find_module, tap, unwrapped
 
 Over = Literal["parameters", "units", "positions"]
@@ -152,7 +151,7 @@ class Regularisation:
         else:
             logits, jacobian = network(images), None
             if self._penalties:  # after the training pass, which moves the statistics that this one keeps hold of
-                with _evaluating(self._core), own_buffers(network):
+                with evaluating(self._core), own_buffers(network):
                     _, jacobian = self._derived(network, images, output)
         losses = {} if jacobian is None else {"bias-jacobian": jacobian}
         if self._decayed:
@@ -218,15 +217,3 @@ def _with_bias(network: nn.Module, name: str) -> nn.Module:
 
 def _dropped(module: nn.Module, args: tuple, output: Tensor, *, rate: float) -> Tensor:
     return F.dropout(output, rate, module.training)
-
-
-@contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode while the context is open, on the graph and in the types of training."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -21,6 +21,7 @@ from apps.jacobians.rectifiers import Guided
 from apps.jacobians.sites import last_maps
 from priors import ClassifierPrior
 from priors.errors import InputError
+from priors.reading.dry_pass import constant_parameters
 from priors.reading.taps import find_module
 
 _SIDE, _IMAGES = 64, 250
@@ -184,24 +185,12 @@ def _quiet(
 ) -> Iterator[tuple[Explained, Tensor]]:
     """The output to explain, and images that ask for gradients, where parameters do not.
 
-    Modules work out of place, which Captum's hooks need, and it warns of no hooks.
+    Modules work out of place, which Captum's hooks need, by the taps of `Explained`; and it warns of no hooks.
     """
-    asking = [one for one in network.parameters() if one.requires_grad]
-    writing = [one for one in network.modules() if one.__dict__.get("inplace") is True]
-    try:
-        for one in asking:
-            one.requires_grad_(False)
-        for one in writing:
-            one.inplace = False
-        with torch.enable_grad(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Setting backward hooks on ReLU activations", UserWarning)
-            explained = Explained(network, asked(network, images, of, prior, None), guided)
-            yield explained, images.detach().clone().requires_grad_()
-    finally:
-        for one in asking:
-            one.requires_grad_(True)
-        for one in writing:
-            one.inplace = True
+    with constant_parameters(network), torch.enable_grad(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Setting backward hooks on ReLU activations", UserWarning)
+        explained = Explained(network, asked(network, images, of, prior, None), guided)
+        yield explained, images.detach().clone().requires_grad_()
 
 
 class _Drawn(TorchFunctionMode):

@@ -14,14 +14,33 @@ def undisturbed(network: nn.Module) -> Iterator[None]:
     Each module's mode comes back as it was: parts of a network may be in another one than the rest.
     """
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
-    modes = {module: module.training for module in network.modules()}
     random = torch.random.fork_rng([device] if device.type == "cuda" else [])
     kind = "cpu" if device.type == "meta" else device.type
+    # In inference mode, were the caller in it, taps would give copies.
+    with evaluating(network), random, torch.inference_mode(False), torch.no_grad(), torch.autocast(kind, enabled=False):
+        yield
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode, and nothing else, while the context is open; each module's own comes back."""
+    modes = {module: module.training for module in network.modules()}
     network.eval()
     try:
-        # In inference mode, were the caller in it, taps would give copies.
-        with random, torch.inference_mode(False), torch.no_grad(), torch.autocast(kind, enabled=False):
-            yield
+        yield
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+@contextmanager
+def constant_parameters(network: nn.Module) -> Iterator[None]:
+    """Parameters that ask for no gradients while the context is open: what does is what depends on the images."""
+    asking = [one for one in network.parameters() if one.requires_grad]
+    try:
+        for one in asking:
+            one.requires_grad_(False)
+        yield
+    finally:
+        for one in asking:
+            one.requires_grad_(True)

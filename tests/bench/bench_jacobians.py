@@ -16,7 +16,6 @@ All ways run in turn, in one process; printed are medians over rounds of their t
 """
 
 import argparse
-import time
 from collections.abc import Callable, Sequence
 from statistics import median
 
@@ -25,6 +24,7 @@ import torchvision
 from jacobian_steps import steps
 from processor import about
 from torch import Tensor, nn
+from turns import compared
 
 from analysis import decompose
 from priors import zoo
@@ -81,25 +81,6 @@ PARTS: dict[str, Callable[[int, torch.device], dict[str, Ways]]] = {
     "training": steps,
 }
 """By the name on the command line: what it makes of a batch size and a device."""
-
-
-def compared(ways: Ways, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each way, in turn; the first round is not counted."""
-    taken = {name: [] for name in ways}
-    for number in range(rounds + 1):
-        for name, way in ways.items():
-            wait()
-            begun = time.perf_counter()
-            way()
-            wait()
-            if number:
-                taken[name].append(time.perf_counter() - begun)
-    return taken
-
-
-def wait() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
 
 
 def main(given: Sequence[str] | None = None) -> None:

@@ -9,13 +9,13 @@ Both ways run in turn, in one process; printed are medians over rounds of their 
 """
 
 import argparse
-import time
 from collections.abc import Callable
 from statistics import median
 
 import torch
 from processor import about
 from torch import optim
+from turns import compared
 
 from analysis import SpectrumMoments
 from distill import objective
@@ -69,25 +69,6 @@ def passes_of(name: str, images: torch.Tensor) -> dict[str, Callable[[], None]]:
             moments[stage] = moments[stage].add(images if stage == "images" else found[stage])
 
     return {"forward pass": forward, "with spectra": measured}
-
-
-def compared(ways: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each way, in turn; the first round is not counted."""
-    taken = {name: [] for name in ways}
-    for number in range(rounds + 1):
-        for name, way in ways.items():
-            wait()
-            begun = time.perf_counter()
-            way()
-            wait()
-            if number:
-                taken[name].append(time.perf_counter() - begun)
-    return taken
-
-
-def wait() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
 
 
 def main() -> None:
