@@ -225,15 +225,21 @@ def channels_of(image: Image.Image, path: Path) -> int:
     return 1 if image.mode in ("1", "L", "LA") else 3
 
 
-def centre(image: Image.Image, size: int, shorter: int | None = None) -> Image.Image:
-    """Resize the shorter side to `shorter`, or else to `size`, and cut out the centre of that size.
+def placed(width: int, height: int, size: int, shorter: int | None = None) -> tuple[int, int, int, int]:
+    """How `centre` brings a picture of a width and a height to a size: (width, height) it is resized to, (left, top).
 
-    Numbers are rounded as torchvision's Resize and CenterCrop do.
+    The last two are where the part that is cut out begins. Numbers are rounded as torchvision's Resize and CenterCrop
+    do.
     """
-    short = min(image.size)
-    width, height = (int((shorter or size) * side / short) for side in image.size)
+    short = min(width, height)
+    width, height = (int((shorter or size) * side / short) for side in (width, height))
+    return width, height, round((width - size) / 2), round((height - size) / 2)
+
+
+def centre(image: Image.Image, size: int, shorter: int | None = None) -> Image.Image:
+    """Resize the shorter side to `shorter`, or else to `size`, and cut out the centre of that size."""
+    width, height, left, top = placed(*image.size, size, shorter)
     image = image.resize((width, height), Image.Resampling.BILINEAR)
-    left, top = round((width - size) / 2), round((height - size) / 2)
     return image.crop((left, top, left + size, top + size))
 
 
