@@ -10,6 +10,9 @@ from analysis.directions.calibration import Calibration as Calibration
 from analysis.directions.calibration import calibration as calibration
 from analysis.directions.normalised import NormalisedAccuracy as NormalisedAccuracy
 from analysis.directions.normalised import normalised_accuracy as normalised_accuracy
+from analysis.discarding.concentration import information_concentration as information_concentration
+from analysis.discarding.decoder import TwoTrackDecoder as TwoTrackDecoder
+from analysis.discarding.decoder import folded_decoder as folded_decoder
 from analysis.inversion.added_noise import DensityBound as DensityBound
 from analysis.inversion.added_noise import NoiseBounds as NoiseBounds
 from analysis.inversion.added_noise import density_bound as density_bound

@@ -83,6 +83,12 @@ def decoder(context: tuple[int, ...]) -> nn.Module:
     return analysis.UpConvolution((1, 8, 8), context, filters=2)
 
 
+def two_track(features: tuple[int, ...]) -> nn.Module:
+    """The decoder of reconstruction uncertainty, narrow."""
+    torch.manual_seed(0)
+    return analysis.TwoTrackDecoder((1, 8, 8), features, width=2)
+
+
 def convolutional(width: int, dtype: torch.dtype = torch.float32) -> nn.Module:
     """A classifier of the user's own."""
     torch.manual_seed(width)
@@ -244,6 +250,12 @@ CALLS: dict[str, Callable[[Given], Any]] = {
         give.normal(2, 256, 2, 2), torch.zeros(2, 1, 2, 2).to(give.device)
     ),
     "PixelSoftmax.sample": lambda give: analysis.PixelSoftmax().sample(give.normal(2, 256), source()),
+    "TwoTrackDecoder": lambda give: give.network(two_track((5,)))(give.normal(2, 5)),
+    "TwoTrackDecoder of maps": lambda give: give.network(two_track((5, 4, 4)))(give.normal(2, 5, 4, 4)),
+    "folded_decoder": lambda give: analysis.folded_decoder(give.network(two_track((5,))), give.part(5)).first.weight,
+    "information_concentration": lambda give: analysis.information_concentration(
+        give.normal(2, 1, 3, 4), (torch.arange(40) % 3 > 0).view(2, 4, 5).to(give.device)
+    ),
     "salience_ranks": lambda give: analysis.salience_ranks(give.normal(2, 3, 4)),
     "filled": lambda give: analysis.filled(give.part(2, 3, 3, 4), half(give), 0.5),
     "imputed": lambda give: analysis.imputed(give.part(2, 3, 3, 4), half(give), give.normal(2, 3, 3, 4)),
