@@ -10,9 +10,17 @@ from analysis.directions.calibration import Calibration as Calibration
 from analysis.directions.calibration import calibration as calibration
 from analysis.directions.normalised import NormalisedAccuracy as NormalisedAccuracy
 from analysis.directions.normalised import normalised_accuracy as normalised_accuracy
+from analysis.discarding.closed_form import LinearEntropy as LinearEntropy
+from analysis.discarding.closed_form import linear_entropy as linear_entropy
 from analysis.discarding.concentration import information_concentration as information_concentration
 from analysis.discarding.decoder import TwoTrackDecoder as TwoTrackDecoder
 from analysis.discarding.decoder import folded_decoder as folded_decoder
+from analysis.discarding.information import Discarded as Discarded
+from analysis.discarding.information import discarded_information as discarded_information
+from analysis.discarding.sensitivity import FeatureSpread as FeatureSpread
+from analysis.discarding.sensitivity import PixelSensitivity as PixelSensitivity
+from analysis.discarding.sensitivity import feature_spread as feature_spread
+from analysis.discarding.sensitivity import pixel_sensitivity as pixel_sensitivity
 from analysis.inversion.added_noise import DensityBound as DensityBound
 from analysis.inversion.added_noise import NoiseBounds as NoiseBounds
 from analysis.inversion.added_noise import density_bound as density_bound

@@ -166,6 +166,12 @@ def salient(give: Given) -> Tensor:
     return analysis.full_jacobian_saliency(found)
 
 
+def looked_into(give: Given) -> tuple[nn.Module, Tensor]:
+    """A network of the type of two images, and them."""
+    dtype = give.dtype if give.dtype in (torch.float32, torch.float64) else torch.float32
+    return give.network(convolutional(4, dtype)), give.images
+
+
 def vmf(give: Given) -> priors.VonMisesFisher:
     """Two of them."""
     return priors.VonMisesFisher(give.like(torch.eye(M)[:2]), give.like(torch.tensor([5.0, 50.0])))
@@ -288,6 +294,18 @@ CALLS: dict[str, Callable[[Given], Any]] = {
     ),
     "decompose": lambda give: decomposed(give),
     "full_jacobian_saliency": lambda give: salient(give),
+    "pixel_sensitivity": lambda give: (lambda found: (found.value, found.spread, found.mean_log_error))(
+        analysis.pixel_sensitivity(*looked_into(give), grid=2, probes=2)
+    ),
+    "linear_entropy": lambda give: (lambda found: (found.sigma, found.entropy, found.achieved))(
+        analysis.linear_entropy(analysis.pixel_sensitivity(*looked_into(give), grid=2), cap=0.02)
+    ),
+    "feature_spread": lambda give: (lambda found: (found.value, found.error, found.mean))(
+        analysis.feature_spread(*looked_into(give), samples=2)
+    ),
+    "discarded_information linear": lambda give: (lambda found: (found.entropy, found.achieved, found.noise))(
+        analysis.discarded_information(*looked_into(give), grid=2, method="linear")
+    ),
     **{f"objective {term}": partial(distilled, term=term) for term in terms()},
 }
 """By name (a public one, and what of it): what is called."""
@@ -300,7 +318,7 @@ REST = {
     "NoiseBounds Binned ConditionalDensity NegativeCrossEntropy uniform_nats NeighbourEntropy ExponentBias "
     "exponent_bias SpectrumConvention spectrum_convention power_law_fields WhittleExponent RadialSpectrum "
     "RegressionExponent RadialAutocorrelation implied_autocorrelation KernelSpectrum LayerSpectrum DepthTrend "
-    "depth_trend BiasTerm Decomposition LayerTerm",
+    "depth_trend BiasTerm Decomposition LayerTerm Discarded FeatureSpread LinearEntropy PixelSensitivity",
     "distill": "needs_of weights_of derivative batch_statistics gather_with_gradients Given Loss Needs Setting Shared "
     "Term Trace Objective WeightedSum",
 }

@@ -14,7 +14,10 @@ from distill.terms import terms
 from priors import InputError
 
 SHORT = (torch.float16, torch.bfloat16)
-IMAGES_IN_FULL = ("PixelCNN", "PixelCNN.initialise", "decompose", "full_jacobian_saliency")
+IMAGES_IN_FULL = (
+    *("PixelCNN", "PixelCNN.initialise", "decompose", "full_jacobian_saliency"),
+    *("pixel_sensitivity", "linear_entropy", "feature_spread", "discarded_information linear"),
+)
 DIRECTIONS = ("VonMisesFisher", "HypersphericalUniform")
 
 

@@ -1,36 +1,12 @@
 """Images are worked on in turn by the memory that they take: the peak is measured, and is beyond it without that."""
 
-from collections.abc import Callable
-from dataclasses import fields, is_dataclass
-
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile
+from peaks import bytes_of, peak_of
+from torch import nn
 
 from analysis import decompose
 from analysis.jacobians.derivatives import load_forward_derivatives
-
-
-def peak_of(call: Callable) -> tuple[int, object]:
-    """Most bytes of tensors that were held at a time beyond those from before, by torch's own count; and the result."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
-        result = call()
-    events = [event for event in profiled.profiler.kineto_results.events() if event.name() == "[memory]"]
-    held, most = 0, 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        held += event.nbytes()
-        most = max(most, held)
-    return most, result
-
-
-def bytes_of(found) -> int:
-    """Of all tensors in a result."""
-    if isinstance(found, Tensor):
-        return found.nbytes
-    if isinstance(found, tuple):
-        return sum(bytes_of(one) for one in found)
-    return sum(bytes_of(getattr(found, one.name)) for one in fields(found)) if is_dataclass(found) else 0
 
 
 class Attention(nn.Module):

@@ -1,0 +1,34 @@
+"""Images are worked on in turn by the memory that they take: the peak is measured, and is beyond it without that."""
+
+import pytest
+import torch
+from peaks import bytes_of, peak_of
+from torch import nn
+
+from analysis import discarded_information, feature_spread, pixel_sensitivity
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 12, 3), nn.BatchNorm2d(12), nn.GELU(), nn.Conv2d(12, 12, 3), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2)).eval()
+
+
+WAYS = {
+    "linear": lambda *given, **options: discarded_information(*given, method="linear", delta="image", **options),
+    "sensitivity of pixels": lambda *given, **options: pixel_sensitivity(*given, grid=None, shared=False, **options),
+    "spread at a tau": lambda *given, **options: feature_spread(*given, tau=0.01, **options),
+}
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_the_peak_is_within_what_was_given(name):
+    """Beside what is returned, which is held twice while its parts are put together."""
+    model, images, memory = network(), torch.rand(48, 3, 48, 48), 10 * 2**20
+    WAYS[name](model, images[:2])  # what torch makes once
+    peak, found = peak_of(lambda: WAYS[name](model, images, memory=memory))
+    most = memory + 2 * bytes_of(found) + images.nbytes
+    assert peak < most
+    without, other = peak_of(lambda: WAYS[name](model, images, memory=2**40))
+    assert without > 1.5 * most and bytes_of(other) == bytes_of(found)
+    assert without > 48 * 12 * (46**2 + 44**2) * 4  # the count counts: at least the results of both convolutions
