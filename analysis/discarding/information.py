@@ -15,7 +15,7 @@ from analysis.discarding.grids import Grid, grid_of
 from analysis.discarding.sensitivity import PixelSensitivity, moved, sensitivities
 from priors.errors import InputError, unknown
 
-Method = Literal["solve", "linear"]
+Method = Literal["linear"]
 Delta = Literal["dataset", "image"]
 
 
@@ -38,7 +38,7 @@ class Discarded:
         delta_error: its standard error, of the draws; it shifts all entropies by half of its part of `delta`; (batch,).
         alpha: how far features move, as a part of delta_f^2; in squared units of `deviation`.
         cap: the largest scale.
-        method: "solve" or "linear".
+        method: "linear".
         grid: the cells.
         deviation: the unit of noise and alpha, in pixel values; (channels, 1, 1).
     """
@@ -91,7 +91,7 @@ def discarded_information(
     *,
     alpha: int | float = 1.5e-4,
     delta: str | int | float | Shaped[Tensor, "..."] = "dataset",
-    method: str = "solve",
+    method: str = "linear",
     grid: int | Sequence[int] | None = 16,
     shared: bool = True,
     deviation: int | float | Sequence[int | float] | Shaped[Tensor, "..."] | None = None,
@@ -115,8 +115,7 @@ def discarded_information(
             .012 would move them.
         delta: delta_f^2 is the mean over these images, "dataset", as the paper says; each one's own, "image", as the
             authors' code has it; or given, one number or one an image, such as `feature_spread(...).mean` of a set.
-        method: "linear" takes features to be linear in the noise: a closed form of `probes` slopes an image. "solve"
-            starts there and meets the constraint as it is.
+        method: "linear" takes features to be linear in the noise: a closed form of `probes` slopes an image.
         grid: cells along each side that have a scale of their own, one number or (rows, columns); None: a cell a pixel.
             The authors have 16: a pixel's own scale takes many more draws to find.
         shared: whether all channels have one scale, as the authors have it, or each its own.

@@ -28,7 +28,7 @@ OPTIONS = {
     "probes is 0": {"grid": 2, "probes": 0},
     "probes is 1.5": {"grid": 2, "probes": 1.5},
     "samples is 1: a whole number of at least 2": {"grid": 2, "samples": 1},
-    "unknown method 'solved': did you mean 'solve'": {"grid": 2, "method": "solved"},
+    "unknown method 'solved'": {"grid": 2, "method": "solved"},
     "unknown delta 'images': did you mean 'image'": {"grid": 2, "delta": "images"},
     "delta is -1": {"grid": 2, "delta": -1},
     "delta is of shape": {"grid": 2, "delta": torch.ones(3)},
