@@ -23,7 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"penult: {stranger}", file=sys.stderr)
             return 2
     from apps.command.cli import main as run  # not before: it imports the other packages
+    from apps.command.memory import keep_freed_memory
 
+    keep_freed_memory()
     return run(arguments)
 
 

@@ -5,7 +5,8 @@
 First a step of the paper's setup c, WRN-28-4 to WRN-16-2 at the size of CIFAR-100, by `ce+overhaul` and by
 `ce+overhaul+spectral-l1+cross-power`: forward passes of both networks, backward and SGD, channels last. Then forward
 passes of either network, its three stages tapped, with and without spectra of images and stages, as a sweep takes them.
-Both ways run in turn, in one process; printed are medians over rounds of their times, and of the ratios in each round.
+Memory that is freed is kept, as the command `penult` does. Both ways run in turn, in one process; printed are medians
+over rounds of their times, and of the ratios in each round.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from torch import optim
 from turns import compared
 
 from analysis import SpectrumMoments
+from apps.command.memory import keep_freed_memory
 from distill import objective
 from distill.trace import shapes
 from priors import tap, zoo
@@ -79,6 +81,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of a step")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
+    keep_freed_memory()
     torch.set_num_threads(arguments.threads)
     torch.backends.cudnn.benchmark = True
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
