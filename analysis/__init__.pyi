@@ -21,6 +21,8 @@ from analysis.discarding.sensitivity import FeatureSpread as FeatureSpread
 from analysis.discarding.sensitivity import PixelSensitivity as PixelSensitivity
 from analysis.discarding.sensitivity import feature_spread as feature_spread
 from analysis.discarding.sensitivity import pixel_sensitivity as pixel_sensitivity
+from analysis.discarding.uncertainty import ReconstructionUncertainty as ReconstructionUncertainty
+from analysis.discarding.uncertainty import reconstruction_uncertainty as reconstruction_uncertainty
 from analysis.inversion.added_noise import DensityBound as DensityBound
 from analysis.inversion.added_noise import NoiseBounds as NoiseBounds
 from analysis.inversion.added_noise import density_bound as density_bound

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from analysis.discarding.grids import Grid
 from priors.checks.floats import at_least_float32
 from priors.errors import InputError
 
@@ -52,9 +53,7 @@ def information_concentration(
             f"the mask of image {number} {covers} of it: concentration compares what is inside with what is outside; "
             "leave the image out"
         )
-    down = torch.arange(height, device=cells.device) * rows // height
-    across = torch.arange(width, device=cells.device) * columns // width
-    pixels = cells[:, down][:, :, across]
+    pixels = Grid(1, height, width, rows, columns, shared=True).spread(cells[:, None])[:, 0]
     own = torch.where(masks, pixels, 0.0).sum((1, 2)) / inside
     rest = torch.where(masks, 0.0, pixels).sum((1, 2)) / (height * width - inside)
     return (rest - own).to(torch.promote_types(entropy.dtype, torch.float32))

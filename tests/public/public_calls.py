@@ -89,6 +89,15 @@ def two_track(features: tuple[int, ...]) -> nn.Module:
     return analysis.TwoTrackDecoder((1, 8, 8), features, width=2)
 
 
+def uncertain(give: Given) -> tuple[Tensor, ...]:
+    """Of what a decoder of three numbers makes of a network's logits, at two images of its type."""
+    network, images = looked_into(give)
+    torch.manual_seed(0)
+    decoder = give.network(analysis.TwoTrackDecoder((1, 4, 4), (CLASSES,), width=2))
+    found = analysis.reconstruction_uncertainty(network, decoder, images, grid=2, steps=2, samples=2, measured=4)
+    return found.entropy, found.sigma, found.achieved
+
+
 def convolutional(width: int, dtype: torch.dtype = torch.float32) -> nn.Module:
     """A classifier of the user's own."""
     torch.manual_seed(width)
@@ -258,6 +267,7 @@ CALLS: dict[str, Callable[[Given], Any]] = {
     "PixelSoftmax.sample": lambda give: analysis.PixelSoftmax().sample(give.normal(2, 256), source()),
     "TwoTrackDecoder": lambda give: give.network(two_track((5,)))(give.normal(2, 5)),
     "TwoTrackDecoder of maps": lambda give: give.network(two_track((5, 4, 4)))(give.normal(2, 5, 4, 4)),
+    "reconstruction_uncertainty": lambda give: uncertain(give),
     "folded_decoder": lambda give: analysis.folded_decoder(give.network(two_track((5,))), give.part(5)).first.weight,
     "information_concentration": lambda give: analysis.information_concentration(
         give.normal(2, 1, 3, 4), (torch.arange(40) % 3 > 0).view(2, 4, 5).to(give.device)
@@ -318,7 +328,8 @@ REST = {
     "NoiseBounds Binned ConditionalDensity NegativeCrossEntropy uniform_nats NeighbourEntropy ExponentBias "
     "exponent_bias SpectrumConvention spectrum_convention power_law_fields WhittleExponent RadialSpectrum "
     "RegressionExponent RadialAutocorrelation implied_autocorrelation KernelSpectrum LayerSpectrum DepthTrend "
-    "depth_trend BiasTerm Decomposition LayerTerm Discarded FeatureSpread LinearEntropy PixelSensitivity",
+    "depth_trend BiasTerm Decomposition LayerTerm Discarded FeatureSpread LinearEntropy PixelSensitivity "
+    "ReconstructionUncertainty",
     "distill": "needs_of weights_of derivative batch_statistics gather_with_gradients Given Loss Needs Setting Shared "
     "Term Trace Objective WeightedSum",
 }

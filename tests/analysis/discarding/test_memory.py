@@ -5,7 +5,7 @@ import torch
 from peaks import bytes_of, peak_of
 from torch import nn
 
-from analysis import discarded_information, feature_spread, pixel_sensitivity
+from analysis import discarded_information, feature_spread, pixel_sensitivity, reconstruction_uncertainty
 
 
 def network() -> nn.Module:
@@ -14,9 +14,22 @@ def network() -> nn.Module:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2)).eval()
 
 
+def decoder() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(48, 48), nn.Unflatten(1, (3, 4, 4)), nn.Upsample(scale_factor=12)
+    ).eval()
+
+
+def uncertainty(model: nn.Module, images: torch.Tensor, **options):
+    own = {"delta": "image", "steps": 2, "measured": 4, "samples": 2}
+    return reconstruction_uncertainty(model, decoder(), images, **own, **options)
+
+
 WAYS = {
     "linear": lambda *given, **options: discarded_information(*given, method="linear", delta="image", **options),
     "sensitivity of pixels": lambda *given, **options: pixel_sensitivity(*given, grid=None, shared=False, **options),
+    "uncertainty of reconstructions": uncertainty,
     "spread at a tau": lambda *given, **options: feature_spread(*given, tau=0.01, **options),
 }
 
