@@ -2,8 +2,9 @@
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ _SMALLEST, _LARGEST, _SPAN = 40, 110, 1600
 """In pixels: the least and the most that an image is wide, and about how wide and high a panel is."""
 _MOST_PIXELS = 32_000
 """Longest side of a picture that all programs open."""
+CELL, _BETWEEN, _CELL_DPI = 1.5, 0.08, 110
+"""Sheets of cells: a cell and the gap between cells, in inches, and dots an inch."""
 
 
 def to_levels(images: Float[Tensor, "*batch channels height width"]) -> UInt8[Tensor, "*batch channels height width"]:
@@ -163,6 +166,39 @@ def short_names(names: Sequence[str], most: int = 24) -> list[str]:
         fits = len(name) <= most
         found.append(name if fits else name[: most - 1 - half] + "\N{HORIZONTAL ELLIPSIS}" + name[-half:])
     return found
+
+
+def sheet_of_cells(
+    rows: int, columns: int, text: str, *, above: float, below: float, words: float = 0.0
+) -> tuple[Figure, Callable[[int, int], Axes]]:
+    """A figure of square cells, and what gives each of them.
+
+    Args:
+        rows: of cells.
+        columns: of cells.
+        text: what the figure shows, which stands above.
+        above: inches between that and the cells.
+        below: inches at the foot.
+        words: inches over and under each cell together.
+    """
+    step = CELL + _BETWEEN
+    wide = _BETWEEN + columns * step
+    lines = wrap(text, int(wide * 15))
+    above += 0.16 + 0.16 * len(lines)
+    high = above + below + rows * (step + words)
+    figure = Figure(figsize=(wide, high), dpi=_CELL_DPI)
+    figure.text(_BETWEEN / wide, 1 - 0.08 / high, "\n".join(lines), fontsize=9, va="top", parse_math=False)
+
+    def cell(row: int, column: int) -> Axes:
+        bottom = high - above - row * (step + words) - 0.35 * words - CELL
+        place = (_BETWEEN + column * step) / wide, bottom / high, CELL / wide, CELL / high
+        axes = figure.add_axes(place, label=f"{row} {column}")
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_frame_on(False)
+        return axes
+
+    return figure, cell
 
 
 def legend(place: Axes | Figure, entries: Sequence[tuple[Artist, str]], **given: Any) -> None:

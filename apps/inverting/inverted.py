@@ -1,7 +1,7 @@
 """A finished inversion: the model, and the network and layer that its contexts are of."""
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -12,18 +12,17 @@ from analysis.densities.incremental import Incremental
 from analysis.densities.pixelcnn import PixelCNN
 from analysis.densities.sampling import place
 from analysis.inversion.reconstruction import UpConvolution
-from apps.command.config import Foreign
 from apps.inverting.own_density import OwnDensity
-from apps.inverting.representation import Representation, representation
 from apps.models import imported, named
 from apps.models.registry import description_of
+from apps.models.representation import Representation
+from apps.models.represented import read_representation
 from apps.runs.run import Run
 from apps.seeds import generator
 from apps.training.free_memory import available_bytes
-from priors import zoo
-from priors.errors import InputError, reason
+from priors.errors import InputError
 from priors.files.building import building
-from priors.files.tensors import digest_of, load_weights, read_tensors
+from priors.files.tensors import load_weights, read_tensors
 
 DENSITY, DECODER = "inversion", "reconstruction"
 """Kinds of model, as `model.json` has them: p(x | h), and f(h) by least squares."""
@@ -181,14 +180,7 @@ def inverted_run(folder: str | Path) -> Inverted:
             model = _density(run, description, shape, context)
         else:
             model = UpConvolution(shape, context, filters=description["filters"])
-    try:
-        found = None if description["layer"] is None else _representation(run, description, shape)
-    except InputError:
-        raise
-    except (AttributeError, KeyError, TypeError, RuntimeError, ValueError) as error:
-        raise InputError(f"{path} describes no inversion: it is damaged ({reason(error)})") from None
-    if found is not None and found.shape != context:
-        raise InputError(f"{run.folder}: {found.layer} gives {found.shape}, and {context} was inverted: it is damaged")
+    found = read_representation(run, description, shape, context)
     load_weights(model, weights, run.folder / "model.safetensors")
     title = "no context" if found is None else f"{description['network']}, {found.layer}"
     return Inverted(model.eval(), found, title)
@@ -199,23 +191,3 @@ def _density(run: Run, description: dict, shape: tuple, context: tuple) -> Pixel
         return PixelCNN(shape, context, layers=description["layers"], filters=description["filters"])
     imported.require(description["density"], run.folder)
     return OwnDensity(imported.made(description["density"], shape, context)[0], shape, context)
-
-
-def _representation(run: Run, description: dict, image_shape: tuple[int, ...]) -> Representation:
-    """Of the copy of the network that lies in the run, or else of the MODEL that it was."""
-    kept = run.folder / "network"
-    own = description["foreign"]
-    foreign = Foreign(tuple(own["mean"]), tuple(own["std"]), own["head"])
-    if not kept.is_dir():
-        if not description["network"].startswith("import:"):
-            raise InputError(f"{kept} is missing, the network that {run.folder} inverts: put the folder back")
-        imported.require(description["network"], run.folder)
-    network = zoo.load(kept) if kept.is_dir() else named.classifier(description["network"], foreign)
-    if network.image_shape not in (None, image_shape):
-        raise InputError(
-            f"{run.folder} inverts images of {image_shape}, its network takes {network.image_shape}: damaged"
-        )
-    if digest_of(network.state_dict()) != description["network_digest"]:
-        place = kept if kept.is_dir() else description["network"]
-        raise InputError(f"{place} has other weights than the network that {run.folder} inverts")
-    return replace(representation(network, description["site"], image_shape), layer=description["layer"])

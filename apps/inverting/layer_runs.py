@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,16 +14,17 @@ from apps.data.image_set import ImageSet
 from apps.inverting.inverted import decoder_description, density_description
 from apps.inverting.own_density import OwnDensity
 from apps.inverting.protocol import Decoder, Density
-from apps.inverting.representation import Representation
-from apps.inverting.training import DensityTraining, ReconstructionTraining
+from apps.inverting.training import DensityTraining
 from apps.models.imported import made
+from apps.models.layer_task import ReconstructionTraining
+from apps.models.representation import Representation
+from apps.models.represented import trained_on_layer, whose
 from apps.runs.run import Run
 from apps.seeds import derive
 from apps.training.loop import steps_of
 from apps.training.memory import within_memory
 from apps.training.task import Task
 from apps.training.train import slug, train
-from priors.files.tensors import digest_of
 
 VERB = "analyse invert"
 
@@ -55,7 +55,7 @@ class Inversion:
                 self._density(called, context)
         else:
             self._density(called, context).check()
-        own = _own(model, foreign, layer)
+        own = whose(model, foreign, layer)
         plans = [(f"{name}-{called}", self.density.of(called), averaging(self.optimisation, self.images))]
         if context and self.decoder.decoder_epochs:
             with torch.device("meta"):
@@ -80,7 +80,7 @@ class Inversion:
         """
         optimisation = averaging(self.optimisation, self.images)
         torch.manual_seed(derive(optimisation.seed, "weights"))
-        built, own = self._density(called, () if layer is None else layer.shape), _own(model, foreign, layer)
+        built, own = self._density(called, () if layer is None else layer.shape), whose(model, foreign, layer)
 
         def task() -> Task:
             described = density_description(built, own, self.density.density)
@@ -95,7 +95,7 @@ class Inversion:
         filters = self.decoder.decoder_filters
         with within_memory():
             built = UpConvolution(self.images.image_shape, layer.shape, filters=filters)
-        own = _own(model, foreign, layer)
+        own = whose(model, foreign, layer)
         description = decoder_description(built, filters, own)
 
         def task() -> Task:
@@ -117,16 +117,7 @@ class Inversion:
         return replace(self.optimisation, epochs=self.decoder.decoder_epochs, ema=None)
 
     def _identity(self, own: dict, options: Mapping[str, Any], optimisation: Optimisation) -> dict[str, Any]:
-        held_out = None if self.held_out is None else self.held_out.digest
-        return {
-            "data": self.images.name,
-            "data_digest": self.images.digest,
-            "held_out_digest": held_out,
-            # Of the network its weights and its layer, not its name.
-            **{key: own[key] for key in ("network_digest", "site")},
-            **options,
-            **identity(optimisation),
-        }
+        return trained_on_layer(own, self.images, self.held_out) | dict(options) | identity(optimisation)
 
     def _older(self) -> dict[str, Any]:
         """What runs did before there were some of the flags."""
@@ -155,16 +146,3 @@ def averaging(optimisation: Optimisation, images: ImageSet) -> Optimisation:
         return optimisation
     most = max(0.5, 1 - 20 / steps_of(optimisation, images))
     return replace(optimisation, ema=min(optimisation.ema, most))
-
-
-def _own(model: str, foreign: Foreign, layer: Representation | None) -> dict:
-    """Whose layer it is, and how to find it again."""
-    if layer is None:
-        return {"network": None, "network_digest": None, "layer": None, "site": None, "foreign": None}
-    return {
-        "network": Path(model).name if Path(model).is_dir() else model,
-        "network_digest": digest_of(layer.network.state_dict()),
-        "layer": layer.layer,
-        "site": layer.site,
-        "foreign": {"mean": list(foreign.mean), "std": list(foreign.std), "head": foreign.head},
-    }

@@ -6,27 +6,25 @@ from pathlib import Path
 
 from analysis.inversion.reconstruction import UpConvolution
 from apps.classifiers.settings import ClassifierTraining
-from apps.command.config import Foreign, Where
+from apps.command.config import Where
 from apps.command.console import counted
 from apps.data.image_set import ImageSet, split_validation
 from apps.inverting import through_training
 from apps.inverting.inverted import inverted_run
 from apps.inverting.overfitting import overfitting
-from apps.inverting.representation import Representation, check_order, representation
 from apps.inverting.settings import InvertSettings
 from apps.inverting.through_training import State
 from apps.models.activations import images_for
 from apps.models.imported import allow
+from apps.models.layers import usual_layers
 from apps.models.named import classifier, is_run, open_run
+from apps.models.representation import Representation, check_order, representation
+from apps.models.represented import check_weights
 from apps.runs.outputs import check_writable
 from apps.runs.run import Run
 from apps.training.train import slug
 from priors.errors import InputError, unknown
-from priors.files.tensors import digest_of
 from priors.zoo import Classifier
-
-PAPERS = ("conv1", "conv2", "fc3", "logits")
-"""Layers of the paper's classifiers."""
 
 Layers = Mapping[str, Representation | None]
 """By what they were called; None of "none", the density without context."""
@@ -79,7 +77,7 @@ def plan(config: InvertSettings) -> Plan:
     network = classifier(config.model, config.foreign)
     source = {"data": config.data, "image_size": config.image_size, "root": where.data_root}
     training, test = (images_for(config.model, network, split, **source) for split in ("train", "test"))
-    _check_weights(config.model, config.foreign, network)
+    check_weights(config.model, config.foreign, network)
     layers = _layers(network, _names(config, network), training.image_shape)
     earlier = _snapshots(config, where.name) if config.snapshots else []
     second = _second(config, network, where) if config.overfit else None
@@ -106,22 +104,10 @@ def said_of_second(config: InvertSettings) -> str:
     return f"{config.overfit} images"
 
 
-def _check_weights(model: str, foreign: Foreign, network: Classifier) -> None:
-    """Whether a network of the user's own has the same weights whenever it is made."""
-    if not model.startswith("import:"):
-        return
-    if digest_of(classifier(model, foreign).state_dict()) != digest_of(network.state_dict()):
-        raise InputError(
-            f"{model} has other weights each time it is made: give it weights by ,weights=FILE.safetensors, or seed it"
-        )
-
-
 def _names(config: InvertSettings, network: Classifier) -> list[str]:
     """The layers that are asked for, each once."""
     if config.taps == "auto":
-        own = {name for name, _ in network.named_modules()}
-        papers = {f"body.{layer}" for layer in PAPERS[:3]} <= own
-        names = list(PAPERS) if papers else [*network.stages, "penultimate", "logits"]
+        names = usual_layers(network)
     else:
         names = config.asked_layers
     if not names:

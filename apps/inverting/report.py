@@ -29,7 +29,7 @@ from apps.data.image_set import ImageSet
 from apps.figures import grid, save, short_names
 from apps.inverting.comparison import DRAWS, closest, distances
 from apps.inverting.inverted import Inverted, inverted_run
-from apps.inverting.representation import Representation
+from apps.models.representation import Representation
 from apps.runs.run import Run
 from apps.seeds import generator
 from apps.training.shares import shared

@@ -1,7 +1,4 @@
-"""Training a density of images given a representation, and the least-squares decoder of the same."""
-
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
+"""Training a density of images given a representation."""
 
 import torch
 from torch import Tensor, nn, optim
@@ -9,57 +6,20 @@ from torch import Tensor, nn, optim
 from analysis.densities.pixelcnn import PixelCNN
 from analysis.densities.weight_norm import WeightNormConv
 from analysis.inversion.cross_entropy import bits_per_dim
-from analysis.inversion.reconstruction import UpConvolution, squared_error
 from apps.command.config import Optimisation
 from apps.data.image_set import ImageSet
 from apps.inverting.own_density import OwnDensity
-from apps.inverting.representation import Representation
 from apps.inverting.scoring import SWEPT
+from apps.models.layer_task import LayerTask
+from apps.models.representation import Representation
 from apps.runs.format import FORMAT
-from apps.training.task import Criterion, Phase, Sweep, Task
-from priors import zoo
-from priors.files.json_files import write_json
-from priors.files.tensors import write_tensors
+from apps.training.task import Criterion, Phase, Sweep
 
 BETAS = (0.95, 0.9995)
 """Of Adam, as PixelCNN++'s authors have them."""
 
 
-class _Inversion(Task):
-    """What both have: a model of images that is given a context, and the network that the context is of."""
-
-    def __init__(self, model: nn.Module, representation: Representation | None, description: dict, held_out, seed: int):
-        self.networks = {"model": model}
-        ours = representation is None or representation.network.architecture is not None
-        # A module of the user's own may take no other layout than the usual one.
-        self.channels_last = ours and not isinstance(model, OwnDensity)
-        self.frozen = {} if representation is None else {"network": representation.network}
-        self.seed, self.description = seed, description
-        self._representation, self._held_out = representation, held_out
-        self.validated = 0 if held_out is None else min(SWEPT, len(held_out))
-
-    def context(self, images: Tensor) -> Tensor | None:
-        """What the network makes of images; None without one."""
-        return None if self._representation is None else self._representation(images)
-
-    def while_compiled(self) -> AbstractContextManager:
-        """The tap that contexts are read by."""
-        return nullcontext() if self._representation is None else self._representation.tapped()
-
-    def _empty_context(self) -> Tensor | None:
-        """A context on the meta device."""
-        representation = self._representation
-        return None if representation is None else torch.zeros(1, *representation.shape, device="meta")
-
-    def save(self, folder: Path, networks: dict[str, nn.Module]) -> None:
-        """Write the model, how to build it again, and the network that its contexts are of."""
-        write_tensors(folder / "model.safetensors", networks["model"].state_dict())
-        write_json(folder / "model.json", self.description)
-        if self._representation is not None and self._representation.network.architecture is not None:
-            zoo.save(self._representation.network, folder / "network")
-
-
-class DensityTraining(_Inversion):
+class DensityTraining(LayerTask):
     """Train p(x | h) by maximum likelihood (equation 4).
 
     Args:
@@ -80,7 +40,7 @@ class DensityTraining(_Inversion):
         held_out: ImageSet | None,
         seed: int,
     ):
-        super().__init__(model, representation, description, held_out, seed)
+        super().__init__(model, representation, description, held_out, seed, alone=isinstance(model, OwnDensity))
         self.format = FORMAT
         self._distribution = model.distribution if isinstance(model, PixelCNN) else None
         self.criterion = None if held_out is None else Criterion("NCE", larger=True)
@@ -100,7 +60,7 @@ class DensityTraining(_Inversion):
     def example(self, image_shape: tuple[int, int, int]) -> dict[str, tuple[Tensor | None, ...]]:
         """An image and a context, of a PixelCNN++; what another density keeps is not known."""
         image = torch.zeros(1, *image_shape, device="meta")
-        return {} if self._distribution is None else {"model": (image, self._empty_context())}
+        return {} if self._distribution is None else {"model": (image, self.empty_context())}
 
     def start(self, batch) -> None:
         """Data-dependent initialisation, of a PixelCNN++."""
@@ -127,58 +87,13 @@ class DensityTraining(_Inversion):
 
     def validate(self, model: nn.Module, sweep: Sweep, step: int) -> dict[str, float]:
         """Mean log-likelihood of held-out images, in nats and in bits a sub-pixel."""
-        if self._held_out is None:
+        if self.held_out is None:
             return {}
 
         def of(batch) -> dict[str, Tensor]:
             return {"nats": model.log_prob(batch.images, self.context(batch.images), check=False)}
 
         nats = float(
-            sweep(self._held_out, of, batch_size=SWEPT, channels_last=self.channels_last)["nats"].double().mean()
+            sweep(self.held_out, of, batch_size=SWEPT, channels_last=self.channels_last)["nats"].double().mean()
         )
-        return {"NCE": nats, "bits/dim": bits_per_dim(nats, self._held_out.image_shape)}
-
-
-class ReconstructionTraining(_Inversion):
-    """Train f(h) by least squares (equation 3).
-
-    Args:
-        model: trained in place.
-        representation: h.
-        description: how to build the model again.
-        held_out: images that choose the checkpoint; None keeps the last.
-        seed: of the run.
-    """
-
-    def __init__(
-        self,
-        model: UpConvolution,
-        representation: Representation,
-        description: dict,
-        held_out: ImageSet | None,
-        seed: int,
-    ):
-        super().__init__(model, representation, description, held_out, seed)
-        self.criterion = None if held_out is None else Criterion("squared error", larger=False)
-
-    def example(self, image_shape: tuple[int, int, int]) -> dict[str, tuple[Tensor | None, ...]]:
-        """A context."""
-        return {"model": (self._empty_context(),)}
-
-    def losses(self, turn: str, batch, step: int) -> dict[str, Tensor]:
-        """|x - f(h)|^2, a mean over images of the sum over sub-pixels."""
-        return {"squared error": squared_error(batch.images, self.networks["model"](self.context(batch.images))).mean()}
-
-    def validate(self, model: nn.Module, sweep: Sweep, step: int) -> dict[str, float]:
-        """The same of held-out images."""
-        if self._held_out is None:
-            return {}
-
-        def of(batch) -> dict[str, Tensor]:
-            return {"squared error": squared_error(batch.images, model(self.context(batch.images)))}
-
-        return {
-            "squared error": float(
-                sweep(self._held_out, of, channels_last=self.channels_last)["squared error"].double().mean()
-            )
-        }
+        return {"NCE": nats, "bits/dim": bits_per_dim(nats, self.held_out.image_shape)}

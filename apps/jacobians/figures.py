@@ -1,7 +1,7 @@
 """Pictures of explanations: methods side by side and laid over the image, and figure 1's sheet of one image."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import wrap
@@ -13,16 +13,15 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from apps.command.console import printable
-from apps.figures import save, short_names
+from apps.figures import save, sheet_of_cells, short_names
 from apps.jacobians.measuring import Found
 from apps.jacobians.shown import Shown
 
 _QUANTILE = 0.99
 """Of all pixels that are drawn with one scale, the one at which its colours end."""
 _COLOURS, _SIGNED = colormaps["inferno"], colormaps["RdBu_r"]
-_CELL, _GAP, _COLUMNS, _WORDS = 1.5, 0.08, 8, 22
-"""A cell and the gap between cells, in inches; cells a row of a sheet, and letters over each."""
-_DPI = 110
+_COLUMNS, _WORDS = 8, 22
+"""Cells a row of a sheet, and letters over each."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def draw_methods(path: Path, explained: Explanation, most: Mapping[str, float], 
         f"under its column: from 0 to the {_QUANTILE:.0%} quantile of its pixels here. Below each map it is laid over "
         "the image."
     )
-    figure, cell = _sheet(2 * drawn, max(4, 1 + len(maps)), text, above=0.35, below=0.35)
+    figure, cell = sheet_of_cells(2 * drawn, max(4, 1 + len(maps)), text, above=0.35, below=0.35)
     for number in range(drawn):
         image = explained.pixels(number)
         cell(2 * number, 0).imshow(image, interpolation="nearest")
@@ -133,7 +132,7 @@ def draw_sheet(path: Path, explained: Explanation, number: int) -> None:
         "blue against it; each panel has a scale of its own."
     )
     rows = math.ceil((1 + len(panels)) / _COLUMNS)
-    figure, cell = _sheet(rows, _COLUMNS, text, above=0.05, below=0.05, words=0.5)
+    figure, cell = sheet_of_cells(rows, _COLUMNS, text, above=0.05, below=0.05, words=0.5)
     cell(0, 0).imshow(explained.pixels(number), interpolation="nearest")
     cell(0, 0).set_title("image", fontsize=8, pad=3)
     for place, (name, values) in enumerate(zip(_short(list(panels)), panels.values(), strict=True), start=1):
@@ -145,39 +144,6 @@ def draw_sheet(path: Path, explained: Explanation, number: int) -> None:
         colours = f"colours \N{PLUS-MINUS SIGN}{most:.1e}"
         axes.set_xlabel(f"{values.sum():+.4f}\n{colours}", fontsize=7, labelpad=2, linespacing=1.1)
     save(figure, path)
-
-
-def _sheet(
-    rows: int, columns: int, text: str, *, above: float, below: float, words: float = 0.0
-) -> tuple[Figure, Callable[[int, int], Axes]]:
-    """A figure of square cells, and what gives each of them.
-
-    Args:
-        rows: of cells.
-        columns: of cells.
-        text: what the figure shows, which stands above.
-        above: inches between that and the cells.
-        below: inches at the foot.
-        words: inches over and under each cell together.
-    """
-    step = _CELL + _GAP
-    wide = _GAP + columns * step
-    lines = wrap(text, int(wide * 15))
-    above += 0.16 + 0.16 * len(lines)
-    high = above + below + rows * (step + words)
-    figure = Figure(figsize=(wide, high), dpi=_DPI)
-    figure.text(_GAP / wide, 1 - 0.08 / high, "\n".join(lines), fontsize=9, va="top", parse_math=False)
-
-    def cell(row: int, column: int) -> Axes:
-        bottom = high - above - row * (step + words) - 0.35 * words - _CELL
-        place = (_GAP + column * step) / wide, bottom / high, _CELL / wide, _CELL / high
-        axes = figure.add_axes(place, label=f"{row} {column}")
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.set_frame_on(False)
-        return axes
-
-    return figure, cell
 
 
 def _bar(figure: Figure, above: Axes, most: float) -> None:

@@ -8,6 +8,8 @@ from priors.zoo import Classifier
 
 _INSIDE = ("", "body.", "network.")
 """What may be left out of a layer's name: where the zoo's networks, and wrapped ones, keep their layers."""
+_PAPERS = ("conv1", "conv2", "fc3", "logits")
+"""Layers of the classifiers that Nash, Kushman and Williams (2019) invert."""
 
 
 def layer_site(network: Classifier, layer: str, others: Sequence[str] = ()) -> str:
@@ -45,3 +47,10 @@ def inner(network: Classifier) -> str:
     """What the names of nearly all of a classifier's modules begin with: "body.", "network." or nothing."""
     names = [module for module, _ in network.named_modules() if module not in ("", "body", "network")]
     return next((one for one in _INSIDE[1:] if any(name.startswith(one) for name in names)), "")
+
+
+def usual_layers(network: Classifier) -> list[str]:
+    """Layers to look at where none are named: the four of a LeNet, or else stages, penultimate and logits."""
+    own = {name for name, _ in network.named_modules()}
+    papers = {f"body.{layer}" for layer in _PAPERS[:3]} <= own
+    return list(_PAPERS) if papers else [*network.stages, "penultimate", "logits"]

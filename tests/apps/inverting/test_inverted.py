@@ -7,6 +7,7 @@ from analysis.densities.captured import CapturedSampler
 from analysis.densities.pixelcnn import PixelCNN
 from apps.inverting import inverted
 from apps.inverting.inverted import Inverted
+from apps.models.represented import read_representation
 from apps.runs.run import Run
 from priors.errors import InputError
 
@@ -72,7 +73,7 @@ def test_a_run_whose_copy_of_a_network_is_lost_has_none_downloaded(tmp_path, mon
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *given, **options: asked.append(given))
     described = {"network": "torchvision:resnet18:DEFAULT", "foreign": {"mean": [], "std": [], "head": None}}
     with pytest.raises(InputError, match="network is missing, the network that .* inverts: put the folder back"):
-        inverted._representation(Run(tmp_path), described, (3, 32, 32))
+        read_representation(Run(tmp_path), described, (3, 32, 32), (8,))
     assert asked == []
 
 

@@ -14,7 +14,6 @@ from safetensors.torch import load_file, save_file
 from apps.command.config import Foreign
 from apps.data import sources
 from apps.data.image_set import ImageSet
-from apps.inverting.representation import representation
 from apps.models.activations import activations
 from apps.models.classifier_priors import classifier_prior
 from apps.models.named import (
@@ -26,6 +25,7 @@ from apps.models.named import (
     trained_on,
 )
 from apps.models.registry import CLASSIFIER, kind_of
+from apps.models.representation import representation
 from priors import ClassifierPrior, zoo
 from priors.errors import InputError
 

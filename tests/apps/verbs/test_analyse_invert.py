@@ -15,7 +15,7 @@ from apps.data import sources
 from apps.data.image_set import balanced_subset, split_validation
 from apps.inverting.inverted import inverted_run
 from apps.inverting.overfitting import overfit, overfitting
-from apps.inverting.representation import check_order, representation
+from apps.models.representation import check_order, representation
 from apps.training.session import start
 from priors import zoo
 from priors.errors import InputError

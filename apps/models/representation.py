@@ -46,7 +46,7 @@ class Representation:
             found = taps[self.site]
         finally:
             self.network.train(training)
-        return _as_context(found)
+        return as_context(found)
 
     @contextmanager
     def tapped(self) -> Iterator[None]:
@@ -87,7 +87,7 @@ def representation(network: Classifier, layer: str, image_shape: Sequence[int]) 
         raise InputError(f"--taps {layer}: its output is {shape} for 2 images: a row an image was expected")
     if not found.numel() or not found.is_floating_point():
         raise InputError(f"--taps {layer}: its output of shape {tuple(found.shape)} has no values to invert from")
-    return Representation(network, layer, site, tuple(_as_context(found).shape[1:]))
+    return Representation(network, layer, site, tuple(as_context(found).shape[1:]))
 
 
 def check_order(layers: Mapping[str, Representation], image_shape: Sequence[int]) -> None:
@@ -96,8 +96,18 @@ def check_order(layers: Mapping[str, Representation], image_shape: Sequence[int]
     Raises:
         InputError: they are not.
     """
+    called = in_order(layers, image_shape)
+    if called != list(layers):
+        raise InputError(
+            f"--taps {','.join(layers)}: layers were expected from the input on, as the network computes them: "
+            f"{','.join(called)}"
+        )
+
+
+def in_order(layers: Mapping[str, Representation], image_shape: Sequence[int]) -> list[str]:
+    """What layers of one network are called, in the order in which it computes them."""
     if len(layers) < 2:
-        return
+        return list(layers)
     network, called, handles = next(iter(layers.values())).network, [], []
     for name, layer in layers.items():
         place, _, number = layer.site.partition("#")
@@ -111,11 +121,7 @@ def check_order(layers: Mapping[str, Representation], image_shape: Sequence[int]
     finally:
         for handle in handles:
             handle.remove()
-    if called != list(layers):
-        raise InputError(
-            f"--taps {','.join(layers)}: layers were expected from the input on, as the network computes them: "
-            f"{','.join(called)}"
-        )
+    return called
 
 
 def _note(called: list[str], name: str, calls: Iterator[int], own: int, *_) -> None:
@@ -124,6 +130,6 @@ def _note(called: list[str], name: str, calls: Iterator[int], own: int, *_) -> N
         called.append(name)
 
 
-def _as_context(found: Tensor) -> Tensor:
+def as_context(found: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
     """Maps as they are, unless of a single place; all else as one vector an image."""
     return found.float() if found.ndim == 4 and found.shape[2:].numel() > 1 else found.float().flatten(1)
