@@ -55,9 +55,13 @@ from analysis.jacobians.perturbation import filled as filled
 from analysis.jacobians.perturbation import removal_mask as removal_mask
 from analysis.jacobians.perturbation import salience_ranks as salience_ranks
 from analysis.jacobians.saliency import full_jacobian_saliency as full_jacobian_saliency
+from analysis.jacobians.stretches import Stretches as Stretches
+from analysis.jacobians.stretches import stretches as stretches
 from analysis.jacobians.terms import BiasTerm as BiasTerm
 from analysis.jacobians.terms import Decomposition as Decomposition
 from analysis.jacobians.terms import LayerTerm as LayerTerm
+from analysis.layers.agreement import Agreement as Agreement
+from analysis.layers.agreement import layer_agreement as layer_agreement
 from analysis.spectra.autocorrelation import RadialAutocorrelation as RadialAutocorrelation
 from analysis.spectra.autocorrelation import implied_autocorrelation as implied_autocorrelation
 from analysis.spectra.autocorrelation import radial_autocorrelation as radial_autocorrelation

@@ -181,6 +181,13 @@ def looked_into(give: Given) -> tuple[nn.Module, Tensor]:
     return give.network(convolutional(4, dtype)), give.images
 
 
+def stretched(give: Given) -> tuple[Tensor, ...]:
+    """What two parts of a network of the images' type add."""
+    dtype = give.dtype if give.dtype in (torch.float32, torch.float64) else torch.float32
+    found = analysis.stretches(give.network(convolutional(4, dtype)), give.images, ["1"], give.labels[:2])
+    return found.input, found.added, found.after, found.shares
+
+
 def vmf(give: Given) -> priors.VonMisesFisher:
     """Two of them."""
     return priors.VonMisesFisher(give.like(torch.eye(M)[:2]), give.like(torch.tensor([5.0, 50.0])))
@@ -316,6 +323,10 @@ CALLS: dict[str, Callable[[Given], Any]] = {
     "discarded_information linear": lambda give: (lambda found: (found.entropy, found.achieved, found.noise))(
         analysis.discarded_information(*looked_into(give), grid=2, method="linear")
     ),
+    "stretches": lambda give: stretched(give),
+    "layer_agreement": lambda give: (lambda found: (found.correlation, found.lowest, found.highest))(
+        analysis.layer_agreement([give.normal(N, 2)], [give.normal(N, 2, seed=1)])
+    ),
     **{f"objective {term}": partial(distilled, term=term) for term in terms()},
 }
 """By name (a public one, and what of it): what is called."""
@@ -329,7 +340,7 @@ REST = {
     "exponent_bias SpectrumConvention spectrum_convention power_law_fields WhittleExponent RadialSpectrum "
     "RegressionExponent RadialAutocorrelation implied_autocorrelation KernelSpectrum LayerSpectrum DepthTrend "
     "depth_trend BiasTerm Decomposition LayerTerm Discarded FeatureSpread LinearEntropy PixelSensitivity "
-    "ReconstructionUncertainty",
+    "ReconstructionUncertainty Stretches Agreement",
     "distill": "needs_of weights_of derivative batch_statistics gather_with_gradients Given Loss Needs Setting Shared "
     "Term Trace Objective WeightedSum",
 }

@@ -17,7 +17,7 @@ SHORT = (torch.float16, torch.bfloat16)
 IMAGES_IN_FULL = (
     *("PixelCNN", "PixelCNN.initialise", "decompose", "full_jacobian_saliency"),
     *("pixel_sensitivity", "linear_entropy", "feature_spread", "discarded_information linear"),
-    "reconstruction_uncertainty",
+    *("reconstruction_uncertainty", "stretches"),
 )
 DIRECTIONS = ("VonMisesFisher", "HypersphericalUniform")
 

@@ -1,0 +1,1 @@
+"""What several measures say of the same layers of the same networks, for the same images."""
