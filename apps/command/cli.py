@@ -36,6 +36,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "analyse spectrum": ("apps.verbs.analyse_spectrum", "power spectra of images and of a network's maps"),
     "analyse saliency": ("apps.verbs.analyse_saliency", "where in an image a class is seen, by several methods"),
     "analyse perturb": ("apps.verbs.analyse_perturb", "what is lost as pixels go in the order of saliency maps"),
+    "analyse layers": ("apps.verbs.analyse_layers", "one sheet of a network's layers: what each lens says of them"),
     "export": ("apps.verbs.export", "write a run as a folder to hand on, with a model card; push it to the Hub"),
     "report": ("apps.verbs.report", "write one page on a run, or several side by side"),
     "table": ("apps.verbs.table", "reproduce a table of a paper, ours beside the published"),

@@ -47,7 +47,7 @@ class Subject:
         layers: in the order in which they are computed.
         images: what it is shown.
         known: whether their labels are classes of the network.
-        runs: folder in which other runs may be of this network.
+        runs: folders in which other runs may be of this network.
         accelerator: of this process.
         seed: of what is drawn.
     """
@@ -57,7 +57,7 @@ class Subject:
     layers: tuple[Layer, ...]
     images: "ImageSet"
     known: bool
-    runs: "Path"
+    runs: tuple["Path", ...]
     accelerator: "Accelerator"
     seed: int
 
@@ -90,12 +90,14 @@ class Reading:
         error: its standard error over images.
         images: how many it is of.
         each: (images,), one value an image, NaN where there is none; None where the value is of all images together.
+        source: what it was read from, such as a run; empty where that is the network itself.
     """
 
     value: float
     error: float
     images: int
     each: "Tensor | None" = None
+    source: str = ""
 
 
 Look = Callable[[Seen], Mapping[str, "Tensor"]]
@@ -111,7 +113,8 @@ class Lens(ABC):
         title: of its panel and column.
         unit: of its values; empty where they have none.
         meaning: what a value says, in a clause for captions.
-        kept: 1 where a higher value says that more of an image is left, -1 where it says that less is.
+        kept: 1 where a higher value says that more of an image is left, -1 where it says that less is, 0 where neither:
+            such a lens is compared with no other.
         of: "layer" where a value is of the layer; "stretch" where it is of what lies between the layer before (or the
             image) and this one, so that values of several stretches add up.
     """
@@ -119,7 +122,7 @@ class Lens(ABC):
     title: ClassVar[str]
     unit: ClassVar[str] = ""
     meaning: ClassVar[str]
-    kept: ClassVar[Literal[-1, 1]]
+    kept: ClassVar[Literal[-1, 0, 1]]
     of: ClassVar[Literal["layer", "stretch"]] = "layer"
 
     @abstractmethod
@@ -144,7 +147,7 @@ class Lens(ABC):
         return asdict(self)
 
 
-def mean_of(each: "Tensor") -> Reading:
+def mean_of(each: "Tensor", source: str = "") -> Reading:
     """The mean over the images that have a value."""
     import math
 
@@ -152,4 +155,4 @@ def mean_of(each: "Tensor") -> Reading:
     count = len(known)
     value = float(known.mean()) if count else math.nan
     error = float(known.std()) / math.sqrt(count) if count > 1 else math.nan
-    return Reading(value, error, count, each.double())
+    return Reading(value, error, count, each.double(), source)

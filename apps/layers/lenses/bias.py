@@ -1,0 +1,47 @@
+"""How much of the output a network adds by itself between its layers: the bias terms of its full-Jacobian."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from apps.layers.lens import Layer, Lens, Look, Seen, Subject
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class BiasShare(Lens):
+    """The share of the bias terms between the layer before and this one (Srinivas and Fleuret 2019).
+
+    The predicted class's logit is J x plus what each operation adds (its bias, batch norm's shift, the intercept of an
+    activation, constants). Operations between two layers are added up; a share is the size of such a sum over that of
+    all sums and of J x.
+    """
+
+    title: ClassVar[str] = "bias share"
+    meaning: ClassVar[str] = (
+        "share of the predicted class's logit that bias terms add between the layer before (or the image) and this "
+        "one, of the sizes of all such sums and of slope x image"
+    )
+    kept: ClassVar[int] = -1
+    of: ClassVar[str] = "stretch"
+
+    def gaps(self, subject: Subject) -> Mapping[str, str]:
+        """None: what cannot be decomposed is found by looking."""
+        return {}
+
+    def look(self, subject: Subject, layers: tuple[Layer, ...]) -> Look:
+        """Decompose the network at each image."""
+        from analysis.jacobians.stretches import stretches
+
+        taps = {layer.tap: layer.name for layer in layers}
+
+        def rows(seen: Seen) -> dict[str, "Tensor"]:
+            found = stretches(subject.network, seen.images, list(taps))
+            return {taps[tap]: found.shares[:, number] for number, tap in enumerate(found.layers)}
+
+        return rows
+
+
+LENS = BiasShare()

@@ -1,0 +1,135 @@
+"""The program of `penult analyse layers`: what is looked at, through which lenses, and where it goes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from accelerate import Accelerator
+
+from apps.command.console import say
+from apps.data import sources
+from apps.data.image_set import ImageSet
+from apps.data.sources.finding import is_split
+from apps.layers.agreeing import pairs
+from apps.layers.lens import Layer, Lens, Subject
+from apps.layers.lenses import lenses
+from apps.layers.looking import Prepared, looked, prepare
+from apps.layers.results import FILE, keep
+from apps.layers.settings import LayerSettings
+from apps.layers.sheet import Found, Sheet
+from apps.layers.sites import layers_of
+from apps.layers.tables import print_pairs, print_sheets
+from apps.models import named
+from apps.models.activations import folder_size, images_for
+from apps.models.other_images import check_shape
+from apps.runs.evaluations import claim_evaluations, first_images
+from apps.runs.outputs import check_folder
+from apps.training.session import start
+from priors.errors import InputError
+from priors.zoo import Classifier
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """All that one command is to do, found before anything is measured."""
+
+    config: LayerSettings
+    lenses: Mapping[str, Lens]
+    images: ImageSet
+    networks: Mapping[str, tuple[Classifier, tuple[Layer, ...]]]
+    folder: Path | None
+
+
+def analyse_layers(config: LayerSettings) -> None:
+    """Look, print, draw and keep.
+
+    Raises:
+        InputError: no such model, layer, lens or images, nothing that any lens has a value of, or a place that cannot
+            be written.
+    """
+    plan = _plan(config)
+    accelerator = start(config.place.where())
+    subjects = {name: _subject(plan, name, accelerator) for name in plan.networks}
+    prepared = {name: prepare(subject, plan.lenses) for name, subject in subjects.items()}
+    _check_any(prepared)
+    sheets = []
+    for name, subject in subjects.items():
+        views = looked(subject, prepared.pop(name), f"layers of {name}")
+        sheets.append(Sheet(name, subject.layers, views))
+        subject.network.cpu()
+    if not accelerator.is_main_process:
+        return
+    how = {"level": config.level, "draws": config.draws, "seed": config.seed}
+    compared = pairs(plan.lenses, {sheet.name: (sheet.layers, sheet.views) for sheet in sheets}, **how)
+    found = Found(plan.lenses, tuple(sheets), tuple(compared), plan.images.name, len(plan.images))
+    print_sheets(found)
+    print_pairs(found)
+    if plan.folder is not None:
+        from apps.layers.figures import draw  # the plotting library is slow to load
+
+        draw(plan.folder / "layers.png", found)
+        keep(plan.folder / FILE, config, plan.images.digest, found)
+        say(f"Written to {plan.folder}: layers.png and {FILE}.")
+
+
+def _plan(config: LayerSettings) -> _Plan:
+    """Find all that the command names."""
+    folder = config.out or (Path(config.model) if named.is_run(config.model) else None)
+    if config.out is not None:
+        check_folder(config.out)
+    network = named.classifier(config.model, config.foreign)
+    images = _images(config, network)
+    networks = {}
+    for name in (config.model, *config.against):
+        own = network if name == config.model else named.classifier(name)
+        if own is not network:
+            check_shape(own.image_shape, f"--against {name}", images)
+        networks[name] = own, layers_of(own, config.taps, images.image_shape)
+    if folder is not None and config.out is None:
+        claim_evaluations(folder, FILE)
+    return _Plan(config, lenses(config.lenses), images, networks, folder)
+
+
+def _images(config: LayerSettings, network: Classifier) -> ImageSet:
+    """The first test images, or the first of any folder of pictures."""
+    root = config.place.data_root
+    size = folder_size(config.model, network, config.data, config.image_size)
+    place = Path(config.data or "")
+    if config.data and place.is_dir() and not any(is_split(place, part) for part in ("train", "test")):
+        size = size or (network.image_shape and network.image_shape[1])
+        whole = sources.load_pictures(config.data, "test", root=root, image_size=size, resize=config.resize)
+        check_shape(network.image_shape, config.model, whole)
+    else:
+        given = {"data": config.data, "image_size": size, "resize": config.resize, "root": root}
+        whole = images_for(config.model, network, "test", same_classes=False, **given)
+    if len(whole) < 4:
+        raise InputError(f"{whole.name} has {len(whole)} images: 4 or more were expected, for errors")
+    return first_images(whole, config.images)[0]
+
+
+def _subject(plan: _Plan, name: str, accelerator: Accelerator) -> Subject:
+    """A network, on the device."""
+    network, layers = plan.networks[name]
+    return Subject(
+        model=name,
+        network=network.to(accelerator.device).eval(),
+        layers=layers,
+        images=plan.images,
+        known=named.same_classes(network.class_names, plan.images.class_names),
+        runs=(plan.config.place.runs, *([Path(name).parent] if named.is_run(name) else [])),
+        accelerator=accelerator,
+        seed=plan.config.seed,
+    )
+
+
+def _check_any(prepared: Mapping[str, Mapping[str, Prepared]]) -> None:
+    """Make sure that there is something to look at.
+
+    Raises:
+        InputError: no lens has a value of any layer.
+    """
+    if any(one.look is not None for own in prepared.values() for one in own.values()):
+        return
+    own = next(iter(prepared.values()))
+    reasons = "; ".join(f"{name}: {next(iter(one.gaps.values()))}" for name, one in own.items())
+    raise InputError(f"no lens has a value of any layer: {reasons}")

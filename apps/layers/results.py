@@ -1,0 +1,87 @@
+"""How a sheet of layers is kept: `layers.json`, a list of protocols with their scores, as other evaluations are."""
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from analysis.layers.agreement import Agreement
+from apps.layers.agreeing import Pair
+from apps.layers.settings import LayerSettings
+from apps.layers.sheet import Found, Sheet
+from apps.runs.evaluations import read_evaluations
+from priors.files.json_files import write_json
+
+FILE = "layers.json"
+"""In a run's folder: what came out, by protocol."""
+
+
+def keep(path: Path, config: LayerSettings, digest: str, found: Found) -> None:
+    """Write what was found, in the place of what the same protocol gave before.
+
+    Args:
+        path: of the file.
+        config: what was asked for.
+        digest: of the images.
+        found: by it.
+    """
+    own = {
+        "data": config.data or found.images,
+        "data_digest": digest,
+        "images": found.count,
+        "model": config.model,
+        "image_size": config.image_size,
+        "resize": config.resize,
+        "taps": list(config.taps),
+        "lenses": {name: lens.told for name, lens in found.lenses.items()},
+        "against": list(config.against),
+        "level": config.level,
+        "draws": config.draws,
+        "seed": config.seed,
+    }
+    entry = {name: value for name, value in own.items() if value is not None} | {
+        "lens titles": {name: [lens.title, lens.unit, lens.meaning] for name, lens in found.lenses.items()},
+        "layers": {sheet.name: [layer.name for layer in sheet.layers] for sheet in found.sheets},
+        "scores": {sheet.name: _scores(sheet) for sheet in found.sheets},
+        "sources": {sheet.name: _sources(sheet) for sheet in found.sheets},
+        "without": {sheet.name: sheet.reasons() for sheet in found.sheets},
+        "agreement": [_pair(pair) for pair in found.pairs],
+    }
+    earlier = read_evaluations(path.parent, path.name)
+    write_json(path, [*(old for old in earlier if any(old.get(name) != value for name, value in own.items())), entry])
+
+
+def _scores(sheet: Sheet) -> dict[str, Any]:
+    """By layer and lens, values with their errors; null where there is none."""
+    return {
+        layer.name: {
+            lens: {"value": _told(one.value), "error": _told(one.error), "images": one.images}
+            for lens, view in sheet.views.items()
+            if (one := view.readings.get(layer.name)) is not None
+        }
+        for layer in sheet.layers
+    }
+
+
+def _sources(sheet: Sheet) -> dict[str, Any]:
+    """By lens and layer, what values were read from where that is not the network itself."""
+    found = {lens: {layer: one.source for layer, one in view.readings.items()} for lens, view in sheet.views.items()}
+    return {lens: layers for lens, layers in found.items() if any(layers.values())}
+
+
+def _pair(pair: Pair) -> dict[str, Any]:
+    found = {"changes": _agreement(pair.changes), "places": _agreement(pair.places)}
+    steps = {name: [list(one) for one in own] for name, own in zip(pair.networks, pair.steps, strict=True)}
+    return {"lenses": list(pair.lenses), "steps": steps, **found, "without": pair.without}
+
+
+def _agreement(one: Agreement | None) -> dict[str, Any] | None:
+    if one is None:
+        return None
+    each = [[_told(value) for value in steps] for steps in one.each]
+    return asdict(one) | {"each": each, "alike": list(one.alike), "sampled": list(one.sampled)}
+
+
+def _told(value: float) -> float | None:
+    """A number as JSON has it."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,66 @@
+"""What a sheet of layers can be told. Nothing here imports torch, so that help is instant."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from apps.command.config import Foreign, Place
+from apps.command.ranges import Deviation, Mean, Pixels, Range, Seed
+from apps.layers.lenses import lenses
+from priors.errors import InputError
+
+
+@dataclass(frozen=True)
+class LayerSettings:
+    """Look at layers."""
+
+    model: tyro.conf.Positional[str]
+    """The classifier: a MODEL, see penult --help."""
+    taps: tuple[str, ...] = ()
+    """Layers: names of modules, penultimate or logits; unset: those of the paper that inverts networks (conv1, conv2,
+    fc3, logits) where the network has them, or else its stages, penultimate and logits."""
+    lenses: tuple[str, ...] = ()
+    """Lenses to look through, see above; unset: all."""
+    against: tuple[str, ...] = ()
+    """Other MODELs to look at, on the same images: each at its own layers, where --taps names none."""
+    data: str | None = None
+    """Data set whose test images are shown to the network, or any folder of pictures; unset: the one the run was
+    trained on."""
+    images: Annotated[int, Range(4, most=1_000_000_000)] = 200
+    """How many images to take, the first ones."""
+    image_size: Pixels | None = None
+    """Height and width to resize an image folder's pictures to, in pixels; unset: as trained, or the network's own."""
+    resize: Pixels | None = None
+    """Shorter side of a folder's pictures before the centre is cut out, 256 on ImageNet; unset: the image size."""
+    level: Annotated[float, Range(above=0, below=1)] = 0.95
+    """Confidence of the intervals of how far lenses agree."""
+    draws: Annotated[int, Range(100, most=1_000_000)] = 2000
+    """Draws of the bootstrap over images that these take."""
+    seed: Seed = 0
+    """Seed of those, and of what lenses draw."""
+    out: Path | None = None
+    """New folder for the picture and the numbers; unset: the run's, and nothing is written where there is no run."""
+    mean: tuple[Mean, ...] = ()
+    """For a MODEL of your own: the mean that it expects subtracted from pixels in [0, 1], one number or one for each
+    channel; unset: 0."""
+    std: tuple[Deviation, ...] = ()
+    """Likewise the standard deviation that it expects pixels divided by; unset: 1."""
+    head: str | None = None
+    """Likewise the name of its final linear layer, where it cannot be told."""
+    place: tyro.conf.OmitArgPrefixes[Place] = field(default_factory=Place)
+
+    def __post_init__(self):
+        """Refuse names that there are none of, and what is given twice."""
+        lenses(self.lenses)
+        for flag, given in (("--taps", self.taps), ("--lenses", self.lenses), ("--against", self.against)):
+            if twice := [name for at, name in enumerate(given) if name in given[:at]]:
+                raise InputError(f"{flag} {twice[0]} is given twice: leave one out")
+        if self.model in self.against:
+            raise InputError(f"--against {self.model} is the MODEL itself: leave it out")
+
+    @property
+    def foreign(self) -> Foreign:
+        """What the MODEL does not say itself."""
+        return Foreign(self.mean, self.std, self.head)
