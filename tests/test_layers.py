@@ -96,7 +96,7 @@ FLOORS = (
     ("classifiers",),
     ("fidelity",),
     ("distilling", "generators", "inverting", "spectra", "jacobians"),
-    ("scores", "report", "sharing"),
+    ("scores", "layers", "report", "sharing"),
     ("pretrained",),
     ("verbs",),
 )

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float64
@@ -36,7 +37,7 @@ class Pair:
 
 
 def pairs(
-    lenses: Mapping[str, Lens], views: Mapping[str, tuple[Sequence[Layer], Mapping[str, View]]], **how: float
+    lenses: Mapping[str, Lens], views: Mapping[str, tuple[Sequence[Layer], Mapping[str, View]]], **how: Any
 ) -> list[Pair]:
     """All pairs of lenses that say how much is left of an image.
 
@@ -54,7 +55,7 @@ def _known(view: View) -> list[str]:
     return [layer.name for layer in view.layers if view.readings[layer.name].each is not None]
 
 
-def _pair(names: tuple[str, str], lenses: Mapping[str, Lens], views: Mapping, how: Mapping) -> Pair:
+def _pair(names: tuple[str, str], lenses: Mapping[str, Lens], views: Mapping, how: Mapping[str, Any]) -> Pair:
     networks, steps, changes = [], [], ([], [])
     for network, (layers, own) in views.items():
         both = [layer.name for layer in layers if all(layer.name in _known(own[name]) for name in names)]

@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -34,7 +35,7 @@ def draw(path: str | Path, found: Found) -> None:
     figure = Figure(figsize=(wide, _HEIGHT + 0.4 * legends), dpi=150, layout="constrained")
     ratios = [1.0] * len(found.lenses) + [1.3] * bool(compared)
     grid = figure.add_gridspec(1, panels, width_ratios=ratios)
-    drawn: dict[str, object] = {}
+    drawn: dict[str, Artist] = {}
     for number, (name, lens) in enumerate(found.lenses.items()):
         axes = figure.add_subplot(grid[0, number])
         _panel(axes, name, lens, found.sheets, drawn)
@@ -49,7 +50,7 @@ def draw(path: str | Path, found: Found) -> None:
     save(figure, path)
 
 
-def _panel(axes: Axes, name: str, lens: Lens, sheets: Sequence[Sheet], drawn: dict[str, object]) -> None:
+def _panel(axes: Axes, name: str, lens: Lens, sheets: Sequence[Sheet], drawn: dict[str, Artist]) -> None:
     """One lens: a line a network, broken where there is a gap; or why there is nothing."""
     axes.set_title(lens.title, fontsize=10)
     _layer_axis(axes, sheets)
@@ -71,7 +72,7 @@ def _panel(axes: Axes, name: str, lens: Lens, sheets: Sequence[Sheet], drawn: di
             linewidth=1.3,
             capsize=2.5,
         )
-        drawn.setdefault(sheet.name, bars)
+        drawn.setdefault(sheet.name, bars.lines[0])
         for place, one in enumerate(values):
             if one is None and len(sheets) == 1:
                 axes.axvspan(place - 0.4, place + 0.4, color="0.94", zorder=0)
@@ -107,7 +108,8 @@ def _pairs(axes: Axes, found: Found) -> None:
             if one is not None:
                 ends = [[max(0.0, one.correlation - one.lowest)], [max(0.0, one.highest - one.correlation)]]
                 style = {"fmt": "o" if of == "changes" else "s", "color": colour, "markersize": 4, "capsize": 2.5}
-                drawn[of] = axes.errorbar([one.correlation], [row + shift], xerr=ends, **style)
+                bars = axes.errorbar([one.correlation], [row + shift], xerr=ends, **style)
+                drawn[of] = bars.lines[0]
     level = pairs[0].changes.level
     axes.axvline(0, color="0.4", linewidth=1, linestyle="--")
     axes.set_xlim(-1.05, 1.05)

@@ -6,7 +6,7 @@ import torch
 
 from apps.inverting.representation import in_order, representation
 from apps.layers.lens import Layer
-from apps.models.layers import usual_layers
+from apps.models.layers import inner, usual_layers
 from priors.errors import InputError
 from priors.reading.dry_pass import undisturbed
 from priors.reading.taps import tap
@@ -24,7 +24,8 @@ def layers_of(network: Classifier, wanted: Sequence[str], image_shape: tuple[int
     Raises:
         InputError: no such layer, one that two of the names mean, or one that gives no tensor with a row an image.
     """
-    found = {name: representation(network, name, image_shape) for name in wanted or usual_layers(network)}
+    names = wanted or [name.removeprefix(inner(network)) for name in usual_layers(network)]
+    found = {name: representation(network, name, image_shape) for name in names}
     sites: dict[str, str] = {}
     for name, one in found.items():
         if one.site in sites and wanted:

@@ -7,6 +7,7 @@ from apps.command.console import counted
 from apps.report.cells import duration, entries, score, setting
 from apps.report.contents import Contents, Picture
 from apps.report.curves import draw, leaves
+from apps.report.layers import layers_of
 from apps.report.markup import NOTHING, Html, element, html, joined, number, picture, table
 from apps.report.scores import headline, note, outcome, plain_scores, protocol
 from apps.runs.public import public
@@ -34,6 +35,7 @@ def article(run: Contents, name: str, number: int, level: int, frames: dict[str,
         ("Samples", _samples(run)),
         ("Classes", _classes(run)),
         ("Analyses", _analyses(run, level)),
+        ("Layers", layers_of(run.layers)),
         ("Pictures", _pictures(run, name)),
         ("Configuration", _configuration(run)),
     )

@@ -21,6 +21,7 @@ from apps.models.drawing import draw_all
 from apps.models.generator import GENERATOR, Generator
 from apps.models.named import classifier, open_run
 from apps.models.registry import kind_of
+from apps.report.layers import FILE as LAYERS
 from apps.report.published import Published, published
 from apps.runs.evaluations import read_evaluations
 from apps.runs.public import public
@@ -47,6 +48,7 @@ _CAPTIONS = {
     "reliability": "How often the predicted class is the right one, by the probability it was given",
     "gauges": "Activations in each gauge of the prior through the training, and the sum of the weights",
     "samples": "Samples",
+    "layers": "Layers through several lenses: means over images with standard errors; grey: no value",
 }
 _ELSEWHERE = ("curves",)
 """Pictures that the page draws itself."""
@@ -127,6 +129,7 @@ class Contents:
         class_note: what the table is of, or why there is none.
         stored_prior: whether the prior is the generator's own, with its concentrations.
         analyses: by title, JSON as it was found.
+        layers: what `penult analyse layers` has kept.
         pictures: the other pictures of its folder.
     """
 
@@ -147,6 +150,7 @@ class Contents:
     class_note: str
     stored_prior: bool
     analyses: dict[str, Any]
+    layers: list[dict[str, Any]]
     pictures: tuple[Picture, ...]
 
 
@@ -200,6 +204,7 @@ def contents(folder: Path, n: int = 8, seed: int = 0) -> Contents:
             for name, title in ANALYSES.items()
             if (folder / name).exists()
         },
+        layers=read_evaluations(folder, LAYERS),
         pictures=_pictures(folder),
     )
 

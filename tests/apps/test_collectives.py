@@ -84,6 +84,7 @@ COMMANDS = [
     f"analyse invert runs/circle --taps logits --layers 1 --filters 2 --decoder-filters 2 --decoder-epochs 0.1 "
     f"--test-images 31 --shown 2 --n 2 --distances 4 --closest logits --draws 7 --snapshots --name inverted {TRAINED}",
     f"analyse spectrum runs/convnet --taps convolutions --against runs/hvae noise --images 100 {SMALL}",
+    f"analyse layers runs/circle --against runs/convnet --images 21 --draws 100 {SMALL}",
     f"analyse saliency runs/convnet --images 7 --steps 2 --noisy 2 --drawn 1 {SMALL}",
     f"sample runs/hvae-l --n 2 --out drawn.png {SMALL}",
     "export runs/hvae-l exported",

@@ -48,6 +48,7 @@ GROUPS = {
         sample runs/sngan --n 2 --out images.npz
         analyse spectrum runs/net --taps convolutions --images 50 --against noise
         analyse saliency runs/net --images 3 --steps 4 --noisy 4
+        analyse layers runs/net --images 20
         analyse perturb runs/net --images 20 --methods full-jacobian --benchmark road
     """,
     "distillation": """
@@ -60,6 +61,7 @@ GROUPS = {
     "inversion": """
         train classifier --data {grey} --arch lenet-32-32 --epochs {e} --name lenet
         analyse invert runs/lenet --taps none,penultimate {inversion} --name inverted
+        analyse layers runs/lenet --images 20 --lenses nce bias
         sample runs/inverted-penultimate --image {picture} --n 2 --out again.png
     """,
     "circle": """

@@ -1,0 +1,253 @@
+"""`penult analyse layers`, from its words to its files."""
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from analysis import SpectrumMoments, decompose, layer_agreement, whittle
+from analysis.jacobians.derivatives import load_forward_derivatives
+from apps.command.cli import main
+from apps.data import sources
+from apps.inverting.inverted import inverted_run
+from apps.layers import lenses
+from apps.report.contents import contents
+from apps.report.page import page
+from priors import ClassifierPrior, cosine_fits, tap, zoo
+
+CPU = ("--device", "cpu", "--threads", 1)
+PNG = b"\x89PNG\r\n\x1a\n"
+COUNT = 40
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forward_derivatives():
+    """Loaded, which makes torch warn of its own function."""
+    load_forward_derivatives()
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A convolutional network of digits, and densities inverted from two of its layers; not to be changed."""
+    place = tmp_path_factory.mktemp("layers")
+    shared = ["--data", "digits", "--runs", str(place), *map(str, CPU)]
+    words = "--arch convnet-half --epochs 2 --train-images 200 --batch-size 20 --lr 3e-3 --name net"
+    assert main(["train", "classifier", *shared, *words.split()]) == 0
+    words = (
+        "--taps penultimate,logits --layers 1 --filters 1 --epochs 0.05 --decoder-epochs 0 --shown 0 --test-images 20"
+    )
+    assert main(["analyse", "invert", str(place / "net"), *shared, *words.split(), "--name", "inverted"]) == 0
+    return place
+
+
+@pytest.fixture
+def run(runs, tmp_path):
+    """The network, to be written into."""
+    return Path(shutil.copytree(runs / "net", tmp_path / "net"))
+
+
+def read(folder: Path) -> dict:
+    (entry,) = json.loads((folder / "layers.json").read_text())
+    return entry
+
+
+def mean_and_error(values) -> tuple[float, float]:
+    values = np.asarray(values, dtype=np.float64)
+    return values.mean(), values.std(ddof=1) / math.sqrt(len(values))
+
+
+def test_each_lens_says_what_its_own_room_says(penult, runs, run):
+    words = ["analyse", "layers", run, "--images", COUNT, "--runs", runs, *CPU]
+    said = penult(*words)
+    assert said.status == 0, said.err
+    network, digits = zoo.load(run).eval(), sources.load("digits", "test")
+    images, labels = digits.images[:COUNT] / 255, digits.labels[:COUNT]
+    entry = read(run)
+    layers, scores = entry["layers"][str(run)], entry["scores"][str(run)]
+    stages = dict(zip(layers, network.stages, strict=False))
+    assert layers == [*(stage.removeprefix("body.") for stage in network.stages), "penultimate", "logits"]
+
+    sites = [*network.stages, network.penultimate_tap]
+    with torch.no_grad(), tap(network, [*sites, "head"]) as taps:
+        network(images)
+    for layer, stage in stages.items():
+        each = (
+            [whittle(SpectrumMoments.none((8, 8)).add(one[None])).exponent for one in taps[stage]]
+            if (min(taps[stage].shape[2:]) >= 5)
+            else None
+        )
+        if each is None:
+            assert "spectrum" not in scores[layer]
+        else:
+            assert tuple(scores[layer]["spectrum"][name] for name in ("value", "error")) == pytest.approx(
+                mean_and_error(each), abs=1e-4
+            )
+    nats = {}
+    for layer in ("penultimate", "logits"):
+        inverted = inverted_run(runs / f"inverted-{layer}")
+        with torch.no_grad():
+            nats[layer] = inverted.model.log_prob(images, inverted.context(images))
+        found = scores[layer]["nce"]
+        assert (found["value"], found["error"]) == pytest.approx(mean_and_error(nats[layer]), rel=1e-5)
+        assert entry["sources"][str(run)]["nce"][layer] == f"inverted-{layer}"
+    # Bias terms after the penultimate layer are the head's bias alone.
+    whole = decompose(network, images)
+    parts = torch.stack([whole.input_term, *(term.total for term in whole.terms)])
+    torch.testing.assert_close(parts.sum(0), whole.output, rtol=1e-3, atol=1e-3)
+    sums = {name: 0.0 for name in layers}
+    head = network.head.bias[whole.target]
+    slopes = dict(zip(sites, torch.autograd.grad(*_reached(network, images, whole.target, sites)), strict=True))
+    reached = [(slopes[site] * taps[site]).flatten(1).sum(1) for site in sites]
+    steps = [whole.input_term, *torch.stack(reached).diff(dim=0, prepend=whole.input_term[None]), head]
+    sizes = torch.stack(steps).abs()
+    sums = dict(zip(layers, sizes[1:] / sizes.sum(0), strict=True))
+    for layer in layers:
+        found = scores[layer]["bias"]
+        assert (found["value"], found["error"]) == pytest.approx(mean_and_error(sums[layer].detach()), abs=1e-4)
+    fit = cosine_fits(ClassifierPrior.from_classifier(network, 1.0), taps[sites[-1]], labels)[1]
+    found = scores["penultimate"]["vmf"]
+    assert found["value"] == pytest.approx(fit.likeliest_distance, abs=1e-6) and 0.01 < found["error"] < 0.2
+    assert all("vmf" not in scores[layer] for layer in layers if layer != "penultimate")
+
+    # How far two lenses agree is what the library says of the changes of both.
+    (pair,) = [one for one in entry["agreement"] if one["lenses"] == ["bias", "nce"]]
+    expected = layer_agreement([-sums["logits"].detach()[:, None]], [(nats["logits"] - nats["penultimate"])[:, None]])
+    assert pair["changes"]["correlation"] == pytest.approx(expected.correlation, abs=1e-3)
+    assert pair["changes"]["sampled"] == ["images"] and pair["places"] is None
+
+    assert (run / "layers.png").read_bytes().startswith(PNG)
+    plain = " ".join(said.out.split())
+    assert f"Without nce at {', '.join(stages)}: no finished run" in plain
+    assert "Without vmf at" in plain and "agree on where information goes" in plain
+    # The same command gives the same in the same place; another one stands beside it.
+    assert penult(*words).status == 0 and read(run) == entry
+    assert penult(*words, "--lenses", "bias", "--seed", 3).status == 0
+    assert len(json.loads((run / "layers.json").read_text())) == 2
+
+
+def _reached(network, images, target, sites):
+    with tap(network, sites) as taps:
+        output = network(images)
+    return output.gather(1, target[:, None]).sum(), [taps[site] for site in sites]
+
+
+def test_several_networks_on_the_same_images(penult, runs, run, tmp_path):
+    other = Path(shutil.copytree(run, tmp_path / "twin"))
+    said = penult("analyse", "layers", run, "--against", other, "--images", COUNT, "--runs", runs, *CPU)
+    assert said.status == 0, said.err
+    entry = read(run)
+    assert list(entry["layers"]) == [str(run), str(other)]
+    (pair,) = [one for one in entry["agreement"] if one["lenses"] == ["bias", "nce"]]
+    assert pair["steps"] == {name: [["penultimate", "logits"]] for name in (str(run), str(other))}
+    own, twin = pair["changes"]["each"]
+    assert own == twin and pair["changes"]["correlation"] == pytest.approx(own[0])
+    assert entry["scores"][str(run)] == entry["scores"][str(other)]
+    text = page([contents(run)])
+    assert "Do they agree on where information goes?" in text and "bias share" in text
+    assert str(run.parent) not in text, "no paths of this machine"
+
+
+class Ink:
+    """A lens's file as one adds it."""
+
+    text = '''
+"""How much ink an image has at a layer."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from apps.layers.lens import Lens
+from priors.errors import InputError
+
+
+@dataclass(frozen=True)
+class Ink(Lens):
+    """The mean of all values."""
+
+    title: ClassVar[str] = "ink"
+    meaning: ClassVar[str] = "mean value"
+    kept: ClassVar[int] = 1
+
+    def gaps(self, subject):
+        return {"logits": "logits have no ink"}
+
+    def look(self, subject, layers):
+        if subject.model.endswith("other"):
+            raise InputError("there is no ink in it")
+        return lambda seen: {one.name: seen.values[one.name].flatten(1).mean(1) for one in layers}
+
+
+LENS = Ink()
+'''
+
+
+def test_a_new_lens_is_one_file(penult, runs, run, tmp_path, monkeypatch):
+    place = tmp_path / "more"
+    place.mkdir()
+    (place / "how_much_ink.py").write_text(Ink.text)
+    monkeypatch.setattr(lenses, "__path__", [*lenses.__path__, str(place)])
+    other = Path(shutil.copytree(runs / "net", tmp_path / "other"))
+    words = ["analyse", "layers", run, "--against", other, "--images", 12, "--lenses", "how-much-ink", "spectrum", *CPU]
+    said = penult(*words)
+    assert said.status == 0, said.err
+    network, images = zoo.load(run).eval(), sources.load("digits", "test").images[:12] / 255
+    entry = read(run)
+    with torch.no_grad(), tap(network, network.stages[:1]) as taps:
+        network(images)
+    found = entry["scores"][str(run)][entry["layers"][str(run)][0]]["how-much-ink"]["value"]
+    assert found == pytest.approx(float(taps[network.stages[0]].mean()), rel=1e-5)
+    assert "how-much-ink at logits: logits have no ink" in entry["without"][str(run)]
+    assert "how-much-ink" not in entry["scores"][str(run)]["logits"]
+    gone = entry["without"][str(other)]
+    assert any("there is no ink in it" in reason for reason in gone), "a lens that cannot look leaves gaps"
+    assert all("how-much-ink" not in scores for scores in entry["scores"][str(other)].values())
+
+
+def test_layers_of_ones_own_choice_and_a_folder_of_pictures(penult, run, tmp_path):
+    from PIL import Image
+
+    place = tmp_path / "pictures"
+    place.mkdir()
+    drawn = np.random.default_rng(0).integers(0, 255, (5, 8, 8), dtype=np.uint8)
+    for number, one in enumerate(drawn):
+        Image.fromarray(one).save(place / f"{number}.png")
+    network = zoo.load(run)
+    first = network.stages[0]
+    words = ["analyse", "layers", run, "--data", place, "--taps", "logits", first, "--out", "sheet", *CPU]
+    said = penult(*words)
+    assert said.status == 0, said.err
+    entry = read(Path("sheet"))
+    assert entry["layers"][str(run)] == [first, "logits"], "as the network computes them"
+    assert entry["images"] == 5 and any("other classes" in one for one in entry["without"][str(run)])
+    again = penult(*words)
+    assert again.status == 2 and "is not an empty folder" in again.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--taps", "conv9"], "unknown layer 'conv9'"),
+        (["--taps", "head", "logits"], "these are one layer"),
+        (["--taps", "logits", "logits"], "given twice"),
+        (["--lenses", "spectra"], "unknown lens 'spectra': did you mean 'spectrum'?"),
+        (["--lenses", "vmf", "--taps", "logits"], "no lens has a value of any layer: vmf: it is not what"),
+        (["--images", 3], "4 or more"),
+        (["--level", 1], "--level"),
+        (["--against", "nothing"], "unknown run 'nothing'"),
+        (["--head", "head"], "a run knows its own"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_line(penult, runs, words, said):
+    before = sorted(path.name for path in (runs / "net").iterdir() if not path.name.startswith("."))
+    found = penult("analyse", "layers", runs / "net", *words, *CPU)
+    assert found.status == 2 and said in found.err and found.err.count("\n") == 1, found.err
+    assert before == sorted(path.name for path in (runs / "net").iterdir() if not path.name.startswith("."))
+
+
+def test_the_network_itself_is_no_other(penult, runs):
+    found = penult("analyse", "layers", runs / "net", "--against", runs / "net", *CPU)
+    assert found.status == 2 and "is the MODEL itself" in found.err
