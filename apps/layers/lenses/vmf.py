@@ -60,7 +60,7 @@ class GoodnessOfFit(Lens):
         prior = _rows_of(subject)
         weights = prior.gauge.rows(prior.weight).cpu()
         versine = class_directions(rows["penultimate"], rows["labels"], weights, prior.class_names).versine
-        source, count = generator("cpu", subject.seed, "vmf", subject.model), len(versine)
+        source, count = generator("cpu", subject.seed, "vmf"), len(versine)
         some = [torch.randperm(count, generator=source)[: count // 2] for _ in range(self.halves)]
         apart = torch.tensor([_distance(versine[own], prior.dim) for own in some])
         found = Reading(_distance(versine, prior.dim), float(apart.std()), count)
