@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import torch
 
-from apps.inverting.representation import in_order, representation
 from apps.layers.lens import Layer
 from apps.models.layers import inner, usual_layers
+from apps.models.representation import in_order, representation
 from priors.errors import InputError
 from priors.reading.dry_pass import undisturbed
 from priors.reading.taps import tap

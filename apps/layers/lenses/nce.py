@@ -34,7 +34,7 @@ class CrossEntropy(Lens):
     def look(self, subject: Subject, layers: tuple[Layer, ...]) -> Look:
         """Give log p of each image by each layer's density."""
         from apps.inverting.inverted import inverted_run
-        from apps.inverting.representation import as_context
+        from apps.models.representation import as_context
 
         found, device = _inversions(subject), subject.accelerator.device
         models = {layer.name: inverted_run(found[layer.tap].folder).model.to(device) for layer in layers}
