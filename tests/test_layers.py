@@ -95,7 +95,7 @@ FLOORS = (
     ("models",),
     ("classifiers",),
     ("fidelity",),
-    ("distilling", "generators", "inverting", "spectra", "jacobians"),
+    ("distilling", "generators", "inverting", "spectra", "jacobians", "discarding"),
     ("scores", "layers", "report", "sharing"),
     ("pretrained",),
     ("verbs",),

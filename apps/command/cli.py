@@ -37,6 +37,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "analyse saliency": ("apps.verbs.analyse_saliency", "where in an image a class is seen, by several methods"),
     "analyse perturb": ("apps.verbs.analyse_perturb", "what is lost as pixels go in the order of saliency maps"),
     "analyse layers": ("apps.verbs.analyse_layers", "one sheet of a network's layers: what each lens says of them"),
+    "analyse discard": ("apps.verbs.analyse_discard", "what layers discard of an image, in nats, by three measures"),
     "export": ("apps.verbs.export", "write a run as a folder to hand on, with a model card; push it to the Hub"),
     "report": ("apps.verbs.report", "write one page on a run, or several side by side"),
     "table": ("apps.verbs.table", "reproduce a table of a paper, ours beside the published"),

@@ -49,6 +49,7 @@ GROUPS = {
         analyse spectrum runs/net --taps convolutions --images 50 --against noise
         analyse saliency runs/net --images 3 --steps 4 --noisy 4
         analyse layers runs/net --images 20
+        analyse discard runs/net --metrics sid,ru --images 4 --decoder-width 4 --epochs {e} --ru-steps 2 --taps logits
         analyse perturb runs/net --images 20 --methods full-jacobian --benchmark road
     """,
     "distillation": """

@@ -1,0 +1,279 @@
+"""What is measured of a layer: a pass over the images for each metric, which goes on where it was stopped."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from analysis.discarding.concentration import information_concentration
+from analysis.discarding.grids import Grid
+from analysis.discarding.information import discarded_information
+from analysis.discarding.sensitivity import feature_spread
+from analysis.discarding.uncertainty import reconstruction_uncertainty
+from apps.data.batches import Batch
+from apps.data.image_set import ImageSet
+from apps.data.sweep import fewer_if_large, sweep
+from apps.discarding.decoders import trained_decoder
+from apps.discarding.layer import LayerFeatures
+from apps.discarding.networks import Looked
+from apps.discarding.settings import DiscardSettings
+from apps.discarding.shown import Objects
+from apps.models.representation import Representation
+from apps.runs.run import Run
+from apps.seeds import derive
+from apps.training.train import slug
+from priors.errors import InputError
+from priors.files.tensors import digest_of
+
+_MOST = 16
+"""Images a batch, which is what is lost at most where a pass is stopped."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """delta_f^2 of a layer.
+
+    Attributes:
+        value: of each image; (n,).
+        error: its standard error, of the draws; (n,).
+        used: what noise is held to: one number for all images, or (n,).
+    """
+
+    value: Float[Tensor, " n"]
+    error: Float[Tensor, " n"]
+    used: float | Float[Tensor, " n"]
+
+
+@dataclass(frozen=True)
+class Entropies:
+    """What a metric gives of each image; NaN where an image failed.
+
+    Attributes:
+        maps: entropies in nats, by cell or by value; (n, c, rows, columns).
+        mean: nats a value of the image; (n,).
+        error: of the mean, of the draws; (n,).
+        achieved: E ||f' - f||^2 / (alpha delta_f^2); (n,).
+        capped: part of the cells that are at the cap; (n,).
+        failed: images that could not be measured; (n,).
+    """
+
+    maps: Float[Tensor, "n c rows columns"]
+    mean: Float[Tensor, " n"]
+    error: Float[Tensor, " n"]
+    achieved: Float[Tensor, " n"]
+    capped: Float[Tensor, " n"]
+    failed: Bool[Tensor, " n"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is found of a layer.
+
+    Attributes:
+        layer: its name.
+        shape: of its features.
+        spread: delta_f^2.
+        sid: strict information discarding, where asked for or needed.
+        ru: reconstruction uncertainty.
+        concentration: nats a value by which the background is discarded more than the object; (n,), NaN where there is
+            none.
+    """
+
+    layer: str
+    shape: tuple[int, ...]
+    spread: Spread
+    sid: Entropies | None
+    ru: Entropies | None
+    concentration: Float[Tensor, " n"] | None
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """What passes share.
+
+    Attributes:
+        config: what was asked for.
+        images: that are measured.
+        objects: where in each the object is.
+        store: folder in which finished parts are kept.
+        accelerator: of this process.
+    """
+
+    config: DiscardSettings
+    images: ImageSet
+    objects: Objects | None
+    store: Path
+    accelerator: Accelerator
+
+    def of(self, looked: Looked, layer: str, decoder: Run | None) -> Measured:
+        """Measure a layer of a network.
+
+        Args:
+            looked: the network, on the accelerator's device.
+            layer: its name.
+            decoder: the run of its decoder, where reconstructions are measured.
+
+        Raises:
+            InputError: a layer that no image moves, or images that all fail.
+        """
+        representation = looked.layers[layer]
+        one = _Layer(self, looked, layer, representation)
+        spread = one.spread()
+        wanted = self.config.measured
+        sid = one.sid(spread) if {"sid", "concentration"} & set(wanted) else None
+        ru = one.ru(spread, decoder) if "ru" in wanted else None
+        found = None
+        if "concentration" in wanted:
+            found = _concentrations(sid, self.objects)
+        return Measured(layer, representation.shape, spread, sid if "sid" in wanted else None, ru, found)
+
+
+class _Layer:
+    """Passes over the images by one layer of a network."""
+
+    def __init__(self, measuring: Measuring, looked: Looked, layer: str, representation: Representation):
+        self.measuring, self.looked, self.layer = measuring, looked, layer
+        self.config, noise = measuring.config, measuring.config.noise
+        self.features = LayerFeatures(representation)
+        std = looked.network.std.flatten().tolist()
+        self.noise = {
+            "alpha": noise.alpha,
+            "grid": noise.grid or None,
+            "shared": noise.shared,
+            "cap": noise.cap,
+            "deviation": std if noise.unit == "normalised" else None,
+            "probes": noise.probes,
+            "seed": derive(self.config.optimisation.seed, "discarding") % 2**31,
+        }
+        self.key = {"network": digest_of(looked.network.state_dict()), "site": representation.site}
+
+    def spread(self) -> Spread:
+        """delta_f^2 of each image, and what is used of it."""
+        noise = self.config.noise
+        own = {"seed": self.noise["seed"], "deviation": self.noise["deviation"], "tau": noise.tau}
+        own |= {"samples": noise.probes}
+
+        def of(batch: Batch) -> dict[str, Tensor]:
+            found = feature_spread(self.features, batch.images, index=batch.index, **own)
+            return {"value": found.value, "error": found.error}
+
+        rows = self._swept("spread", of, own)
+        value, error = rows["value"], rows["error"]
+        finite = value[value.isfinite()]
+        if not len(finite):
+            raise InputError(f"{self._said}: the features or slopes of all images are not finite")
+        if not bool((finite > 0).any()):
+            raise InputError(
+                f"{self._said}: no image moves its features, the layer is dead; leave it out of --taps, or look at the "
+                "network"
+            )
+        if noise.delta == "image":
+            return Spread(value, error, value)
+        return Spread(value, error, float(finite.mean()) if noise.delta == "dataset" else float(noise.delta))
+
+    def sid(self, spread: Spread) -> Entropies:
+        """Strict information discarding."""
+        own = self.noise | {"method": self.config.noise.method}
+
+        def of(batch: Batch) -> dict[str, Tensor]:
+            delta = self._delta(spread, batch)
+            found = discarded_information(self.features, batch.images, index=batch.index, delta=delta, **own)
+            return {
+                "maps": found.entropy.float(),
+                "mean": found.mean,
+                "error": found.mean_error,
+                "achieved": found.achieved,
+                "capped": found.capped / math.prod(found.grid.shape),
+                "failed": found.failed,
+            }
+
+        return self._entropies(self._swept("sid", of, own | self._held(spread)))
+
+    def ru(self, spread: Spread, decoder: Run) -> Entropies:
+        """Reconstruction uncertainty."""
+        uncertainty = self.config.uncertainty
+        own = self.noise | {
+            "centre": uncertainty.centre,
+            "variant": uncertainty.variant,
+            "steps": uncertainty.ru_steps,
+            "samples": uncertainty.ru_samples,
+            "measured": uncertainty.ru_measured,
+        }
+        model = trained_decoder(decoder).to(self.measuring.accelerator.device)
+
+        def of(batch: Batch) -> dict[str, Tensor]:
+            delta = self._delta(spread, batch)
+            found = reconstruction_uncertainty(
+                self.features, model, batch.images, index=batch.index, delta=delta, **own
+            )
+            return {
+                "maps": found.entropy.float(),
+                "mean": found.mean,
+                "error": found.mean_error,
+                "achieved": found.achieved,
+                "capped": found.capped / math.prod(found.grid.shape),
+                "failed": found.failed,
+            }
+
+        return self._entropies(
+            self._swept("ru", of, own | self._held(spread) | {"decoder": digest_of(model.state_dict())})
+        )
+
+    @property
+    def _said(self) -> str:
+        return f"{self.layer} of {self.looked.model}"
+
+    def _delta(self, spread: Spread, batch: Batch) -> float | Tensor:
+        if isinstance(spread.used, float):
+            return spread.used
+        return spread.used[batch.index.cpu()].to(batch.images.device)
+
+    def _held(self, spread: Spread) -> dict[str, Any]:
+        """What of delta_f^2 results depend on."""
+        return {"delta": spread.used if isinstance(spread.used, float) else self.config.noise.delta}
+
+    def _swept(self, metric: str, of: Any, key: Mapping[str, Any]) -> dict[str, Tensor]:
+        images = self.measuring.images
+        return sweep(
+            images,
+            of,
+            batch_size=max(1, min(_MOST, fewer_if_large(images))),
+            accelerator=self.measuring.accelerator,
+            description=f"{metric} of {self._said}",
+            store=self.measuring.store / slug(f"{self.looked.name}-{self.layer}-{metric}"),
+            key=dict(key) | self.key,
+            gradients=True,
+        )
+
+    def _entropies(self, rows: Mapping[str, Tensor]) -> Entropies:
+        if bool(rows["failed"].all()):
+            raise InputError(f"{self._said}: no image could be measured, its features are not finite under noise")
+        return Entropies(**rows)
+
+
+def _concentrations(sid: Entropies, objects: Objects) -> Float[Tensor, " n"]:
+    """Of the images with something inside and something outside."""
+    found = torch.full((len(sid.mean),), math.nan, dtype=torch.float64)
+    some = objects.known & ~sid.failed
+    if bool(some.any()):
+        found[some] = information_concentration(sid.maps[some].double(), objects.masks[some])
+    return found
+
+
+def whole_maps(maps: Float[Tensor, "n c rows columns"], image_shape: tuple[int, int, int]) -> Float[Tensor, "n h w"]:
+    """Entropies at each pixel, their mean over channels."""
+    _, height, width = image_shape
+    mean = maps.mean(1, keepdim=True)
+    return Grid(1, height, width, *maps.shape[2:], shared=True).spread(mean)[:, 0]
+
+
+def without_failed(found: Entropies) -> Entropies:
+    """The same of those images that could be measured."""
+    kept = ~found.failed
+    return replace(found, **{name: getattr(found, name)[kept] for name in Entropies.__dataclass_fields__})

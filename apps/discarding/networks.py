@@ -1,0 +1,84 @@
+"""The networks that are measured, each with its layers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from apps.command.config import Foreign
+from apps.discarding.settings import DiscardSettings
+from apps.figures import short_names
+from apps.models import named
+from apps.models.layers import inner, usual_layers
+from apps.models.representation import Representation, in_order, representation
+from apps.models.represented import check_weights
+from apps.training.train import slug
+from priors.errors import InputError
+from priors.zoo import Classifier
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A network that is looked into.
+
+    Attributes:
+        model: as on the command line.
+        name: for tables and figures, no two alike.
+        foreign: what a model of one's own does not say itself.
+        network: in evaluation mode.
+        layers: by name, in the order in which it computes them.
+        runs: what its decoders' runs are called, before the layer's name.
+    """
+
+    model: str
+    name: str
+    foreign: Foreign
+    network: Classifier
+    layers: dict[str, Representation]
+    runs: str
+
+
+def networks(config: DiscardSettings, first: Classifier, image_shape: tuple[int, int, int]) -> list[Looked]:
+    """The network that was asked for, and those beside it.
+
+    Args:
+        config: what was asked for.
+        first: the network, read already.
+        image_shape: of the images that all are shown.
+
+    Raises:
+        InputError: no such model or layer, or one that takes other images.
+    """
+    models = [config.model, *config.against]
+    if twice := [model for number, model in enumerate(models) if model in models[:number]]:
+        raise InputError(f"--against {twice[0]} is there already: leave it out")
+    found = []
+    for model, name in zip(models, short_names(models), strict=True):
+        own = model == config.model
+        foreign = config.foreign if own else Foreign()
+        network = first if own else named.classifier(model, foreign)
+        if network.image_shape not in (None, image_shape):
+            theirs, ours = ("x".join(map(str, shape)) for shape in (network.image_shape, image_shape))
+            raise InputError(f"--against {model} takes images of {theirs}, and these are {ours}")
+        check_weights(model, foreign, network)
+        layers = _layers(network, config.asked_layers, image_shape)
+        beside = "" if own or config.name is None else f"{config.name}-"
+        usual = f"{Path(model).name}-discarded"
+        found.append(
+            Looked(model, name, foreign, network, layers, slug(config.name if own and config.name else beside + usual))
+        )
+    return found
+
+
+def _layers(network: Classifier, asked: Sequence[str], image_shape: tuple[int, int, int]) -> dict[str, Representation]:
+    """By name, in the order in which the network computes them."""
+    names = asked or [name.removeprefix(inner(network)) for name in usual_layers(network)]
+    found: dict[str, Representation] = {}
+    sites: dict[str, str] = {}
+    for name in names:
+        one = representation(network, name, image_shape)
+        if one.site in sites:
+            if asked:
+                raise InputError(f"--taps {sites[one.site]} {name}: these are one layer, {one.site}; leave one out")
+            continue
+        sites[one.site], found[name] = name, one
+    return {name: found[name] for name in in_order(found, image_shape)}

@@ -1,0 +1,113 @@
+"""How what was found is kept: `discard.json`, a list of protocols with their scores, and entropies of all images."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from apps.discarding.measuring import Entropies, Measured
+from apps.discarding.settings import DiscardSettings
+from apps.discarding.shown import Shown
+from apps.discarding.tables import over_images
+from apps.runs.evaluations import read_evaluations
+from priors.files.json_files import write_json
+from priors.files.tensors import write_tensors
+
+FILE, MAPS = "discard.json", "discard-maps.safetensors"
+
+
+def keep(folder: Path, config: DiscardSettings, shown: Shown, found: Mapping[str, Sequence[Measured]]) -> None:
+    """Write entropies, then numbers, in the place of what the same protocol gave before.
+
+    Args:
+        folder: where to.
+        config: what was asked for.
+        shown: the images.
+        found: by network, of its layers.
+    """
+    tensors = {
+        f"{network}/{one.layer}/{metric}": entropies.maps.float()
+        for network, layers in found.items()
+        for one in layers
+        for metric, entropies in (("sid", one.sid), ("ru", one.ru))
+        if entropies is not None
+    }
+    if shown.objects is not None:
+        tensors["masks"] = shown.objects.masks
+    write_tensors(folder / MAPS, tensors)
+    own = protocol(config) | {"data_digest": shown.images.digest, "images": len(shown.images)}
+    entry = own | {
+        "of": shown.images.name,
+        "image_shape": list(shown.images.image_shape),
+        "scores": {network: {one.layer: _scores(one, shown) for one in layers} for network, layers in found.items()},
+        "shapes": {network: {one.layer: list(one.shape) for one in layers} for network, layers in found.items()},
+    }
+    kept = [old for old in read_evaluations(folder, FILE) if any(old.get(name) != value for name, value in own.items())]
+    write_json(folder / FILE, [*kept, entry])
+
+
+def protocol(config: DiscardSettings) -> dict[str, Any]:
+    """What the command line says of how numbers are made."""
+    own = {
+        "model": config.model,
+        "against": list(config.against),
+        "taps": list(config.taps),
+        "metrics": list(config.measured),
+        "asked": config.images,
+        "data": config.data,
+        "image_size": config.image_size,
+        "resize": config.resize,
+        "masks": None if config.masks is None else str(config.masks),
+        "boxes": None if config.boxes is None else str(config.boxes),
+        "noise": asdict(config.noise),
+        "seed": config.optimisation.seed,
+    }
+    if "ru" in config.measured:
+        own["uncertainty"] = asdict(config.uncertainty)
+        own["decoder"] = asdict(config.decoding) | {"epochs": config.optimisation.epochs, "lr": config.optimisation.lr}
+    return {name: value for name, value in own.items() if value is not None}
+
+
+def scored(config: DiscardSettings, folder: Path) -> Mapping[str, Any] | None:
+    """By network and layer, the scores that such a command has left in a folder; None where it has not run.
+
+    Raises:
+        InputError: what is kept is damaged.
+    """
+    own = protocol(config)
+    for entry in read_evaluations(folder, FILE):
+        if all(entry.get(name) == value for name, value in own.items()):
+            return entry["scores"]
+    return None
+
+
+def _scores(one: Measured, shown: Shown) -> dict[str, float | None]:
+    """All numbers of a layer, as JSON has them: null where there is none."""
+    found: dict[str, float] = {}
+    values = math.prod(shown.images.image_shape)
+    for name, entropies in (("SID", one.sid), ("RU", one.ru)):
+        if entropies is not None:
+            found |= _of_entropies(name, entropies, values)
+    if one.concentration is not None:
+        mean, error = over_images(one.concentration)
+        found |= {"concentration": mean, "concentration error": error}
+        found["concentration images"] = int(one.concentration.isfinite().sum())
+    mean, error = over_images(one.spread.value)
+    found |= {"delta": mean, "delta error": error}
+    return {name: value if math.isfinite(value) else None for name, value in found.items()}
+
+
+def _of_entropies(name: str, entropies: Entropies, values: int) -> dict[str, float]:
+    mean, error = over_images(entropies.mean)
+    kept = ~entropies.failed
+    drawn = float(entropies.error[kept].square().sum().sqrt()) / int(kept.sum())
+    return {
+        name: mean,
+        f"{name} error": error,
+        f"{name} error of draws": drawn,
+        f"{name} an image": mean * values,
+        f"{name} achieved": float(entropies.achieved[kept].mean()),
+        f"{name} capped": float(entropies.capped[kept].mean()),
+        f"{name} failed": int(entropies.failed.sum()),
+    }
