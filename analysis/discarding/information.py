@@ -154,7 +154,7 @@ def _linear(found: PixelSensitivity, alpha: float, delta: str | float | Tensor, 
     moves = found.spread[~failed]
     if not len(moves):
         raise InputError("the features or slopes of all images are not finite: look at the network and its inputs")
-    if not bool((moves > 0).any()):
+    if isinstance(delta, str) and not bool((moves > 0).any()):
         raise InputError(
             "the features have no slope at any image: all of each image is discarded, or the layer is dead; look at "
             "another layer"

@@ -1,8 +1,8 @@
 """What is measured of a layer: a pass over the images for each metric, which goes on where it was stopped."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from analysis.discarding.concentration import information_concentration
-from analysis.discarding.grids import Grid
-from analysis.discarding.information import discarded_information
+from analysis.discarding.grids import Grid, grid_of
+from analysis.discarding.information import Discarded, discarded_information
 from analysis.discarding.sensitivity import feature_spread
-from analysis.discarding.uncertainty import reconstruction_uncertainty
+from analysis.discarding.uncertainty import ReconstructionUncertainty, reconstruction_uncertainty
 from apps.data.batches import Batch
 from apps.data.image_set import ImageSet
 from apps.data.sweep import fewer_if_large, sweep
@@ -173,27 +173,19 @@ class _Layer:
                 f"{self._said}: no image moves its features, the layer is dead; leave it out of --taps, or look at the "
                 "network"
             )
-        if noise.delta == "image":
-            return Spread(value, error, value)
+        if noise.delta == "image":  # what has none is moved by no noise, or cannot be measured: any number does
+            return Spread(value, error, value.where(value.isfinite() & (value > 0), 1.0))
         return Spread(value, error, float(finite.mean()) if noise.delta == "dataset" else float(noise.delta))
 
     def sid(self, spread: Spread) -> Entropies:
         """Strict information discarding."""
         own = self.noise | {"method": self.config.noise.method}
+        shape = grid_of(self.measuring.images.image_shape, own["grid"], own["shared"]).shape
 
-        def of(batch: Batch) -> dict[str, Tensor]:
-            delta = self._delta(spread, batch)
-            found = discarded_information(self.features, batch.images, index=batch.index, delta=delta, **own)
-            return {
-                "maps": found.entropy.float(),
-                "mean": found.mean,
-                "error": found.mean_error,
-                "achieved": found.achieved,
-                "capped": found.capped / math.prod(found.grid.shape),
-                "failed": found.failed,
-            }
+        def of(images: Tensor, **given: Any) -> Discarded:
+            return discarded_information(self.features, images, **given, **own)
 
-        return self._entropies(self._swept("sid", of, own | self._held(spread)))
+        return self._entropies("sid", of, spread, shape, own)
 
     def ru(self, spread: Spread, decoder: Run) -> Entropies:
         """Reconstruction uncertainty."""
@@ -207,36 +199,15 @@ class _Layer:
         }
         model = trained_decoder(decoder).to(self.measuring.accelerator.device)
 
-        def of(batch: Batch) -> dict[str, Tensor]:
-            delta = self._delta(spread, batch)
-            found = reconstruction_uncertainty(
-                self.features, model, batch.images, index=batch.index, delta=delta, **own
-            )
-            return {
-                "maps": found.entropy.float(),
-                "mean": found.mean,
-                "error": found.mean_error,
-                "achieved": found.achieved,
-                "capped": found.capped / math.prod(found.grid.shape),
-                "failed": found.failed,
-            }
+        def of(images: Tensor, **given: Any) -> ReconstructionUncertainty:
+            return reconstruction_uncertainty(self.features, model, images, **given, **own)
 
-        return self._entropies(
-            self._swept("ru", of, own | self._held(spread) | {"decoder": digest_of(model.state_dict())})
-        )
+        key = own | {"decoder": digest_of(model.state_dict())}
+        return self._entropies("ru", of, spread, self.measuring.images.image_shape, key)
 
     @property
     def _said(self) -> str:
         return f"{self.layer} of {self.looked.model}"
-
-    def _delta(self, spread: Spread, batch: Batch) -> float | Tensor:
-        if isinstance(spread.used, float):
-            return spread.used
-        return spread.used[batch.index.cpu()].to(batch.images.device)
-
-    def _held(self, spread: Spread) -> dict[str, Any]:
-        """What of delta_f^2 results depend on."""
-        return {"delta": spread.used if isinstance(spread.used, float) else self.config.noise.delta}
 
     def _swept(self, metric: str, of: Any, key: Mapping[str, Any]) -> dict[str, Tensor]:
         images = self.measuring.images
@@ -246,15 +217,57 @@ class _Layer:
             batch_size=max(1, min(_MOST, fewer_if_large(images))),
             accelerator=self.measuring.accelerator,
             description=f"{metric} of {self._said}",
-            store=self.measuring.store / slug(f"{self.looked.name}-{self.layer}-{metric}"),
+            store=self.measuring.store / slug(f"{self.looked.runs}-{self.layer}-{metric}"),
             key=dict(key) | self.key,
             gradients=True,
         )
 
-    def _entropies(self, rows: Mapping[str, Tensor]) -> Entropies:
+    def _entropies(
+        self,
+        metric: str,
+        measure: Callable[..., Discarded | ReconstructionUncertainty],
+        spread: Spread,
+        shape: tuple[int, ...],
+        key: Mapping[str, Any],
+    ) -> Entropies:
+        """Sweep over the images.
+
+        Args:
+            metric: what it is called.
+            measure: from images, their index and delta_f^2.
+            spread: that noise is held to.
+            shape: of an image's entropies.
+            key: what results depend on, beside the network, its layer and delta_f^2.
+        """
+        held = {"delta": spread.used if isinstance(spread.used, float) else self.config.noise.delta}
+        held["tau"] = self.config.noise.tau
+
+        def of(batch: Batch) -> dict[str, Tensor]:
+            index = batch.index.cpu()
+            if not bool(spread.value[index].isfinite().any()):
+                return _failed(len(index), shape)
+            delta = spread.used if isinstance(spread.used, float) else spread.used[index].to(batch.images.device)
+            found = measure(batch.images, index=batch.index, delta=delta)
+            return {
+                "maps": found.entropy.float(),
+                "mean": found.mean,
+                "error": found.mean_error,
+                "achieved": found.achieved,
+                "capped": found.capped.double() / math.prod(found.grid.shape),
+                "failed": found.failed,
+            }
+
+        rows = self._swept(metric, of, dict(key) | held)
         if bool(rows["failed"].all()):
             raise InputError(f"{self._said}: no image could be measured, its features are not finite under noise")
         return Entropies(**rows)
+
+
+def _failed(count: int, shape: tuple[int, ...]) -> dict[str, Tensor]:
+    """Rows of images that cannot be measured."""
+    none = torch.full((count,), math.nan, dtype=torch.float64)
+    whole = torch.full((count, *shape), math.nan)
+    return {"maps": whole, **dict.fromkeys(("mean", "error", "achieved", "capped"), none), "failed": none.isnan()}
 
 
 def _concentrations(sid: Entropies, objects: Objects) -> Float[Tensor, " n"]:
@@ -271,9 +284,3 @@ def whole_maps(maps: Float[Tensor, "n c rows columns"], image_shape: tuple[int, 
     _, height, width = image_shape
     mean = maps.mean(1, keepdim=True)
     return Grid(1, height, width, *maps.shape[2:], shared=True).spread(mean)[:, 0]
-
-
-def without_failed(found: Entropies) -> Entropies:
-    """The same of those images that could be measured."""
-    kept = ~found.failed
-    return replace(found, **{name: getattr(found, name)[kept] for name in Entropies.__dataclass_fields__})

@@ -9,16 +9,22 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from torch import nn
 
 from analysis import discarded_information, feature_spread
 from apps.command.cli import main
+from apps.command.config import Foreign, Where
 from apps.data import sources
+from apps.data.image_set import ImageSet
 from apps.discarding import measuring
 from apps.discarding.decoders import decoded_run, trained_decoder
 from apps.discarding.layer import LayerFeatures
+from apps.discarding.networks import Looked
+from apps.discarding.settings import DiscardSettings, Noise
 from apps.models.representation import representation
 from apps.runs.run import Run
 from apps.seeds import derive
+from apps.training.session import start
 from priors import zoo
 
 CPU = ("--device", "cpu", "--threads", 1)
@@ -216,6 +222,37 @@ def test_what_does_not_go_together_is_refused(penult, run, tmp_path):
         assert found.status == 2, words
         assert said in found.err and found.err.count("\n") == 1, (words, found.err)
         assert not (tmp_path / "there").exists()
+
+
+class Breaking(nn.Module):
+    """Features that are not finite for bright images, and 0 for black ones."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.head = nn.Conv2d(1, 4, 3, bias=False), nn.Linear(4, 3)
+
+    def forward(self, x):
+        there = x / (x.flatten(1).mean(1) < 0.9)[:, None, None, None]
+        return self.head(self.conv(there.square()).mean((2, 3)))
+
+
+@pytest.mark.parametrize("delta", ["dataset", "image"])
+@pytest.mark.parametrize("batch", [1, 4])
+def test_an_image_that_cannot_be_measured_is_told_and_the_rest_is_kept(monkeypatch, tmp_path, delta, batch):
+    monkeypatch.setattr(measuring, "_MOST", batch)
+    pixels = torch.randint(20, 200, (4, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    pixels[1], pixels[2] = 255, 0
+    images = ImageSet("few", "test", pixels, torch.zeros(4, dtype=torch.int64), ("a", "b", "c"))
+    network = zoo.wrap(Breaking(), image_shape=(1, 8, 8)).eval()
+    layers = {"conv": representation(network, "conv", (1, 8, 8))}
+    looked = Looked("few", "few", Foreign(), network, layers, "few")
+    config = DiscardSettings("few", noise=Noise(delta=delta, grid=4, method="linear"))
+    found = measuring.Measuring(config, images, None, tmp_path, start(Where(device="cpu"))).of(looked, "conv", None)
+    assert found.sid.failed.tolist() == [False, True, False, False]
+    assert found.sid.maps.isfinite().flatten(1).all(1).tolist() == [True, False, True, True]
+    # Noise on a black image moves nothing, in the limit: all of it is at the cap.
+    assert found.sid.capped[2] == 1 and found.sid.capped[[0, 3]].tolist() == [0, 0]
 
 
 class TestLayerFeatures:
