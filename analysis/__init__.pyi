@@ -42,6 +42,7 @@ from analysis.inversion.neighbour_entropy import neighbour_entropies as neighbou
 from analysis.inversion.reconstruction import UpConvolution as UpConvolution
 from analysis.inversion.reconstruction import squared_error as squared_error
 from analysis.jacobians.controls import blurred_maps as blurred_maps
+from analysis.jacobians.controls import central_map as central_map
 from analysis.jacobians.controls import random_maps as random_maps
 from analysis.jacobians.controls import sobel_maps as sobel_maps
 from analysis.jacobians.curves import CurveDifference as CurveDifference
@@ -51,6 +52,9 @@ from analysis.jacobians.curves import perturbation_curve as perturbation_curve
 from analysis.jacobians.curves import score_difference as score_difference
 from analysis.jacobians.decomposition import decompose as decompose
 from analysis.jacobians.imputation import imputed as imputed
+from analysis.jacobians.inside import InsideShare as InsideShare
+from analysis.jacobians.inside import inside_share as inside_share
+from analysis.jacobians.inside import mass_inside as mass_inside
 from analysis.jacobians.perturbation import filled as filled
 from analysis.jacobians.perturbation import removal_mask as removal_mask
 from analysis.jacobians.perturbation import salience_ranks as salience_ranks

@@ -52,6 +52,27 @@ def random_maps(seed: int, index: Int64[Tensor, " batch"], height: int, width: i
     return uniform_draws(seed, index, height, width)
 
 
+def central_map(height: int, width: int, spread: int | float = 0.25) -> Float[Tensor, "{height} {width}"]:
+    """A Gaussian about the middle of an image, 1 at its peak: where photographers put what they take.
+
+    Args:
+        height: of the image.
+        width: of the image.
+        spread: the Gaussian's standard deviation along each side, as a part of that side, above 0.
+
+    Raises:
+        InputError: no such deviation.
+
+    Example:
+        >>> central_map(3, 5, 1)[1, 2].item(), bool((central_map(8, 4) == central_map(8, 4).flip(0, 1)).all())
+        (1.0, True)
+    """
+    if not (math.isfinite(spread) and spread > 0):
+        raise InputError(f"spread {spread:g}: a part of each side above 0 was expected")
+    rows, columns = (((torch.arange(side) + 0.5) / side - 0.5) / spread for side in (height, width))
+    return (-0.5 * (rows.square()[:, None] + columns.square())).exp()
+
+
 def sobel_maps(images: Shaped[Tensor, "..."]) -> Float[Tensor, "batch height width"]:
     """How steep an image is at each pixel: the length of Sobel's gradient of its grey image.
 

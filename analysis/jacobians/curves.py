@@ -92,7 +92,7 @@ def perturbation_curve(fractions: Sequence[int | float], values: Shaped[Tensor, 
             "expected, rising"
         )
     variance, mean = torch.var_mean(values, 0) if len(values) > 1 else (values[0] * math.nan, values[0])
-    score = _with_error(values.mean(1))
+    score = with_error(values.mean(1))
     return PerturbationCurve(
         fractions, mean, (variance / len(values)).sqrt(), len(values), score.value, score.standard_error
     )
@@ -114,7 +114,7 @@ def score_difference(first: Shaped[Tensor, "..."], second: Shaped[Tensor, "..."]
             f"values of shape {tuple(first.shape)} and {tuple(second.shape)}: the same images and fractions were "
             "expected"
         )
-    return _with_error((first - second).mean(1))
+    return with_error((first - second).mean(1))
 
 
 def _checked(values: Tensor) -> Tensor:
@@ -127,7 +127,7 @@ def _checked(values: Tensor) -> Tensor:
     return values
 
 
-def _with_error(values: Tensor) -> CurveDifference:
-    """Mean and standard error over images."""
+def with_error(values: Tensor) -> CurveDifference:
+    """The mean of one value an image, and its standard error."""
     error = float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else math.nan
     return CurveDifference(float(values.mean()), error)

@@ -205,7 +205,7 @@ class Where(Place):
 
 
 @dataclass(frozen=True)
-class Foreign:
+class Unsaid:
     """What a MODEL of your own does not say itself."""
 
     mean: tuple[Mean, ...] = ()
@@ -214,6 +214,12 @@ class Foreign:
     """The standard deviation that it expects pixels divided by, likewise; unset: 1."""
     head: str | None = None
     """Name of its final linear layer, where it cannot be told."""
+
+
+@dataclass(frozen=True)
+class Foreign(Unsaid):
+    """What a MODEL of your own does not say itself."""
+
     taps: tuple[str, ...] = ()
     """Names of the modules whose outputs are its stages."""
 

@@ -11,15 +11,14 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from analysis.jacobians.outputs import asked
 from apps.jacobians.explained import Explained
 from apps.jacobians.rectifiers import Guided
 from apps.jacobians.sites import last_maps
-from priors import ClassifierPrior
+from apps.jacobians.subject import Subject
 from priors.errors import InputError
 from priors.reading.dry_pass import constant_parameters
 from priors.reading.taps import find_module
@@ -45,31 +44,15 @@ def require_captum(names: Sequence[str]) -> None:
         raise InputError(f"--methods {' '.join(names)}: {said}, or leave them out")
 
 
-def input_gradient(
-    network: nn.Module,
-    images: Float[Tensor, "batch channels height width"],
-    target: Int[Tensor, " batch"],
-    *,
-    of: str = "logit",
-    prior: ClassifierPrior | None = None,
-    seed: int = 0,
-) -> Float[Tensor, "batch height width"]:
+def input_gradient(subject: Subject) -> Float[Tensor, "batch height width"]:
     """The slope of the output at each pixel (Simonyan et al. 2014, who take the largest channel)."""
     from captum.attr import Saliency
 
-    with _quiet(network, images, of, prior) as (explained, leaf):
-        return _summed(Saliency(explained).attribute(leaf, additional_forward_args=target))
+    with _quiet(subject) as (explained, leaf):
+        return _summed(Saliency(explained).attribute(leaf, additional_forward_args=subject.target))
 
 
-def guided_backprop(
-    network: nn.Module,
-    images: Float[Tensor, "batch channels height width"],
-    target: Int[Tensor, " batch"],
-    *,
-    of: str = "logit",
-    prior: ClassifierPrior | None = None,
-    seed: int = 0,
-) -> Float[Tensor, "batch height width"]:
+def guided_backprop(subject: Subject) -> Float[Tensor, "batch height width"]:
     """The same with what is negative left out at each ReLU on the way back (Springenberg et al. 2015).
 
     Captum does so at `nn.ReLU` alone. Here it is done at ReLU6 and at ReLUs that are functions as well.
@@ -80,79 +63,48 @@ def guided_backprop(
     from captum.attr import GuidedBackprop
 
     guided = Guided()
-    with _quiet(network, images, of, prior, guided) as (explained, leaf):
-        return _summed(GuidedBackprop(explained).attribute(leaf, additional_forward_args=target))
+    with _quiet(subject, guided) as (explained, leaf):
+        return _summed(GuidedBackprop(explained).attribute(leaf, additional_forward_args=subject.target))
 
 
-def integrated_gradients(
-    network: nn.Module,
-    images: Float[Tensor, "batch channels height width"],
-    target: Int[Tensor, " batch"],
-    *,
-    of: str = "logit",
-    prior: ClassifierPrior | None = None,
-    seed: int = 0,
-    steps: int = 50,
-) -> Float[Tensor, "batch height width"]:
+def integrated_gradients(subject: Subject, steps: int = 50) -> Float[Tensor, "batch height width"]:
     """The image times the mean slope on the straight way to it from a black one (Sundararajan et al. 2017).
 
     The mean is by Gauss and Legendre's rule of so many steps.
     """
     from captum.attr import IntegratedGradients
 
-    with _quiet(network, images, of, prior) as (explained, leaf):
+    with _quiet(subject) as (explained, leaf):
         own = IntegratedGradients(explained)
-        at_once = len(images) * _copies(images, steps)
-        return _summed(own.attribute(leaf, additional_forward_args=target, n_steps=steps, internal_batch_size=at_once))
+        at_once = len(subject.images) * _copies(subject.images, steps)
+        return _summed(
+            own.attribute(leaf, additional_forward_args=subject.target, n_steps=steps, internal_batch_size=at_once)
+        )
 
 
-def smooth_grad(
-    network: nn.Module,
-    images: Float[Tensor, "batch channels height width"],
-    target: Int[Tensor, " batch"],
-    *,
-    of: str = "logit",
-    prior: ClassifierPrior | None = None,
-    seed: int = 0,
-    samples: int = 50,
-    noise: float = 0.15,
-) -> Float[Tensor, "batch height width"]:
+def smooth_grad(subject: Subject, samples: int = 50, noise: float = 0.15) -> Float[Tensor, "batch height width"]:
     """The mean slope over images with Gaussian noise (Smilkov et al. 2017); absolute values are taken of the mean."""
     from captum.attr import NoiseTunnel, Saliency
 
-    with _quiet(network, images, of, prior) as (explained, leaf), _Drawn(seed, len(images)):
+    with _quiet(subject) as (explained, leaf), _Drawn(subject.seed, len(subject.images)):
         return _summed(
             NoiseTunnel(Saliency(explained)).attribute(
                 leaf.detach(),
-                additional_forward_args=target,
+                additional_forward_args=subject.target,
                 abs=False,
                 nt_type="smoothgrad",
                 nt_samples=samples,
-                nt_samples_batch_size=_copies(images, samples),
+                nt_samples_batch_size=_copies(subject.images, samples),
                 stdevs=float(noise),
             )
         )
 
 
-def grad_cam(
-    network: nn.Module,
-    images: Float[Tensor, "batch channels height width"],
-    target: Int[Tensor, " batch"],
-    *,
-    of: str = "logit",
-    prior: ClassifierPrior | None = None,
-    seed: int = 0,
-    layer: str | None = None,
-) -> Float[Tensor, "batch height width"]:
+def grad_cam(subject: Subject, layer: str | None = None) -> Float[Tensor, "batch height width"]:
     """A layer's maps weighed by their mean slopes, what is above 0 (Selvaraju et al. 2017), resized bilinearly.
 
     Args:
-        network: like what follows, as for all methods.
-        images: in [0, 1].
-        target: the class of each.
-        of: what is explained.
-        prior: under which, of log-densities.
-        seed: of nothing here.
+        subject: what is explained.
         layer: the module whose maps are taken, those of its last run; None: the last to give maps of more than one
             pixel.
 
@@ -161,12 +113,12 @@ def grad_cam(
     """
     from captum.attr import LayerAttribution, LayerGradCam
 
-    with _quiet(network, images, of, prior) as (explained, leaf):
-        name = last_maps(network, images[:1], layer)
-        _, module = find_module(network, name)
+    with _quiet(subject) as (explained, leaf):
+        name = last_maps(subject.network, subject.images[:1], layer)
+        _, module = find_module(subject.network, name)
         own = LayerGradCam(explained, module)
-        maps = own.attribute(leaf, additional_forward_args=target, relu_attributions=True)
-        return LayerAttribution.interpolate(maps, tuple(images.shape[-2:]), "bilinear").detach()[:, 0]
+        maps = own.attribute(leaf, additional_forward_args=subject.target, relu_attributions=True)
+        return LayerAttribution.interpolate(maps, tuple(subject.images.shape[-2:]), "bilinear").detach()[:, 0]
 
 
 def _summed(values: Tensor) -> Tensor:
@@ -180,17 +132,14 @@ def _copies(images: Tensor, most: int) -> int:
 
 
 @contextmanager
-def _quiet(
-    network: nn.Module, images: Tensor, of: str, prior: ClassifierPrior | None, guided: Guided | None = None
-) -> Iterator[tuple[Explained, Tensor]]:
+def _quiet(subject: Subject, guided: Guided | None = None) -> Iterator[tuple[Explained, Tensor]]:
     """The output to explain, and images that ask for gradients, where parameters do not.
 
     Modules work out of place, which Captum's hooks need, by the taps of `Explained`; and it warns of no hooks.
     """
-    with constant_parameters(network), torch.enable_grad(), warnings.catch_warnings():
+    with constant_parameters(subject.network), torch.enable_grad(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Setting backward hooks on ReLU activations", UserWarning)
-        explained = Explained(network, asked(network, images, of, prior, None), guided)
-        yield explained, images.detach().clone().requires_grad_()
+        yield subject.explained(guided), subject.images.detach().clone().requires_grad_()
 
 
 class _Drawn(TorchFunctionMode):

@@ -6,17 +6,16 @@ from typing import get_args
 
 import torch
 from accelerate import Accelerator
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from analysis.jacobians.decomposition import decompose
 from analysis.jacobians.intercepts import Source
 from analysis.jacobians.terms import Decomposition
 from apps.data.batches import Batch
 from apps.data.image_set import ImageSet
 from apps.data.sweep import fewer_if_large, sweep
-from apps.jacobians.methods import Maps
-from priors import ClassifierPrior
+from apps.jacobians.drawing import Drawing
+from apps.jacobians.inside.regions import empty, shares
 from priors.zoo import Classifier
 
 _MOST = 16
@@ -38,6 +37,8 @@ class Found:
         panels: by layer and size, the layer's channel-summed map; maps of one pixel have no place and are left out.
         without: what terms add that are on no panel.
         maps: by method.
+        inside: by kind of region and by map, methods' and controls', the share of its mass inside, see `shares`.
+        empty: of the same maps, whether they are 0 everywhere.
     """
 
     logits: Float[Tensor, "n classes"]
@@ -50,18 +51,17 @@ class Found:
     panels: dict[str, Float[Tensor, "n rows columns"]]
     without: Float[Tensor, " n"]
     maps: dict[str, Float[Tensor, "n height width"]]
+    inside: dict[str, dict[str, Float[Tensor, " n"]]]
+    empty: dict[str, Bool[Tensor, " n"]]
 
 
 def measure(
     network: Classifier,
     images: ImageSet,
     target: int | None,
-    methods: Mapping[str, Maps],
+    drawing: Drawing,
     accelerator: Accelerator,
-    *,
-    of: str = "logit",
-    prior: ClassifierPrior | None = None,
-    seed: int = 0,
+    masks: Mapping[str, Bool[Tensor, "n height width"]],
 ) -> Found:
     """Explain every image, in one pass over the set.
 
@@ -69,24 +69,28 @@ def measure(
         network: the classifier, which is moved to the accelerator's device.
         images: all of one size.
         target: the class to explain; None: the one that is predicted for each image.
-        methods: saliency maps by name.
+        drawing: the maps, and what they explain.
         accelerator: of this process.
-        of: what is explained.
-        prior: under which, of log-densities.
-        seed: of what methods draw.
+        masks: where the objects are, by kind of region; none: nothing is measured of that.
 
     Raises:
         InputError: an operation that cannot be decomposed, or a method that is not for this network.
     """
-    network, what = network.to(accelerator.device), {"of": of, "prior": prior}
+    network = network.to(accelerator.device)
+    masks = {region: own.to(accelerator.device) for region, own in masks.items()}
 
     def explained(batch: Batch) -> dict[str, Tensor]:
         with torch.no_grad():
             logits = network(batch.images)
         chosen = logits.argmax(1) if target is None else torch.full_like(batch.labels, target)
-        found = decompose(network, batch.images, chosen, **what, keep="maps")
-        maps = {f"map {name}": maps(network, batch.images, chosen, **what, seed=seed) for name, maps in methods.items()}
-        return {"logits": logits, "target": chosen} | _parts(found) | maps
+        subject = drawing.subject(network, batch.images, chosen)
+        rows = {"logits": logits, "target": chosen} | _parts(subject.decomposition)
+        for name, maps in drawing.draw(subject, batch.index, images.split):
+            if name in drawing.methods:
+                rows[f"map {name}"] = maps
+            rows |= {f"inside {region} {name}": shares(maps, own[batch.index]) for region, own in masks.items()}
+            rows[f"empty {name}"] = empty(maps)
+        return rows
 
     size = max(1, min(_MOST, fewer_if_large(images) // _MOST))
     rows = sweep(images, explained, batch_size=size, accelerator=accelerator, description="saliency", gradients=True)
@@ -96,6 +100,8 @@ def measure(
         layers=_named(rows, "layer "),
         panels=_named(rows, "panel "),
         maps=_named(rows, "map "),
+        inside={region: _named(rows, f"inside {region} ") for region in masks},
+        empty=_named(rows, "empty "),
     )
 
 

@@ -4,24 +4,19 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 
 from analysis.jacobians.decomposition import decompose
 from analysis.jacobians.saliency import full_jacobian_saliency
 from analysis.jacobians.terms import Decomposition
 from apps.jacobians import baselines
 from apps.jacobians.settings import METHOD_NAMES, OWN_METHODS, MethodChoices
-from priors import ClassifierPrior
+from apps.jacobians.subject import Subject
 from priors.errors import unknown
 
-Maps = Callable[..., Float[Tensor, "batch height width"]]
-"""`maps(network, images, target, *, of="logit", prior=None, seed=0)`: one map an image, on the images' device.
-
-The network is in evaluation mode and goes from images in [0, 1], (batch, channels, height, width), to logits; `target`
-is the class of each image; `of`, under a `prior`, is what is explained, as `analysis.decompose` has it. `seed`
-is of what is drawn: every image gets the same draws, so that how images are batched changes nothing.
-"""
+Maps = Callable[[Subject], Float[Tensor, "batch height width"]]
+"""From what is explained to one map an image, on the images' device."""
 _AT_ONCE = 2**29
 """Bytes of the values of all units that are held at a time."""
 
@@ -43,7 +38,7 @@ def methods(names: Sequence[str], choices: MethodChoices | None = None) -> dict[
     baselines.require_captum([name for name in names if name not in OWN_METHODS])
     bound = {
         "full-jacobian": partial(_full_jacobian, resize=choices.interpolation),
-        "full-jacobian-authors": partial(_full_jacobian, variant="authors"),
+        "full-jacobian-authors": _authors,
         "bias-jacobian": partial(_full_jacobian, variant="bias", resize=choices.interpolation),
         "input-gradient": baselines.input_gradient,
         "guided-backprop": baselines.guided_backprop,
@@ -55,26 +50,20 @@ def methods(names: Sequence[str], choices: MethodChoices | None = None) -> dict[
 
 
 def _full_jacobian(
-    network: nn.Module,
-    images: Float[Tensor, "batch channels height width"],
-    target: Int[Tensor, " batch"],
-    *,
-    of: str = "logit",
-    prior: ClassifierPrior | None = None,
-    seed: int = 0,
-    variant: str = "paper",
-    resize: str = "bilinear",
+    subject: Subject, variant: str = "paper", resize: str = "bilinear"
 ) -> Float[Tensor, "batch height width"]:
     """By the decomposition of the network at the images, which draws nothing."""
-    values = variant == "authors"
-    if not values:
-        found = decompose(network, images, target, of=of, prior=prior, keep="maps")
-        return full_jacobian_saliency(found, variant=variant, resize=resize)
+    return full_jacobian_saliency(subject.decomposition, variant=variant, resize=resize)
+
+
+def _authors(subject: Subject) -> Float[Tensor, "batch height width"]:
+    """The authors' variant, for which the values of all units are held, for some images at a time."""
     maps, at, size = [], 0, 1
-    while at < len(images):  # the values of all units are held for some images at a time
+    while at < len(subject.images):
         some = slice(at, at + size)
-        found = decompose(network, images[some], target[some], of=of, prior=prior, keep="values")
-        maps.append(full_jacobian_saliency(found, variant=variant))
+        images, target = subject.images[some], subject.target[some]
+        found = decompose(subject.network, images, target, of=subject.of, prior=subject.prior, keep="values")
+        maps.append(full_jacobian_saliency(found, variant="authors"))
         at, size = at + len(maps[-1]), max(1, _AT_ONCE // max(1, _bytes(found)))
     return torch.cat(maps)
 

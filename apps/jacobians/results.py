@@ -25,6 +25,7 @@ def keep(
     found: Found,
     scales: Mapping[str, float],
     layer: str | None,
+    inside: Mapping[str, Any],
 ) -> None:
     """Write maps and numbers; the numbers last, so that they are there only where all is.
 
@@ -36,6 +37,7 @@ def keep(
         found: about them.
         scales: by method, the value that the figure shows brightest.
         layer: whose maps Grad-CAM weighed, where it was asked for.
+        inside: what is told of masks and boxes.
     """
     panels = {f"layer/{name}": maps for name, maps in found.panels.items()}
     maps = {f"method/{name}": maps for name, maps in found.maps.items()}
@@ -47,23 +49,16 @@ def keep(
         "data": shown.images.name,
         "data_digest": shown.images.digest,
         "image_shape": list(shown.images.image_shape),
-        "of": config.of,
-        "prior": _prior(config),
+        "of": config.explained.of,
+        "prior": config.explained.told(),
         "class": config.target,
         "seed": config.seed,
         "choices": asdict(config.choices) | {"layer": layer},
         "scales": dict(scales),
+        **({"inside": dict(inside)} if inside else {}),
         "images": entries,
     }
     write_json(folder / FILE, own)
-
-
-def _prior(config: SaliencySettings) -> dict[str, Any] | None:
-    """What says under which prior log-densities are; None where there are none."""
-    if not config.under_prior:
-        return None
-    own = {"file": config.prior, "concentration": list(config.concentration)}
-    return own | asdict(config.gauge)
 
 
 def _entry(number: int, network: Classifier, shown: Shown, found: Found) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """What saliency can be told. Nothing here imports torch, so that help is instant."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from apps.command.config import Foreign, Gauge, Place
-from apps.command.ranges import Count, Deviation, Mean, Pixels, Range, Seed
+from apps.command.config import Gauge, Place, Unsaid
+from apps.command.ranges import Count, Pixels, Range, Seed
 from priors.errors import InputError, unknown
 
 METHOD_NAMES = (
@@ -42,15 +42,9 @@ class MethodChoices:
 
 
 @dataclass(frozen=True)
-class SaliencySettings:
-    """Draw saliency maps."""
+class Output:
+    """Which number of the network is explained."""
 
-    model: tyro.conf.Positional[str]
-    """The classifier: a MODEL, see penult --help."""
-    pictures: tyro.conf.Positional[tuple[Path, ...]] = ()
-    """Picture files, brought to the network's size; without any, test images of --data."""
-    target: Annotated[str | None, tyro.conf.arg(name="class")] = None
-    """The class that is explained, by name or number; unset: of each image the class that the network predicts."""
     of: Literal["logit", "margin", "log-density"] = "logit"
     """What is explained: the class's logit; its margin over the largest other class, in log-densities where flags of a
     prior are given; or the log-density of where the penultimate activations point, in nats."""
@@ -60,6 +54,37 @@ class SaliencySettings:
     """Concentration of the prior's classes: a number, one for each class, norms, mle or mle-pooled; unset: 20, or as
     saved."""
     gauge: tyro.conf.OmitArgPrefixes[Gauge] = field(default_factory=Gauge)
+
+    def __post_init__(self):
+        """Refuse a prior that has no part."""
+        if self.of == "logit" and self.under_prior:
+            raise InputError(
+                "a logit is of no prior: give --of log-density or --of margin, or leave the prior's flags out"
+            )
+
+    @property
+    def under_prior(self) -> bool:
+        """Whether what is explained is of log-densities."""
+        return bool(self.of == "log-density" or self.prior is not None or self.concentration or self.gauge.given())
+
+    def told(self) -> dict[str, Any] | None:
+        """What says under which prior log-densities are; None where there are none."""
+        if not self.under_prior:
+            return None
+        return {"file": self.prior, "concentration": list(self.concentration)} | asdict(self.gauge)
+
+
+@dataclass(frozen=True)
+class SaliencySettings:
+    """Draw saliency maps."""
+
+    model: tyro.conf.Positional[str]
+    """The classifier: a MODEL, see penult --help."""
+    pictures: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """Picture files, brought to the network's size; without any, test images of --data."""
+    target: Annotated[str | None, tyro.conf.arg(name="class")] = None
+    """The class that is explained, by name or number; unset: of each image the class that the network predicts."""
+    explained: tyro.conf.OmitArgPrefixes[Output] = field(default_factory=Output)
     methods: tuple[str, ...] = ()
     """Of full-jacobian (equation 4), full-jacobian-authors (as their code has it), bias-jacobian, and by Captum
     input-gradient, guided-backprop, integrated-gradients, smooth-grad, grad-cam; unset: all that go with the
@@ -73,19 +98,18 @@ class SaliencySettings:
     """Height and width to bring pictures to, in pixels; unset: as trained, or the network's own."""
     resize: Pixels | None = None
     """Shorter side of a picture before the centre is cut out, 256 on ImageNet; unset: the image size."""
+    masks: Path | None = None
+    """Folder of masks, one for each picture file, of its size and name, black where the object is not: then the share
+    of each map's mass inside is measured, of each map blurred, and of controls that know no network."""
+    boxes: Path | None = None
+    """Likewise a JSON file of boxes, {"NAME": [x0, y0, x1, y1], ...} in pixels of the picture files."""
     drawn: Count = 8
     """Images that are drawn, the first ones, each with a sheet of its layers; numbers and maps are kept of all."""
     seed: Seed = 0
     """Seed of the noise of smooth-grad."""
     out: Path | None = None
     """New folder for pictures, maps and numbers; unset: saliency in the run's folder, or here."""
-    mean: tuple[Mean, ...] = ()
-    """For a MODEL of your own: the mean that it expects subtracted from pixels in [0, 1], one number or one for each
-    channel; unset: 0."""
-    std: tuple[Deviation, ...] = ()
-    """Likewise the standard deviation that it expects pixels divided by; unset: 1."""
-    head: str | None = None
-    """Likewise the name of its final linear layer, where it cannot be told."""
+    foreign: tyro.conf.OmitArgPrefixes[Unsaid] = field(default_factory=Unsaid)
     place: tyro.conf.OmitArgPrefixes[Place] = field(default_factory=Place)
 
     def __post_init__(self):
@@ -96,19 +120,10 @@ class SaliencySettings:
         given = {"--data": self.data, "--images": self.images}
         if self.pictures and (flags := [flag for flag, value in given.items() if value is not None]):
             raise InputError(f"{', '.join(flags)} beside picture files: give the one or the other")
-        if self.of == "logit" and self.under_prior:
+        if not self.pictures and (self.masks or self.boxes):
             raise InputError(
-                "a logit is of no prior: give --of log-density or --of margin, or leave the prior's flags out"
+                f"{'--masks' if self.masks else '--boxes'} without picture files: masks and boxes are found by their "
+                "names; give the files after the MODEL"
             )
         if self.choices.layer is not None and self.methods and "grad-cam" not in self.methods:
             raise InputError("--layer is of grad-cam, which is not among --methods: leave it out")
-
-    @property
-    def under_prior(self) -> bool:
-        """Whether what is explained is of log-densities."""
-        return bool(self.of == "log-density" or self.prior is not None or self.concentration or self.gauge.given())
-
-    @property
-    def foreign(self) -> Foreign:
-        """What the MODEL does not say itself."""
-        return Foreign(self.mean, self.std, self.head)

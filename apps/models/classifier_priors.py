@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from accelerate import Accelerator
 
-from apps.command.config import Foreign, Gauge
+from apps.command.config import Gauge, Unsaid
 from apps.command.console import counted, say
 from apps.command.ranges import LARGEST_CONCENTRATION
 from apps.data.image_set import ImageSet
@@ -61,7 +61,7 @@ class Reading:
 def classifier_prior(
     model: str,
     concentration: Sequence[str | float],
-    foreign: Foreign | None = None,
+    foreign: Unsaid | None = None,
     *,
     gauge: Gauge | None = None,
     data: str | None = None,
@@ -93,7 +93,7 @@ def classifier_prior(
 def read_prior(
     model: str,
     concentration: Sequence[str | float],
-    foreign: Foreign | None = None,
+    foreign: Unsaid | None = None,
     *,
     gauge: Gauge | None = None,
     data: str | None = None,

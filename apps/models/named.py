@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from apps.command.config import Data, Foreign, Where, restored
+from apps.command.config import Data, Foreign, Unsaid, Where, restored
 from apps.data.image_set import ImageSet
 from apps.data.sources.catalogue import DATASETS
 from apps.models.generator import GENERATOR, Generator
@@ -127,14 +127,14 @@ def _read(folder: str | Path, family: str) -> Any:
     return kind.read(run)
 
 
-def classifier(model: str, foreign: Foreign | None = None) -> zoo.Classifier:
+def classifier(model: str, foreign: Unsaid | None = None) -> zoo.Classifier:
     """The classifier that a MODEL means, on the CPU, in evaluation mode.
 
     Raises:
         InputError: no such model, weights that do not fit, or no final linear layer.
     """
-    foreign = foreign or Foreign()
-    options = {"head": foreign.head, "mean": foreign.mean, "std": foreign.std, "taps": foreign.taps}
+    options = vars(foreign or Foreign())
+    options = {"head": options["head"], "mean": options["mean"], "std": options["std"], "taps": options.get("taps", ())}
     if is_run(model):
         given = [f"--{name}" for name, value in options.items() if value]
         if given:

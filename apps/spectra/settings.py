@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from apps.command.config import Foreign, Place
-from apps.command.ranges import Count, Deviation, Mean, Pixels, Range, Seed
+from apps.command.config import Place, Unsaid
+from apps.command.ranges import Count, Pixels, Range, Seed
 from priors.errors import InputError
 
 ALONE = "none"
@@ -80,13 +80,7 @@ class SpectrumMeasuring:
     """Seed of the random weights of --untrained, of draws and of noise."""
     out: Path | None = None
     """New folder for the pictures and numbers; unset: the run's, and nothing is written where there is no run."""
-    mean: tuple[Mean, ...] = ()
-    """For a MODEL of your own: the mean that it expects subtracted from pixels in [0, 1], one number or one for each
-    channel; unset: 0."""
-    std: tuple[Deviation, ...] = ()
-    """Likewise the standard deviation that it expects pixels divided by; unset: 1."""
-    head: str | None = None
-    """Likewise the name of its final linear layer, where it cannot be told."""
+    foreign: tyro.conf.OmitArgPrefixes[Unsaid] = field(default_factory=Unsaid)
     place: tyro.conf.OmitArgPrefixes[Place] = field(default_factory=Place)
 
     def __post_init__(self):
@@ -109,8 +103,3 @@ class SpectrumMeasuring:
         }
         if given := [flag for flag, value in wanted.items() if value]:
             raise InputError(f"{', '.join(given)} with the MODEL none: there is no network; leave it out")
-
-    @property
-    def foreign(self) -> Foreign:
-        """What the MODEL does not say itself."""
-        return Foreign(self.mean, self.std, self.head)

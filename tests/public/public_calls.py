@@ -284,6 +284,8 @@ CALLS: dict[str, Callable[[Given], Any]] = {
     "imputed": lambda give: analysis.imputed(give.part(2, 3, 3, 4), half(give), give.normal(2, 3, 3, 4)),
     "sobel_maps": lambda give: analysis.sobel_maps(give.part(2, 3, 5, 4)),
     "blurred_maps": lambda give: analysis.blurred_maps(give.normal(2, 5, 4), 1.5),
+    "mass_inside": lambda give: analysis.mass_inside(give.part(2, 3, 4), half(give)),
+    "inside_share": lambda give: analysis.inside_share(give.part(N), give.part(N).flip(0)),
     "fractional_change": lambda give: analysis.fractional_change(give.normal(N, 1), give.normal(N, 2, seed=1)),
     "perturbation_curve": lambda give: analysis.perturbation_curve((0.1, 0.5), give.part(N, 2)),
     "score_difference": lambda give: analysis.score_difference(give.part(N, 2), give.normal(N, 2)),
@@ -334,7 +336,7 @@ CALLS: dict[str, Callable[[Given], Any]] = {
 REST = {
     "priors": "ClassPosterior ClassSummary Provenance Evidence strategy InputError CosineFit find_head Taps "
     "find_module tap Gauge Space",
-    "analysis": "random_maps removal_mask CurveDifference PerturbationCurve "
+    "analysis": "random_maps central_map removal_mask CurveDifference InsideShare PerturbationCurve "
     "CapturedSampler PixelDistribution anomaly_score Calibration NormalisedAccuracy DensityBound "
     "NoiseBounds Binned ConditionalDensity NegativeCrossEntropy uniform_nats NeighbourEntropy ExponentBias "
     "exponent_bias SpectrumConvention spectrum_convention power_law_fields WhittleExponent RadialSpectrum "

@@ -1,6 +1,6 @@
 """The picture of a benchmark: curves with their errors, and beside them the scores, maps beside themselves blurred."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -8,14 +8,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from apps.figures import legend, save
+from apps.jacobians.drawing import BLURRED, CENTRE, EDGES, RANDOM, WHOLE
 from apps.jacobians.perturbation.found import Judged
-from apps.jacobians.perturbation.maps import BLURRED, EDGES, RANDOM, WHOLE
 from apps.jacobians.perturbation.settings import Perturbing
 from apps.jacobians.perturbation.tables import said_of_measure, said_of_removal
 
 # Okabe and Ito's colours and two more, which colour-blind people can tell apart; greys for what knows no network.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#8C564B", "#5E3C99")
-_CONTROLS = {RANDOM: "#000000", EDGES: "#888888", WHOLE: "#BBBBBB"}
+_CONTROLS = {RANDOM: "#000000", EDGES: "#888888", CENTRE: "#A8A8A8", WHOLE: "#BBBBBB"}
 _MARKS = "osD^vP*X"
 _WIDE = 20.0
 """Ratio of the largest fraction to the smallest from which on their axis is logarithmic."""
@@ -30,13 +30,12 @@ def draw(path: str | Path, config: Perturbing, found: Sequence[Judged], over: st
         found: the maps.
         over: what errors are over, in words.
     """
-    plain = [one.name for one in found if not one.name.endswith(BLURRED)]
-    methods = [name for name in plain if name not in _CONTROLS]
-    colours = _CONTROLS | {name: _COLOURS[at % len(_COLOURS)] for at, name in enumerate(methods)}
+    colours, plain = coloured([one.name for one in found])
     figure = Figure(figsize=(11, max(4.4, 1.6 + 0.3 * len(plain))), dpi=150, layout="constrained")
     curves, scores = figure.subplots(1, 2, width_ratios=(1.5, 1))
     _curves(curves, config, found, colours, plain)
-    _scores(scores, config, found, colours, plain)
+    draw_scores(scores, found, colours, plain)
+    scores.set_xlabel("score, mean over fractions (hollow: blurred)", fontsize=9)
     better = {1: ", higher is better", -1: ", lower is better"}.get(config.better, "")
     figure.suptitle(
         f"{Path(config.model).name}: {said_of_removal(config)}; bars: standard errors over {over}",
@@ -79,8 +78,15 @@ def _curves(axes: Axes, config: Perturbing, found: Sequence[Judged], colours, pl
     legend(axes, drawn, fontsize=7, frameon=False)
 
 
-def _scores(axes: Axes, config: Perturbing, found: Sequence[Judged], colours, plain: Sequence[str]) -> None:
-    """A row a map, with itself blurred beside it, hollow."""
+def coloured(names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """The colour of each map, and the names of those that are not blurred, in order."""
+    plain = [name for name in names if not name.endswith(BLURRED)]
+    methods = [name for name in plain if name not in _CONTROLS]
+    return _CONTROLS | {name: _COLOURS[at % len(_COLOURS)] for at, name in enumerate(methods)}, plain
+
+
+def draw_scores(axes: Axes, found: Sequence[Judged], colours: Mapping[str, str], plain: Sequence[str]) -> None:
+    """A row a map, with itself blurred beside it, hollow; a dotted line is where random maps are."""
     for one in found:
         name = one.name.removesuffix(BLURRED)
         blurred = one.name != name
@@ -100,6 +106,5 @@ def _scores(axes: Axes, config: Perturbing, found: Sequence[Judged], colours, pl
             axes.axvline(one.curve.score, color=colours[name], linewidth=0.8, linestyle=":")
     axes.set_yticks(range(len(plain)))
     axes.set_yticklabels(list(reversed(plain)), fontsize=8, parse_math=False)
-    axes.set_xlabel("score, mean over fractions (hollow: blurred)", fontsize=9)
     axes.tick_params(labelsize=8)
     axes.grid(axis="x", alpha=0.3)

@@ -8,7 +8,7 @@ from scipy.special import stdtrit
 from torch import Tensor
 
 from analysis.jacobians.curves import CurveDifference, PerturbationCurve, perturbation_curve, score_difference
-from apps.jacobians.perturbation.maps import BLURRED, EDGES, RANDOM, WHOLE
+from apps.jacobians.drawing import BLURRED, RANDOM, WHOLE, hangs_on_nothing
 
 SURE = 0.95
 """How sure a difference must be to be spoken of, by Student's t on both sides: with three trainings that is 4.3
@@ -34,7 +34,7 @@ class Judged:
     @property
     def of_method(self) -> bool:
         """Whether it hangs on the network."""
-        return self.name != WHOLE and self.name.removesuffix(BLURRED) not in (RANDOM, EDGES)
+        return self.name != WHOLE and not hangs_on_nothing(self.name)
 
 
 def judged(fractions: Sequence[float], values: Mapping[str, Float[Tensor, "rows fractions"]]) -> list[Judged]:

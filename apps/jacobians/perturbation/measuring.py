@@ -5,19 +5,19 @@ from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor, nn
 
 from analysis.jacobians.controls import normal_draws
 from analysis.jacobians.curves import fractional_change
 from analysis.jacobians.imputation import imputed
-from analysis.jacobians.outputs import Asked
 from analysis.jacobians.perturbation import filled, removal_mask, salience_ranks
 from apps.data.batches import Batch
 from apps.data.image_set import ImageSet, channel_statistics
 from apps.data.sweep import fewer_if_large, sweep
-from apps.jacobians.perturbation.maps import Drawing
+from apps.jacobians.drawing import Drawing
 from apps.jacobians.perturbation.settings import Perturbing
+from apps.jacobians.subject import Subject
 from apps.seeds import derive
 
 Remove = Callable[
@@ -68,19 +68,20 @@ def measure(
 
     def of(batch: Batch) -> dict[str, Tensor]:
         with torch.no_grad():
-            before = network(batch.images).float()
-        target = before.argmax(1)
+            target = network(batch.images).argmax(1)
+            subject = drawing.subject(network, batch.images, target)
+            read = _reader(config, subject, batch.labels)
         right = (target == batch.labels).double()
         found = {"right": right, "same": torch.zeros_like(right)}
         if config.benchmark != "road":
             gone = torch.ones_like(batch.images[:, 0], dtype=torch.bool)
             there = remove(batch.images, batch.index, gone) == batch.images
             found["same"] = there.all(1).double().mean((1, 2))
-        for name, maps in drawing.draw(network, batch, target, images.split):
+        for name, maps in drawing.draw(subject, batch.index, images.split):
             with torch.no_grad():
                 ranks = salience_ranks(maps)
                 columns = [
-                    _read(config, network, remove(batch.images, batch.index, mask), before, target, batch.labels)
+                    read(remove(batch.images, batch.index, mask))
                     for mask in (removal_mask(ranks, part, config.order) for part in config.parts)
                 ]
             found[name] = torch.stack(columns, 1)
@@ -112,15 +113,34 @@ def removing(config: Perturbing, images: ImageSet) -> Remove:
     return impute
 
 
-def _read(
-    config: Perturbing, network: nn.Module, images: Tensor, before: Tensor, target: Tensor, labels: Tensor
-) -> Tensor:
-    """What is measured of each image, in double precision."""
-    after = network(images).float()
+def _reader(
+    config: Perturbing, subject: Subject, labels: Int[Tensor, " batch"]
+) -> Callable[[Tensor], Float[Tensor, " batch"]]:
+    """What is measured of each image without some of its pixels, in double precision.
+
+    Args:
+        config: of the command.
+        subject: the whole images, and what is explained of them.
+        labels: of the images.
+    """
+    network, target = subject.network, subject.target
     if config.measured == "accuracy":
-        return (after.argmax(1) == labels).double()
+        return lambda images: (network(images).argmax(1) == labels).double()
     if config.measured == "softmax":
-        outputs = [logits.double().softmax(1).gather(1, target[:, None])[:, 0] for logits in (before, after)]
+
+        def output(images: Tensor) -> Tensor:
+            return network(images).double().softmax(1).gather(1, target[:, None])[:, 0]
     else:
-        outputs = [Asked(config.of).chosen(logits, target)[0].double() for logits in (before, after)]
-    return fractional_change(*outputs, signed=config.signed)
+        explained = subject.explained()
+
+        def output(images: Tensor) -> Tensor:
+            return explained(images, target).double()
+
+    before = output(subject.images)
+    if config.in_nats:
+        return lambda images: _signed(output(images) - before, config.signed)
+    return lambda images: fractional_change(before, output(images), signed=config.signed)
+
+
+def _signed(change: Tensor, signed: bool) -> Tensor:
+    return change if signed else change.abs()

@@ -1,25 +1,28 @@
 """The program of `penult analyse perturb`: what is measured, in which order, and where it goes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+from accelerate import Accelerator
 from jaxtyping import Float
 from torch import Tensor
 
 from apps.command.console import counted, say
 from apps.command.launch import is_first
 from apps.data.image_set import ImageSet
+from apps.jacobians.drawing import Drawing, usual_blur
 from apps.jacobians.methods import Maps, methods
 from apps.jacobians.perturbation.found import judged
-from apps.jacobians.perturbation.maps import Drawing
 from apps.jacobians.perturbation.measuring import measure
 from apps.jacobians.perturbation.results import FILE, keep
 from apps.jacobians.perturbation.retraining import Repeated, repeated, retrain
 from apps.jacobians.perturbation.settings import Perturbing
 from apps.jacobians.perturbation.tables import print_found
+from apps.jacobians.subject import Subject
+from apps.jacobians.under import prior_of
 from apps.models import named
 from apps.models.activations import folder_size, images_for
 from apps.runs.evaluations import claim_evaluations, first_images
@@ -27,9 +30,6 @@ from apps.runs.outputs import check_folder
 from apps.training.session import start
 from priors.errors import InputError
 from priors.zoo import Classifier
-
-_BLUR = 16
-"""Parts of an image's shorter side that maps are blurred by, where no number of pixels is given."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,16 @@ def analyse_perturb(config: Perturbing) -> None:
     values: dict[str, Float[Tensor, "rows fractions"]]
     if plan.again is None:
         accelerator = start(config.place.where())
-        measured = measure(config, plan.images, plan.network, plan.drawing, accelerator, plan.known)
+        drawing = _under_prior(config, plan, accelerator)
+        measured = measure(config, plan.images, plan.network, drawing, accelerator, plan.known)
         values, accuracy = dict(measured.values), measured.accuracy
         same = measured.same
     else:
         training = plan.again.config
         precision, work = training.optimisation.precision, "small" if training.arch == "mlp" else "large"
         accelerator = start(config.place.where(), precision=precision, work=work)
-        values, accuracy = retrain(config, plan.again, plan.network, plan.drawing, accelerator), float("nan")
+        drawing = _under_prior(config, plan, accelerator)
+        values, accuracy = retrain(config, plan.again, plan.network, drawing, accelerator), float("nan")
         same = 0.0
     if not accelerator.is_main_process:
         return
@@ -86,6 +88,12 @@ def analyse_perturb(config: Perturbing) -> None:
         draw(plan.folder / picture, config, found, over)
         keep(plan.folder / FILE, config, plan.images, list(plan.drawing.methods), sigma, accuracy, found)
         say(f"Written to {plan.folder}: {picture} and {FILE}.")
+
+
+def _under_prior(config: Perturbing, plan: _Plan, accelerator: Accelerator) -> Drawing:
+    """The maps, of log-densities where they are wanted."""
+    place = {"data": config.data, "image_size": config.image_size, "root": config.place.data_root}
+    return replace(plan.drawing, prior=prior_of(config.explained, config.model, config.foreign, accelerator, **place))
 
 
 def _plan(config: Perturbing) -> _Plan:
@@ -104,20 +112,20 @@ def _plan(config: Perturbing) -> _Plan:
         images, _ = first_images(whole, config.images)
     else:
         images = again.test
-    found = wanted if config.methods else _fitting(wanted, network, images, config.of)
+    found = wanted if config.methods else _fitting(wanted, network, images)
     known = named.same_classes(network.class_names, images.class_names)
     if config.measured == "accuracy" and not known:
         raise InputError(
             f"--measure accuracy: the classes of {images.name} are not those of {config.model}; give --measure logit"
         )
-    sigma = config.blur or min(images.image_shape[1:]) / _BLUR
+    sigma = config.blur or usual_blur(*images.image_shape[1:])
     if folder is not None and config.out is None:
         claim_evaluations(folder, FILE)
-    drawing = Drawing(found, config.controls, sigma, config.of, config.seed)
+    drawing = Drawing(found, config.controls, sigma, config.explained.of, config.seed)
     return _Plan(network, images, known, drawing, again, folder)
 
 
-def _fitting(wanted: Mapping[str, Maps], network: Classifier, images: ImageSet, of: str) -> dict[str, Maps]:
+def _fitting(wanted: Mapping[str, Maps], network: Classifier, images: ImageSet) -> dict[str, Maps]:
     """Those methods that are for such a network; a line says what each other one lacks.
 
     Raises:
@@ -125,10 +133,11 @@ def _fitting(wanted: Mapping[str, Maps], network: Classifier, images: ImageSet, 
     """
     first = images.subset([0])
     image = (first.images if first.in_memory else first.images.read_all()).float() / 255
+    subject = Subject(network, image, torch.zeros(1, dtype=torch.int64))
     found, refused = {}, {}
     for name, method in wanted.items():
         try:
-            method(network, image, torch.zeros(1, dtype=torch.int64), of=of)
+            method(subject)
             found[name] = method
         except InputError as error:
             refused[name] = str(error).removeprefix(f"{name}: ")

@@ -65,7 +65,7 @@ def _protocol(config: Perturbing, images: ImageSet, methods: Sequence[str], sigm
         "measure": config.measured,
         "signed": config.signed,
         "fill": config.filled,
-        "of": config.of,
+        "of": config.explained.of,
         "fractions": list(config.parts),
         "methods": list(methods),
         "controls": list(config.controls),
@@ -73,6 +73,8 @@ def _protocol(config: Perturbing, images: ImageSet, methods: Sequence[str], sigm
         "seed": config.seed,
         "choices": asdict(config.choices),
     }
+    if config.explained.under_prior:
+        own["prior"] = config.explained.told()
     if config.benchmark == "road":
         own["noise"] = config.imputed_noise
     return own | ({"seeds": config.seeds} if config.benchmark == "roar" else {})

@@ -24,7 +24,7 @@ from apps.data.batches import Batch
 from apps.data.image_set import ImageSet, balanced_subset, channel_statistics
 from apps.data.sweep import fewer_if_large, sweep
 from apps.data.training_images import train_and_test
-from apps.jacobians.perturbation.maps import BLURRED, EDGES, RANDOM, WHOLE, Drawing
+from apps.jacobians.drawing import BLURRED, CONTROLS, WHOLE, Drawing, hangs_on_nothing
 from apps.jacobians.perturbation.settings import Perturbing
 from apps.jacobians.settings import MethodChoices
 from apps.models.named import data_there, is_run, open_run
@@ -198,9 +198,7 @@ class _Trainer:
         given = {"data_digest": self._again.images.digest, "tested_digest": self._again.test.digest}
         if name == WHOLE:
             return given
-        known = (
-            {} if name == RANDOM or name.startswith(EDGES) else {"maps_digest": self._digest, "of": self._drawing.of}
-        )
+        known = {} if hangs_on_nothing(name) else {"maps_digest": self._digest, **self._drawing.told()}
         blurred = {"maps_blur": self._drawing.sigma} if name.endswith(BLURRED) else {}
         own = {"maps": name, "maps_seed": self._drawing.seed, **known, **blurred, **_choices(self._command, name)}
         return given | own | {"removed": part, "order": self._command.order, "fill": self._command.filled}
@@ -210,7 +208,7 @@ def _choices(config: Perturbing, name: str) -> dict[str, Any]:
     """What the method of a map leaves open, as far as it was not left as it is."""
     usual = asdict(MethodChoices())
     changed = {key: value for key, value in asdict(config.choices).items() if value != usual[key]}
-    return {f"maps_{key}": value for key, value in changed.items()} if name not in (RANDOM, EDGES) else {}
+    return {f"maps_{key}": value for key, value in changed.items()} if name not in CONTROLS else {}
 
 
 class _Pixels:
@@ -262,10 +260,11 @@ class _Pixels:
             def of(batch: Batch) -> dict[str, Tensor]:
                 with torch.no_grad():
                     target = self._network(batch.images).argmax(1)
-                maps = self._drawing.draw(self._network, batch, target, images.split)
+                subject = self._drawing.subject(self._network, batch.images, target)
+                maps = self._drawing.draw(subject, batch.index, images.split)
                 return {name: salience_ranks(one).int() for name, one in maps}
 
-            key = {"network": self._digest, "maps": self._drawing.names, "of": self._drawing.of}
+            key = {"network": self._digest, "maps": self._drawing.names, **self._drawing.told()}
             self._ranks[images.split] = sweep(
                 images,
                 of,

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 import tyro
 
-from apps.command.config import Foreign, Place
-from apps.command.ranges import Count, Deviation, Few, Mean, Pixels, Range, Seed
-from apps.jacobians.settings import METHOD_NAMES, OWN_METHODS, MethodChoices
+from apps.command.config import Place, Unsaid
+from apps.command.ranges import Count, Few, Pixels, Range, Seed
+from apps.jacobians.settings import METHOD_NAMES, OWN_METHODS, MethodChoices, Output
 from priors.errors import InputError, unknown
 
 Part = Annotated[float, Range(above=0, below=1)]
@@ -37,16 +37,17 @@ class Perturbing:
     integrated-gradients, smooth-grad, grad-cam; unset: all that go with the network, or for roar full-jacobian
     bias-jacobian."""
     choices: tyro.conf.OmitArgPrefixes[MethodChoices] = field(default_factory=MethodChoices)
-    controls: tuple[Literal["random", "sobel", "blurred"], ...] = ("random", "sobel", "blurred")
-    """What a benchmark must tell from real maps: random orders of the pixels, drawn once; edges of the grey image;
-    each map blurred; or none."""
+    controls: tuple[Literal["random", "sobel", "centre", "blurred"], ...] = ("random", "sobel", "blurred")
+    """What a benchmark must tell from real maps: random orders of the pixels, drawn once; edges of the grey image; a
+    Gaussian about the middle; each map blurred; or none."""
     fractions: tuple[Part, ...] = ()
     """Parts of the pixels that go, rising; unset: by benchmark, such as 0.1 0.3 0.5 0.7 0.9 for roar."""
     first: Literal["least", "most"] | None = None
     """Which pixels go first, the least or the most salient; unset: least for pixel, else most."""
     measure: Literal["logit", "softmax", "accuracy"] | None = None
-    """What is measured: the fractional change of the predicted class's logit, or of its probability; or how often
-    predictions are right; unset: logit for pixel, else accuracy."""
+    """What is measured: the fractional change of the predicted class's logit (or of what --of says; of a log-density
+    the change in nats), or of its probability; or how often predictions are right; unset: logit for pixel, else
+    accuracy."""
     signed: bool = False
     """Whether changes keep their sign, so that rises and falls cancel."""
     fill: Literal["black", "mean"] | None = None
@@ -54,8 +55,7 @@ class Perturbing:
     imputed_noise: Annotated[float, Range(0, most=1)] = 0.01
     """Standard deviation of the noise that road adds to pixels filled in, where pixels are from 0 to 1; as its authors
     have it."""
-    of: Literal["logit", "margin"] = "logit"
-    """What the maps explain: the logit of the predicted class, or its margin over the next."""
+    explained: tyro.conf.OmitArgPrefixes[Output] = field(default_factory=Output)
     blur: Annotated[float, Range(above=0, most=1000)] | None = None
     """Standard deviation, in pixels, of the Gaussian that maps are blurred by; unset: 1/16 of the shorter side."""
     seeds: Few = 3
@@ -74,13 +74,7 @@ class Perturbing:
     """Beginning of the names of roar's runs; unset: the run's own, and roar."""
     out: Path | None = None
     """New folder for the picture and the numbers; unset: the run's, and nothing is written where there is no run."""
-    mean: tuple[Mean, ...] = ()
-    """For a MODEL of your own: the mean that it expects subtracted from pixels in [0, 1], one number or one for each
-    channel; unset: 0."""
-    std: tuple[Deviation, ...] = ()
-    """Likewise the standard deviation that it expects pixels divided by; unset: 1."""
-    head: str | None = None
-    """Likewise the name of its final linear layer, where it cannot be told."""
+    foreign: tyro.conf.OmitArgPrefixes[Unsaid] = field(default_factory=Unsaid)
     place: tyro.conf.OmitArgPrefixes[Place] = field(default_factory=Place)
 
     def __post_init__(self):
@@ -123,6 +117,11 @@ class Perturbing:
         return self.measure or ("logit" if self.benchmark == "pixel" else "accuracy")
 
     @property
+    def in_nats(self) -> bool:
+        """Whether changes are told as they are: log-densities have no zero that fractions could be of."""
+        return self.measured == "logit" and self.explained.of == "log-density"
+
+    @property
     def filled(self) -> str:
         """What stands where pixels were."""
         return "imputed" if self.benchmark == "road" else self.fill or ("mean" if self.benchmark == "roar" else "black")
@@ -146,8 +145,3 @@ class Perturbing:
             return -1 if self.order == "most" else 0
         high = self.order == ("least" if self.measured == "accuracy" else "most")
         return 1 if high else -1
-
-    @property
-    def foreign(self) -> Foreign:
-        """What the MODEL does not say itself."""
-        return Foreign(self.mean, self.std, self.head)

@@ -10,8 +10,8 @@ from analysis.jacobians.curves import CurveDifference
 from analysis.jacobians.perturbation import pixel_count
 from apps.command.console import counted, paragraph, say, table
 from apps.data.image_set import ImageSet
+from apps.jacobians.drawing import BLURRED, CENTRE, EDGES, RANDOM
 from apps.jacobians.perturbation.found import Judged, helped_by_blur, no_better_than
-from apps.jacobians.perturbation.maps import BLURRED, EDGES, RANDOM
 from apps.jacobians.perturbation.settings import Perturbing
 
 _BETTER = {1: "higher is better", -1: "lower is better", 0: "neither high nor low is better"}
@@ -29,7 +29,10 @@ def said_of_measure(config: Perturbing) -> str:
     """
     if config.measured == "accuracy":
         return "accuracy"
-    output = config.of if config.measured == "logit" else _MEASURED[config.measured]
+    output = config.explained.of if config.measured == "logit" else _MEASURED[config.measured]
+    if config.in_nats:
+        change = "f(x') - f(x)" if config.signed else "|f(x') - f(x)|"
+        return f"{change} of the {output} f, in nats"
     return f"(f(x') - f(x)) / f(x) of the {output} f" if config.signed else f"|f(x') - f(x)| / |f(x)| of the {output} f"
 
 
@@ -106,22 +109,32 @@ def print_found(
             f"benchmark asks what is {config.filled}. --fill mean or --benchmark road asks more."
         )
     if config.better:
-        _print_controls(config, found, values)
+        print_controls(found, values, config.better, over, blurred=blurred)
     say()
 
 
-def _print_controls(
-    config: Perturbing, found: Sequence[Judged], values: Mapping[str, Float[Tensor, "rows fractions"]]
+def print_controls(
+    found: Sequence[Judged],
+    values: Mapping[str, Float[Tensor, "rows fractions"]],
+    better: int,
+    over: str,
+    *,
+    blurred: bool,
 ) -> None:
-    """Whether the benchmark can be believed."""
-    methods = sum(one.of_method and not one.name.endswith(BLURRED) for one in found)
-    if not methods:
+    """Whether the benchmark can be believed.
+
+    Args:
+        found: the maps.
+        values: what they were found from.
+        better: 1 where higher scores are, else -1.
+        over: what errors are over, in words.
+        blurred: whether maps were blurred beside themselves.
+    """
+    if not any(one.of_method and not one.name.endswith(BLURRED) for one in found):
         return
-    sure = (
-        f"by a 95 % test over {counted(found[0].curve.images, 'training' if config.benchmark == 'roar' else 'image')}"
-    )
-    if "blurred" in config.controls:
-        helped, count = helped_by_blur(found, config.better)
+    sure = f"by a 95 % test over {over}"
+    if blurred:
+        helped, count = helped_by_blur(found, better)
         if helped:
             names = ", ".join(f"{one.name.removesuffix(BLURRED)} by {abs(one.by_blur.value):.4f}" for one in helped)
             paragraph(
@@ -130,10 +143,14 @@ def _print_controls(
             )
         else:
             paragraph(f"Better for being blurred is none of {counted(count, 'map')}, {sure}.")
-    for control, what in {RANDOM: "random maps", EDGES: "edges of the image, which know no network"}.items():
+    for control, what in {
+        RANDOM: "random maps",
+        EDGES: "edges of the image, which know no network",
+        CENTRE: "a Gaussian about the middle, which knows no image",
+    }.items():
         if control not in values:
             continue
-        if worse := no_better_than(found, values, control, config.better):
+        if worse := no_better_than(found, values, control, better):
             paragraph(f"Caution: no better than {what}, {sure}: {', '.join(worse)}.")
         else:
             paragraph(f"Better than {what}, {sure}: every method.")

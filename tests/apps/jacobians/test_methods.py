@@ -14,6 +14,7 @@ from analysis.jacobians.saliency import full_jacobian_saliency
 from apps.jacobians.methods import methods
 from apps.jacobians.settings import METHOD_NAMES, MethodChoices
 from apps.jacobians.sites import last_maps
+from apps.jacobians.subject import Subject
 from priors import InputError, zoo
 
 
@@ -77,10 +78,10 @@ def test_a_map_an_image_however_they_are_batched(name):
     network, x = built(resnet), images()
     maps = methods([name], MethodChoices("layer1", steps=4, noisy=6))[name]
     before = [one.requires_grad for one in network.parameters()]
-    together = maps(network, x, TARGET, of="margin", seed=3)
+    together = maps(Subject(network, x, TARGET, "margin", seed=3))
     assert together.shape == (3, 32, 32) and together.dtype == torch.float32
     assert together.min() >= 0 and together.max() > 0 and not together.requires_grad
-    alone = torch.cat([maps(network, x[i : i + 1], TARGET[i : i + 1], of="margin", seed=3) for i in range(3)])
+    alone = torch.cat([maps(Subject(network, x[i : i + 1], TARGET[i : i + 1], "margin", seed=3)) for i in range(3)])
     torch.testing.assert_close(together, alone, rtol=1e-3, atol=1e-5 * float(together.max()))
     assert [one.requires_grad for one in network.parameters()] == before
     assert all(one.inplace for one in network.modules() if isinstance(one, nn.ReLU))
@@ -92,8 +93,23 @@ def test_a_map_an_image_however_they_are_batched(name):
 def test_ours_are_the_decomposition(name, variant):
     network, x = built(resnet), images()
     found = decompose(network, x, TARGET, of="margin", keep="values")
-    maps = methods([name])[name](network, x, TARGET, of="margin")
+    maps = methods([name])[name](Subject(network, x, TARGET, "margin"))
     torch.testing.assert_close(maps, full_jacobian_saliency(found, variant=variant), rtol=1e-4, atol=1e-4)
+
+
+def test_methods_share_one_decomposition(monkeypatch):
+    network, x, made = built(resnet), images(), []
+
+    def counted(*given, **options):
+        made.append(options["keep"])
+        return decompose(*given, **options)
+
+    monkeypatch.setattr("apps.jacobians.subject.decompose", counted)
+    one, given = Subject(network, x, TARGET), methods(["full-jacobian", "bias-jacobian", "input-gradient"])
+    maps = {name: method(one) for name, method in given.items()}
+    assert made == ["maps"] and one.decomposition is one.decomposition
+    slope = (one.decomposition.jacobian * x).abs().sum(1)
+    torch.testing.assert_close(maps["full-jacobian"] - maps["bias-jacobian"], slope, rtol=1e-3, atol=1e-4)
 
 
 def gradient(network, x, target):
@@ -103,7 +119,7 @@ def gradient(network, x, target):
 
 def test_input_gradient_is_autograds():
     network, x = built(resnet), images()
-    maps = methods(["input-gradient"])["input-gradient"](network, x, TARGET)
+    maps = methods(["input-gradient"])["input-gradient"](Subject(network, x, TARGET))
     torch.testing.assert_close(maps, gradient(network, x, TARGET).abs().sum(1))
 
 
@@ -113,8 +129,8 @@ def test_smooth_grad_is_the_mean_over_noise_that_the_seed_says():
     noise = [torch.randn(3, 32, 32, generator=random) for _ in range(5)]
     expected = sum(gradient(network, x + 0.2 * one, TARGET) for one in noise).div(5).abs().sum(1)
     maps = methods(["smooth-grad"], MethodChoices(noisy=5, noise=0.2))["smooth-grad"]
-    torch.testing.assert_close(maps(network, x, TARGET, seed=7), expected, rtol=1e-3, atol=1e-5)
-    assert not torch.allclose(maps(network, x, TARGET, seed=8), expected, rtol=1e-2)
+    torch.testing.assert_close(maps(Subject(network, x, TARGET, seed=7)), expected, rtol=1e-3, atol=1e-5)
+    assert not torch.allclose(maps(Subject(network, x, TARGET, seed=8)), expected, rtol=1e-2)
 
 
 def test_integrated_gradients_are_the_image_times_the_mean_slope():
@@ -122,7 +138,7 @@ def test_integrated_gradients_are_the_image_times_the_mean_slope():
     network, x = built(lambda: Functional(nn.functional.softplus)), images()
     steps = 400
     mean = sum(gradient(network, x * (step + 0.5) / steps, TARGET) for step in range(steps)) / steps
-    maps = methods(["integrated-gradients"])["integrated-gradients"](network, x, TARGET)
+    maps = methods(["integrated-gradients"])["integrated-gradients"](Subject(network, x, TARGET))
     torch.testing.assert_close(maps, (mean * x).abs().sum(1), rtol=1e-3, atol=1e-6)
 
 
@@ -136,12 +152,12 @@ def test_grad_cam_is_the_layers_maps_weighed():
         hook.remove()
         weighed = (slope.mean((2, 3), keepdim=True) * kept[0]).sum(1, keepdim=True).relu()
         expected = functional.interpolate(weighed, (64, 64), mode="bilinear")[:, 0].detach()
-        maps = methods(["grad-cam"], MethodChoices(layer=layer))["grad-cam"](network, x, TARGET)
+        maps = methods(["grad-cam"], MethodChoices(layer=layer))["grad-cam"](Subject(network, x, TARGET))
         torch.testing.assert_close(maps, expected, rtol=1e-4, atol=1e-6)
     with pytest.raises(InputError, match=r"unknown module .*did you mean 'layer4'"):
-        methods(["grad-cam"], MethodChoices(layer="layer5"))["grad-cam"](network, x, TARGET)
+        methods(["grad-cam"], MethodChoices(layer="layer5"))["grad-cam"](Subject(network, x, TARGET))
     with pytest.raises(InputError, match="'avgpool' gives no maps"):
-        methods(["grad-cam"], MethodChoices(layer="avgpool"))["grad-cam"](network, x, TARGET)
+        methods(["grad-cam"], MethodChoices(layer="avgpool"))["grad-cam"](Subject(network, x, TARGET))
 
 
 def test_grad_cam_takes_the_last_run_of_a_layer():
@@ -151,12 +167,12 @@ def test_grad_cam_takes_the_last_run_of_a_layer():
     last = network.second(network.first(x).relu()).relu()
     slope = network.head.weight[TARGET][:, :, None, None] / last[0, 0].numel()
     expected = functional.interpolate((slope * last).sum(1, keepdim=True).relu(), (32, 32), mode="bilinear")
-    maps = methods(["grad-cam"])["grad-cam"](network, x, TARGET)
+    maps = methods(["grad-cam"])["grad-cam"](Subject(network, x, TARGET))
     torch.testing.assert_close(maps, expected[:, 0].detach(), rtol=1e-4, atol=1e-7)
 
 
 def guided(network, x):
-    return methods(["guided-backprop"])["guided-backprop"](network, x, TARGET)
+    return methods(["guided-backprop"])["guided-backprop"](Subject(network, x, TARGET))
 
 
 @pytest.mark.parametrize("make", [mobilenet, densenet], ids=["relu6", "functions"])
@@ -242,14 +258,14 @@ def test_networks_of_tokens_have_no_relus_and_ours_go_on():
     network = built(lambda: torchvision.models.VisionTransformer(32, 8, 1, 4, 16, 32, num_classes=7))
     with pytest.raises(InputError, match="gelu"):
         guided(network, images())
-    assert methods(["full-jacobian"])["full-jacobian"](network, images(), TARGET).shape == (3, 32, 32)
+    assert methods(["full-jacobian"])["full-jacobian"](Subject(network, images(), TARGET)).shape == (3, 32, 32)
 
 
 def test_zoo_networks_and_their_normalisation():
     """The map of a classifier is that of its body at normalised images, where that is in the network."""
     torch.manual_seed(0)
     network = still(zoo.build("vgg-8", classes=7, image_shape=(3, 32, 32), mean=0.45, std=0.25))
-    maps = methods(["full-jacobian"])["full-jacobian"](network, images(), TARGET)
+    maps = methods(["full-jacobian"])["full-jacobian"](Subject(network, images(), TARGET))
 
     class Body(nn.Module):
         def forward(self, x):
@@ -260,7 +276,7 @@ def test_zoo_networks_and_their_normalisation():
     assert len(inside) == 2  # of the image brought back, and away again: they cancel
     leaf = network.normalise(images())
     expected = (found.jacobian * leaf).abs().sum(1)
-    biases = methods(["bias-jacobian"])["bias-jacobian"](network, images(), TARGET)
+    biases = methods(["bias-jacobian"])["bias-jacobian"](Subject(network, images(), TARGET))
     torch.testing.assert_close(maps - biases, expected, rtol=1e-3, atol=1e-4)
 
 

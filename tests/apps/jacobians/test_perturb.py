@@ -12,7 +12,7 @@ from apps.command.cli import main
 from apps.data import sources
 from apps.jacobians.perturbation import retraining
 from apps.seeds import derive
-from priors import zoo
+from priors import ClassifierPrior, zoo
 
 CPU = ("--device", "cpu", "--threads", 1)
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -80,6 +80,26 @@ def test_methods_that_do_not_fit_are_left_out_with_a_line_and_refused_where_they
     assert said.status == 2 and len(said.err.splitlines()) == 1
 
 
+def test_maps_of_log_densities_are_benchmarked_under_a_prior(penult, run):
+    words = ["analyse", "perturb", run, "--images", 8, *QUICK, "--fractions", 0.5, *CPU]
+    said = penult(*words, "--of", "log-density", "--concentration", 30)
+    assert said.status == 0, said.err
+    assert "|f(x') - f(x)| of the log-density f, in nats" in said.out
+    assert penult(*words, "--controls", "centre", "--of", "margin").status == 0
+    density, margin = read(run / "perturb.json")
+    assert density["prior"]["concentration"] == ["30"] and density["of"] == "log-density"
+    assert "prior" not in margin and list(margin["curves"]) == ["full-jacobian", "centre"]
+    network, shown = zoo.load(run).eval(), sources.load("digits", "test").images[:8] / 255
+    prior = ClassifierPrior.from_classifier(network, 30.0)
+    black = shown * ~removal_mask(salience_ranks(sobel_maps(shown)), 0.5, "least")[:, None]
+    with torch.no_grad():
+        label = network(shown).argmax(1, keepdim=True)
+        before, after = (prior.log_prob(network.penultimate(one)).gather(1, label) for one in (shown, black))
+    assert density["scores"]["sobel"]["score"] == pytest.approx(float((after - before).abs().mean()), rel=1e-3)
+    said = penult(*words, "--concentration", 30)
+    assert said.status == 2 and "a logit is of no prior" in said.err
+
+
 def test_networks_are_trained_anew_without_pixels_and_what_is_done_is_not_done_again(penult, run, monkeypatch):
     shown = {}
     real = retraining.train_on
@@ -139,7 +159,7 @@ MAPS = ("whole", "full-jacobian-most25", "sobel-most25", "random-most25")
         (["--methods", "full-jacobain"], "did you mean 'full-jacobian'"),
         (["--methods", "full-jacobian", "full-jacobian"], "given twice"),
         (["--controls", "none", "random"], "unknown value of --controls"),
-        (["--controls", "edges"], "known: random, sobel, blurred"),
+        (["--controls", "edges"], "known: random, sobel, centre, blurred"),
         (["--fractions", 0.5, 0.1], "rising"),
         (["--fractions", 1.0], "below 1"),
         (["--benchmark", "road", "--fill", "mean"], "leave it out"),

@@ -11,12 +11,14 @@ from torch import nn
 from analysis import imputed, perturbation_curve
 from analysis.jacobians.controls import normal_draws, uniform_draws
 from apps.data.image_set import ImageSet
+from apps.jacobians.drawing import Drawing
 from apps.jacobians.perturbation import measuring
 from apps.jacobians.perturbation.found import helped_by_blur, improved, judged, no_better_than
-from apps.jacobians.perturbation.maps import Drawing
 from apps.jacobians.perturbation.settings import Perturbing
+from apps.jacobians.settings import Output
+from apps.jacobians.subject import Subject
 from apps.seeds import derive
-from priors import InputError
+from priors import ClassifierPrior, InputError, zoo
 
 
 def images(count: int = 11, channels: int = 3) -> ImageSet:
@@ -31,9 +33,9 @@ def linear(channels: int = 3) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(channels * 30, 2))
 
 
-def weighed(network, images, target, *, of="logit", seed=0):
+def weighed(subject: Subject) -> torch.Tensor:
     """How much each pixel adds to the logit, in size: a map that is right for a linear network."""
-    return (network[1].weight[target].view(images.shape) * images).sum(1).abs()
+    return (subject.network[1].weight[subject.target].view(subject.images.shape) * subject.images).sum(1).abs()
 
 
 def drawing(*controls: str, seed: int = 0) -> Drawing:
@@ -84,6 +86,28 @@ def test_values_are_those_of_pixel_by_pixel_arithmetic(first, fill, measure, sig
     assert found.accuracy == pytest.approx(
         np.mean([logits(image).argmax() == number % 2 for number, image in enumerate(pixels)])
     )
+
+
+def test_log_densities_change_in_nats():
+    """Of which there is no fraction, since they have no zero of their own."""
+    network = zoo.build("mlp", classes=2, image_shape=(3, 5, 6), penultimate=4).eval()
+    prior = ClassifierPrior.from_classifier(network, 7.0)
+    plan = Drawing({}, ("random",), 1.0, "log-density", 0, prior)
+    for signed in (False, True):
+        config = Perturbing("net", explained=Output("log-density"), signed=signed, fractions=(0.5,))
+        found = measuring.measure(config, images(), network, plan, Accelerator(cpu=True), True)
+        shown = images().images / 255
+        maps = uniform_draws(derive(0, "random maps", "test"), torch.arange(11), 5, 6)
+        gone = maps < maps.flatten(1).kthvalue(16).values[:, None, None]  # the 15 least of 30
+        with torch.no_grad():
+            label = network(shown).argmax(1, keepdim=True)
+            before, after = (
+                prior.log_prob(network.penultimate(one)).gather(1, label) for one in (shown, shown * ~gone[:, None])
+            )
+        change = (after - before).double()
+        expected = change if signed else change.abs()
+        assert expected.abs().max() > 0.1
+        torch.testing.assert_close(found.values["random"], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_road_fills_in_from_around_with_noise_of_each_image():
@@ -176,8 +200,8 @@ def test_few_pairs_must_differ_by_more():
 
 
 def test_maps_that_are_not_finite_are_refused_by_name():
-    def broken(network, images, target, *, of="logit", seed=0):
-        return torch.full(images[:, 0].shape, torch.nan)
+    def broken(subject):
+        return torch.full(subject.images[:, 0].shape, torch.nan)
 
     with pytest.raises(InputError, match="broken gives maps that are not finite"):
         measured(Perturbing("net"), Drawing({"broken": broken}, (), 1.0, "logit", 0))

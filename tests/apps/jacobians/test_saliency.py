@@ -9,10 +9,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from analysis import decompose, full_jacobian_saliency
+from analysis import blurred_maps, central_map, decompose, full_jacobian_saliency
 from analysis.jacobians.derivatives import load_forward_derivatives
 from apps.command.cli import main
 from apps.data import sources
+from apps.data.objects import read_boxes, read_masks
 from apps.jacobians import figures
 from apps.jacobians.figures import scales
 from apps.jacobians.settings import METHOD_NAMES
@@ -101,6 +102,86 @@ def test_pictures_a_class_and_the_margin(penult, run, tmp_path):
     assert one["class"] == {"number": 7, "name": "7"} and "label" not in one
     assert one["output"] == pytest.approx(float(logits[7] - others.max()), rel=1e-4)
     assert maps["method/bias-jacobian"].shape == (2, 8, 8)
+
+
+def photographs(place: Path, count: int = 5) -> list[Path]:
+    """Noise of several sizes, masks of an ellipse each, and boxes about these."""
+    boxes = {}
+    for folder in ("images", "masks"):
+        (place / folder).mkdir()
+    for number in range(count):
+        height, width = 20 + 3 * number, 31 - 2 * number
+        noise = np.random.default_rng(number).integers(0, 256, (height, width), np.uint8)
+        Image.fromarray(noise).save(place / "images" / f"{number}.png")
+        rows, columns = np.mgrid[:height, :width]
+        inside = ((rows - 9) / 6) ** 2 + ((columns - width / 2) / 5) ** 2 < 1
+        Image.fromarray(np.where(inside, 255, 0).astype(np.uint8)).save(place / "masks" / f"{number}.png")
+        boxes[f"{number}.png"] = [width / 2 - 5, 3, width / 2 + 5, 15]
+    (place / "boxes.json").write_text(json.dumps(boxes))
+    return sorted((place / "images").iterdir())
+
+
+def test_the_share_of_each_map_that_is_on_the_object(penult, run, tmp_path):
+    pictures = photographs(tmp_path)
+    words = ["--methods", "bias-jacobian", "grad-cam", "--drawn", 1, *CPU]
+    objects = ["--masks", tmp_path / "masks", "--boxes", tmp_path / "boxes.json"]
+    said = penult("analyse", "saliency", run, *pictures, *words, *objects, "--resize", 10, "--out", "there")
+    assert said.status == 0, said.err
+    assert "inside the mask, which takes" in said.out and "inside the box, which takes" in said.out
+    found, maps = read(tmp_path / "there")
+    assert (tmp_path / "there" / "inside.png").read_bytes().startswith(b"\x89PNG")
+    read_as = {
+        "mask": read_masks(tmp_path / "masks", pictures, 8, 10),
+        "box": read_boxes(tmp_path / "boxes.json", pictures, 8, 10),
+    }
+    both = [name + ending for name in ("bias-jacobian", "grad-cam", "sobel") for ending in ("", ", blurred")]
+    for region, masks in read_as.items():
+        told = found["inside"][region]
+        assert list(told["maps"]) == [*both, "centre", "random"] and told["left out"] == []
+        areas = masks.double().mean((1, 2))
+        assert told["areas"] == pytest.approx(areas.tolist()) and told["blur"] == 0.5
+        drawn = {name: maps[f"method/{name}"] for name in ("bias-jacobian", "grad-cam")}
+        drawn["grad-cam, blurred"] = blurred_maps(drawn["grad-cam"], 0.5)
+        drawn["centre"] = central_map(8, 8).expand(5, 8, 8)
+        for name, own in drawn.items():
+            mass = own.double().sum((1, 2))
+            shares = torch.where(mass > 0, (own * masks).double().sum((1, 2)) / mass, areas)
+            one = told["maps"][name]
+            assert one["by picture"] == pytest.approx(shares.tolist(), rel=1e-4)
+            assert one["inside"] == pytest.approx(float(shares.mean()), rel=1e-4)
+            excess = shares - areas
+            assert one["less area"] == pytest.approx(float(excess.mean()), abs=1e-4)
+            assert one["less area, standard error"] == pytest.approx(float(excess.std() / 5**0.5), rel=1e-3)
+            assert one["0 everywhere"] == int((mass == 0).sum())
+    # Without masks no control is drawn, and the maps are the same.
+    said = penult("analyse", "saliency", run, *pictures, *words, "--resize", 10, "--out", "plain")
+    plain, again = read(tmp_path / "plain")
+    assert said.status == 0 and "inside" not in plain
+    torch.testing.assert_close(again["method/bias-jacobian"], maps["method/bias-jacobian"])
+
+
+def test_masks_that_say_nothing_are_left_out_or_refused(penult, run, tmp_path):
+    pictures = photographs(tmp_path, 3)
+    words = ["analyse", "saliency", run, *pictures, "--methods", "bias-jacobian", "--drawn", 1, *CPU]
+    height, width = 20, 31
+    Image.fromarray(np.zeros((height, width), np.uint8)).save(tmp_path / "masks" / "0.png")
+    said = penult(*words, "--masks", tmp_path / "masks", "--out", "there")
+    assert said.status == 0, said.err
+    assert "The mask takes all or nothing of" in said.out and "of 2 pictures on average" in said.out
+    told = read(tmp_path / "there")[0]["inside"]["mask"]
+    assert told["left out"] == ["0.png"] and told["pictures"] == ["1.png", "2.png"]
+    assert len(told["maps"]["random"]["by picture"]) == 2
+    for number, size in enumerate(((20, 31), (23, 29), (26, 27))):
+        Image.fromarray(np.full(size, 255, np.uint8)).save(tmp_path / "masks" / f"{number}.png")
+    for given, reason in (
+        ([*words, "--masks", tmp_path / "masks"], "every mask takes all or nothing"),
+        ([*words, "--masks", tmp_path / "nowhere"], "is no folder"),
+        ([*words, "--boxes", tmp_path / "nowhere.json"], "nowhere.json"),
+        (["analyse", "saliency", run, "--masks", tmp_path / "masks", *CPU], "--masks without picture files"),
+    ):
+        said = penult(*given, "--out", "not")
+        assert said.status == 2 and reason in said.err and len(said.err.splitlines()) == 1
+    assert not (tmp_path / "not").exists()
 
 
 def test_log_densities_under_the_classifiers_prior(penult, run, tmp_path):
