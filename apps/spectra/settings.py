@@ -96,9 +96,9 @@ class SpectrumMeasuring:
             "--untrained": self.untrained,
             "--snapshots": self.snapshots,
             "--by correct": "correct" in self.by,
-            "--head": self.head,
-            "--mean": self.mean,
-            "--std": self.std,
+            "--head": self.foreign.head,
+            "--mean": self.foreign.mean,
+            "--std": self.foreign.std,
             "--resize": self.resize,
         }
         if given := [flag for flag, value in wanted.items() if value]:
