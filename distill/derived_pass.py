@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from distill.convolutions import FUNCTIONS, Convolutions
+
 _RELUS = (F.relu, torch.relu, Tensor.relu)
 
 
@@ -18,8 +20,16 @@ class DerivedPass(TorchFunctionMode):
     each function of torch is called without. The derivative of a derivative has a rounding error for each layer, twice.
 
     ReLUs and max poolings, whose slopes are the same around an input, say so: by torch's own their slopes' derivatives
-    are zeros, which would go down through the whole network again.
+    are zeros, which would go down through the whole network again. Batch norms by running statistics are what they are
+    then, a scale and a shift, and convolutions are derived as `distill.convolutions` says.
+
+    Args:
+        convolutions: those of all passes of a step; None: there is but this pass.
     """
+
+    def __init__(self, convolutions: Convolutions | None = None):
+        super().__init__()
+        self.convolutions = convolutions or Convolutions()
 
     def __torch_function__(self, function: Callable, types: Sequence[type], args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -27,23 +37,68 @@ class DerivedPass(TorchFunctionMode):
         try:
             for kind in on:
                 torch.set_autocast_enabled(kind, False)
-            if function in _RELUS and not _second(args, kwargs, "inplace"):
+            if function in _RELUS and not _argument(args, kwargs, 1, "inplace"):
                 return _ReLU.apply(args[0] if args else kwargs["input"])
             if function is F.max_pool2d and not kwargs.get("return_indices") and len(args) <= len(_POOLING):
                 options = _POOLING | dict(zip(_POOLING, args, strict=False)) | kwargs
                 return _MaxPool.apply(*(options[name] for name in _POOLING))
+            if function is F.batch_norm and not _argument(args, kwargs, 5, "training"):
+                return _batch_norm(*args, **kwargs)
+            if function in FUNCTIONS:
+                return self.convolutions(function, args, kwargs)
             return function(*args, **kwargs)
         finally:
             for kind in on:
                 torch.set_autocast_enabled(kind, True)
 
 
+class ValuePass(TorchFunctionMode):
+    """The other pass of a step with a `DerivedPass`, whose outputs alone are trained: in any precision.
+
+    Of large convolutions of small maps, slopes in the weights are found together with those of the derived pass.
+
+    Args:
+        convolutions: those of all passes of the step.
+    """
+
+    def __init__(self, convolutions: Convolutions):
+        super().__init__()
+        self.convolutions = convolutions
+
+    def __torch_function__(self, function: Callable, types: Sequence[type], args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if function in FUNCTIONS and not torch.is_autocast_enabled("cpu"):
+            return self.convolutions(function, args, kwargs, few=True)
+        return function(*args, **kwargs)
+
+
 _POOLING = {"input": None, "kernel_size": None, "stride": None, "padding": 0, "dilation": 1, "ceil_mode": False}
 """What a max pooling is given, in order."""
 
 
-def _second(args: Sequence[Any], kwargs: dict[str, Any], name: str) -> Any:
-    return args[1] if len(args) > 1 else kwargs.get(name)
+def _argument(args: Sequence[Any], kwargs: dict[str, Any], place: int, name: str) -> Any:
+    return args[place] if len(args) > place else kwargs.get(name)
+
+
+def _batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """By running statistics: torch's own derives it twice as if they were a batch's, in many small steps."""
+    if running_mean is None or running_var is None or input.dtype != running_mean.dtype:
+        return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+    shape = (-1, *(1,) * (input.ndim - 2))
+    scale = (running_var + eps).rsqrt()
+    scale = scale if weight is None else scale * weight
+    shift = -running_mean * scale
+    shift = shift if bias is None else shift + bias
+    return torch.addcmul(shift.view(shape), input, scale.view(shape))
 
 
 class _ReLU(torch.autograd.Function):

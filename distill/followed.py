@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from distill.biased_layers import NORMS, BiasedLayer, biased_layers
+from distill.convolutions import Convolutions
 from distill.processes import own_buffers
 from distill.term import Needs
 from distill.trace import NoFeatureMaps, Shapes, Trace, shapes, trace
@@ -43,21 +44,30 @@ class Followed:
     open: list[Taps | None] = field(default_factory=list, compare=False, repr=False)
 
     def run(
-        self, prepared: nn.Module, images: Float[Tensor, "batch channels height width"], derivatives: bool = False
+        self,
+        prepared: nn.Module,
+        images: Float[Tensor, "batch channels height width"],
+        derivatives: bool = False,
+        convolutions: Convolutions | None = None,
     ) -> Trace:
         """A trace by the network as it is prepared for training, on the graph of the images for `derivatives`."""
         taps = self.open[-1] if self.open else None
-        return trace(prepared, images, self.stages, self.penultimate, self.layers, derivatives, taps, self.biased)
+        kept = (self.stages, self.penultimate, self.layers)
+        return trace(prepared, images, *kept, derivatives, taps, self.biased, convolutions=convolutions)
 
     def run_by_running_statistics(
-        self, prepared: nn.Module, images: Float[Tensor, "batch channels height width"]
+        self,
+        prepared: nn.Module,
+        images: Float[Tensor, "batch channels height width"],
+        convolutions: Convolutions | None = None,
     ) -> Trace:
         """A further trace for derivatives, by the running statistics of batch norms, which stay as they are.
 
         All else is as in training: dropout, where there is any, drops units.
         """
         with running_statistics(self.network), own_buffers(prepared):
-            return trace(prepared, images, layers=self.layers, derivatives=True, biased=self.biased)
+            kept = {"layers": self.layers, "biased": self.biased}
+            return trace(prepared, images, **kept, derivatives=True, convolutions=convolutions)
 
     @property
     def couples(self) -> bool:

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from distill.biased_layers import BiasedLayer
+from distill.convolutions import Convolutions
 from distill.derived_pass import DerivedPass
 from priors.checks.floats import PIXELS, own_dtype, to_own
 from priors.errors import InputError
@@ -97,6 +98,7 @@ def trace(
     taps: Taps | None = None,
     biased: Mapping[str, BiasedLayer] | None = None,
     labels: Int64[Tensor, " batch"] | None = None,
+    convolutions: Convolutions | None = None,
 ) -> Trace:
     """Run a network once and keep what it computed on the way.
 
@@ -112,6 +114,7 @@ def trace(
             derivatives, which compiled networks lack.
         biased: further layers, kept with their effective biases; not kept without derivatives.
         labels: of the images, for derivatives of their outputs.
+        convolutions: those of all passes of a step, for derivatives; None: there is but this pass.
 
     Raises:
         InputError: a tap does not exist (the nearest is offered), or gives no tensor of the right number of dimensions;
@@ -126,7 +129,7 @@ def trace(
     shown = images.detach().requires_grad_() if derivatives else images
     # A tapped network runs eagerly: compiled ones have no second derivative.
     opened = tap(network, names) if taps is None or derivatives else nullcontext(taps)
-    full = DerivedPass() if derivatives else nullcontext()
+    full = DerivedPass(convolutions) if derivatives else nullcontext()
     with opened as found, torch.enable_grad() if derivatives else nullcontext():
         with full:
             logits = network(shown)

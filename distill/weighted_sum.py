@@ -10,6 +10,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from distill.combination import needs_of, weights_of
+from distill.convolutions import Convolutions
+from distill.derived_pass import ValuePass
 from distill.followed import Followed, batch_statistics
 from distill.processes import place
 from distill.term import Given, Needs, Setting, Shared, Term
@@ -206,14 +208,16 @@ class Objective(nn.Module):
     def _study(self, prepared: nn.Module, images: Tensor, needs: Needs, labels: Tensor) -> Trace:
         """The student's trace, with one more by running statistics where that is asked for and another."""
         again = needs.running and self.student.couples
-        found = self.student.run(prepared, images, needs.derivatives or (needs.running and not again))
         if not needs.derives:
-            return found
+            return self.student.run(prepared, images)
+        convolutions = Convolutions()
+        with ValuePass(convolutions):
+            found = self.student.run(prepared, images, needs.derivatives or not again, convolutions)
         found = replace(found, labels=labels)
         if not needs.running:
             return found
         # After the pass that moves the running statistics on: what a graph holds must not change before its end.
-        running = self.student.run_by_running_statistics(prepared, images) if again else found
+        running = self.student.run_by_running_statistics(prepared, images, convolutions) if again else found
         return replace(found, running=replace(running, labels=labels))
 
     def _teach(self, images: Tensor, needs: Needs, known: Tensor | None, labels: Tensor) -> Trace:

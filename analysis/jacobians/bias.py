@@ -177,6 +177,8 @@ def summed_over_channels(
     """
     dtype = torch.promote_types(torch.promote_types(slope.dtype, bias.dtype), torch.float32)
     slope, bias = slope.to(dtype), bias.to(dtype)
+    if slope.ndim == 4 and slope.is_contiguous(memory_format=torch.channels_last):
+        return slope.movedim(1, -1) @ bias  # what is derived from it lies likewise
     return (slope * bias.view(-1, *[1] * (slope.ndim - 2))).sum(1)
 
 

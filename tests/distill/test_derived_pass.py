@@ -9,19 +9,23 @@ from distill.derived_pass import DerivedPass
 
 
 class Network(nn.Module):
-    """ReLUs and max poolings in the ways in which networks call them."""
+    """ReLUs and max poolings in the ways in which networks call them, and batch norms by running statistics."""
 
     def __init__(self):
         super().__init__()
         self.one, self.two, self.three = nn.Conv2d(2, 4, 3), nn.Conv2d(4, 5, 3), nn.Conv2d(5, 6, 1)
         self.relu, self.in_place = nn.ReLU(), nn.ReLU(inplace=True)
         self.pools = nn.ModuleList([nn.MaxPool2d(2), nn.MaxPool2d(3, 2, 1, ceil_mode=True), nn.MaxPool2d((1, 2))])
+        self.norms = nn.ModuleList([nn.BatchNorm2d(4), nn.BatchNorm2d(5, affine=False), nn.BatchNorm2d(6, eps=0.1)])
+        for norm in self.norms:
+            norm.running_mean.normal_(), norm.running_var.uniform_(0.5, 2), norm.eval()
+        nn.init.normal_(self.norms[0].weight), nn.init.normal_(self.norms[2].bias)
         self.head = nn.Linear(6, 3)
 
     def forward(self, x):
-        x = self.pools[0](self.relu(self.one(x)))
-        x = torch.relu(self.pools[1](F.relu(self.two(x))) - 0.05)
-        x = self.in_place(self.three(x))
+        x = self.pools[0](self.relu(self.norms[0](self.one(x))))
+        x = torch.relu(self.pools[1](F.relu(self.norms[1](self.two(x)))) - 0.05)
+        x = self.in_place(self.norms[2](self.three(x)))
         x = F.max_pool2d(F.relu(input=x), 2, stride=1, padding=1, dilation=1)
         x = F.max_pool2d(x, (2, 1), return_indices=True)[0]
         return self.head(self.pools[2](F.relu_(x + 0.01)).relu().mean((2, 3)))
