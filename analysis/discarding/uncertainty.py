@@ -118,7 +118,7 @@ def reconstruction_uncertainty(
         steps: on the way from the closed form; 0: the noise is SID's.
         rate: how far a logarithm of a scale moves in the first step, at most; it falls to 0.
         samples: noisy images a step, two of which have opposite noise.
-        measured: noisy images by which the end is measured.
+        measured: noisy images by which the end is measured, in opposite pairs too; two pairs at least, for errors.
         probes: slopes by which the closed form and delta_f^2 are found.
         seed: of the draws.
         index: of each image.
@@ -131,8 +131,8 @@ def reconstruction_uncertainty(
         if given not in known:
             raise unknown(what, given, known)
     require_count("steps", steps, 0)
-    for what, count in (("samples", samples), ("measured", measured)):
-        require_count(what, count, 2)
+    for what, count, least in (("samples", samples, 2), ("measured", measured, 4)):
+        require_count(what, count, least)
         if count % 2:
             raise InputError(f"{what} is {count}: an even number was expected, as noise comes in opposite pairs")
     require_positive("rate", rate)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from apps.command.config import Foreign
+from apps.command.config import Unsaid
 from apps.discarding.settings import DiscardSettings
 from apps.figures import short_names
 from apps.models import named
@@ -31,7 +31,7 @@ class Looked:
 
     model: str
     name: str
-    foreign: Foreign
+    foreign: Unsaid
     network: Classifier
     layers: dict[str, Representation]
     runs: str
@@ -54,7 +54,7 @@ def networks(config: DiscardSettings, first: Classifier, image_shape: tuple[int,
     found = []
     for model, name in zip(models, short_names(models), strict=True):
         own = model == config.model
-        foreign = config.foreign if own else Foreign()
+        foreign = config.foreign if own else Unsaid()
         network = first if own else named.classifier(model, foreign)
         if network.image_shape not in (None, image_shape):
             theirs, ours = ("x".join(map(str, shape)) for shape in (network.image_shape, image_shape))

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from apps.command.config import Foreign, Optimisation, Place, Where
-from apps.command.ranges import Count, Deviation, FromZero, LogEvery, Mean, Pixels, Range, Width
+from apps.command.config import Optimisation, Place, Unsaid, Where
+from apps.command.ranges import Count, FromZero, LogEvery, Pixels, Range, Width
 from priors.errors import InputError, unknown
 
 METRICS = ("sid", "ru", "concentration")
@@ -68,7 +68,7 @@ class Uncertainty:
     """Steps in which the noise is found that makes reconstructions most uncertain; 0: that of sid's closed form."""
     ru_samples: Annotated[int, Range(2, most=10_000)] = 4
     """Noisy images a step, an even number."""
-    ru_measured: Annotated[int, Range(2, most=100_000)] = 32
+    ru_measured: Annotated[int, Range(4, most=100_000)] = 32
     """Noisy images that ru is measured by in the end, an even number."""
 
     def __post_init__(self):
@@ -89,8 +89,8 @@ class Decoding:
 
 
 def _protocol() -> Optimisation:
-    """The paper's decoders: Adam, five epochs."""
-    return Optimisation(epochs=5.0, lr=0.01)
+    """The paper's decoders: Adam, five epochs. The rate falls to 0, so that batch norm's statistics come to rest."""
+    return Optimisation(epochs=5.0, lr=0.01, schedule="cosine")
 
 
 @dataclass(frozen=True)
@@ -130,13 +130,7 @@ class DiscardSettings:
     """Name of the folder and, with a layer's, of each decoder's run; unset: that of the MODEL, and -discarded."""
     out: Path | None = None
     """Folder for pictures, maps and numbers; unset: RUNS/NAME. Pictures of an earlier time are replaced."""
-    mean: tuple[Mean, ...] = ()
-    """For a MODEL of your own: the mean that it expects subtracted from pixels in [0, 1], one number or one for each
-    channel; unset: 0."""
-    std: tuple[Deviation, ...] = ()
-    """Likewise the standard deviation that it expects pixels divided by; unset: 1."""
-    head: str | None = None
-    """Likewise the name of its final linear layer, where it cannot be told."""
+    foreign: tyro.conf.OmitArgPrefixes[Unsaid] = field(default_factory=Unsaid)
     checkpoint_every: Count | None = None
     """Steps between checkpoints of a decoder's training; unset: validations alone write some."""
     log_every: LogEvery = 50
@@ -189,11 +183,6 @@ class DiscardSettings:
     def folder(self) -> Path | None:
         """Of pictures; None where test images are measured."""
         return None if self.images is None or self.images.isdecimal() else Path(self.images)
-
-    @property
-    def foreign(self) -> Foreign:
-        """What the MODEL does not say itself."""
-        return Foreign(self.mean, self.std, self.head)
 
     def where(self, name: str) -> Where:
         """Of a decoder's training called `name`."""

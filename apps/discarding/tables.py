@@ -118,9 +118,10 @@ def _remark(what: str, entropies: Entropies, shown: Shown) -> None:
         )
     achieved = entropies.achieved[~entropies.failed]
     far = int(((achieved - 1).abs() > _FAR).sum())
-    if abs(float(achieved.mean()) - 1) > _FAR:
+    mean, error = over_images(achieved)
+    if abs(mean - 1) > max(_FAR, 0 if math.isnan(error) else 3 * error):
         paragraph(
-            f"{what}: features moved by {float(achieved.mean()):.3f} of what was asked for (over {_FAR:.0%} off "
+            f"{what}: features moved by {mean:.3f} of what was asked for (over {_FAR:.0%} off "
             f"in {counted(far, 'image')})."
         )
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from apps.command.config import Foreign
+from apps.command.config import Unsaid
 from apps.data.image_set import ImageSet
 from apps.models import imported, named
 from apps.models.representation import Representation, representation
@@ -18,7 +18,7 @@ KEPT = "network"
 """Folder in a run with a copy of the network; of a module of the user's own there is none."""
 
 
-def whose(model: str, foreign: Foreign, layer: Representation | None) -> dict[str, Any]:
+def whose(model: str, foreign: Unsaid, layer: Representation | None) -> dict[str, Any]:
     """Whose layer it is, and how to find it again: a part of a run's description.
 
     Args:
@@ -54,7 +54,7 @@ def trained_on_layer(own: Mapping[str, Any], images: ImageSet, held_out: ImageSe
     }
 
 
-def check_weights(model: str, foreign: Foreign, network: zoo.Classifier) -> None:
+def check_weights(model: str, foreign: Unsaid, network: zoo.Classifier) -> None:
     """Make sure that a network of the user's own has the same weights whenever it is made.
 
     Raises:
@@ -101,7 +101,7 @@ def read_representation(
 def _found(run: Run, description: Mapping[str, Any], image_shape: tuple[int, ...]) -> Representation:
     kept = run.folder / KEPT
     own = description["foreign"]
-    foreign = Foreign(tuple(own["mean"]), tuple(own["std"]), own["head"])
+    foreign = Unsaid(tuple(own["mean"]), tuple(own["std"]), own["head"])
     if not kept.is_dir():
         if not description["network"].startswith("import:"):
             raise InputError(f"{kept} is missing, the network that {run.folder} inverts: put the folder back")

@@ -185,7 +185,7 @@ def test_what_does_not_fit_is_refused():
         ({"variant": "author"}, "unknown variant 'author'"),
         ({"steps": -1}, "steps is -1"),
         ({"samples": 3}, "samples is 3: an even number"),
-        ({"measured": 0}, "measured is 0"),
+        ({"measured": 2}, "measured is 2: a whole number of at least 4"),
         ({"rate": 0.0}, "rate is 0"),
         ({"alpha": -1.0}, "alpha is -1"),
         ({"grid": 16}, "smaller than the grid"),

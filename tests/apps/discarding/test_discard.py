@@ -13,7 +13,7 @@ from torch import nn
 
 from analysis import discarded_information, feature_spread
 from apps.command.cli import main
-from apps.command.config import Foreign, Where
+from apps.command.config import Unsaid, Where
 from apps.data import sources
 from apps.data.image_set import ImageSet
 from apps.discarding import measuring
@@ -246,7 +246,7 @@ def test_an_image_that_cannot_be_measured_is_told_and_the_rest_is_kept(monkeypat
     images = ImageSet("few", "test", pixels, torch.zeros(4, dtype=torch.int64), ("a", "b", "c"))
     network = zoo.wrap(Breaking(), image_shape=(1, 8, 8)).eval()
     layers = {"conv": representation(network, "conv", (1, 8, 8))}
-    looked = Looked("few", "few", Foreign(), network, layers, "few")
+    looked = Looked("few", "few", Unsaid(), network, layers, "few")
     config = DiscardSettings("few", noise=Noise(delta=delta, grid=4, method="linear"))
     found = measuring.Measuring(config, images, None, tmp_path, start(Where(device="cpu"))).of(looked, "conv", None)
     assert found.sid.failed.tolist() == [False, True, False, False]
