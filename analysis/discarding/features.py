@@ -55,6 +55,10 @@ class Features:
         """Of some of the images."""
         return Features(self.function, self.images[some], self.index[some], self.deviation, self.size, self.bytes)
 
+    def bytes_of_a_pass(self, draws: int) -> int:
+        """That an image takes, there and back, with as many normal numbers drawn."""
+        return _PASSES * self.bytes + _PER_DRAW * draws
+
     def chunks(self, memory: int, *, draws: int, kept: int = 0, passes: int = 1) -> Iterator[slice]:
         """Images that are worked on at a time.
 
@@ -64,7 +68,7 @@ class Features:
             kept: bytes that are kept for an image meanwhile.
             passes: how many copies of an image a pass is of, where that fits.
         """
-        each = _PASSES * self.bytes * passes + _PER_DRAW * draws * passes + kept
+        each = self.bytes_of_a_pass(draws) * passes + kept
         size = max(1, memory // max(1, each))
         for start in range(0, len(self.images), size):
             yield slice(start, min(start + size, len(self.images)))

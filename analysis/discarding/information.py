@@ -9,14 +9,17 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64, Shaped
 from torch import Tensor
 
-from analysis.discarding.closed_form import deltas, linear_entropy
+from analysis.discarding.closed_form import CONSTANT, deltas, linear_entropy
 from analysis.discarding.features import Features, Function, looked_into, require_count, require_positive
 from analysis.discarding.grids import Grid, grid_of
 from analysis.discarding.sensitivity import PixelSensitivity, moved, sensitivities
+from analysis.discarding.solver import Search
 from priors.errors import InputError, unknown
 
-Method = Literal["linear"]
+Method = Literal["solve", "linear"]
 Delta = Literal["dataset", "image"]
+_OFF = 0.5
+"""How far what is achieved may be off 1, beyond five standard errors, before a search counts as failed."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,12 @@ class Discarded:
         capped: how many cells are at the cap, since features hang little on them or not at all; (batch,).
         achieved: E ||f' - f||^2 / (alpha delta_f^2), measured by draws of its own; (batch,).
         achieved_error: its standard error; (batch,).
-        failed: images whose features or slopes are not finite; (batch,).
+        failed: images whose features or slopes are not finite, or whose search did not end where it should; (batch,).
         delta: delta_f^2; (batch,).
         delta_error: its standard error, of the draws; it shifts all entropies by half of its part of `delta`; (batch,).
         alpha: how far features move, as a part of delta_f^2; in squared units of `deviation`.
         cap: the largest scale.
-        method: "linear".
+        method: "solve" or "linear".
         grid: the cells.
         deviation: the unit of noise and alpha, in pixel values; (channels, 1, 1).
     """
@@ -91,13 +94,15 @@ def discarded_information(
     *,
     alpha: int | float = 1.5e-4,
     delta: str | int | float | Shaped[Tensor, "..."] = "dataset",
-    method: str = "linear",
+    method: str = "solve",
     grid: int | Sequence[int] | None = 16,
     shared: bool = True,
     deviation: int | float | Sequence[int | float] | Shaped[Tensor, "..."] | None = None,
     cap: int | float = 1.0,
     probes: int = 16,
+    steps: int = 60,
     samples: int = 8,
+    check: int = 64,
     seed: int = 0,
     index: Shaped[Tensor, "..."] | Sequence[int] | None = None,
     memory: int = 2**30,
@@ -115,7 +120,8 @@ def discarded_information(
             .012 would move them.
         delta: delta_f^2 is the mean over these images, "dataset", as the paper says; each one's own, "image", as the
             authors' code has it; or given, one number or one an image, such as `feature_spread(...).mean` of a set.
-        method: "linear" takes features to be linear in the noise: a closed form of `probes` slopes an image.
+        method: "solve" meets the constraint as it is, by a search that starts at the closed form. "linear" stops there:
+            it takes features to be linear in the noise, for `probes` slopes an image.
         grid: cells along each side that have a scale of their own, one number or (rows, columns); None: a cell a pixel.
             The authors have 16: a pixel's own scale takes many more draws to find.
         shared: whether all channels have one scale, as the authors have it, or each its own.
@@ -124,7 +130,9 @@ def discarded_information(
             logarithm of the unit.
         cap: the largest scale. 1 is as wide as the range of pixels, and more would mean nothing.
         probes: slopes of random sums an image, for the closed form and delta_f^2.
-        samples: noisy images at a time.
+        steps: of the search. More than the default's 60 of 8 samples take a cell a pixel, and features of few values.
+        samples: noisy images a step.
+        check: noisy images by which what is achieved is measured, and in each of three rounds the scale that achieves it.
         seed: of the draws.
         index: of each image, such as its position in a data set; None: 0 and up.
         memory: bytes that a pass may take about, beside what is returned; more images are worked on in turn.
@@ -140,12 +148,16 @@ def discarded_information(
     require_positive("alpha", alpha)
     require_positive("cap", cap)
     require_count("probes", probes)
-    require_count("samples", samples, 2)
+    require_count("steps", steps)
+    require_count("samples", samples)
+    require_count("check", check, 2)
     with looked_into(function, images, index, deviation) as features:
         cells = grid_of(features.images.shape[1:], grid, shared)
         found = sensitivities(features, cells, probes, seed, memory)
         begun = _linear(found, float(alpha), delta, float(cap))
-        return _measured(features, begun, samples, seed, memory)
+        if method == "solve":
+            begun = _solved(features, begun, Search(steps, samples, check, seed, memory))
+        return _measured(features, begun, check, seed, memory)
 
 
 def _linear(found: PixelSensitivity, alpha: float, delta: str | float | Tensor, cap: float) -> Discarded:
@@ -186,8 +198,39 @@ def _linear(found: PixelSensitivity, alpha: float, delta: str | float | Tensor, 
     )
 
 
-def _measured(features: Features, found: Discarded, samples: int, seed: int, memory: int) -> Discarded:
-    """With how far features move under the noise."""
+def _solved(features: Features, found: Discarded, search: Search) -> Discarded:
+    """With the scales that the search finds; an image without a slope anywhere stays at the cap."""
+    wanted = found.alpha * found.delta
+    solved = search.solved(features, found.grid, found.sigma, found.error, wanted, found.cap)
+    failed = ~solved.sigma.flatten(1).isfinite().all(1)
+    sigma = solved.sigma.masked_fill(failed[:, None, None, None], math.nan)
+    capped = (sigma >= found.cap).flatten(1).sum(1)
+    return replace(
+        found,
+        entropy=sigma.log() + CONSTANT,
+        sigma=sigma,
+        error=solved.error,
+        mean_error=solved.mean_error,
+        capped=capped,
+        failed=failed,
+        method="solve",
+    )
+
+
+def _measured(features: Features, found: Discarded, check: int, seed: int, memory: int) -> Discarded:
+    """With how far features move under the noise; what a search did not bring there has failed."""
     scale = found.grid.spread(found.sigma).nan_to_num(0.0).to(features.images.dtype)
-    drawn = moved(features, samples, seed, memory, scale) / (found.alpha * found.delta)[:, None]
-    return replace(found, achieved=drawn.mean(1), achieved_error=drawn.std(1) / math.sqrt(samples))
+    drawn = moved(features, check, seed, memory, scale) / (found.alpha * found.delta)[:, None]
+    achieved, error = drawn.mean(1), drawn.std(1) / math.sqrt(check)
+    found = replace(found, achieved=achieved, achieved_error=error)
+    if found.method == "linear":
+        return found
+    off, cells = (achieved - 1).abs(), math.prod(found.grid.shape)
+    lost = ~achieved.isfinite() | ((off > _OFF) & (off > 5 * error) & (found.capped < cells))
+    hidden = lost[:, None, None, None]
+    return replace(
+        found,
+        entropy=found.entropy.masked_fill(hidden, math.nan),
+        sigma=found.sigma.masked_fill(hidden, math.nan),
+        failed=found.failed | lost,
+    )

@@ -232,7 +232,13 @@ def feature_spread(
 
 
 def moved(
-    features: Features, samples: int, seed: int, memory: int, scale: float | Tensor, purpose: int = DRAWN
+    features: Features,
+    samples: int,
+    seed: int,
+    memory: int,
+    scale: float | Tensor,
+    purpose: int = DRAWN,
+    first: int = 0,
 ) -> Float64[Tensor, "batch samples"]:
     """||h(x') - h(x)||^2 of noisy images.
 
@@ -243,6 +249,7 @@ def moved(
         memory: bytes that a pass may take about.
         scale: deviations of the noise in the features' units, one number or (batch, channels, height, width).
         purpose: of the draws.
+        first: number of the first draw.
     """
     found = []
     shape = features.images.shape[1:]
@@ -253,7 +260,7 @@ def moved(
             still = own(own.images)
             drawn = [
                 (own(own.images + wide * own.normal(seed, purpose, step, *shape)) - still).double().square().sum(1)
-                for step in range(samples)
+                for step in range(first, first + samples)
             ]
         found.append(torch.stack(drawn, 1))
     return torch.cat(found)
