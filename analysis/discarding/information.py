@@ -12,7 +12,7 @@ from torch import Tensor
 from analysis.discarding.closed_form import CONSTANT, deltas, linear_entropy
 from analysis.discarding.features import Features, Function, looked_into, require_count, require_positive
 from analysis.discarding.grids import Grid, grid_of
-from analysis.discarding.sensitivity import PixelSensitivity, moved, sensitivities
+from analysis.discarding.sensitivity import PixelSensitivity, moved, sensitivities, smoothed
 from analysis.discarding.solver import Search
 from priors.errors import InputError, unknown
 
@@ -132,7 +132,8 @@ def discarded_information(
         probes: slopes of random sums an image, for the closed form and delta_f^2.
         steps: of the search. More than the default's 60 of 8 samples take a cell a pixel, and features of few values.
         samples: noisy images a step.
-        check: noisy images by which what is achieved is measured, and in each of three rounds the scale that achieves it.
+        check: noisy images by which what is achieved is measured, and in each of three rounds the common factor of all
+            scales that achieves it.
         seed: of the draws.
         index: of each image, such as its position in a data set; None: 0 and up.
         memory: bytes that a pass may take about, beside what is returned; more images are worked on in turn.
@@ -156,7 +157,8 @@ def discarded_information(
         found = sensitivities(features, cells, probes, seed, memory)
         begun = _linear(found, float(alpha), delta, float(cap))
         if method == "solve":
-            begun = _solved(features, begun, Search(steps, samples, check, seed, memory))
+            beside = smoothed(features, cells, probes, seed, memory, math.sqrt(alpha))
+            begun = _solved(features, begun, beside, Search(steps, samples, check, seed, memory))
         return _measured(features, begun, check, seed, memory)
 
 
@@ -198,10 +200,14 @@ def _linear(found: PixelSensitivity, alpha: float, delta: str | float | Tensor, 
     )
 
 
-def _solved(features: Features, found: Discarded, search: Search) -> Discarded:
-    """With the scales that the search finds; an image without a slope anywhere stays at the cap."""
-    wanted = found.alpha * found.delta
-    solved = search.solved(features, found.grid, found.sigma, found.error, wanted, found.cap)
+def _solved(features: Features, found: Discarded, beside: PixelSensitivity, search: Search) -> Discarded:
+    """With the scales that the search finds, from the closed form of slopes beside the images.
+
+    An image whose features have no slope anywhere stays at the cap.
+    """
+    wanted = found.alpha * found.delta.where(found.delta > 0, torch.ones_like(found.delta))
+    begun = linear_entropy(beside, alpha=found.alpha, delta=wanted / found.alpha, cap=found.cap)
+    solved = search.solved(features, found.grid, begun.sigma, beside.log_error, wanted, found.cap)
     failed = ~solved.sigma.flatten(1).isfinite().all(1)
     sigma = solved.sigma.masked_fill(failed[:, None, None, None], math.nan)
     capped = (sigma >= found.cap).flatten(1).sum(1)

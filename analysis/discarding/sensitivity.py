@@ -18,8 +18,7 @@ from analysis.discarding.features import Features, Function, looked_into, requir
 from analysis.discarding.grids import Grid, grid_of
 from priors.errors import InputError
 
-PROBES = 0
-DRAWN = 1
+PROBES, DRAWN, BESIDE = 0, 1, 4
 """Purposes of random numbers."""
 
 
@@ -143,6 +142,34 @@ def _slopes(features: Features, grid: Grid, probes: int, seed: int, exact: bool)
         (slope,) = torch.autograd.grad(given, leaf, along, retain_graph=number + 1 < count)
         found.append(grid.summed((slope * features.deviation).double().square()))
     return torch.stack(found)
+
+
+def smoothed(features: Features, grid: Grid, probes: int, seed: int, memory: int, scale: float) -> PixelSensitivity:
+    """The same of noisy images, each slope at one of its own: what cells do that happen to be flat at the image.
+
+    Args:
+        features: the function and the images.
+        grid: the cells.
+        probes: slopes of random sums.
+        seed: of the draws.
+        memory: bytes that a pass may take about.
+        scale: the deviation of the noise, in the features' unit.
+    """
+    shape, parts = features.images.shape[1:], []
+    kept = 24 * probes * math.prod(grid.shape) + 24 * grid.values
+    for some in features.chunks(memory, draws=features.size + shape.numel(), kept=kept):
+        own, found = features.rows(some), []
+        for number in range(probes):
+            noise = own.normal(seed, BESIDE, 2 * number, *shape)
+            leaf = (own.images + scale * own.deviation * noise).requires_grad_()
+            with torch.enable_grad():
+                given = own(leaf)
+                along = own.normal(seed, BESIDE, 2 * number + 1, own.size).to(given.dtype)
+                (slope,) = torch.autograd.grad(given, leaf, along)
+            found.append(grid.summed((slope * own.deviation).double().square()))
+        parts.append(_estimated(torch.stack(found), grid, False))
+    joined = (torch.cat(own) for own in zip(*parts, strict=True))
+    return PixelSensitivity(*joined, probes, False, grid, features.deviation)
 
 
 def _estimated(squares: Float64[Tensor, "k batch c h w"], grid: Grid, exact: bool) -> tuple[Tensor, ...]:

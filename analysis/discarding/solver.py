@@ -1,11 +1,12 @@
-"""Noise of the largest entropy for features that are not linear, by a stochastic search that starts at the closed form.
+"""Noise of the largest entropy for features that are not linear: a stochastic search from the closed form.
 
-The scales sigma_g are wanted that maximise sum of n_g log(sigma_g) under E(sigma) = E ||h(x + sigma * N(0, I)) - f||^2 =
-alpha delta_f^2. There every cell has its part of the slope: p_g = dE/dlog(sigma_g) is n_g / n of their sum. The search
-moves log(sigma_g^2) against p_g n / (sum * n_g) - 1, which is a Newton step where features are linear. What draws show
-of it is noisy, so steps are as long as a Kalman filter would have them: the variance of the scales over itself plus
-that of the draws. Beside that all scales move together against E / (alpha delta_f^2) - 1. No multiplier is tuned, and
-what was larger weights in a layer changes E and delta_f^2 alike.
+The sum of n_g log(sigma_g) is to be the largest under E(sigma) = E ||h(x + sigma * N(0, I)) - f||^2 = alpha delta_f^2.
+There every cell has its part of the slope: p_g = dE/dlog(sigma_g) is n_g / n of their sum. The search
+moves log(sigma_g^2) against p_g n / (n_g sum) - 1, with the sum that there is at the wanted E, which is a Newton step
+where features are linear. What draws show of it is noisy, so steps are as long as a Kalman filter would have them: the
+variance of the scales over itself plus that of the draws. Beside that all scales move together against
+E / (alpha delta_f^2) - 1. There is no multiplier to tune. A layer with larger weights has larger E, slopes and
+delta_f^2, and the same scales.
 
 The mean of the last half of the steps is taken. Then the shape stays, and all scales that are not at the cap are
 multiplied by the one number for which E is what is wanted, by noisy images that the search did not see.
@@ -27,13 +28,17 @@ STEPPED, RESCALED = 2, 3
 _ALLOWANCE = 0.25
 """Variance of log(sigma^2) about the closed form that features which are not linear are allowed at the start."""
 _MEMORY = 10
-"""Steps over which the sum of slopes and the variance of draws are averaged."""
+"""Steps over which the power of E and the variance of draws are averaged."""
 _FAR = 4.0
 """Deviations of the draws beyond which one step counts as so many."""
+_LEAST_SHARE, _MOST_SHARE = 0.25, 2.0
+"""Between which half the power is that E goes with: of saturated features and of parabolas."""
 _UNSETTLED = 4.0
 """How many times what is wanted E is where the search has not begun to settle."""
 _ROUNDS = 3
 """Times that the common factor is measured; the first brings it near, and the others are taken together."""
+_ROUNDING = 1e-9
+"""Below one, of a cap that went through logarithms."""
 _LARGEST = math.log(10)
 """The most that the logarithm of the common factor moves in a round."""
 
@@ -123,32 +128,34 @@ class Search:
             still = features(features.images)
         now = 2 * begun.log()
         variance = (4 * error.square() + _ALLOWANCE)[:, None, None, None]
-        slopes = noise = power = None
+        share = noise = None
         total, settled = torch.zeros_like(now), torch.zeros_like(wanted)
         for step in range(self.steps):
             energy, slope = self._slope(features, grid, (now / 2).exp(), still, step, copies)
-            free = now < most
-            sum_free = (slope * free).flatten(1).sum(1)
+            free, per = now < most, slope / parts
             rate = 1 / min(step + 1, _MEMORY)
-            # Below what a saturated layer has, a sum of slopes is one of draws that happened to cancel.
-            own = sum_free.maximum(energy / 10) / (parts * free).flatten(1).sum(1)
-            slopes = _averaged(slopes, own, rate)
-            power = _averaged(power, 2 * sum_free / energy, rate)
-            away = slope / parts / slopes[:, None, None, None] - 1
-            away = away.where(slopes.isfinite()[:, None, None, None], torch.zeros_like(away))
+            # Half of what a power E goes with, as far as scales below the cap are its cause: 1 where all is linear.
+            own = ((slope * free).flatten(1).sum(1) / energy).where(energy != 0, torch.ones_like(energy))
+            share = _averaged(share, own.clamp(_LEAST_SHARE, _MOST_SHARE), rate)
+            level = wanted * share / (parts * free).flatten(1).sum(1)
+            away = per / level[:, None, None, None] - 1
             noise = _averaged(noise, _spread_of(away), rate)
-            gain = variance / (variance + noise)
+            gain = variance / (variance + noise).clamp_min(torch.finfo(noise.dtype).tiny)
             reach = _FAR * noise.sqrt()
-            now = now - gain * away.maximum(-reach).minimum(reach)
-            # Far above what is wanted, some scales are wide where the closed form saw no slope: nothing is known yet.
-            near = energy < _UNSETTLED * wanted
-            variance = variance.where(~near[:, None, None, None], (1 - gain) * variance)
-            settled = settled + near
+            # Far above what is wanted, some scales are much too wide, where slopes were 0 that are not beside the
+            # image: nothing is known of the others before these are halved, and halved again.
+            near = (energy < _UNSETTLED * wanted)[:, None, None, None]
+            halved = (per > per.flatten(1).amax(1)[:, None, None, None] / 8) * math.log(4)
+            moves = torch.where(near, gain * away.maximum(-reach).minimum(reach), halved)
+            settled = settled + near.flatten()
+            # All scales together are known better than each, and go the rest of the way by what is known of them.
             off = (energy / wanted - 1).clamp(-1, 1) / (settled + 2)
-            now = (now - off[:, None, None, None]).clamp(max=most)
+            off = near * free * (1 - gain) * off[:, None, None, None]
+            variance = torch.where(near, (1 - gain) * variance, variance)
+            now = (now - moves - off).clamp(max=most)
             if 2 * step >= self.steps - 1:
                 total = total + now
-        return (total / (self.steps // 2 + self.steps % 2) / 2).exp(), variance.flatten(), power
+        return (total / (self.steps // 2 + self.steps % 2) / 2).exp(), variance.flatten(), 2 * share
 
     def _slope(
         self, features: Features, grid: Grid, sigma: Tensor, still: Tensor, step: int, copies: int
@@ -180,7 +187,6 @@ class Search:
 
         E goes with a power of the common factor, near the one wanted; 2 where features are linear.
         """
-        power = torch.where(power.isfinite(), power, 2.0).clamp(0.5, 4.0)
         factor = torch.zeros_like(wanted)
         for number in range(_ROUNDS):
             scaled = _times(sigma, factor, cap)
@@ -208,5 +214,6 @@ def _spread_of(away: Tensor) -> Float64[Tensor, "batch 1 1 1"]:
 
 
 def _times(sigma: Tensor, factor: Tensor, cap: float) -> Tensor:
-    """Scales times a factor, given by its logarithm, as far as the cap."""
-    return (sigma * factor.exp()[:, None, None, None]).clamp(max=cap)
+    """Scales times a factor, given by its logarithm, as far as the cap; those that are there stay there."""
+    there = sigma > cap * (1 - _ROUNDING)
+    return (sigma * factor.exp()[:, None, None, None]).clamp(max=cap).masked_fill(there, cap)

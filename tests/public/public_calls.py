@@ -329,6 +329,9 @@ CALLS: dict[str, Callable[[Given], Any]] = {
     "layer_agreement": lambda give: (lambda found: (found.correlation, found.lowest, found.highest))(
         analysis.layer_agreement([give.normal(N, 2)], [give.normal(N, 2, seed=1)])
     ),
+    "discarded_information": lambda give: (lambda found: (found.entropy, found.achieved, found.mean))(
+        analysis.discarded_information(*looked_into(give), grid=2, steps=2, samples=2, check=2)
+    ),
     **{f"objective {term}": partial(distilled, term=term) for term in terms()},
 }
 """By name (a public one, and what of it): what is called."""

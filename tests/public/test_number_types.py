@@ -16,8 +16,8 @@ from priors import InputError
 SHORT = (torch.float16, torch.bfloat16)
 IMAGES_IN_FULL = (
     *("PixelCNN", "PixelCNN.initialise", "decompose", "full_jacobian_saliency"),
-    *("pixel_sensitivity", "linear_entropy", "feature_spread", "discarded_information linear"),
-    *("reconstruction_uncertainty", "stretches"),
+    *("pixel_sensitivity", "linear_entropy", "feature_spread", "reconstruction_uncertainty", "stretches"),
+    *("discarded_information", "discarded_information linear"),
 )
 DIRECTIONS = ("VonMisesFisher", "HypersphericalUniform")
 

@@ -27,6 +27,7 @@ def uncertainty(model: nn.Module, images: torch.Tensor, **options):
 
 
 WAYS = {
+    "solve": lambda *given, **options: discarded_information(*given, delta=1.0, steps=2, check=2, samples=4, **options),
     "linear": lambda *given, **options: discarded_information(*given, method="linear", delta="image", **options),
     "sensitivity of pixels": lambda *given, **options: pixel_sensitivity(*given, grid=None, shared=False, **options),
     "uncertainty of reconstructions": uncertainty,
