@@ -208,7 +208,7 @@ def _solved(features: Features, found: Discarded, beside: PixelSensitivity, sear
     wanted = found.alpha * found.delta.where(found.delta > 0, torch.ones_like(found.delta))
     begun = linear_entropy(beside, alpha=found.alpha, delta=wanted / found.alpha, cap=found.cap)
     solved = search.solved(features, found.grid, begun.sigma, beside.log_error, wanted, found.cap)
-    failed = ~solved.sigma.flatten(1).isfinite().all(1)
+    failed = found.failed | ~solved.sigma.flatten(1).isfinite().all(1)
     sigma = solved.sigma.masked_fill(failed[:, None, None, None], math.nan)
     capped = (sigma >= found.cap).flatten(1).sum(1)
     return replace(

@@ -138,7 +138,7 @@ def reconstruction_uncertainty(
     require_positive("rate", rate)
     settings = {"alpha": alpha, "delta": delta, "grid": grid, "shared": shared, "deviation": deviation, "cap": cap}
     drawn = {"probes": probes, "seed": seed, "index": index, "memory": memory}
-    begun = discarded_information(function, images, method="linear", samples=2, **settings, **drawn)
+    begun = discarded_information(function, images, method="linear", check=2, **settings, **drawn)
     with (
         looked_into(function, images, index, deviation) as features,
         looked_into(Reconstructing(function, decoder), images, index, deviation) as reconstructions,
