@@ -36,9 +36,9 @@ class Agreement:
         each: by network, the correlation in each step; NaN where one of the measures is the same for all images.
         alike: by network, how many steps change the mean over images in the same direction by both measures.
         images: that correlations are over.
-        sampled: what the interval takes for a sample of many: "images"; "layers" where a network has several steps;
-            "networks" where there are three or more. What is not among them is as it is here: of two networks the
-            interval speaks of those two.
+        sampled: what the interval takes for a sample of many: "images"; "layers" where a network has two steps or more
+            (of places three, since those of two are opposites); "networks" where there are three or more. What is not
+            among them is as it is here: of two networks the interval speaks of those two.
     """
 
     of: str
@@ -104,13 +104,16 @@ def layer_agreement(
     pairs = _checked(first, second, of, level, draws)
     alike = tuple(int(((one.mean(0) > 0) == (other.mean(0) > 0)).sum()) for one, other in pairs)
     if of == "places":
-        pairs = [(_relative(one), _relative(other)) for one, other in pairs]
+        pairs = [_relative(*pair) for pair in pairs]
     images = len(pairs[0][0])
     whole = torch.full((1, images), 1 / images, dtype=torch.float64)
     own = [_transformed(whole, *pair)[0] for pair in pairs]
     known = [one.isfinite() for one in own]
     if not any(bool(one.any()) for one in known):
-        raise InputError("one of the measures is the same for all images in every step: there is nothing to correlate")
+        but = " but one" if of == "places" else ""
+        raise InputError(
+            f"one of the measures is the same for all images in every step{but}: there is nothing to correlate"
+        )
     there = [number for number, one in enumerate(known) if bool(one.any())]
     counts = torch.zeros(draws, images, dtype=torch.float64)
     source = torch.Generator().manual_seed(seed)
@@ -119,7 +122,7 @@ def layer_agreement(
     again = [_transformed(counts / images, *pairs[number])[:, known[number]] for number in there]
     found = [own[number][known[number]] for number in there]
     mean = float(torch.stack([one.mean() for one in found]).mean())
-    half, sampled = _half(found, again, level)
+    half, sampled = _half(found, again, level, 1 if of == "changes" else 2)
     return Agreement(
         of=of,
         correlation=math.tanh(mean),
@@ -161,12 +164,21 @@ def _checked(
     return [(one[whole], other[whole]) for one, other in pairs]
 
 
-def _relative(changes: Float[Tensor, "images steps"]) -> Float[Tensor, "images steps"]:
-    """Each step, on its own scale, less the mean of the image's others; a step without spread says nothing."""
-    spread = changes.std(0)
-    scaled = torch.where(spread > 0, (changes - changes.mean(0)) / spread, torch.zeros_like(changes))
-    others = (scaled.sum(1, keepdim=True) - scaled) / (scaled.shape[1] - 1)
-    return torch.where(spread > 0, scaled - others, torch.zeros_like(scaled))
+def _relative(
+    one: Float[Tensor, "images steps"], other: Float[Tensor, "images steps"]
+) -> tuple[Float[Tensor, "images steps"], Float[Tensor, "images steps"]]:
+    """By both, each step on its own scale, less the mean of the image's others.
+
+    A step without spread by one of them is left out of both, and is 0; so are all where fewer than two are left.
+    """
+    there = (one.std(0) > 0) & (other.std(0) > 0)
+    count = int(there.sum())
+    found = []
+    for changes in (one, other):
+        scaled = torch.where(there, (changes - changes.mean(0)) / changes.std(0), torch.zeros_like(changes))
+        others = (scaled.sum(1, keepdim=True) - scaled) / max(1, count - 1)
+        found.append(torch.where(there & (count > 1), scaled - others, torch.zeros_like(scaled)))
+    return found[0], found[1]
 
 
 def _transformed(
@@ -181,13 +193,14 @@ def _transformed(
     return ((weights @ (one * other) - means[0] * means[1]) / scale).clamp(-_MOST, _MOST).atanh()
 
 
-def _half(found: Sequence[Tensor], again: Sequence[Tensor], level: float) -> tuple[float, tuple[str, ...]]:
+def _half(found: Sequence[Tensor], again: Sequence[Tensor], level: float, few: int) -> tuple[float, tuple[str, ...]]:
     """Half the width of the interval on Fisher's scale, and what it takes for a sample.
 
     Args:
         found: of each network, (steps,).
         again: of each network, (draws, steps), by the bootstrap over images.
         level: confidence.
+        few: steps of a network that do not tell how steps differ: the places of two are each other's opposite.
     """
     from scipy import stats  # takes half a second
 
@@ -199,9 +212,10 @@ def _half(found: Sequence[Tensor], again: Sequence[Tensor], level: float) -> tup
         between = float(torch.stack([one.mean() for one in found]).var()) / networks
         noise = sum(float(one.mean(1).var()) for one in again) / networks**2
     else:
-        freedom, sampled = sum(len(one) - 1 for one in found), ("images", "layers")
-        between = sum(float(one.var()) / len(one) for one in found if len(one) > 1) / networks**2
-        noise = sum(float((one.var(0) / len(one[0]) ** 2).sum()) for one in again if len(one[0]) > 1) / networks**2
+        several = [number for number, one in enumerate(found) if len(one) > few]
+        freedom, sampled = sum(len(found[number]) - 1 for number in several), ("images", "layers")
+        between = sum(float(found[number].var()) / len(found[number]) for number in several) / networks**2
+        noise = sum(float(again[number].var(0).sum()) / len(found[number]) ** 2 for number in several) / networks**2
     if not freedom or not between > 0:
         return normal * math.sqrt(by_image), sampled if freedom else sampled[:1]
     variance = max(by_image + between - noise, by_image, between)

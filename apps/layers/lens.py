@@ -4,8 +4,8 @@ Nothing here imports torch, so that help is instant.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class Seen:
         index: (batch,), places in the set.
         values: by the layer's name, what it gives.
         penultimate: (batch, m), what the final linear layer is given.
+        made: what lenses share, see `once`.
     """
 
     images: "Tensor"
@@ -79,6 +80,13 @@ class Seen:
     index: "Tensor"
     values: Mapping[str, "Tensor"]
     penultimate: "Tensor"
+    made: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+
+    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What is made of the batch for several lenses: the first that asks makes it."""
+        if key not in self.made:
+            self.made[key] = make()
+        return self.made[key]
 
 
 @dataclass(frozen=True)
@@ -90,14 +98,14 @@ class Reading:
         error: its standard error over images.
         images: how many it is of.
         each: (images,), one value an image, NaN where there is none; None where the value is of all images together.
-        source: what it was read from, such as a run; empty where that is the network itself.
+        note: what else is to be said of it, such as the run that it was read from.
     """
 
     value: float
     error: float
     images: int
     each: "Tensor | None" = None
-    source: str = ""
+    note: str = ""
 
 
 Look = Callable[[Seen], Mapping[str, "Tensor"]]
@@ -147,7 +155,7 @@ class Lens(ABC):
         return asdict(self)
 
 
-def mean_of(each: "Tensor", source: str = "") -> Reading:
+def mean_of(each: "Tensor", note: str = "") -> Reading:
     """The mean over the images that have a value."""
     import math
 
@@ -155,4 +163,4 @@ def mean_of(each: "Tensor", source: str = "") -> Reading:
     count = len(known)
     value = float(known.mean()) if count else math.nan
     error = float(known.std()) / math.sqrt(count) if count > 1 else math.nan
-    return Reading(value, error, count, each.double(), source)
+    return Reading(value, error, count, each.double(), note)

@@ -43,7 +43,7 @@ def keep(path: Path, config: LayerSettings, digest: str, found: Found) -> None:
         "lens titles": {name: [lens.title, lens.unit, lens.meaning] for name, lens in found.lenses.items()},
         "layers": {sheet.name: [layer.name for layer in sheet.layers] for sheet in found.sheets},
         "scores": {sheet.name: _scores(sheet) for sheet in found.sheets},
-        "sources": {sheet.name: _sources(sheet) for sheet in found.sheets},
+        "notes": {sheet.name: _notes(sheet) for sheet in found.sheets},
         "without": {sheet.name: sheet.reasons() for sheet in found.sheets},
         "agreement": [_pair(pair) for pair in found.pairs],
     }
@@ -63,10 +63,13 @@ def _scores(sheet: Sheet) -> dict[str, Any]:
     }
 
 
-def _sources(sheet: Sheet) -> dict[str, Any]:
-    """By lens and layer, what values were read from where that is not the network itself."""
-    found = {lens: {layer: one.source for layer, one in view.readings.items()} for lens, view in sheet.views.items()}
-    return {lens: layers for lens, layers in found.items() if any(layers.values())}
+def _notes(sheet: Sheet) -> dict[str, Any]:
+    """By lens and layer, what else is to be said of values."""
+    found = {
+        lens: {layer: one.note for layer, one in view.readings.items() if one.note}
+        for lens, view in sheet.views.items()
+    }
+    return {lens: layers for lens, layers in found.items() if layers}
 
 
 def _pair(pair: Pair) -> dict[str, Any]:

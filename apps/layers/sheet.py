@@ -22,6 +22,14 @@ class Sheet:
     layers: tuple[Layer, ...]
     views: Mapping[str, View]
 
+    def notes(self) -> list[str]:
+        """What else is to be said of values, a line a lens."""
+        found = []
+        for lens, view in self.views.items():
+            said = [f"{layer}: {one.note}" for layer, one in view.readings.items() if one.note]
+            found += [f"{lens} ({', '.join(said)})"] if said else []
+        return found
+
     def reasons(self) -> list[str]:
         """Why layers have no value, each reason once a lens."""
         found = []

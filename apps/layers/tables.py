@@ -19,6 +19,8 @@ def print_sheets(found: Found) -> None:
             [_row(sheet, layer.name, layer.shape, there) for layer in sheet.layers],
             "" if number else "; ".join(f"{found.lenses[name].title}: {found.lenses[name].meaning}" for name in there),
         )
+        for note in sheet.notes():
+            paragraph(f"{note}.")
         for reason in sheet.reasons():
             paragraph(f"Without {reason}.")
         say()

@@ -97,9 +97,16 @@ def test_images_without_a_value_are_left_out():
 def test_a_step_without_spread_is_left_out():
     one, other = drawn([0.4, 0.2, 0.3])
     one[:, 1] = 2.5
-    for of in ("changes", "places"):
+    for of, sampled in (("changes", ("images", "layers")), ("places", ("images",))):
         found = layer_agreement([one], [other], of=of)
-        assert math.isnan(found.each[0][1]) and found.steps == 2 and math.isfinite(found.correlation)
+        assert math.isnan(found.each[0][1]) and found.steps == 2 and found.sampled == sampled
+        # It is as if that step were not there, by either measure.
+        rest = layer_agreement([one[:, [0, 2]]], [other[:, [0, 2]]], of=of)
+        assert found.correlation == pytest.approx(rest.correlation, abs=1e-12)
+        assert found.lowest == pytest.approx(rest.lowest, abs=1e-9)
+    one[:, 0] = 1.0
+    with pytest.raises(InputError, match="in every step but one"):
+        layer_agreement([one], [other], of="places")
 
 
 def test_the_same_twice_is_the_same():

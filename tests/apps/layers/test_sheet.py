@@ -93,7 +93,7 @@ def test_each_lens_says_what_its_own_room_says(penult, runs, run):
             nats[layer] = inverted.model.log_prob(images, inverted.context(images))
         found = scores[layer]["nce"]
         assert (found["value"], found["error"]) == pytest.approx(mean_and_error(nats[layer]), rel=1e-5)
-        assert entry["sources"][str(run)]["nce"][layer] == f"inverted-{layer}"
+        assert entry["notes"][str(run)]["nce"][layer] == f"inverted-{layer}"
     # Bias terms after the penultimate layer are the head's bias alone.
     whole = decompose(network, images)
     parts = torch.stack([whole.input_term, *(term.total for term in whole.terms)])
