@@ -15,10 +15,12 @@ from apps.layers.sheet import Found, Sheet
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_WIDTH, _HEIGHT = 3.0, 3.6
+_WIDTH, _HEIGHT = 2.7, 3.6
 """Of a panel, in inches."""
-_LINE = 32
-"""Characters of small print that a panel is wide."""
+_EMPTY = 0.6
+"""Of that width, what a panel has where a lens has no value at all."""
+_LINE = 20
+"""Characters of small print that such a panel is wide."""
 
 
 def draw(path: str | Path, found: Found) -> None:
@@ -31,9 +33,9 @@ def draw(path: str | Path, found: Found) -> None:
     compared = [pair for pair in found.pairs if pair.changes is not None]
     panels = len(found.lenses) + bool(compared)
     legends = len(found.sheets) > 1
-    wide = _WIDTH * panels + (0.9 if compared else 0)
-    figure = Figure(figsize=(wide, _HEIGHT + 0.4 * legends), dpi=150, layout="constrained")
-    ratios = [1.0] * len(found.lenses) + [1.3] * bool(compared)
+    empty = [not any(sheet.views[name].readings for sheet in found.sheets) for name in found.lenses]
+    ratios = [_EMPTY if one else 1.0 for one in empty] + [1.2] * bool(compared)
+    figure = Figure(figsize=(_WIDTH * sum(ratios), _HEIGHT + 0.4 * legends), dpi=150, layout="constrained")
     grid = figure.add_gridspec(1, panels, width_ratios=ratios)
     drawn: dict[str, Artist] = {}
     for number, (name, lens) in enumerate(found.lenses.items()):
@@ -53,12 +55,13 @@ def draw(path: str | Path, found: Found) -> None:
 def _panel(axes: Axes, name: str, lens: Lens, sheets: Sequence[Sheet], drawn: dict[str, Artist]) -> None:
     """One lens: a line a network, broken where there is a gap; or why there is nothing."""
     axes.set_title(lens.title, fontsize=10)
-    _layer_axis(axes, sheets)
     if not any(sheet.views[name].readings for sheet in sheets):
+        axes.set_xticks([])
         axes.set_yticks([])
         reason = next(iter(sheets[0].views[name].gaps.values()), "no value")
         _write(axes, f"none: {reason}")
         return
+    _layer_axis(axes, sheets)
     for number, sheet in enumerate(sheets):
         values = [sheet.views[name].readings.get(layer.name) for layer in sheet.layers]
         shift = (number - (len(sheets) - 1) / 2) * 0.08
@@ -113,6 +116,7 @@ def _pairs(axes: Axes, found: Found) -> None:
     level = pairs[0].changes.level
     axes.axvline(0, color="0.4", linewidth=1, linestyle="--")
     axes.set_xlim(-1.05, 1.05)
+    axes.set_xticks((-1, -0.5, 0, 0.5, 1))
     axes.set_ylim(len(pairs) - 0.4, -0.6)
     axes.set_yticks(range(len(pairs)), ["\n".join(pair.lenses) for pair in pairs], fontsize=8)
     axes.tick_params(axis="x", labelsize=8)

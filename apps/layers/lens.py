@@ -118,6 +118,7 @@ class Lens(ABC):
     A lens is a file in `apps/layers/lenses/`, with the lens as its `LENS`; the file's name is what it is called.
 
     Attributes:
+        what: it looks at, in a few words for help.
         title: of its panel and column.
         unit: of its values; empty where they have none.
         meaning: what a value says, in a clause for captions.
@@ -127,6 +128,7 @@ class Lens(ABC):
             image) and this one, so that values of several stretches add up.
     """
 
+    what: ClassVar[str]
     title: ClassVar[str]
     unit: ClassVar[str] = ""
     meaning: ClassVar[str]

@@ -11,6 +11,8 @@ from apps.command.ranges import Deviation, Mean, Pixels, Range, Seed
 from apps.layers.lenses import lenses
 from priors.errors import InputError
 
+_LENSES = f"Lenses to look through; {'; '.join(f'{name}: {lens.what}' for name, lens in lenses().items())}; unset: all"
+
 
 @dataclass(frozen=True)
 class LayerSettings:
@@ -21,8 +23,7 @@ class LayerSettings:
     taps: tuple[str, ...] = ()
     """Layers: names of modules, penultimate or logits; unset: those of the paper that inverts networks (conv1, conv2,
     fc3, logits) where the network has them, or else its stages, penultimate and logits."""
-    lenses: tuple[str, ...] = ()
-    """Lenses to look through, see above; unset: all."""
+    lenses: Annotated[tuple[str, ...], tyro.conf.arg(help=_LENSES)] = ()
     against: tuple[str, ...] = ()
     """Other MODELs to look at, on the same images: each at its own layers, where --taps names none."""
     data: str | None = None

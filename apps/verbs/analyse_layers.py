@@ -1,8 +1,6 @@
 """Look at a network's layers through several lenses, side by side: one sheet of what each says of the same images.
 
-Lenses: nce (by inversions of the layer, where penult analyse invert has trained some), spectrum (exponent of the maps'
-power), bias (share of the output that bias terms between the layer before and this one add), vmf (how far penultimate
-activations are from von Mises-Fisher distributions). Where one does not apply it leaves a gap, and says why.
+A lens gives a number a layer, with its error over images; where it does not apply it leaves a gap, and says why.
 
 Do lenses agree on where information goes? Curves that fall with depth all agree, over five layers; so images are asked.
 Two lenses agree as far as those images lose most on the way from a layer to the next by the one that do so by the

@@ -19,6 +19,7 @@ class BiasShare(Lens):
     all sums and of J x.
     """
 
+    what: ClassVar[str] = "how much of the output bias terms add between the layer before and this one"
     title: ClassVar[str] = "bias share"
     meaning: ClassVar[str] = (
         "share of the predicted class's logit that bias terms add between the layer before (or the image) and this "

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 class CrossEntropy(Lens):
     """NCE of the newest finished density of each layer that is among the runs (Nash, Kushman and Williams 2019)."""
 
+    what: ClassVar[str] = (
+        "what an inversion of the layer tells of an image, where penult analyse invert has trained one"
+    )
     title: ClassVar[str] = "NCE"
     unit: ClassVar[str] = "nats"
     meaning: ClassVar[str] = (

@@ -29,6 +29,7 @@ class StrictDiscarding(Lens):
     shared: bool = True
     cap: float = 1.0
     probes: int = 16
+    what: ClassVar[str] = "how much noise an image takes before the layer moves, strict information discarding"
     title: ClassVar[str] = "SID"
     unit: ClassVar[str] = "nats a pixel value"
     meaning: ClassVar[str] = (

@@ -21,6 +21,7 @@ class Exponent(Lens):
     """
 
     convention: str = "power"
+    what: ClassVar[str] = "how the power of maps falls with frequency"
     title: ClassVar[str] = "spectral exponent"
     meaning: ClassVar[str] = (
         "mean over images of the exponent of their maps' power by Whittle's likelihood; lower where fine detail is lost"

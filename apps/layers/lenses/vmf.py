@@ -19,6 +19,7 @@ class GoodnessOfFit(Lens):
     """
 
     halves: int = 100
+    what: ClassVar[str] = "how far penultimate activations are from von Mises-Fisher distributions"
     title: ClassVar[str] = "vMF misfit"
     meaning: ClassVar[str] = (
         "Kolmogorov-Smirnov distance, 0 to 1, of the cosines between activations and their class's weight from those "

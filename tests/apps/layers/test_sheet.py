@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis import SpectrumMoments, decompose, layer_agreement, whittle
+from analysis import SpectrumMoments, decompose, discarded_information, layer_agreement, whittle
 from analysis.jacobians.derivatives import load_forward_derivatives
 from apps.command.cli import main
 from apps.data import sources
@@ -108,6 +108,16 @@ def test_each_lens_says_what_its_own_room_says(penult, runs, run):
     for layer in layers:
         found = scores[layer]["bias"]
         assert (found["value"], found["error"]) == pytest.approx(mean_and_error(sums[layer].detach()), abs=1e-4)
+
+    # SID is the library's, one delta_f^2 for all images; digits have 8 cells a side.
+    def features(some):
+        with tap(network, sites[:1]) as own:
+            network(some)
+        return own[sites[0]]
+
+    discarded = discarded_information(features, images, delta="dataset", method="linear", grid=8, seed=0)
+    found = scores[layers[0]]["sid"]
+    assert (found["value"], found["error"]) == pytest.approx(mean_and_error(discarded.mean), rel=1e-4)
     fit = cosine_fits(ClassifierPrior.from_classifier(network, 1.0), taps[sites[-1]], labels)[1]
     found = scores["penultimate"]["vmf"]
     assert found["value"] == pytest.approx(fit.likeliest_distance, abs=1e-6) and 0.01 < found["error"] < 0.2
@@ -168,6 +178,7 @@ from priors.errors import InputError
 class Ink(Lens):
     """The mean of all values."""
 
+    what: ClassVar[str] = "how much ink there is"
     title: ClassVar[str] = "ink"
     meaning: ClassVar[str] = "mean value"
     kept: ClassVar[int] = 1
