@@ -106,8 +106,8 @@ def layer_agreement(
     if of == "places":
         pairs = [_relative(*pair) for pair in pairs]
     images = len(pairs[0][0])
-    whole = torch.full((1, images), 1 / images, dtype=torch.float64)
-    own = [_transformed(whole, *pair)[0] for pair in pairs]
+    even = torch.full((1, images), 1 / images, dtype=torch.float64)
+    own = [_transformed(even, *pair)[0] for pair in pairs]
     known = [one.isfinite() for one in own]
     if not any(bool(one.any()) for one in known):
         but = " but one" if of == "places" else ""
@@ -121,6 +121,9 @@ def layer_agreement(
     counts.scatter_add_(1, drawn, torch.ones(drawn.shape, dtype=torch.float64))
     again = [_transformed(counts / images, *pairs[number])[:, known[number]] for number in there]
     found = [own[number][known[number]] for number in there]
+    # Of few images a draw may be one of them several times over, which has no correlation.
+    whole = torch.stack([one.isfinite().all(1) for one in again]).all(0)
+    again = [one[whole] for one in again]
     mean = float(torch.stack([one.mean() for one in found]).mean())
     half, sampled = _half(found, again, level, 1 if of == "changes" else 2)
     return Agreement(
@@ -205,7 +208,7 @@ def _half(found: Sequence[Tensor], again: Sequence[Tensor], level: float, few: i
     from scipy import stats  # takes half a second
 
     networks = len(found)
-    by_image = float(torch.stack([one.mean(1) for one in again]).nanmean(0).var())
+    by_image = float(torch.stack([one.mean(1) for one in again]).mean(0).var())
     normal = float(stats.norm.ppf(0.5 + level / 2))
     if networks >= _CLUSTERS:
         freedom, sampled = networks - 1, ("images", "layers", "networks")

@@ -46,6 +46,7 @@ class Subject:
         network: on the accelerator's device, in evaluation mode.
         layers: in the order in which they are computed.
         images: what it is shown.
+        objects: (images, height, width) truth values, where in each the object is; None where nothing says so.
         known: whether their labels are classes of the network.
         runs: folders in which other runs may be of this network.
         accelerator: of this process.
@@ -56,6 +57,7 @@ class Subject:
     network: "Classifier"
     layers: tuple[Layer, ...]
     images: "ImageSet"
+    objects: "Tensor | None"
     known: bool
     runs: tuple["Path", ...]
     accelerator: "Accelerator"

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accelerate import Accelerator
+from torch import Tensor
 
 from apps.command.console import say
 from apps.data import sources
 from apps.data.image_set import ImageSet
-from apps.data.sources.finding import is_split
+from apps.data.objects import divided, read_boxes, read_masks
+from apps.data.sources.finding import is_split, pictures_under
 from apps.layers.agreeing import pairs
 from apps.layers.lens import Layer, Lens, Subject
 from apps.layers.lenses import lenses
@@ -36,6 +38,7 @@ class _Plan:
     config: LayerSettings
     lenses: Mapping[str, Lens]
     images: ImageSet
+    objects: Tensor | None
     networks: Mapping[str, tuple[Classifier, tuple[Layer, ...]]]
     folder: Path | None
 
@@ -79,6 +82,7 @@ def _plan(config: LayerSettings) -> _Plan:
         check_folder(config.out)
     network = named.classifier(config.model, config.foreign)
     images = _images(config, network)
+    objects = _objects(config, images)
     networks = {}
     for name in (config.model, *config.against):
         own = network if name == config.model else named.classifier(name)
@@ -87,15 +91,14 @@ def _plan(config: LayerSettings) -> _Plan:
         networks[name] = own, layers_of(own, config.taps, images.image_shape)
     if folder is not None and config.out is None:
         claim_evaluations(folder, FILE)
-    return _Plan(config, lenses(config.lenses), images, networks, folder)
+    return _Plan(config, lenses(config.lenses), images, objects, networks, folder)
 
 
 def _images(config: LayerSettings, network: Classifier) -> ImageSet:
     """The first test images, or the first of any folder of pictures."""
     root = config.place.data_root
     size = folder_size(config.model, network, config.data, config.image_size)
-    place = Path(config.data or "")
-    if config.data and place.is_dir() and not any(is_split(place, part) for part in ("train", "test")):
+    if _is_folder_of_pictures(config.data):
         size = size or (network.image_shape and network.image_shape[1])
         whole = sources.load_pictures(config.data, "test", root=root, image_size=size, resize=config.resize)
         check_shape(network.image_shape, config.model, whole)
@@ -107,6 +110,33 @@ def _images(config: LayerSettings, network: Classifier) -> ImageSet:
     return first_images(whole, config.images)[0]
 
 
+def _is_folder_of_pictures(data: str | None) -> bool:
+    """Whether that is a folder without a training and a test set."""
+    place = Path(data or "")
+    return bool(data) and place.is_dir() and not any(is_split(place, part) for part in ("train", "test"))
+
+
+def _objects(config: LayerSettings, images: ImageSet) -> Tensor | None:
+    """Where the object of each picture is, in truth values; None where nothing says so.
+
+    Raises:
+        InputError: no folder of pictures, masks or boxes that do not go with them, or objects that are all or nothing.
+    """
+    given = config.masks or config.boxes
+    if given is None:
+        return None
+    _, height, width = images.image_shape
+    if height != width or not _is_folder_of_pictures(config.data):
+        raise InputError(f"{given}: masks and boxes are of pictures in a plain folder, brought to a square")
+    folder = Path(config.data)
+    pictures = [folder / path for path in pictures_under(folder)][: len(images)]
+    read = read_masks if config.masks else read_boxes
+    found = read(given, pictures, height, config.resize)
+    if not bool(divided(found).any()):
+        raise InputError(f"{given}: the objects of all pictures cover all or nothing of them")
+    return found
+
+
 def _subject(plan: _Plan, name: str, accelerator: Accelerator) -> Subject:
     """A network, on the device."""
     network, layers = plan.networks[name]
@@ -115,6 +145,7 @@ def _subject(plan: _Plan, name: str, accelerator: Accelerator) -> Subject:
         network=network.to(accelerator.device).eval(),
         layers=layers,
         images=plan.images,
+        objects=plan.objects,
         known=named.same_classes(network.class_names, plan.images.class_names),
         runs=(plan.config.place.runs, *([Path(name).parent] if named.is_run(name) else [])),
         accelerator=accelerator,

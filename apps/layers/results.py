@@ -32,6 +32,8 @@ def keep(path: Path, config: LayerSettings, digest: str, found: Found) -> None:
         "model": config.model,
         "image_size": config.image_size,
         "resize": config.resize,
+        "masks": None if config.masks is None else str(config.masks),
+        "boxes": None if config.boxes is None else str(config.boxes),
         "taps": list(config.taps),
         "lenses": {name: lens.told for name, lens in found.lenses.items()},
         "against": list(config.against),

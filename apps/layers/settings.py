@@ -31,6 +31,10 @@ class LayerSettings:
     trained on."""
     images: Annotated[int, Range(4, most=1_000_000_000)] = 200
     """How many images to take, the first ones."""
+    masks: Path | None = None
+    """Folder with a mask of the object for each picture of --data, by the same name, for the lens concentration."""
+    boxes: Path | None = None
+    """File of the objects' boxes in its place, {"NAME": [x0, y0, x1, y1], ...}, in pixels of the pictures."""
     image_size: Pixels | None = None
     """Height and width to resize an image folder's pictures to, in pixels; unset: as trained, or the network's own."""
     resize: Pixels | None = None
@@ -58,6 +62,10 @@ class LayerSettings:
         for flag, given in (("--taps", self.taps), ("--lenses", self.lenses), ("--against", self.against)):
             if twice := [name for at, name in enumerate(given) if name in given[:at]]:
                 raise InputError(f"{flag} {twice[0]} is given twice: leave one out")
+        if self.masks is not None and self.boxes is not None:
+            raise InputError("--masks and --boxes: objects are where the one or the other says; leave one out")
+        if (self.masks or self.boxes) and not (self.data and Path(self.data).is_dir()):
+            raise InputError("--masks and --boxes are found by the names of pictures: give a folder of these by --data")
         if self.model in self.against:
             raise InputError(f"--against {self.model} is the MODEL itself: leave it out")
 

@@ -34,6 +34,7 @@ def print_pairs(found: Found) -> None:
             paragraph(f"Without the agreement of {' and '.join(pair.lenses)}: {pair.without}.")
     if not told:
         return
+    say()
     level = told[0].changes.level
     table(
         "do they agree on where information goes? Correlations over images within a step from a layer to the next",

@@ -86,6 +86,13 @@ def test_one_step_says_nothing_of_other_layers():
     assert half == pytest.approx(1.96 / math.sqrt(97), rel=0.15)
 
 
+def test_few_images_have_wide_intervals():
+    """A draw of the bootstrap may be one image alone, which has no correlation."""
+    one, other = drawn([0.5, 0.5], images=5)
+    found = layer_agreement([one], [other])
+    assert math.isfinite(found.lowest) and math.isfinite(found.highest) and found.highest - found.lowest > 1
+
+
 def test_images_without_a_value_are_left_out():
     one, other = drawn([0.4, 0.2])
     kept = layer_agreement([one[3:]], [other[3:]])

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from analysis import SpectrumMoments, decompose, discarded_information, layer_agreement, whittle
+from analysis import (
+    SpectrumMoments,
+    decompose,
+    discarded_information,
+    information_concentration,
+    layer_agreement,
+    whittle,
+)
 from analysis.jacobians.derivatives import load_forward_derivatives
 from apps.command.cli import main
 from apps.data import sources
@@ -237,6 +244,26 @@ def test_layers_of_ones_own_choice_and_a_folder_of_pictures(penult, run, tmp_pat
     again = penult(*words)
     assert again.status == 2 and "is not an empty folder" in again.err
 
+    # With boxes, concentration is what the library says of the entropies of SID.
+    boxes = {f"{number}.png": [1, 2, 5, 6] for number in range(4)} | {"4.png": [0, 0, 8, 8]}
+    Path("boxes.json").write_text(json.dumps(boxes))
+    out = ["--boxes", "boxes.json", "--lenses", "concentration", "sid", "--out", "boxed"]
+    said = penult(*words[: -2 - len(CPU)], *out, *CPU)
+    assert said.status == 0, said.err
+    network.eval()
+
+    def logits(some):
+        return network(some)
+
+    images = torch.from_numpy(drawn)[:, None] / 255
+    discarded = discarded_information(logits, images, delta="dataset", method="linear", grid=8, seed=0)
+    inside = torch.zeros(4, 8, 8, dtype=torch.bool)
+    inside[:, 2:6, 1:5] = True
+    expected = mean_and_error(information_concentration(discarded.entropy[:4], inside))
+    found = read(Path("boxed"))["scores"][str(run)]["logits"]["concentration"]
+    assert (found["value"], found["error"]) == pytest.approx(expected, rel=1e-3, abs=1e-5)
+    assert found["images"] == 4, "an object that is all of a picture has no background"
+
 
 @pytest.mark.parametrize(
     ("words", "said"),
@@ -250,6 +277,8 @@ def test_layers_of_ones_own_choice_and_a_folder_of_pictures(penult, run, tmp_pat
         (["--level", 1], "--level"),
         (["--against", "nothing"], "unknown run 'nothing'"),
         (["--head", "head"], "a run knows its own"),
+        (["--masks", "there"], "give a folder of these by --data"),
+        (["--masks", "there", "--boxes", "here"], "leave one out"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_line(penult, runs, words, said):
