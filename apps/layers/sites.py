@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import torch
 
-from apps.layers.lens import Layer
+from apps.discarding.layer import LayerFeatures
+from apps.layers.lens import Layer, Subject
 from apps.models.layers import inner, usual_layers
-from apps.models.representation import in_order, representation
+from apps.models.representation import Representation, in_order, representation
 from priors.errors import InputError
 from priors.reading.dry_pass import undisturbed
 from priors.reading.taps import tap
@@ -46,3 +47,8 @@ def layers_of(network: Classifier, wanted: Sequence[str], image_shape: tuple[int
         )
         for name in in_order(found, image_shape)
     )
+
+
+def features_of(subject: Subject, layer: Layer) -> LayerFeatures:
+    """A layer as a function from images, which computes no more of the network than that."""
+    return LayerFeatures(Representation(subject.network, layer.name, layer.tap, layer.shape))

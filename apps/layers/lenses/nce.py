@@ -9,8 +9,6 @@ from apps.layers.lens import Layer, Lens, Look, Reading, Seen, Subject, mean_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from apps.runs.run import Run
-
 
 @dataclass(frozen=True)
 class CrossEntropy(Lens):
@@ -29,17 +27,20 @@ class CrossEntropy(Lens):
 
     def gaps(self, subject: Subject) -> Mapping[str, str]:
         """Layers that no run inverts."""
-        found = _inversions(subject)
-        places = " or ".join(dict.fromkeys(map(str, subject.runs)))
-        missing = f"no finished run in {places} inverts this layer of this network (see penult analyse invert)"
+        from apps.inverting.inverted import DENSITY
+        from apps.layers.trained import places, runs_of_layers
+
+        found = runs_of_layers(subject, DENSITY)
+        missing = f"no finished run in {places(subject)} inverts this layer of this network (see penult analyse invert)"
         return {layer.name: missing for layer in subject.layers if layer.tap not in found}
 
     def look(self, subject: Subject, layers: tuple[Layer, ...]) -> Look:
         """Give log p of each image by each layer's density."""
-        from apps.inverting.inverted import inverted_run
+        from apps.inverting.inverted import DENSITY, inverted_run
+        from apps.layers.trained import runs_of_layers
         from apps.models.representation import as_context
 
-        found, device = _inversions(subject), subject.accelerator.device
+        found, device = runs_of_layers(subject, DENSITY), subject.accelerator.device
         models = {layer.name: inverted_run(found[layer.tap].folder).model.to(device) for layer in layers}
 
         def rows(seen: Seen) -> dict[str, "Tensor"]:
@@ -55,29 +56,11 @@ class CrossEntropy(Lens):
 
     def read(self, subject: Subject, layers: tuple[Layer, ...], rows: "Mapping[str, Tensor]") -> Mapping[str, Reading]:
         """The mean, and which run it is of."""
-        found = _inversions(subject)
+        from apps.inverting.inverted import DENSITY
+        from apps.layers.trained import runs_of_layers
+
+        found = runs_of_layers(subject, DENSITY)
         return {layer.name: mean_of(rows[layer.name], found[layer.tap].folder.name) for layer in layers}
-
-
-def _inversions(subject: Subject) -> "dict[str, Run]":
-    """By tap, the newest finished density of that layer of this network for images of this shape."""
-    from contextlib import suppress
-
-    from apps.inverting.inverted import DENSITY
-    from apps.models.registry import description_of
-    from apps.runs.run import Run
-    from priors.errors import InputError
-    from priors.files.tensors import digest_of
-
-    own, shape, found = digest_of(subject.network.state_dict()), list(subject.images.image_shape), {}
-    finished = {path: path.stat().st_mtime for runs in subject.runs for path in runs.glob("*/result.json")}
-    for path in sorted(finished, key=lambda one: (finished[one], one)):
-        with suppress(InputError):  # runs that are damaged are no inversions
-            described = description_of(run := Run(path.parent))
-            like = described.get("model") == DENSITY and described.get("image_shape") == shape
-            if like and described.get("network_digest") == own:
-                found[described.get("site")] = run
-    return found
 
 
 LENS = CrossEntropy()

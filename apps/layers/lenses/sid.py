@@ -58,28 +58,19 @@ class StrictDiscarding(Lens):
     def measured(self, subject: Subject, layer: Layer, seen: Seen) -> "PixelSensitivity":
         """Of a batch; once, however many lenses ask for it."""
         from analysis.discarding.sensitivity import pixel_sensitivity
-        from priors.reading.dry_pass import constant_parameters
-        from priors.reading.taps import tap
-
-        network = subject.network
-
-        def features(images: "Tensor") -> "Tensor":
-            with tap(network, [layer.tap], copy=True) as taps:
-                network(images)
-            return taps[layer.tap]
+        from apps.layers.sites import features_of
 
         def found() -> "PixelSensitivity":
             size = tuple(min(self.grid, side) for side in seen.images.shape[2:])
-            with constant_parameters(network):
-                return pixel_sensitivity(
-                    features,
-                    seen.images,
-                    grid=size,
-                    shared=self.shared,
-                    probes=self.probes,
-                    seed=subject.seed,
-                    index=seen.index,
-                )
+            return pixel_sensitivity(
+                features_of(subject, layer),
+                seen.images,
+                grid=size,
+                shared=self.shared,
+                probes=self.probes,
+                seed=subject.seed,
+                index=seen.index,
+            )
 
         return seen.once((self, layer.name), found)
 

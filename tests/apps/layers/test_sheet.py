@@ -13,17 +13,21 @@ from analysis import (
     SpectrumMoments,
     decompose,
     discarded_information,
+    feature_spread,
     information_concentration,
     layer_agreement,
+    reconstruction_uncertainty,
     whittle,
 )
 from analysis.jacobians.derivatives import load_forward_derivatives
 from apps.command.cli import main
 from apps.data import sources
+from apps.discarding.decoders import trained_decoder
 from apps.inverting.inverted import inverted_run
 from apps.layers import lenses
 from apps.report.contents import contents
 from apps.report.page import page
+from apps.runs.run import Run
 from priors import ClassifierPrior, cosine_fits, tap, zoo
 
 CPU = ("--device", "cpu", "--threads", 1)
@@ -39,7 +43,10 @@ def forward_derivatives():
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A convolutional network of digits, and densities inverted from two of its layers; not to be changed."""
+    """A convolutional network of digits, with densities inverted from two layers and a decoder of one.
+
+    Not to be changed.
+    """
     place = tmp_path_factory.mktemp("layers")
     shared = ["--data", "digits", "--runs", str(place), *map(str, CPU)]
     words = "--arch convnet-half --epochs 2 --train-images 200 --batch-size 20 --lr 3e-3 --name net"
@@ -48,6 +55,9 @@ def runs(tmp_path_factory):
         "--taps penultimate,logits --layers 1 --filters 1 --epochs 0.05 --decoder-epochs 0 --shown 0 --test-images 20"
     )
     assert main(["analyse", "invert", str(place / "net"), *shared, *words.split(), "--name", "inverted"]) == 0
+    words = "--taps logits --metrics ru --decoder-width 2 --decoder-images 20 --batch-size 10 --epochs 1 --images 4"
+    words += " --ru-steps 0 --ru-measured 4 --grid 8 --name decoded"
+    assert main(["analyse", "discard", str(place / "net"), *shared, *words.split()]) == 0
     return place
 
 
@@ -125,6 +135,15 @@ def test_each_lens_says_what_its_own_room_says(penult, runs, run):
     discarded = discarded_information(features, images, delta="dataset", method="linear", grid=8, seed=0)
     found = scores[layers[0]]["sid"]
     assert (found["value"], found["error"]) == pytest.approx(mean_and_error(discarded.mean), rel=1e-4)
+    # RU is the library's too, under the noise of SID.
+    decoder = trained_decoder(Run(runs / "decoded-logits"))
+    spread = feature_spread(network, images, samples=16, seed=0).mean
+    uncertain = reconstruction_uncertainty(
+        network, decoder, images, delta=spread, grid=8, steps=0, measured=16, probes=16, seed=0
+    )
+    found = scores["logits"]["ru"]
+    assert (found["value"], found["error"]) == pytest.approx(mean_and_error(uncertain.mean), rel=1e-4)
+    assert entry["notes"][str(run)]["ru"] == {"logits": "decoded-logits"}
     fit = cosine_fits(ClassifierPrior.from_classifier(network, 1.0), taps[sites[-1]], labels)[1]
     found = scores["penultimate"]["vmf"]
     assert found["value"] == pytest.approx(fit.likeliest_distance, abs=1e-6) and 0.01 < found["error"] < 0.2

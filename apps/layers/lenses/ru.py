@@ -1,0 +1,134 @@
+"""How uncertain an image is that a decoder makes of a layer: reconstruction uncertainty."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from apps.layers.lens import Layer, Lens, Look, Reading, Seen, Subject, mean_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Reconstruction(Lens):
+    """RU by the newest finished decoder of each layer that is among the runs, with delta_f^2 the mean over the images.
+
+    Attributes:
+        alpha: how far features may move, in parts of delta_f^2 and squared pixel values.
+        grid: cells a side that have a scale of noise of their own; as many as pixels where an image has fewer.
+        shared: whether all channels of a pixel have one scale.
+        cap: the largest scale.
+        probes: slopes an image.
+        steps: in which the most uncertain noise is looked for; 0: it is that of SID's closed form, by which RU is at
+            most as large, and which spares the passes that `penult analyse discard` takes.
+        drawn: noisy images that errors are the mean of.
+        centre: what errors are taken from, the image or what the decoder makes of it without noise.
+    """
+
+    alpha: float = 1.5e-4
+    grid: int = 16
+    shared: bool = True
+    cap: float = 1.0
+    probes: int = 16
+    steps: int = 0
+    drawn: int = 16
+    centre: str = "image"
+    what: ClassVar[str] = (
+        "how uncertain a decoder's image is, where penult analyse discard --metrics ru has trained one"
+    )
+    title: ClassVar[str] = "RU"
+    unit: ClassVar[str] = "nats a pixel value"
+    meaning: ClassVar[str] = (
+        "mean entropy of what a decoder makes of the layer under SID's noise; higher where less of the image comes back"
+    )
+    kept: ClassVar[int] = -1
+
+    def gaps(self, subject: Subject) -> Mapping[str, str]:
+        """Layers that no run decodes."""
+        from apps.discarding.decoders import DECODER
+        from apps.layers.trained import places, runs_of_layers
+
+        found = runs_of_layers(subject, DECODER)
+        missing = (
+            f"no finished run in {places(subject)} decodes this layer of this network (see penult analyse discard "
+            "--metrics ru)"
+        )
+        return {layer.name: missing for layer in subject.layers if layer.tap not in found}
+
+    def look(self, subject: Subject, layers: tuple[Layer, ...]) -> Look:
+        """Find how far each layer moves, by a pass over the images; then draw noisy images, and decode their layers."""
+        from analysis.discarding.uncertainty import reconstruction_uncertainty
+        from apps.discarding.decoders import DECODER, trained_decoder
+        from apps.layers.sites import features_of
+        from apps.layers.trained import runs_of_layers
+
+        runs, device = runs_of_layers(subject, DECODER), subject.accelerator.device
+        decoders = {layer.name: trained_decoder(runs[layer.tap]).to(device) for layer in layers}
+        features = {layer.name: features_of(subject, layer) for layer in layers}
+        delta = self._deltas(subject, features)
+
+        def rows(seen: Seen) -> dict[str, "Tensor"]:
+            return {
+                name: reconstruction_uncertainty(
+                    features[name],
+                    decoder,
+                    seen.images,
+                    alpha=self.alpha,
+                    delta=delta[name],
+                    centre=self.centre,
+                    grid=tuple(min(self.grid, side) for side in seen.images.shape[2:]),
+                    shared=self.shared,
+                    cap=self.cap,
+                    steps=self.steps,
+                    measured=self.drawn,
+                    probes=self.probes,
+                    seed=subject.seed,
+                    index=seen.index,
+                ).mean
+                for name, decoder in decoders.items()
+            }
+
+        return rows
+
+    def _deltas(self, subject: Subject, features: Mapping) -> dict[str, float]:
+        """By layer, delta_f^2: its mean over all images.
+
+        Raises:
+            InputError: a layer that no image moves.
+        """
+        from analysis.discarding.sensitivity import feature_spread
+        from apps.data.sweep import fewer_if_large, sweep
+        from priors.errors import InputError
+
+        own = {"samples": self.probes, "seed": subject.seed}
+
+        def of(batch) -> dict[str, "Tensor"]:
+            return {
+                name: feature_spread(one, batch.images, index=batch.index, **own).value
+                for name, one in features.items()
+            }
+
+        rows = sweep(
+            subject.images,
+            of,
+            batch_size=max(1, min(50, fewer_if_large(subject.images) // 10)),
+            accelerator=subject.accelerator,
+            description="how far layers move",
+            gradients=True,
+        )
+        means = {name: float(values[values.isfinite()].mean()) for name, values in rows.items()}
+        if still := [name for name, mean in means.items() if not mean > 0]:
+            raise InputError(f"no image moves layer {still[0]}")
+        return means
+
+    def read(self, subject: Subject, layers: tuple[Layer, ...], rows: "Mapping[str, Tensor]") -> Mapping[str, Reading]:
+        """The mean, and which run it is of."""
+        from apps.discarding.decoders import DECODER
+        from apps.layers.trained import runs_of_layers
+
+        found = runs_of_layers(subject, DECODER)
+        return {layer.name: mean_of(rows[layer.name], found[layer.tap].folder.name) for layer in layers}
+
+
+LENS = Reconstruction()
