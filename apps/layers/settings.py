@@ -6,8 +6,8 @@ from typing import Annotated
 
 import tyro
 
-from apps.command.config import Foreign, Place
-from apps.command.ranges import Deviation, Mean, Pixels, Range, Seed
+from apps.command.config import Place, Unsaid
+from apps.command.ranges import Pixels, Range, Seed
 from apps.layers.lenses import lenses
 from priors.errors import InputError
 
@@ -47,13 +47,7 @@ class LayerSettings:
     """Seed of those, and of what lenses draw."""
     out: Path | None = None
     """New folder for the picture and the numbers; unset: the run's, and nothing is written where there is no run."""
-    mean: tuple[Mean, ...] = ()
-    """For a MODEL of your own: the mean that it expects subtracted from pixels in [0, 1], one number or one for each
-    channel; unset: 0."""
-    std: tuple[Deviation, ...] = ()
-    """Likewise the standard deviation that it expects pixels divided by; unset: 1."""
-    head: str | None = None
-    """Likewise the name of its final linear layer, where it cannot be told."""
+    foreign: tyro.conf.OmitArgPrefixes[Unsaid] = field(default_factory=Unsaid)
     place: tyro.conf.OmitArgPrefixes[Place] = field(default_factory=Place)
 
     def __post_init__(self):
@@ -68,8 +62,3 @@ class LayerSettings:
             raise InputError("--masks and --boxes are found by the names of pictures: give a folder of these by --data")
         if self.model in self.against:
             raise InputError(f"--against {self.model} is the MODEL itself: leave it out")
-
-    @property
-    def foreign(self) -> Foreign:
-        """What the MODEL does not say itself."""
-        return Foreign(self.mean, self.std, self.head)
