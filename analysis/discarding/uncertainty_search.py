@@ -17,8 +17,8 @@ from priors.errors import InputError, shown
 Decoder = Callable[[Tensor], Tensor]
 """From features, as the function gives them, to images (batch, channels, height, width)."""
 
-SEARCHED, BROUGHT, ACHIEVED, MEASURED = 4, 5, 6, 7
-"""Purposes of random numbers."""
+SEARCHED, BROUGHT, ACHIEVED, MEASURED = 5, 6, 7, 8
+"""Purposes of random numbers, beside those of sensitivities and of SID."""
 _SMALLEST = 1e-12
 """Squared errors count as this at least: a value that no feature moves would have the logarithm of 0."""
 _CLOSE, _TRIES = 1e-3, 6

@@ -179,7 +179,10 @@ class _Layer:
 
     def sid(self, spread: Spread) -> Entropies:
         """Strict information discarding."""
-        own = self.noise | {"method": self.config.noise.method}
+        noise = self.config.noise
+        own = self.noise | {"method": noise.method, "check": noise.sid_check}
+        if noise.method == "solve":
+            own |= {"steps": noise.sid_steps, "samples": noise.sid_samples}
         shape = grid_of(self.measuring.images.image_shape, own["grid"], own["shared"]).shape
 
         def of(images: Tensor, **given: Any) -> Discarded:

@@ -36,11 +36,17 @@ class Noise:
     """Whether all channels of a pixel share a scale of noise."""
     cap: Annotated[float, Range(above=0, most=1e3)] = 1.0
     """The largest scale of noise: what features hang little on, or not at all, has none of its own."""
-    method: Literal["solve", "linear"] = "linear"
-    """solve: the constraint is met as it is; linear: a closed form that takes features to be linear within the noise,
-    which is faster."""
+    method: Literal["solve", "linear"] = "solve"
+    """solve: sid meets the constraint as it is, by a search that starts at the closed form; linear: it stops there,
+    taking features to be linear within the noise, which is faster."""
     probes: Annotated[int, Range(1, most=100_000)] = 16
     """Slopes an image by which delta_f^2 and the closed form are found."""
+    sid_steps: Annotated[int, Range(1, most=100_000)] = 60
+    """Steps of that search; more for a cell a pixel, and for features of few values."""
+    sid_samples: Annotated[int, Range(1, most=10_000)] = 8
+    """Noisy images a step."""
+    sid_check: Annotated[int, Range(2, most=100_000)] = 64
+    """Noisy images by which sid's constraint is met in the end, and what was achieved is measured."""
 
     def __post_init__(self):
         """Refuse a delta that is none."""
