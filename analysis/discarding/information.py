@@ -102,7 +102,7 @@ def discarded_information(
     probes: int = 16,
     steps: int = 60,
     samples: int = 8,
-    check: int = 64,
+    check: int | None = None,
     seed: int = 0,
     index: Shaped[Tensor, "..."] | Sequence[int] | None = None,
     memory: int = 2**30,
@@ -133,7 +133,7 @@ def discarded_information(
         steps: of the search. More than the default's 60 of 8 samples take a cell a pixel, and features of few values.
         samples: noisy images a step.
         check: noisy images by which what is achieved is measured, and in each of three rounds the common factor of all
-            scales that achieves it.
+            scales that achieves it; None: 64, and 16 where the method is "linear".
         seed: of the draws.
         index: of each image, such as its position in a data set; None: 0 and up.
         memory: bytes that a pass may take about, beside what is returned; more images are worked on in turn.
@@ -151,6 +151,7 @@ def discarded_information(
     require_count("probes", probes)
     require_count("steps", steps)
     require_count("samples", samples)
+    check = (16 if method == "linear" else 64) if check is None else check
     require_count("check", check, 2)
     with looked_into(function, images, index, deviation) as features:
         cells = grid_of(features.images.shape[1:], grid, shared)

@@ -206,7 +206,7 @@ def test_the_unit_shifts_entropies_by_its_logarithm():
 def test_what_is_achieved_is_measured():
     """A linear layer meets what is asked of it; tanh falls short of it by far where noise is large."""
     layer = Linear(60, (3, 8, 6))
-    found = discarded_information(layer, IMAGES, method="linear", grid=2, probes=60, samples=300)
+    found = discarded_information(layer, IMAGES, method="linear", grid=2, probes=60, check=300)
     assert bool(((found.achieved - 1).abs() < 5 * found.achieved_error).all())
     assert bool((found.achieved_error < 0.05).all())
     short = discarded_information(lambda x: x.sub(0.5).tanh(), IMAGES, method="linear", alpha=100.0, cap=1e3, grid=2)
