@@ -73,7 +73,7 @@ def _pair(names: tuple[str, str], lenses: Mapping[str, Lens], views: Mapping, ho
         try:
             told[of] = layer_agreement(first, second, of=of, **how) if some else None
         except InputError as error:
-            without.append(str(error))
+            without.append(f"{of}: {error}")
     if not networks:
         without.append("they have no two layers of a network in common")
     reasons = "; ".join(dict.fromkeys(without))

@@ -28,6 +28,7 @@ from apps.runs.evaluations import claim_evaluations, first_images
 from apps.runs.outputs import check_folder
 from apps.training.session import start
 from priors.errors import InputError
+from priors.files.tensors import digest_of
 from priors.zoo import Classifier
 
 
@@ -83,11 +84,17 @@ def _plan(config: LayerSettings) -> _Plan:
     network = named.classifier(config.model, config.foreign)
     images = _images(config, network)
     objects = _objects(config, images)
-    networks = {}
+    networks, known = {}, {}
     for name in (config.model, *config.against):
         own = network if name == config.model else named.classifier(name)
         if own is not network:
             check_shape(own.image_shape, f"--against {name}", images)
+        digest = digest_of(own.state_dict())
+        if digest in known:
+            raise InputError(
+                f"--against {name} has the weights of {known[digest]}: it would count as a second network; leave it out"
+            )
+        known[digest] = name
         networks[name] = own, layers_of(own, config.taps, images.image_shape)
     if folder is not None and config.out is None:
         claim_evaluations(folder, FILE)

@@ -31,14 +31,15 @@ def _entry(entry: Mapping[str, Any]) -> list[Html]:
         raise KeyError(wrong)
     made = f"{entry['images']:,} images of {public(entry['data'])}, seed {entry['seed']}"
     titles, parts = entry["lens titles"], [element("p", made, ".", class_="note")]
-    for name, layers in entry["layers"].items():
+    for place, (name, layers) in enumerate(entry["layers"].items()):
         scores = entry["scores"][name]
         there = [lens for lens in titles if any(lens in scores[layer] for layer in layers)]
         heads = [f"{titles[lens][0]} ({titles[lens][1]})" if titles[lens][1] else titles[lens][0] for lens in there]
         rows = [(layer, *(_cell(scores[layer].get(lens)) for lens in there)) for layer in layers]
-        meanings = "; ".join(f"{titles[lens][0]}: {titles[lens][2]}" for lens in there)
-        gaps = "".join(f" Without {public(reason)}." for reason in entry["without"][name])
-        parts.append(table(public(name), ("layer", *heads), rows, f"{meanings}.{gaps}"))
+        meanings = [] if place else ["; ".join(f"{titles[lens][0]}: {titles[lens][2]}" for lens in there)]
+        gaps = [f"Without {public(reason)}" for reason in entry["without"][name]]
+        note = "".join(f"{one}. " for one in (*meanings, *gaps))
+        parts.append(table(public(name), ("layer", *heads), rows, note.strip()))
     rows = [_pair(pair) for pair in entry["agreement"] if pair["changes"] is not None]
     if rows:
         heads = ("lenses", "images", "steps", "changes", "interval", "places", "interval ")

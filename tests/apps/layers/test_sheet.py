@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,8 @@ def runs(tmp_path_factory):
     place = tmp_path_factory.mktemp("layers")
     shared = ["--data", "digits", "--runs", str(place), *map(str, CPU)]
     words = "--arch convnet-half --epochs 2 --train-images 200 --batch-size 20 --lr 3e-3 --name net"
+    assert main(["train", "classifier", *shared, *words.split()]) == 0
+    words = "--arch convnet-half --epochs 1 --train-images 200 --batch-size 20 --lr 3e-3 --seed 1 --name second"
     assert main(["train", "classifier", *shared, *words.split()]) == 0
     words = (
         "--taps penultimate,logits --layers 1 --filters 1 --epochs 0.05 --decoder-epochs 0 --shown 0 --test-images 20"
@@ -173,17 +176,24 @@ def _reached(network, images, target, sites):
 
 
 def test_several_networks_on_the_same_images(penult, runs, run, tmp_path):
-    other = Path(shutil.copytree(run, tmp_path / "twin"))
-    few = ["--lenses", "bias", "nce", "spectrum", "--images", COUNT]
+    other = runs / "second"
+    few = ["--lenses", "bias", "nce", "sid", "--images", COUNT]
     said = penult("analyse", "layers", run, "--against", other, *few, "--runs", runs, *CPU)
     assert said.status == 0, said.err
     entry = read(run)
     assert list(entry["layers"]) == [str(run), str(other)]
     (pair,) = [one for one in entry["agreement"] if one["lenses"] == ["bias", "nce"]]
-    assert pair["steps"] == {name: [["penultimate", "logits"]] for name in (str(run), str(other))}
-    own, twin = pair["changes"]["each"]
-    assert own == twin and pair["changes"]["correlation"] == pytest.approx(own[0])
-    assert entry["scores"][str(run)] == entry["scores"][str(other)]
+    assert pair["steps"] == {str(run): [["penultimate", "logits"]]}, "no run inverts the other"
+    assert any("no finished run" in reason for reason in entry["without"][str(other)])
+    (pair,) = [one for one in entry["agreement"] if one["lenses"] == ["bias", "sid"]]
+    steps = [list(one) for one in pairwise(entry["layers"][str(run)])]
+    assert pair["steps"] == {name: steps for name in (str(run), str(other))}
+    each = [[math.atanh(one) for one in network] for network in pair["changes"]["each"]]
+    assert math.atanh(pair["changes"]["correlation"]) == pytest.approx(np.mean([np.mean(one) for one in each]))
+    assert pair["changes"]["sampled"] == pair["places"]["sampled"] == ["images", "layers"]
+    twin = Path(shutil.copytree(run, tmp_path / "twin"))
+    said = penult("analyse", "layers", run, "--against", twin, *few, *CPU)
+    assert said.status == 2 and f"has the weights of {run}" in said.err
     text = page([contents(run)])
     assert "Do they agree on where information goes?" in text and "bias share" in text
     assert str(run.parent) not in text, "no paths of this machine"
@@ -229,7 +239,7 @@ def test_a_new_lens_is_one_file(penult, runs, run, tmp_path, monkeypatch):
     place.mkdir()
     (place / "how_much_ink.py").write_text(Ink.text)
     monkeypatch.setattr(lenses, "__path__", [*lenses.__path__, str(place)])
-    other = Path(shutil.copytree(runs / "net", tmp_path / "other"))
+    other = Path(shutil.copytree(runs / "second", tmp_path / "other"))
     words = ["analyse", "layers", run, "--against", other, "--images", 12, "--lenses", "how-much-ink", "spectrum", *CPU]
     said = penult(*words)
     assert said.status == 0, said.err
