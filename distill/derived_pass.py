@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from distill.convolutions import FUNCTIONS, Convolutions
-
-_RELUS = (F.relu, torch.relu, Tensor.relu)
+from distill.steady import STEADY
 
 
 class DerivedPass(TorchFunctionMode):
@@ -19,9 +18,9 @@ class DerivedPass(TorchFunctionMode):
     Wrappers for mixed precision switch it on within a network's `forward`, where no context outside of it reaches; so
     each function of torch is called without. The derivative of a derivative has a rounding error for each layer, twice.
 
-    ReLUs and max poolings, whose slopes are the same around an input, say so: by torch's own their slopes' derivatives
-    are zeros, which would go down through the whole network again. Batch norms by running statistics are what they are
-    then, a scale and a shift, and convolutions are derived as `distill.convolutions` says.
+    ReLUs of all kinds and poolings, whose slopes are the same around an input, say so (`distill.steady`). Batch norms
+    by running statistics are what they are then, a scale and a shift, and convolutions are derived as
+    `distill.convolutions` says.
 
     Args:
         convolutions: those of all passes of a step; None: there is but this pass.
@@ -37,12 +36,9 @@ class DerivedPass(TorchFunctionMode):
         try:
             for kind in on:
                 torch.set_autocast_enabled(kind, False)
-            if function in _RELUS and not _argument(args, kwargs, 1, "inplace"):
-                return _ReLU.apply(args[0] if args else kwargs["input"])
-            if function is F.max_pool2d and not kwargs.get("return_indices") and len(args) <= len(_POOLING):
-                options = _POOLING | dict(zip(_POOLING, args, strict=False)) | kwargs
-                return _MaxPool.apply(*(options[name] for name in _POOLING))
-            if function is F.batch_norm and not _argument(args, kwargs, 5, "training"):
+            if function in STEADY:
+                return STEADY[function](*args, **kwargs)
+            if function is F.batch_norm and not (args[5] if len(args) > 5 else kwargs.get("training")):
                 return _batch_norm(*args, **kwargs)
             if function in FUNCTIONS:
                 return self.convolutions(function, args, kwargs)
@@ -72,14 +68,6 @@ class ValuePass(TorchFunctionMode):
         return function(*args, **kwargs)
 
 
-_POOLING = {"input": None, "kernel_size": None, "stride": None, "padding": 0, "dilation": 1, "ceil_mode": False}
-"""What a max pooling is given, in order."""
-
-
-def _argument(args: Sequence[Any], kwargs: dict[str, Any], place: int, name: str) -> Any:
-    return args[place] if len(args) > place else kwargs.get(name)
-
-
 def _batch_norm(
     input: Tensor,
     running_mean: Tensor | None,
@@ -99,44 +87,3 @@ def _batch_norm(
     shift = -running_mean * scale
     shift = shift if bias is None else shift + bias
     return torch.addcmul(shift.view(shape), input, scale.view(shape))
-
-
-class _ReLU(torch.autograd.Function):
-    """A ReLU whose slope is a constant."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
-        ctx.set_materialize_grads(False)
-        found = x.relu()
-        ctx.save_for_backward(found)
-        return found
-
-    @staticmethod
-    def backward(ctx, slope: Tensor | None) -> Tensor | None:
-        return None if slope is None else torch.ops.aten.threshold_backward(slope, ctx.saved_tensors[0].detach(), 0)
-
-
-class _MaxPool(torch.autograd.Function):
-    """A max pooling whose slope is a constant."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor, *options: Any) -> Tensor:
-        ctx.set_materialize_grads(False)
-        kernel, stride, padding, dilation, ceil = options
-        sizes = [list(_pair(one)) for one in (kernel, kernel if stride is None else stride, padding, dilation)]
-        found, indices = F.max_pool2d(x, *sizes, ceil, return_indices=True)
-        ctx.save_for_backward(x, indices)
-        ctx.options = (*sizes, ceil)
-        return found
-
-    @staticmethod
-    def backward(ctx, slope: Tensor | None) -> tuple[Tensor | None, ...]:
-        if slope is None:
-            return None, None, None, None, None, None
-        x, indices = ctx.saved_tensors
-        found = torch.ops.aten.max_pool2d_with_indices_backward(slope, x.detach(), *ctx.options, indices)
-        return found, None, None, None, None, None
-
-
-def _pair(size: Any) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else tuple(size) * (1 if len(size) == 2 else 2)

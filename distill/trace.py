@@ -123,14 +123,16 @@ def trace(
     images = to_own(network, images, "images", PIXELS)
     biased = (biased or {}) if derivatives else {}
     own = tuple(one.name for one in biased.values())
-    names = tuple(dict.fromkeys((*stages, *(() if penultimate is None else (penultimate,)), *layers, *own)))
+    names = tuple(dict.fromkeys((*stages, *(() if penultimate is None else (penultimate,)), *layers)))
     if not names and not derivatives:  # nothing to listen for: a compiled network stays compiled
         return Trace(network(images))
     shown = images.detach().requires_grad_() if derivatives else images
     # A tapped network runs eagerly: compiled ones have no second derivative.
     opened = tap(network, names) if taps is None or derivatives else nullcontext(taps)
     full = DerivedPass(convolutions) if derivatives else nullcontext()
-    with opened as found, torch.enable_grad() if derivatives else nullcontext():
+    # Residual sums may be added to a norm's output in place.
+    copied = tap(network, own, copy=True) if own else nullcontext({})
+    with opened as found, copied as derived, torch.enable_grad() if derivatives else nullcontext():
         with full:
             logits = network(shown)
         biases = {name: one.bias() for name, one in biased.items()}
@@ -145,7 +147,7 @@ def trace(
         logits,
         None if penultimate is None else kept[penultimate],
         tuple(kept[name] for name in stages),
-        {name: kept[name] for name in layers} | {name: kept[one.name] for name, one in biased.items()},
+        {name: kept[name] for name in layers} | {name: derived[one.name] for name, one in biased.items()},
         shown if derivatives else None,
         biases,
         labels,
@@ -176,10 +178,11 @@ def shapes(
     like = next(network.parameters(), torch.empty(0))  # a table has none
     zeros = like.new_zeros((1, *image_shape), dtype=own_dtype(network))
     biased = {name: one.name for name, one in (biased or {}).items()}
-    with undisturbed(network):
-        dry = trace(network, zeros, stages, penultimate, tuple(dict.fromkeys((*layers, *biased.values()))))
+    copied = tap(network, tuple(biased.values()), copy=True) if biased else nullcontext({})
+    with undisturbed(network), copied as derived:
+        dry = trace(network, zeros, stages, penultimate, layers)
     width = None if dry.penultimate is None else dry.penultimate.shape[1]
     maps = tuple(tuple(stage.shape[1:]) for stage in dry.stages)
-    named = {name: name for name in layers} | biased
-    layered = {name: tuple(dry.layers[tap].shape[1:]) for name, tap in named.items()}
+    layered = {name: tuple(dry.layers[name].shape[1:]) for name in layers}
+    layered |= {name: tuple(derived[place].shape[1:]) for name, place in biased.items()}
     return Shapes(dry.logits.shape[1], width, maps, layered, outputs_are(dry.logits), biased)

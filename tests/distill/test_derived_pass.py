@@ -20,12 +20,16 @@ class Network(nn.Module):
         for norm in self.norms:
             norm.running_mean.normal_(), norm.running_var.uniform_(0.5, 2), norm.eval()
         nn.init.normal_(self.norms[0].weight), nn.init.normal_(self.norms[2].bias)
+        self.averages = nn.ModuleList([nn.AvgPool2d((1, 2), 1, divisor_override=3)])
         self.head = nn.Linear(6, 3)
 
     def forward(self, x):
         x = self.pools[0](self.relu(self.norms[0](self.one(x))))
         x = torch.relu(self.pools[1](F.relu(self.norms[1](self.two(x)))) - 0.05)
         x = self.in_place(self.norms[2](self.three(x)))
+        x = F.relu6(F.leaky_relu(x + 0.1, negative_slope=0.2) * 3) + F.hardtanh(x, -0.2, max_val=0.3)
+        x = self.averages[0](nn.LeakyReLU(0.1, inplace=True)(nn.ReLU6(inplace=True)(x - 0.01) - 0.02))
+        x = F.adaptive_avg_pool2d(F.avg_pool2d(x, 2, stride=1, padding=1, count_include_pad=False), (4, None))
         x = F.max_pool2d(F.relu(input=x), 2, stride=1, padding=1, dilation=1)
         x = F.max_pool2d(x, (2, 1), return_indices=True)[0]
         return self.head(self.pools[2](F.relu_(x + 0.01)).relu().mean((2, 3)))
@@ -54,7 +58,8 @@ def test_it_gives_what_an_ordinary_pass_gives():
 
 
 def test_zeros_do_not_go_down_through_the_network():
-    network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten())
+    steady = nn.Sequential(nn.LeakyReLU(), nn.AvgPool2d(2, 1), nn.ReLU6(), nn.AdaptiveAvgPool2d(2), nn.Hardtanh())
+    network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(3, 4, 1), steady, nn.Flatten())
     x, seen = torch.randn(2, 1, 8, 8, requires_grad=True), []
     network[0].register_forward_hook(
         lambda module, args, out: out.register_hook(lambda slope: seen.append(slope is not None)) and None

@@ -175,6 +175,37 @@ def test_a_step_moves_statistics_as_one_without_the_terms_does(student, teacher)
         assert torch.equal(value, student.state_dict()[key]), key
 
 
+class Residual(nn.Module):
+    """A network whose sums and ReLUs may be written over what norms gave."""
+
+    def __init__(self, in_place: bool):
+        super().__init__()
+        torch.manual_seed(3)
+        self.convs = nn.ModuleList([nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)]).double()
+        self.norms = nn.ModuleList([nn.BatchNorm2d(4), nn.BatchNorm2d(4)]).double()
+        self.head, self.in_place = nn.Linear(4, 3).double(), in_place
+
+    def forward(self, x):
+        first = torch.nn.functional.relu(self.norms[0](self.convs[0](x)), inplace=self.in_place)
+        second = self.norms[1](self.convs[1](first))
+        second = second.add_(first) if self.in_place else second + first
+        return self.head(torch.nn.functional.relu(second, inplace=self.in_place).mean((2, 3)))
+
+
+@pytest.mark.parametrize("norms", ["running", "batch"])
+def test_layers_may_be_overwritten_in_place(teacher, norms):
+    named = {"student_layers": ("norms.0", "norms.1"), "teacher_layers": ("1", "8")}
+    found = []
+    for in_place in (True, False):
+        student = Residual(in_place)
+        total = of(FullJacobian(norms=norms, form="squared", **named), student, teacher)
+        total.backward()
+        found.append([total.detach(), *(one.grad for one in student.parameters() if one.grad is not None)])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+    assert found[0][0] > 1e-3 and found[0][1].any()
+
+
 def test_two_processes_are_one(machine, tmp_path):
     """Also where batch norm trains by the statistics of a batch, and buffers go from the first process to all."""
     finished = machine([tmp_path / "two.safetensors"], program=derived_loop.__file__, processes=2)
