@@ -43,7 +43,7 @@ class Grid:
     def counts(self, device: torch.device | str | None = None) -> Float64[Tensor, "c rows columns"]:
         """How many values of an image each cell holds."""
         down, across = (
-            torch.bincount(_cell_of(size, cells), minlength=cells).double()
+            torch.bincount(_cell_of(size, cells, None), minlength=cells).double()
             for size, cells in ((self.height, self.rows), (self.width, self.columns))
         )
         each = down[:, None] * across * (self.channels if self.shared else 1)
@@ -63,9 +63,9 @@ class Grid:
     def spread(self, cells: Float[Tensor, "*batch c rows columns"]) -> Float[Tensor, "*batch channels height width"]:
         """What each cell holds, at each of its values."""
         if self.rows != self.height:
-            cells = cells.index_select(-2, _cell_of(self.height, self.rows).to(cells.device))
+            cells = cells.index_select(-2, _cell_of(self.height, self.rows, cells.device))
         if self.columns != self.width:
-            cells = cells.index_select(-1, _cell_of(self.width, self.columns).to(cells.device))
+            cells = cells.index_select(-1, _cell_of(self.width, self.columns, cells.device))
         return cells.expand(*cells.shape[:-3], self.channels, self.height, self.width)
 
 
@@ -92,12 +92,12 @@ def grid_of(image_shape: Sequence[int], grid: int | Sequence[int] | None, shared
     return Grid(channels, height, width, *sizes, shared)
 
 
-def _cell_of(size: int, cells: int) -> Tensor:
-    """The number of each pixel's cell along one side."""
-    return torch.arange(size) * cells // size
+def _cell_of(size: int, cells: int, device: torch.device | None) -> Tensor:
+    """The number of each pixel's cell along one side, made where it is wanted: a copy would be waited for."""
+    return torch.arange(size, device=device) * cells // size
 
 
 def _members(size: int, cells: int, device: torch.device) -> Float64[Tensor, "cells size"]:
     """1 where a pixel is in a cell."""
-    own = _cell_of(size, cells).to(device)
+    own = _cell_of(size, cells, device)
     return (torch.arange(cells, device=device)[:, None] == own).double()

@@ -35,7 +35,7 @@ def uniform_draws(seed: int, index: Int64[Tensor, " batch"], *shape: int) -> Flo
         True
     """
     places = torch.arange(math.prod(shape), device=index.device)
-    start = torch.tensor(_signed(seed), device=index.device)
+    start = torch.full((), _signed(seed), device=index.device)
     own = _mixed(_mixed(start) + (index + 1) * _STEP)
     bits = _mixed(own[:, None] + (places + 1) * _STEP)
     return (_shifted(bits, 40).float() / 2**24).view(len(index), *shape)

@@ -153,6 +153,20 @@ def test_what_is_called_for_every_batch_waits_for_none(fake, name, precision):
         assert log.kinds(MIXED, WAIT, TO_HOST) == [], "its batch alone is brought to the device"
 
 
+def test_no_step_of_a_search_for_noise_is_waited_for(fake):
+    """However many steps, probes and noisy images there are, and of whatever grid."""
+    waits = []
+    with fake as log:
+        images = torch.rand(2, 1, 8, 8).to(OTHER)
+        network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU()).to(OTHER).eval()
+        for more in (1, 2, 3):
+            log.clear()
+            options = {"steps": more, "samples": more, "check": 2 * more, "probes": more}
+            analysis.discarded_information(network, images, grid=3, **options)
+            waits.append(log.kinds(MIXED, WAIT, TO_HOST))
+    assert waits[0] and waits[1] == waits[2] == waits[0], waits  # what is checked at the start is
+
+
 @pytest.mark.parametrize("name", GENERATORS)
 def test_a_generator_draws_there_for_labels_and_by_a_source_on_the_cpu(fake, name):
     torch.manual_seed(1)
