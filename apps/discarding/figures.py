@@ -25,8 +25,10 @@ _WIDTH, _HEIGHT = 4.8, 3.9
 """Of a panel, in inches."""
 _ENDS = 0.005
 """Part of the pixels that lies beyond each end of the scale of maps."""
-_LETTERS, _LINES = 20, 8
-"""Of a text beside a row of maps."""
+_LETTERS, _LINES, _WIDE = 20, 8, 32
+"""Letters and lines of a text in a cell, and letters of one under it."""
+_FINE = 4
+"""Parts of a pixel's side by which outlines follow its edges."""
 _TITLES = {
     "sid": "strict information discarding (SID)",
     "ru": "reconstruction uncertainty (RU)",
@@ -153,18 +155,24 @@ def _left(axes: Axes, shown: Shown, number: int, network: str, *, first: bool) -
         image = values[0].float().div(255).movedim(0, -1).numpy()
         axes.imshow(image.repeat(3, -1) if image.shape[-1] == 1 else image[..., :3], interpolation="nearest")
         _outline(axes, shown, number)
-        axes.set_xlabel(_short(printable(shown.names[number])), fontsize=7, parse_math=False, labelpad=1)
-    if network:
-        said = "\n".join(wrap(printable(network), _LETTERS)[:_LINES])
-        if first:
-            axes.set_ylabel(said, fontsize=7, parse_math=False, labelpad=1)
-        else:
-            axes.text(0.5, 0.5, said, fontsize=8, ha="center", va="center", parse_math=False, transform=axes.transAxes)
+        said = _short(printable(shown.names[number])) + (f"; maps of {printable(network)}" if network else "")
+        axes.set_xlabel(_cut(said), fontsize=7, parse_math=False, labelpad=1)
+    else:
+        said = "\n".join(wrap(f"maps of {printable(network)}", _LETTERS)[:_LINES])
+        axes.text(0.5, 0.5, said, fontsize=8, ha="center", va="center", parse_math=False, transform=axes.transAxes)
 
 
 def _outline(axes: Axes, shown: Shown, number: int) -> None:
-    if shown.objects is not None and bool(shown.objects.known[number]):
-        axes.contour(shown.objects.masks[number].numpy(), levels=[0.5], colors="white", linewidths=0.8)
+    """Around the object, along the edges of pixels, also where it reaches the image's."""
+    if shown.objects is None or not bool(shown.objects.known[number]):
+        return
+    mask = np.pad(shown.objects.masks[number].numpy(), 1).astype(float)
+    height, width = mask.shape
+    fine = mask.repeat(_FINE, 0).repeat(_FINE, 1)
+    x, y = ((np.arange(_FINE * side) + 0.5) / _FINE - 1.5 for side in (width, height))
+    axes.contour(x, y, fine, levels=[0.5], colors="white", linewidths=0.8)
+    axes.set_xlim(-0.5, width - 2.5)
+    axes.set_ylim(height - 2.5, -0.5)
 
 
 def _scale(figure: Figure, low: float, high: float) -> None:
@@ -177,6 +185,11 @@ def _scale(figure: Figure, low: float, high: float) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.tick_params(labelsize=7, length=2, pad=1)
     figure.text((0.5 + length + 0.1) / wide, 0.24 / tall, "nats", fontsize=8, va="bottom")
+
+
+def _cut(text: str) -> str:
+    """A text as wide as a cell at most."""
+    return text if len(text) <= _WIDE else text[: _WIDE - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def _short(name: str) -> str:

@@ -119,7 +119,7 @@ def _remark(what: str, entropies: Entropies, shown: Shown) -> None:
     achieved = entropies.achieved[~entropies.failed]
     far = int(((achieved - 1).abs() > _FAR).sum())
     mean, error = over_images(achieved)
-    if abs(mean - 1) > max(_FAR, 0 if math.isnan(error) else 3 * error):
+    if abs(mean - 1) > max(_FAR, 0 if math.isnan(error) else 2 * error):
         paragraph(
             f"{what}: features moved by {mean:.3f} of what was asked for (over {_FAR:.0%} off "
             f"in {counted(far, 'image')})."
