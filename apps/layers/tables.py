@@ -46,16 +46,13 @@ def print_pairs(found: Found) -> None:
 
 
 def _caption(found: Found) -> str:
-    kinds = [one.sampled for pair in found.pairs for one in (pair.changes, pair.places) if one is not None]
-    sampled = max(kinds, key=len, default=("images",))
-    networks = len(found.sheets)
-    also = "; networks are those that are here" if networks == 2 else ""
+    over = "networks and steps" if len(found.sheets) > 1 else "steps"
     return (
         "changes: whether an image that loses much in a step by one lens does so by the other, mean over "
-        f"{'networks and ' if networks > 1 else ''}steps; places: the same after each image's mean over its other "
-        "steps is taken out. 1: the same images, 0: nothing to do with one another, or noise. Intervals take "
-        f"{', '.join(sampled)} for samples{also}. means alike: steps in which the mean over images goes the same way "
-        "by both, which falling curves always do"
+        f"{over}; places: the same after each image's mean over its other steps is taken out. 1: the same images, 0: "
+        "nothing to do with one another, or noise. Intervals take images for a sample, layers too where there are "
+        "several steps, networks too where three share them. means alike: steps in which the mean over images goes the "
+        "same way by both, which falling curves always do"
     )
 
 
