@@ -332,6 +332,10 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _plain_values(flat: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _plain(value) for key, value in flat.items()}
+
+
 def without_older(flat: Mapping[str, Any], older: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration without the keys that have the value of before they were there, for digests that outlive them."""
     return {key: value for key, value in flat.items() if key not in older or older[key] != value}
@@ -346,6 +350,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], older: Mappin
         older: by key, what a stored one that lacks it stands for, see `older_values`.
     """
     before = {key: value for key, value in (older or {}).items() if key in now} | dict(before)
+    before, now = _plain_values(before), _plain_values(now)  # a stored list is a tuple where flags are read
     return [
         f"{key}: {before.get(key, 'not set')} before, {now.get(key, 'not set')} now"
         for key in sorted(before.keys() | now.keys())

@@ -67,6 +67,16 @@ def test_the_angle_is_that_of_both_networks_at_each_validation(distilled, tmp_pa
     assert all("validation/jacobian angle" in line for line in metrics(tmp_path / "runs/ce") if "images/s" not in line)
 
 
+def test_layers_that_were_named_are_the_same_when_a_run_goes_on(distilled, penult):
+    layers = ["--bias-jacobian.student-layers", "body.norm1", "--bias-jacobian.teacher-layers", "body.norm1"]
+    words = ["ce+bias-jacobian", *WORDS, "--epochs", 1, "--name", "named"]
+    distilled(*words, *layers)
+    assert "is finished already" in distilled(*words, *layers)
+    layers[-1] = "body.norm2"
+    said = penult("distill", *words, *layers)
+    assert said.status == 2 and "teacher_layers: ['body.norm1'] before, ['body.norm2'] now" in said.err
+
+
 def test_the_few_images_are_those_of_a_seed_for_every_method(distilled, penult, tmp_path):
     def digest(name: str) -> str:
         return json.loads((tmp_path / f"runs/{name}/config.json").read_text())["config"]["data_digest"]
