@@ -91,7 +91,9 @@ def draw_maps(
         for name, layers in found.items()
     }
     values = np.concatenate([one.double().numpy().ravel() for layers in maps.values() for one in layers])
-    low, high = np.quantile(values[np.isfinite(values)], [_ENDS, 1 - _ENDS])
+    values = values[np.isfinite(values)]
+    # Of those that are drawn it may be that none could be measured.
+    low, high = np.quantile(values, [_ENDS, 1 - _ENDS]) if len(values) else (0.0, 1.0)
     high = high if high > low else low + 1
     columns = 1 + max(map(len, maps.values()))
     text = (

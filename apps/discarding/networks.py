@@ -9,6 +9,7 @@ from apps.discarding.settings import DiscardSettings
 from apps.figures import short_names
 from apps.models import named
 from apps.models.layers import inner, usual_layers
+from apps.models.other_networks import check_apart
 from apps.models.representation import Representation, in_order, representation
 from apps.models.represented import check_weights
 from apps.training.train import slug
@@ -51,21 +52,39 @@ def networks(config: DiscardSettings, first: Classifier, image_shape: tuple[int,
     models = [config.model, *config.against]
     if twice := [model for number, model in enumerate(models) if model in models[:number]]:
         raise InputError(f"--against {twice[0]} is there already: leave it out")
-    found = []
-    for model, name in zip(models, short_names(models), strict=True):
-        own = model == config.model
-        foreign = config.foreign if own else Unsaid()
-        network = first if own else named.classifier(model, foreign)
+    given = {model: config.foreign if model == config.model else Unsaid() for model in models}
+    read: dict[str, Classifier] = {config.model: first}
+    for model in config.against:
+        read[model] = network = named.classifier(model, given[model])
         if network.image_shape not in (None, image_shape):
             theirs, ours = ("x".join(map(str, shape)) for shape in (network.image_shape, image_shape))
             raise InputError(f"--against {model} takes images of {theirs}, and these are {ours}")
-        check_weights(model, foreign, network)
-        layers = _layers(network, config.asked_layers, image_shape)
-        beside = "" if own or config.name is None else f"{config.name}-"
-        usual = f"{Path(model).name}-discarded"
-        found.append(
-            Looked(model, name, foreign, network, layers, slug(config.name if own and config.name else beside + usual))
-        )
+    check_apart(read)
+    found = []
+    for model, name, runs in zip(models, short_names(models), _runs(config, models), strict=True):
+        check_weights(model, given[model], read[model])
+        layers = _layers(read[model], config.asked_layers, image_shape)
+        found.append(Looked(model, name, given[model], read[model], layers, runs))
+    return found
+
+
+def _runs(config: DiscardSettings, models: Sequence[str]) -> list[str]:
+    """What the runs of each network's decoders are called, before the layer's name: no two alike.
+
+    Raises:
+        InputError: two networks whose folders are called alike but for signs that no folder's name has.
+    """
+    beside = "" if config.name is None else f"{config.name}-"
+    # As much of a path as tells it from the others, whole: names in figures are cut.
+    _, *others = short_names(models, most=max(map(len, models)))
+    found = [config.name or f"{Path(models[0]).name}-discarded", *(f"{beside}{name}-discarded" for name in others)]
+    found = [slug(name) for name in found]
+    for number, name in enumerate(found):
+        if name in found[:number]:
+            raise InputError(
+                f"{models[found.index(name)]} and --against {models[number]} are both kept as {name}: give --name, or "
+                "call one of their folders otherwise"
+            )
     return found
 
 

@@ -135,7 +135,7 @@ class DiscardSettings:
     name: str | None = None
     """Name of the folder and, with a layer's, of each decoder's run; unset: that of the MODEL, and -discarded."""
     out: Path | None = None
-    """Folder for pictures, maps and numbers; unset: RUNS/NAME. Pictures of an earlier time are replaced."""
+    """Folder for pictures, maps and numbers; unset: RUNS/NAME. Pictures and maps of an earlier time are replaced."""
     foreign: tyro.conf.OmitArgPrefixes[Unsaid] = field(default_factory=Unsaid)
     checkpoint_every: Count | None = None
     """Steps between checkpoints of a decoder's training; unset: validations alone write some."""
@@ -159,6 +159,11 @@ class DiscardSettings:
             raise InputError(
                 "--metrics concentration compares what is inside of objects with what is outside: give --masks or "
                 "--boxes, or leave it out"
+            )
+        if given and self.metrics and "concentration" not in _parts(self.metrics):
+            raise InputError(
+                f"{given[0]} with --metrics {' '.join(self.metrics)}: objects are for concentration; add it, or leave "
+                f"{given[0]} out"
             )
         if given and self.folder is None:
             raise InputError(

@@ -37,7 +37,8 @@ def print_found(config: DiscardSettings, shown: Shown, found: Mapping[str, Seque
         for one in layers:
             for metric, entropies in (("sid", one.sid), ("ru", one.ru)):
                 if entropies is not None:
-                    _remark(f"{metric} of {one.layer}", entropies, shown)
+                    linear = metric == "sid" and config.noise.method == "linear"
+                    _remark(f"{metric} of {one.layer}", entropies, shown, linear)
         say()
     if shown.objects is not None and not bool(shown.objects.known.all()):
         lost = (~shown.objects.known).nonzero().flatten().tolist()
@@ -108,7 +109,7 @@ def _caption(config: DiscardSettings) -> str:
     return "; ".join(told)
 
 
-def _remark(what: str, entropies: Entropies, shown: Shown) -> None:
+def _remark(what: str, entropies: Entropies, shown: Shown, linear: bool) -> None:
     """Images that failed, and a constraint that is not met."""
     if bool(entropies.failed.any()):
         lost = entropies.failed.nonzero().flatten().tolist()
@@ -121,8 +122,8 @@ def _remark(what: str, entropies: Entropies, shown: Shown) -> None:
     mean, error = over_images(achieved)
     if abs(mean - 1) > max(_FAR, 0 if math.isnan(error) else 2 * error):
         paragraph(
-            f"{what}: features moved by {mean:.3f} of what was asked for (over {_FAR:.0%} off "
-            f"in {counted(far, 'image')})."
+            f"{what}: features moved by {mean:.3g} times what was asked for (over {_FAR:.0%} off in "
+            f"{counted(far, 'image')}){'; --method solve comes nearer' if linear else ''}."
         )
 
 

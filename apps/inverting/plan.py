@@ -122,7 +122,7 @@ def _names(config: InvertSettings, network: Classifier) -> list[str]:
 
 def _layers(network: Classifier, names: Sequence[str], image_shape: tuple[int, int, int]) -> Layers:
     """The layers by what they are called, in the order in which the network computes them."""
-    layers = {name: None if name == "none" else representation(network, name, image_shape) for name in names}
+    layers = {name: None if name == "none" else representation(network, name, image_shape, ("none",)) for name in names}
     check_order({called: layer for called, layer in layers.items() if layer is not None}, image_shape)
     return layers
 

@@ -94,9 +94,17 @@ def looked(subject: Subject, prepared: Mapping[str, Prepared], description: str)
     found = {}
     for name, one in prepared.items():
         own = {of.partition("/")[2]: values for of, values in rows.items() if of.partition("/")[0] == name}
-        readings = one.lens.read(subject, one.layers, own) if one.layers else {}
-        found[name] = View(one.layers, readings, one.gaps)
+        found[name] = _read(subject, one, own)
     return found
+
+
+def _read(subject: Subject, one: Prepared, rows: Mapping[str, Tensor]) -> View:
+    """What a lens makes of its rows; gaps where it can make nothing of them, for the other lenses' sake."""
+    try:
+        readings = one.lens.read(subject, one.layers, rows) if one.layers else {}
+    except InputError as error:
+        return View((), {}, {**one.gaps, **{layer.name: str(error) for layer in one.layers}})
+    return View(one.layers, readings, one.gaps)
 
 
 def _seen(subject: Subject, batch: Batch) -> Seen:

@@ -24,11 +24,11 @@ from apps.layers.tables import print_pairs, print_sheets
 from apps.models import named
 from apps.models.activations import folder_size, images_for
 from apps.models.other_images import check_shape
+from apps.models.other_networks import check_apart
 from apps.runs.evaluations import claim_evaluations, first_images
 from apps.runs.outputs import check_folder
 from apps.training.session import start
 from priors.errors import InputError
-from priors.files.tensors import digest_of
 from priors.zoo import Classifier
 
 
@@ -84,18 +84,13 @@ def _plan(config: LayerSettings) -> _Plan:
     network = named.classifier(config.model, config.foreign)
     images = _images(config, network)
     objects = _objects(config, images)
-    networks, known = {}, {}
+    networks = {}
     for name in (config.model, *config.against):
         own = network if name == config.model else named.classifier(name)
         if own is not network:
             check_shape(own.image_shape, f"--against {name}", images)
-        digest = digest_of(own.state_dict())
-        if digest in known:
-            raise InputError(
-                f"--against {name} has the weights of {known[digest]}: it would count as a second network; leave it out"
-            )
-        known[digest] = name
         networks[name] = own, layers_of(own, config.taps, images.image_shape)
+    check_apart({name: own for name, (own, _) in networks.items()})
     if folder is not None and config.out is None:
         claim_evaluations(folder, FILE)
     return _Plan(config, lenses(config.lenses), images, objects, networks, folder)

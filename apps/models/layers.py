@@ -37,9 +37,7 @@ def layer_site(network: Classifier, layer: str, others: Sequence[str] = ()) -> s
     inside = inner(network)
     names = [module for module, _ in network.named_modules() if module not in ("", "body", "network")]
     known = dict.fromkeys((*others, *own, *(name.removeprefix(inside) for name in names)))
-    hint = (
-        f"with {inside} before it, as runs by auto are called, a module's name is of the same layer" if inside else ""
-    )
+    hint = f"with {inside} before it a module's name is of the same layer" if inside else ""
     raise unknown("layer", layer, known, hint)
 
 

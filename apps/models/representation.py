@@ -59,19 +59,22 @@ class Representation:
                 self.open.pop()
 
 
-def representation(network: Classifier, layer: str, image_shape: Sequence[int]) -> Representation:
+def representation(
+    network: Classifier, layer: str, image_shape: Sequence[int], others: Sequence[str] = ()
+) -> Representation:
     """The layer of that name, its shape found by a dry pass.
 
     Args:
         network: a classifier.
         layer: a module's name, of which `body.` may be left out; or "logits", or "penultimate".
         image_shape: of what the network is given.
+        others: what else could be given, for the message.
 
     Raises:
         InputError: no such layer (the nearest is offered), or one whose output is no context: no tensor, one without
             values, or without a row an image.
     """
-    site = layer_site(network, layer, ("none",))
+    site = layer_site(network, layer, others)
     device = network.mean.device
     with torch.random.fork_rng(devices=[]), torch.no_grad(), tap(network, [site], copy=True) as taps:
         try:

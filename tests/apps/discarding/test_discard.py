@@ -18,9 +18,12 @@ from apps.data import sources
 from apps.data.image_set import ImageSet
 from apps.discarding import measuring
 from apps.discarding.decoders import decoded_run, trained_decoder
+from apps.discarding.figures import draw_maps
 from apps.discarding.layer import LayerFeatures
+from apps.discarding.measuring import Entropies, Measured, Spread
 from apps.discarding.networks import Looked
 from apps.discarding.settings import DiscardSettings, Noise
+from apps.discarding.shown import Shown
 from apps.models.representation import representation
 from apps.runs.run import Run
 from apps.seeds import derive
@@ -191,6 +194,23 @@ def test_several_networks_are_measured_side_by_side(penult, run, tmp_path):
     assert said.status == 2 and "unknown layer 'norm1'" in said.err
 
 
+def test_networks_in_folders_of_one_name_are_kept_apart(penult, run, tmp_path, monkeypatch):
+    words = ["--data", "digits", "--arch", "mlp", "--penultimate", 5, "--epochs", "0.1", "--name", run.name]
+    assert penult("train", "classifier", *words, *CPU, "--runs", "others").status == 0
+    words = ("--taps", "logits", "--images", 2, "--against", f"others/{run.name}", *QUICK, "--out", "there", *CPU)
+    assert penult("analyse", "discard", run, *words).status == 0
+    names = [f"{run.parent.name}/net", "others/net"]
+    assert list(read(tmp_path / "there")[0]["scores"]) == names
+
+    def never(*given, **options):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(measuring, "discarded_information", never)
+    monkeypatch.setattr(measuring, "feature_spread", never)
+    said = penult("analyse", "discard", run, *words)  # what one has kept, the other has not taken away
+    assert said.status == 0, said.err
+
+
 def test_what_does_not_go_together_is_refused(penult, run, tmp_path):
     folder = pictures(tmp_path)
     (tmp_path / "black").mkdir()
@@ -217,10 +237,13 @@ def test_what_does_not_go_together_is_refused(penult, run, tmp_path):
         (("--probes", 0), "--probes 0"),
         (("--ru-samples", 3), "an even number"),
         (("--taps", "norm9"), "unknown layer 'norm9': did you mean 'norm"),
+        (("--taps", "zzz"), "(known: logits, penultimate"),
         (("--taps", "auto", "norm1"), "stands alone"),
         (("--taps", "logits", "head"), "these are one layer"),
         (("--metrics", "ru", "--decoder-images", 10**6), "training images"),
         (("--against", run), "is there already"),
+        (("--against", run.parent / ".." / run.parent.name / run.name), "has the weights of"),
+        (("--images", folder, "--masks", "masks", "--metrics", "sid"), "objects are for concentration"),
     ):
         found = penult("analyse", "discard", run, "--grid", 4, "--images", 2, *words, "--out", "there", *CPU)
         assert found.status == 2, words
@@ -258,6 +281,16 @@ def test_an_image_that_cannot_be_measured_is_told_and_the_rest_is_kept(monkeypat
     assert found.sid.maps.isfinite().flatten(1).all(1).tolist() == [True, False, True, True]
     if method == "linear":  # noise on a black image moves nothing, in the limit: all of it is at the cap
         assert found.sid.capped[2] == 1 and found.sid.capped[[0, 3]].tolist() == [0, 0]
+
+
+def test_maps_of_images_that_all_failed_are_drawn_empty(tmp_path):
+    count, none = 2, torch.full((2,), math.nan, dtype=torch.float64)
+    failed = Entropies(torch.full((count, 1, 4, 4), math.nan), none, none, none, none, none.isnan())
+    found = Measured("conv", (4, 6, 6), Spread(none, none, 1.0), failed, None, None)
+    pixels = torch.zeros(count, 1, 8, 8, dtype=torch.uint8)
+    images = ImageSet("few", "test", pixels, torch.zeros(count, dtype=torch.int64), ("a",))
+    draw_maps(tmp_path / "maps.png", DiscardSettings("few"), Shown(images, ("0", "1"), None), {"few": [found]}, "sid")
+    assert (tmp_path / "maps.png").is_file()
 
 
 class TestLayerFeatures:

@@ -238,10 +238,12 @@ def test_a_new_lens_is_one_file(penult, runs, run, tmp_path, monkeypatch):
     place = tmp_path / "more"
     place.mkdir()
     (place / "how_much_ink.py").write_text(Ink.text)
+    dry = '    def read(self, subject, layers, rows):\n        raise InputError("it has run dry")\n\n\nLENS'
+    (place / "dry_ink.py").write_text(Ink.text.replace("\nLENS", dry))
     monkeypatch.setattr(lenses, "__path__", [*lenses.__path__, str(place)])
     other = Path(shutil.copytree(runs / "second", tmp_path / "other"))
-    words = ["analyse", "layers", run, "--against", other, "--images", 12, "--lenses", "how-much-ink", "spectrum", *CPU]
-    said = penult(*words)
+    words = ["analyse", "layers", run, "--against", other, "--images", 12, "--lenses", "how-much-ink", "dry-ink"]
+    said = penult(*words, "spectrum", *CPU)
     assert said.status == 0, said.err
     network, images = zoo.load(run).eval(), sources.load("digits", "test").images[:12] / 255
     entry = read(run)
@@ -251,6 +253,7 @@ def test_a_new_lens_is_one_file(penult, runs, run, tmp_path, monkeypatch):
     assert found == pytest.approx(float(taps[network.stages[0]].mean()), rel=1e-5)
     assert "how-much-ink at logits: logits have no ink" in entry["without"][str(run)]
     assert "how-much-ink" not in entry["scores"][str(run)]["logits"]
+    assert any("it has run dry" in reason for reason in entry["without"][str(run)]), "the other lenses are kept"
     gone = entry["without"][str(other)]
     assert any("there is no ink in it" in reason for reason in gone), "a lens that cannot look leaves gaps"
     assert all("how-much-ink" not in scores for scores in entry["scores"][str(other)].values())

@@ -86,12 +86,12 @@ def test_layers_are_expected_in_the_order_of_their_own_calls():
         ("conv3", "did you mean 'conv"),
         ("logit", "did you mean 'logits'"),
         ("nome", "did you mean 'none'"),
-        ("", "known: none, logits, penultimate, conv1, .*; with body. before it, as runs by auto are called"),
+        ("", "known: none, logits, penultimate, conv1, .*; with body. before it a module's name"),
     ],
 )
 def test_a_layer_that_is_not_there_is_refused(network, layer, said):
     with pytest.raises(InputError, match=f"unknown layer '{layer}'.*{said}"):
-        representation(network, layer, (1, 16, 16))
+        representation(network, layer, (1, 16, 16), ("none",))
 
 
 def test_each_layer_becomes_a_run_that_is_scored_and_drawn(penult, trained):
