@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from priors.checks.floats import at_least_float32
@@ -174,7 +174,7 @@ def _relative(
 
     A step without spread by one of them is left out of both, and is 0; so are all where fewer than two are left.
     """
-    there = (one.std(0) > 0) & (other.std(0) > 0)
+    there = _varies(one) & _varies(other)
     count = int(there.sum())
     found = []
     for changes in (one, other):
@@ -188,12 +188,17 @@ def _transformed(
     weights: Float[Tensor, "draws images"], one: Float[Tensor, "images steps"], other: Float[Tensor, "images steps"]
 ) -> Float[Tensor, "draws steps"]:
     """Fisher's transform of the correlation over images, weighted; NaN where one of both has no spread."""
-    one, other = one - one.mean(0), other - other.mean(0)
+    one, other = (torch.where(_varies(values), values - values.mean(0), 0.0) for values in (one, other))
     one, other = (values / values.square().mean(0).sqrt() for values in (one, other))  # 0 / 0 is NaN
     means = weights @ one, weights @ other
     variances = (weights @ values.square() - mean.square() for values, mean in zip((one, other), means, strict=True))
     scale = math.prod(variances, start=torch.ones(())).clamp_min(0).sqrt()
     return ((weights @ (one * other) - means[0] * means[1]) / scale).clamp(-_MOST, _MOST).atanh()
+
+
+def _varies(values: Float[Tensor, "images steps"]) -> Bool[Tensor, " steps"]:
+    """Whether a step differs between images: a mean of what is all the same is off it by rounding."""
+    return (values != values[:1]).any(0)
 
 
 def _half(found: Sequence[Tensor], again: Sequence[Tensor], level: float, few: int) -> tuple[float, tuple[str, ...]]:

@@ -101,9 +101,12 @@ def test_images_without_a_value_are_left_out():
     assert found.images == 97 and found == kept
 
 
-def test_a_step_without_spread_is_left_out():
-    one, other = drawn([0.4, 0.2, 0.3])
-    one[:, 1] = 2.5
+# The entropy of the largest noise, log(2 pi e) / 2: the mean of a hundred of these is another number, by rounding.
+@pytest.mark.parametrize("value", [2.5, 1.4189385332046727])
+@pytest.mark.parametrize("images", [60, 97, 100])
+def test_a_step_without_spread_is_left_out(value, images):
+    one, other = drawn([0.4, 0.2, 0.3], images)
+    one[:, 1] = value
     for of, sampled in (("changes", ("images", "layers")), ("places", ("images",))):
         found = layer_agreement([one], [other], of=of)
         assert math.isnan(found.each[0][1]) and found.steps == 2 and found.sampled == sampled
