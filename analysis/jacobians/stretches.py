@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from analysis.jacobians.decomposition import decompose
 from priors.errors import InputError
-from priors.reading.taps import find_module, unwrapped
+from priors.reading.taps import find_module, place_and_call, unwrapped
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ def stretches(
         given: `of`, `prior`, `head` and `memory` of `decompose`.
 
     Raises:
-        InputError: no such layer, one that takes no part in the pass or runs several times without saying which is
-            meant, one given twice, or as for `decompose`.
+        InputError: no such layer or name, one that takes no part in the pass or runs several times without saying
+            which is meant, one given twice, or as for `decompose`.
 
     Example:
         >>> network = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1)).double()
@@ -108,11 +108,10 @@ def _marked(network: nn.Module, layers: Sequence[str]) -> Iterator[None]:
     """While this is open, layers hand on what they give through a function that a decomposition sees, and adds 0."""
     with ExitStack() as stack:
         for number, layer in enumerate(layers):
-            name, _, call = layer.partition("#")
+            name, call = place_and_call(layer)
             place, _, end = name.partition(":")
-            module = find_module(network, place)[1]
-            mark = _Marking(number, int(call) if call else None)
-            hook = module.register_forward_pre_hook(mark.before) if end == "input" else None
+            module, mark = find_module(network, place)[1], _Marking(number, call)
+            hook = module.register_forward_pre_hook(mark.before, with_kwargs=True) if end else None
             stack.callback((hook or module.register_forward_hook(mark.after)).remove)
             stack.callback(unwrapped(network).register_forward_pre_hook(mark.begin).remove)
         yield
@@ -133,9 +132,12 @@ class _Marking:
         """A new pass of the network begins."""
         self._calls = 0
 
-    def before(self, module: nn.Module, args: tuple) -> tuple:
-        """What a layer is given, marked."""
-        return self._marked(args[0]), *args[1:]
+    def before(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        """What a layer is given, marked: its first argument."""
+        if args:
+            return (self._marked(args[0]), *args[1:]), kwargs
+        first = next(iter(kwargs), None)
+        return args, {**kwargs, first: self._marked(kwargs.get(first))}
 
     def after(self, module: nn.Module, args: tuple, output: Any) -> Any:
         """What a layer gives, marked."""

@@ -32,7 +32,7 @@ class Taps(Mapping):
     def __getitem__(self, name: str) -> Shaped[Tensor, "..."]:
         if name not in self._names:
             raise unknown("tap", name, self._names, "only the names given to tap() are kept")
-        site, call = _site(name)
+        site, call = place_and_call(name)
         calls = self._calls.get(site, [])
         if not calls:
             raise InputError(f"no activation {name!r}: the module was not called in the last forward pass")
@@ -51,7 +51,7 @@ class Taps(Mapping):
 
     def calls(self, name: str) -> tuple[Tensor, ...]:
         """What a module gave in each of its calls in the last forward pass; empty where it was not called."""
-        return tuple(tensor for tensor, _ in self._calls.get(_site(name)[0], []))
+        return tuple(tensor for tensor, _ in self._calls.get(place_and_call(name)[0], []))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -106,7 +106,7 @@ def tap(model: nn.Module, names: Sequence[str], *, copy: bool = False, compiled:
     core = unwrapped(model)
     refuse_scripted(core)
     taps = Taps(names)
-    sites = dict.fromkeys(_site(name)[0] for name in names)
+    sites = dict.fromkeys(place_and_call(name)[0] for name in names)
     with ExitStack() as stack:
         # A new pass forgets the old one; what runs after its end (checkpointing recomputes in the backward pass) is not
         # of it.
@@ -184,6 +184,21 @@ def modules_by_name(core: nn.Module) -> dict[str, nn.Module]:
     return {canonical(name): module for name, module in core.named_modules(remove_duplicate=False)}
 
 
+def place_and_call(name: str) -> tuple[str, int | None]:
+    """The place that the name of an activation means (`module` or `module:input`), and which call; None: any.
+
+    Raises:
+        InputError: it is no such name.
+    """
+    parts = _NAME.fullmatch(name)
+    if parts is None:
+        raise InputError(
+            f"{name!r} names no activation: expected MODULE, MODULE:input or either with #N for the N-th call"
+        )
+    end = ":input" if parts["end"] == "input" else ""
+    return parts["module"] + end, int(parts["call"]) if parts["call"] else None
+
+
 def canonical(name: str) -> str:
     """A name of a module or of its weights without what wrappers put into it.
 
@@ -192,17 +207,6 @@ def canonical(name: str) -> str:
         'body.conv.weight'
     """
     return ".".join(part for part in name.split(".") if part not in _WRAPPED)
-
-
-def _site(name: str) -> tuple[str, int | None]:
-    """The place that a name means (`module` or `module:input`), and which call."""
-    parts = _NAME.fullmatch(name)
-    if parts is None:
-        raise InputError(
-            f"{name!r} names no activation: expected MODULE, MODULE:input or either with #N for the N-th call"
-        )
-    end = ":input" if parts["end"] == "input" else ""
-    return parts["module"] + end, int(parts["call"]) if parts["call"] else None
 
 
 def _is_compiled(module: nn.Module) -> bool:

@@ -56,7 +56,7 @@ class Branched(nn.Module):
         z = functional.gelu(self.first(x))
         beside = self.beside(x)
         z = self.twice(self.twice(z).relu_() + 1)
-        return self.last(z + beside.relu())
+        return self.last(input=z + beside.relu())
 
 
 def test_stretches_go_by_the_order_of_the_pass():
@@ -85,6 +85,8 @@ def test_stretches_go_by_the_order_of_the_pass():
         (["first", "first"], "given twice"),
         (["frist"], "did you mean 'first'"),
         (["unused"], "unused is not run"),
+        (["twice#x"], "did you mean 'twice'"),
+        (["last:inputs"], "'last:inputs' names no activation"),
     ],
 )
 def test_layers_that_end_no_stretch_are_refused(layers, said):
