@@ -34,7 +34,7 @@ class Discarded:
         error: standard error of the entropy of one cell, of the draws, in nats; (batch,).
         mean_error: standard error of `mean`; (batch,).
         capped: how many cells are at the cap, since features hang little on them or not at all; (batch,).
-        achieved: E ||f' - f||^2 / (alpha delta_f^2), measured by draws of its own; (batch,).
+        achieved: E ||f' - f||^2 / (alpha delta_f^2), measured by draws of its own; 1 where both are 0; (batch,).
         achieved_error: its standard error; (batch,).
         failed: images whose features or slopes are not finite, or whose search did not end where it should; (batch,).
         delta: delta_f^2; (batch,).
@@ -227,13 +227,13 @@ def _solved(features: Features, found: Discarded, beside: PixelSensitivity, sear
 def _measured(features: Features, found: Discarded, check: int, seed: int, memory: int) -> Discarded:
     """With how far features move under the noise; what a search did not bring there has failed."""
     scale = found.grid.spread(found.sigma).nan_to_num(0.0).to(features.images.dtype)
-    drawn = moved(features, check, seed, memory, scale) / (found.alpha * found.delta)[:, None]
+    drawn, wanted = moved(features, check, seed, memory, scale), (found.alpha * found.delta)[:, None]
+    drawn = (drawn / wanted).masked_fill((drawn == 0) & (wanted == 0), 1.0)
     achieved, error = drawn.mean(1), drawn.std(1) / math.sqrt(check)
     found = replace(found, achieved=achieved, achieved_error=error)
     if found.method == "linear":
         return found
-    off, cells = (achieved - 1).abs(), math.prod(found.grid.shape)
-    lost = ~achieved.isfinite() | ((off > _OFF) & (off > 5 * error) & (found.capped < cells))
+    lost = missed(achieved, error, found.capped, found.grid)
     hidden = lost[:, None, None, None]
     return replace(
         found,
@@ -241,3 +241,18 @@ def _measured(features: Features, found: Discarded, check: int, seed: int, memor
         sigma=found.sigma.masked_fill(hidden, math.nan),
         failed=found.failed | lost,
     )
+
+
+def missed(
+    achieved: Float64[Tensor, " batch"], error: Float64[Tensor, " batch"], capped: Int64[Tensor, " batch"], grid: Grid
+) -> Bool[Tensor, " batch"]:
+    """Which images' features a search has not brought to where they should be: not all of its scales are at the cap.
+
+    Args:
+        achieved: E ||f' - f||^2 / (alpha delta_f^2).
+        error: its standard error.
+        capped: how many cells are at the cap.
+        grid: the cells.
+    """
+    off = (achieved - 1).abs()
+    return ~achieved.isfinite() | ((off > _OFF) & (off > 5 * error) & (capped < math.prod(grid.shape)))

@@ -29,10 +29,11 @@ class ReconstructionUncertainty:
         mean_error: standard error of `mean`; (batch,).
         bias: |mu - g(h(x))|, what of the error there is without noise, in units of `deviation`; as `entropy`.
         sigma: scales of the noise in units of `deviation`; (batch, c, rows, columns).
-        capped: how many cells are at the cap; (batch,).
+        capped: how many cells are at the cap, as those are that features ignore; (batch,).
         achieved: E ||f' - f||^2 / (alpha delta_f^2), measured by draws of its own; (batch,).
         achieved_error: its standard error; (batch,).
-        failed: images whose features, slopes or reconstructions are not finite; (batch,).
+        failed: images whose features, slopes or reconstructions are not finite, or whose search did not end where it
+            should; (batch,).
         delta: delta_f^2; (batch,).
         alpha: how far features move, as a part of delta_f^2; in squared units of `deviation`.
         centre: mu, what errors are taken from: the "image" or its "reconstruction".

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from analysis.discarding.closed_form import CONSTANT
 from analysis.discarding.features import Features, Function
-from analysis.discarding.information import Discarded
+from analysis.discarding.information import Discarded, missed
 from analysis.discarding.sensitivity import moved
 from priors.errors import InputError, shown
 
@@ -108,11 +108,15 @@ class Search:
             memory: bytes that a pass may take about.
         """
         one = _Images(self, self.reconstructions.rows(some), some)
-        sigma = one.searched()
-        sigma = self._brought(sigma, some, memory)
-        drawn = self._moved(sigma, some, memory, ACHIEVED) / self._wanted(some)[:, None]
+        sigma, ignored = one.searched()
+        sigma = self._brought(sigma, ignored, some, memory)
+        drawn, wanted = self._moved(sigma, some, memory, ACHIEVED), self._wanted(some)[:, None]
+        drawn = (drawn / wanted).masked_fill((drawn == 0) & (wanted == 0), 1.0)
+        achieved, off = drawn.mean(1), drawn.std(1) / math.sqrt(drawn.shape[1])
         entropy, error, mean_error = one.entropy(sigma)
-        failed = self.begun.failed[some] | ~(entropy.flatten(1).isfinite().all(1) & drawn.isfinite().all(1))
+        capped = (sigma >= self.begun.cap).flatten(1).sum(1)
+        failed = self.begun.failed[some] | ~entropy.flatten(1).isfinite().all(1)
+        failed = failed | missed(achieved, off, capped, self.begun.grid)
         lost = failed[:, None, None, None]
         return Found(
             entropy.masked_fill(lost, math.nan),
@@ -120,23 +124,30 @@ class Search:
             mean_error,
             one.bias.double(),
             sigma.masked_fill(lost, math.nan),
-            (sigma >= self.begun.cap).flatten(1).sum(1).masked_fill(failed, 0),
-            drawn.mean(1),
-            drawn.std(1) / math.sqrt(drawn.shape[1]),
+            capped.masked_fill(failed, 0),
+            achieved,
+            off,
             failed,
         )
 
     def _wanted(self, some: slice) -> Float64[Tensor, " batch"]:
         return self.begun.alpha * self.begun.delta[some]
 
-    def _brought(self, sigma: Tensor, some: slice, memory: int) -> Float64[Tensor, "batch c rows columns"]:
-        """The same noise, wider or narrower, under which features move as far as is wanted."""
-        sigma = sigma.double()
+    def _brought(
+        self, sigma: Tensor, ignored: Tensor, some: slice, memory: int
+    ) -> Float64[Tensor, "batch c rows columns"]:
+        """The same noise, wider or narrower, under which features move as far as is wanted.
+
+        Cells that are ignored stay at the cap, where there are others.
+        """
+        held = ignored & ~ignored.flatten(1).all(1)[:, None, None, None]
+        sigma = sigma.double().masked_fill(held, self.begun.cap)
         for _ in range(_TRIES):
             ratio = self._moved(sigma, some, memory, BROUGHT).mean(1) / self._wanted(some)
             if bool((ratio - 1).abs().nan_to_num(0.0).amax() <= _CLOSE):
                 break
-            sigma = (sigma * ratio.rsqrt()[:, None, None, None]).clamp(max=self.begun.cap)
+            wider = (sigma * ratio.rsqrt()[:, None, None, None]).clamp(max=self.begun.cap)
+            sigma = torch.where(held, sigma, wider)
         return sigma
 
     def _moved(self, sigma: Tensor, some: slice, memory: int, purpose: int) -> Float64[Tensor, "batch samples"]:
@@ -177,13 +188,14 @@ class _Images:
         shape = self.own.images.shape[1:]
         return self.own.normal(self.search.seed, purpose, step, *shape) * self.own.deviation
 
-    def searched(self) -> Float[Tensor, "batch c rows columns"]:
-        """Scales of noise by which the mean entropy is largest, about.
+    def searched(self) -> tuple[Float[Tensor, "batch c rows columns"], Bool[Tensor, "batch c rows columns"]]:
+        """Scales of noise by which the mean entropy is largest, about; and which cells are ignored.
 
         With A the mean of log(error_i) and B the logarithm of the root of E ||f' - f||^2, the slope of A - nu B is
         followed, all scales being brought back to the constraint after each step. Where all scales grow alike, A - nu B
-        must not change: that says what nu is.
+        must not change: that says what nu is. Cells are ignored that begin at the cap and have no slope in any step.
         """
+        ignored = self.begin >= self.search.begun.cap
         logs = self.begin.log().to(self.made.dtype).requires_grad_()
         top, half = math.log(self.search.begun.cap), self.search.samples // 2
         optimiser = torch.optim.Adam([logs], lr=self.search.rate, betas=_BETAS)
@@ -202,14 +214,14 @@ class _Images:
                     grown = (off * (self.made - made) / self.own.deviation).mean(0) / error
                     multiplier = grown.detach().flatten(1).mean(1).clamp_min(0)
                 (slope,) = torch.autograd.grad((multiplier * limit - goal).sum(), logs)
-            logs.grad = slope.nan_to_num(0.0, 0.0, 0.0)
+            logs.grad, ignored = slope.nan_to_num(0.0, 0.0, 0.0), ignored & (slope == 0)
             optimiser.param_groups[0]["lr"] = self.search.rate * (1 + math.cos(math.pi * step / self.search.steps)) / 2
             optimiser.step()
             multiplier = (multiplier - _FOLLOWED * logs.grad.flatten(1).sum(1)).clamp_min(0)
             with torch.no_grad():
                 back = (self.wanted.log() / 2 - limit).nan_to_num(0.0, 0.0, 0.0)
                 logs.add_(back[:, None, None, None]).clamp_(max=top)
-        return logs.detach().exp()
+        return logs.detach().exp(), ignored
 
     def _squares(self, sigma: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Squared errors under a noise and under its opposite, in squared units of the deviation."""

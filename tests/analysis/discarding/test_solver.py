@@ -188,5 +188,9 @@ def test_an_image_that_features_ignore_is_at_the_cap_as_a_whole():
     found = discarded_information(features, images, grid=2)
     assert found.capped.tolist() == [0, 4, 0] and not found.failed.any()
     assert found.achieved[1].item() < 0.1 and found.mean[1].item() == pytest.approx(CONSTANT)
+    for method in ("linear", "solve"):  # where each has a delta_f^2 of its own, nothing is asked of it
+        found = discarded_information(features, images, grid=2, delta="image", method=method)
+        assert found.capped.tolist() == [0, 4, 0] and not found.failed.any()
+        assert found.achieved[1].item() == 1 and found.mean[1].item() == pytest.approx(CONSTANT)
     with pytest.raises(InputError, match="no slope at any image"):
         discarded_information(features, images[1:2], grid=2)

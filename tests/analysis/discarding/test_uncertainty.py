@@ -170,6 +170,38 @@ def test_an_image_that_cannot_be_measured_is_told_and_the_rest_is_kept():
     assert bool(found.entropy[0].isfinite().all()) and bool(found.entropy[1].isnan().all())
 
 
+def test_an_image_whose_features_jump_is_told_and_the_rest_is_kept():
+    """However little noise there is, the second image's features move by more than is wanted."""
+
+    def features(images):
+        low = images[:, :, :1, :1] < 0.1
+        still = (images - images.detach().round(decimals=2)).abs().amax((1, 2, 3), keepdim=True) < 1e-12
+        return images + torch.where(low & ~still, 5.0, 0.0)
+
+    images = torch.full((2, 1, 4, 4), 0.5, dtype=torch.float64)
+    images[1, :, 0, 0] = 0.05
+    found = reconstruction_uncertainty(features, lambda f: f, images, grid=2, steps=3)
+    assert found.failed.tolist() == [False, True] and found.achieved[1].item() > 1e3
+    assert bool(found.entropy[0].isfinite().all()) and bool(found.entropy[1].isnan().all())
+
+
+@pytest.mark.parametrize("steps", [0, 20])
+@pytest.mark.parametrize("cap", [1.0, 0.05])
+def test_cells_that_features_ignore_stay_at_the_cap(steps, cap):
+    """The right half is ignored; the noise of the left is what it would be alone."""
+
+    def decoder(f):
+        return torch.cat([f.view(-1, 1, 4, 2), torch.zeros_like(f).view(-1, 1, 4, 2)], 3)
+
+    images = torch.rand(3, *SHAPE, dtype=torch.float64)
+    found = reconstruction_uncertainty(
+        lambda x: x[..., :2].flatten(1), decoder, images, grid=None, steps=steps, alpha=ALPHA, cap=cap
+    )
+    assert found.capped.tolist() == [8, 8, 8] and bool((found.sigma[..., 2:] == cap).all())
+    assert bool((found.sigma[..., :2] < cap).all())
+    assert bool(((found.achieved - 1).abs() < 5 * found.achieved_error).all())
+
+
 def test_what_does_not_fit_is_refused():
     first, images = network(), torch.rand(2, 2, 8, 8)
     decoder = TwoTrackDecoder((2, 8, 8), (6, 2, 2), width=2).eval()
