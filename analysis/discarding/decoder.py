@@ -26,7 +26,7 @@ class TwoTrackDecoder(nn.Module):
 
     Where a size is no power of two times the other one, maps are first brought, bilinearly, to the smallest size from
     which doublings reach the image, and what is too much is cut off at the lower and right edges. A vector goes
-    through a linear layer to maps of that size, which is a single pixel for images of up to 64 x 64.
+    through a linear layer to maps of that size: a single pixel for 32 x 32 or 64 x 64, 2 x 2 for 28 x 28.
 
     A feature that is scaled is undone by the first layer alone: see `folded_decoder`.
 

@@ -81,7 +81,7 @@ def grid_of(image_shape: Sequence[int], grid: int | Sequence[int] | None, shared
         InputError: images that are smaller than the grid, or no such grid.
     """
     channels, height, width = image_shape
-    sizes = (height, width) if grid is None else (grid, grid) if isinstance(grid, int) else tuple(grid)
+    sizes = (height, width) if grid is None else tuple(grid) if isinstance(grid, Sequence) else (grid, grid)
     if len(sizes) != 2 or not all(isinstance(one, int) and not isinstance(one, bool) and one > 0 for one in sizes):
         raise InputError(f"grid is {shown(grid)}: cells a side, such as 16 or (8, 16), or None for all, expected")
     if sizes[0] > height or sizes[1] > width:

@@ -76,11 +76,6 @@ class Search:
     seed: int
     memory: int
 
-    @property
-    def passes(self) -> int:
-        """Forward passes of an image."""
-        return self.steps * self.samples + _ROUNDS * self.rescale
-
     def solved(
         self,
         features: Features,

@@ -20,6 +20,7 @@ OPTIONS = {
     "smaller than the grid of 4x9": {"grid": (4, 9)},
     "grid is 0": {"grid": 0},
     "grid is 'full'": {"grid": "full"},
+    "grid is 1.5": {"grid": 1.5},
     "alpha is 0": {"grid": 2, "alpha": 0},
     "alpha is -0.5": {"grid": 2, "alpha": -0.5},
     "alpha is inf": {"grid": 2, "alpha": float("inf")},
