@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from analysis.jacobians.controls import normal_draws
 from priors.checks.floats import PIXELS, own_dtype, require_digits
 from priors.errors import InputError, shown
-from priors.reading.dry_pass import constant_parameters
+from priors.reading.dry_pass import constant_parameters, without_autocast
 
 Function = Callable[[Tensor], Tensor]
 """From images (batch, channels, height, width) to features (batch, ...), each image for itself."""
@@ -107,7 +107,11 @@ def looked_into(
     _check_images(images)
     if network is not None:
         require_digits(network, "the network")
-    with torch.inference_mode(False), _plainly(images), constant_parameters(network) if network else nullcontext():
+    with (
+        torch.inference_mode(False),
+        without_autocast(images.device),
+        constant_parameters(network) if network else nullcontext(),
+    ):
         images = images.clone() if images.is_inference() else images.detach()
         images = images.to((own_dtype(network) if network else None) or images.dtype)
         unit = _deviation(deviation, images)
@@ -218,11 +222,3 @@ class _Made(TorchDispatchMode):
             if isinstance(one, Tensor) and one.untyped_storage()._cdata not in given:
                 self.bytes += one.nbytes
         return results
-
-
-@contextmanager
-def _plainly(images: Tensor) -> Iterator[None]:
-    """Without autocast, whose numbers have few digits."""
-    kind = images.device.type
-    with torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
-        yield

@@ -1,8 +1,7 @@
 """The full-Jacobian of a network at images: f(x) = J_x x + the sum of what each operation adds."""
 
 import inspect
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -17,7 +16,7 @@ from analysis.jacobians.terms import BiasTerm, Decomposition
 from priors import ClassifierPrior, tap
 from priors.checks.floats import own_dtype, require_digits
 from priors.errors import InputError, unknown
-from priors.reading.dry_pass import constant_parameters
+from priors.reading.dry_pass import constant_parameters, without_autocast
 from priors.reading.taps import refuse_scripted, unwrapped
 
 Kept = Literal["totals", "maps", "values"]
@@ -80,7 +79,7 @@ def decompose(
     with torch.inference_mode(False):
         given = _checked(core, images, arguments)
         labels = None if target is None else classes_of(target, len(images))
-    with torch.inference_mode(False), _plainly(given[0]):
+    with torch.inference_mode(False), without_autocast(given[0].device):
         passing = _Passing(core, asked(core, given[0], of, prior, head), keep, given, labels)
         with constant_parameters(core):
             return passing.decomposed(memory)
@@ -295,14 +294,3 @@ def _joined(found: Sequence[Decomposition]) -> Decomposition:
 
 def _name(term: BiasTerm) -> tuple[str, str, int, Source]:
     return term.layer, term.operation, term.execution, term.source
-
-
-@contextmanager
-def _plainly(images: Tensor) -> Iterator[None]:
-    """Without autocast, whose numbers have few digits."""
-    kind = images.device.type
-    if not torch.amp.is_autocast_available(kind):
-        yield
-        return
-    with torch.autocast(kind, enabled=False):
-        yield

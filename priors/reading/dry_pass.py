@@ -34,6 +34,16 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def without_autocast(device: torch.device) -> Iterator[None]:
+    """The precision that tensors have, while the context is open; also on a device that has no autocast."""
+    if not torch.amp.is_autocast_available(device.type):
+        yield
+        return
+    with torch.autocast(device.type, enabled=False):
+        yield
+
+
+@contextmanager
 def constant_parameters(network: nn.Module) -> Iterator[None]:
     """Parameters that ask for no gradients while the context is open: what does is what depends on the images."""
     asking = [one for one in network.parameters() if one.requires_grad]
