@@ -1,10 +1,11 @@
 """How uncertain an image is that a decoder makes of a layer: reconstruction uncertainty."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from apps.layers.lens import Layer, Lens, Look, Reading, Seen, Subject, mean_of
+from apps.layers.lenses.sid import StrictDiscarding
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,22 +16,14 @@ class Reconstruction(Lens):
     """RU by the newest finished decoder of each layer that is among the runs, with delta_f^2 the mean over the images.
 
     Attributes:
-        alpha: how far features may move, in parts of delta_f^2 and squared pixel values.
-        grid: cells a side that have a scale of noise of their own; as many as pixels where an image has fewer.
-        shared: whether all channels of a pixel have one scale.
-        cap: the largest scale.
-        probes: slopes an image.
+        noise: SID's, and how it is found.
         steps: in which the most uncertain noise is looked for; 0: it is that of SID's closed form, by which RU is at
             most as large, and which spares the passes that `penult analyse discard` takes.
         drawn: noisy images that errors are the mean of.
         centre: what errors are taken from, the image or what the decoder makes of it without noise.
     """
 
-    alpha: float = 1.5e-4
-    grid: int = 16
-    shared: bool = True
-    cap: float = 1.0
-    probes: int = 16
+    noise: StrictDiscarding = field(default_factory=StrictDiscarding)
     steps: int = 0
     drawn: int = 16
     centre: str = "image"
@@ -74,17 +67,13 @@ class Reconstruction(Lens):
                     features[name],
                     decoder,
                     seen.images,
-                    alpha=self.alpha,
+                    alpha=self.noise.alpha,
                     delta=delta[name],
                     centre=self.centre,
-                    grid=tuple(min(self.grid, side) for side in seen.images.shape[2:]),
-                    shared=self.shared,
-                    cap=self.cap,
+                    cap=self.noise.cap,
                     steps=self.steps,
                     measured=self.drawn,
-                    probes=self.probes,
-                    seed=subject.seed,
-                    index=seen.index,
+                    **self.noise.slopes(subject, seen),
                 ).mean
                 for name, decoder in decoders.items()
             }
@@ -101,7 +90,7 @@ class Reconstruction(Lens):
         from apps.data.sweep import fewer_if_large, sweep
         from priors.errors import InputError
 
-        own = {"samples": self.probes, "seed": subject.seed}
+        own = {"samples": self.noise.probes, "seed": subject.seed}
 
         def of(batch) -> dict[str, "Tensor"]:
             return {

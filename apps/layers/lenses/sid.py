@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from apps.layers.lens import Layer, Lens, Look, Reading, Seen, Subject, mean_of
 
@@ -55,22 +55,19 @@ class StrictDiscarding(Lens):
 
         return rows
 
+    def slopes(self, subject: Subject, seen: Seen) -> dict[str, Any]:
+        """By which slopes, and for which cells, the noise of a batch is found."""
+        size = tuple(min(self.grid, side) for side in seen.images.shape[2:])
+        own = {"grid": size, "shared": self.shared, "probes": self.probes}
+        return own | {"seed": subject.seed, "index": seen.index}
+
     def measured(self, subject: Subject, layer: Layer, seen: Seen) -> "PixelSensitivity":
         """Of a batch; once, however many lenses ask for it."""
         from analysis.discarding.sensitivity import pixel_sensitivity
         from apps.layers.sites import features_of
 
         def found() -> "PixelSensitivity":
-            size = tuple(min(self.grid, side) for side in seen.images.shape[2:])
-            return pixel_sensitivity(
-                features_of(subject, layer),
-                seen.images,
-                grid=size,
-                shared=self.shared,
-                probes=self.probes,
-                seed=subject.seed,
-                index=seen.index,
-            )
+            return pixel_sensitivity(features_of(subject, layer), seen.images, **self.slopes(subject, seen))
 
         return seen.once((self, layer.name), found)
 
