@@ -272,7 +272,7 @@ def identity(config: Any) -> dict[str, Any]:
         if is_dataclass(value):
             flat.update(identity(value))
         else:
-            flat[part.name] = _plain(value)
+            flat[part.name] = plain(value)
     return flat
 
 
@@ -289,7 +289,7 @@ def older_values(config: Any, prefix: str = "") -> dict[str, Any]:
         if isinstance(value, Place | Foreign):
             continue
         if "before" in part.metadata:
-            older[prefix + part.name] = _plain(part.metadata["before"])
+            older[prefix + part.name] = plain(part.metadata["before"])
         elif is_dataclass(value):
             older |= older_values(value, prefix)
     return older
@@ -321,19 +321,19 @@ def restored(kind: type[Section], stored: Mapping[str, Any], **sections: Any) ->
     return section
 
 
-def _plain(value: Any) -> Any:
-    """`value` as JSON has it."""
+def plain(value: Any) -> Any:
+    """A value of a configuration as JSON has it: lists where it has tuples, text for paths."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {name: _plain(item) for name, item in asdict(value).items()}
+        return {name: plain(item) for name, item in asdict(value).items()}
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value
 
 
 def _plain_values(flat: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _plain(value) for key, value in flat.items()}
+    return {key: plain(value) for key, value in flat.items()}
 
 
 def without_older(flat: Mapping[str, Any], older: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,8 +10,7 @@ from apps.discarding.measuring import Entropies, Measured
 from apps.discarding.settings import DiscardSettings
 from apps.discarding.shown import Shown
 from apps.discarding.tables import over_images
-from apps.runs.evaluations import read_evaluations
-from priors.files.json_files import write_json
+from apps.runs.evaluations import follows, keep_evaluation, read_evaluations
 from priors.files.tensors import write_tensors
 
 FILE, MAPS = "discard.json", "discard-maps.safetensors"
@@ -43,8 +42,7 @@ def keep(folder: Path, config: DiscardSettings, shown: Shown, found: Mapping[str
         "scores": {network: {one.layer: _scores(one, shown) for one in layers} for network, layers in found.items()},
         "shapes": {network: {one.layer: list(one.shape) for one in layers} for network, layers in found.items()},
     }
-    kept = [old for old in read_evaluations(folder, FILE) if any(old.get(name) != value for name, value in own.items())]
-    write_json(folder / FILE, [*kept, entry])
+    keep_evaluation(folder, entry, FILE, own)
 
 
 def protocol(config: DiscardSettings) -> dict[str, Any]:
@@ -77,7 +75,7 @@ def scored(config: DiscardSettings, folder: Path) -> Mapping[str, Any] | None:
     """
     own = protocol(config)
     for entry in read_evaluations(folder, FILE):
-        if all(entry.get(name) == value for name, value in own.items()):
+        if follows(entry, own):
             return entry["scores"]
     return None
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import tyro
 
-from apps.command.config import Data, Foreign, Gauge, Optimisation, Where, added, identity, older_values
+from apps.command.config import Data, Foreign, Gauge, Optimisation, Where, added, identity, older_values, plain
 from apps.command.ranges import Count, Epochs, Few, LogitsFolder, PenultimateWidth
 from apps.data.sources.catalogue import Augment
 
@@ -87,7 +87,7 @@ def told(config: Config) -> dict[str, Any]:
     """What a distillation was told that decides its numbers, flat: the options of each term are named by it."""
     flat = {key: value for key, value in identity(_without_terms(config)).items() if key != "seeds"}
     for name, term in _terms(config).items():
-        flat |= {f"{name}.{key}": value for key, value in asdict(term).items()}
+        flat |= {f"{name}.{key}": plain(value) for key, value in asdict(term).items()}
     return flat
 
 

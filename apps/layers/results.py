@@ -9,8 +9,7 @@ from analysis.layers.agreement import Agreement
 from apps.layers.agreeing import Pair
 from apps.layers.settings import LayerSettings
 from apps.layers.sheet import Found, Sheet
-from apps.runs.evaluations import read_evaluations
-from priors.files.json_files import write_json
+from apps.runs.evaluations import keep_evaluation
 
 FILE = "layers.json"
 """In a run's folder: what came out, by protocol."""
@@ -49,8 +48,7 @@ def keep(path: Path, config: LayerSettings, digest: str, found: Found) -> None:
         "without": {sheet.name: sheet.reasons() for sheet in found.sheets},
         "agreement": [_pair(pair) for pair in found.pairs],
     }
-    earlier = read_evaluations(path.parent, path.name)
-    write_json(path, [*(old for old in earlier if any(old.get(name) != value for name, value in own.items())), entry])
+    keep_evaluation(path.parent, entry, path.name, own)
 
 
 def _scores(sheet: Sheet) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """The evaluations of a run: `evaluation.json` and its like, lists of protocols with their scores."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from apps.command.config import plain
 from apps.data.image_set import ImageSet
 from apps.runs.outputs import check_writable
 from priors.errors import InputError, shown
@@ -90,21 +92,38 @@ def claim_evaluations(folder: Path, name: str = "evaluation.json") -> list[dict[
     return read_evaluations(folder, name)
 
 
-def protocol_of(entry: dict[str, Any]) -> dict[str, Any]:
+def protocol_of(entry: Mapping[str, Any]) -> dict[str, Any]:
     """What an evaluation was made by: two by the same protocol replace one another."""
     return {name: value for name, value in entry.items() if name != "scores"}
 
 
-def keep_evaluation(folder: Path, entry: dict[str, Any]) -> None:
-    """Add an evaluation to a run's, in the place of one by the same protocol.
+def follows(entry: Mapping[str, Any], protocol: Mapping[str, Any]) -> bool:
+    """Whether an evaluation, as it is stored, was made by a protocol; what else the entry says counts for nothing."""
+    return all(entry.get(name) == plain(value) for name, value in protocol.items())
+
+
+def keep_evaluation(
+    folder: Path, entry: Mapping[str, Any], name: str = "evaluation.json", protocol: Mapping[str, Any] | None = None
+) -> None:
+    """Add an evaluation to a folder's, in the place of those by the same protocol.
 
     What is there is read now, not before the work: another evaluation may have ended meanwhile.
+
+    Args:
+        folder: the run's, or the one that was asked for.
+        entry: with its scores under "scores".
+        name: of the file.
+        protocol: what the entry was made by; None: all that it says but the scores.
 
     Raises:
         InputError: the file is damaged or of another program.
     """
-    kept = [old for old in read_evaluations(folder) if protocol_of(old) != protocol_of(entry)]
-    write_json(folder / "evaluation.json", [*kept, entry])
+    earlier = read_evaluations(folder, name)
+    if protocol is None:
+        kept = [old for old in earlier if protocol_of(old) != protocol_of(entry)]
+    else:
+        kept = [old for old in earlier if not follows(old, protocol)]
+    write_json(folder / name, [*kept, entry])
 
 
 def first_images(images: ImageSet, count: int | None) -> tuple[ImageSet, dict[str, int]]:

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -50,18 +51,29 @@ class Part:
         """The commands of a cell, as one would type them after `penult`."""
         places = {"runs": str(self.config.place.runs), "data": self.data}
         quoted = {name: shlex.quote(place) for name, place in places.items()}
-        return [command.format_map(quoted) + self._options() for command in self.recipe.commands(*cell)]
+        commands = [command.format_map(quoted) for command in self.recipe.commands(*cell)]
+        return [command + self._options(shlex.split(command)) for command in commands]
 
-    def _options(self) -> str:
-        """The flags of the place that differ from their defaults, for each command."""
-        place = self.config.place
+    def _options(self, words: Sequence[str]) -> str:
+        """The flags of the place that differ from their defaults, and the arithmetic of a command that trains."""
+        place, precision = self.config.place, self.config.precision
         chosen = [(part.name.replace("_", "-"), getattr(place, part.name), part.default) for part in fields(place)]
+        if precision is not None and _has_precision(words[0], words[1]):
+            chosen.append(("precision", precision, None))
         return "".join(f" --{flag} {shlex.quote(str(value))}" for flag, value, usual in chosen if value != usual)
 
     def scores(self, cell: Cell) -> Mapping[str, Any] | None:
         """The scores that a cell's last command has left; None where it is not done."""
         folder = self.config.place.runs / self.recipe.run(*cell)
         return found(Command(tuple(shlex.split(self.lines(cell)[-1])), folder))
+
+
+@cache
+def _has_precision(*words: str) -> bool:
+    """Whether the verb that a command line begins with takes --precision."""
+    from apps.command.cli import flags_of
+
+    return "--precision" in flags_of(words)
 
 
 def reproduce(config: Reproduction) -> int:

@@ -1,6 +1,7 @@
 """What the reproduction of a table can be told. Nothing here imports torch, so that help is instant."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import tyro
 
@@ -29,6 +30,9 @@ class Reproduction:
     """Print every cell as a plain command, and do nothing."""
     show: bool = False
     """Print what there is, and train nothing."""
+    precision: Literal["fp32", "bf16"] | None = None
+    """Arithmetic of all trainings of the table; their runs count as this table's only where it is given again. Unset:
+    as the recipe says, else fp32."""
     place: tyro.conf.OmitArgPrefixes[Place] = field(default_factory=Place)
 
     def __post_init__(self):

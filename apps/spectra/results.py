@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from analysis.spectra.convention import SpectrumConvention
-from apps.runs.evaluations import read_evaluations
+from apps.runs.evaluations import follows, keep_evaluation, read_evaluations
 from apps.spectra.convention import wanted
 from apps.spectra.exponents import MapSpectrum
 from apps.spectra.found import Part, by_class, by_correctness, difference, kinds_of_maps
 from apps.spectra.measuring import IMAGES
 from apps.spectra.settings import SpectrumMeasuring
-from priors.files.json_files import write_json
 
 FILE = "spectrum.json"
 """In a run's folder: what came out, by protocol."""
@@ -36,9 +35,7 @@ def keep(
         "scores": {part.name: _scores(part, parts[0]) for part in parts},
         "spectra": {part.name: _spectra(part) for part in parts},
     }
-    earlier = read_evaluations(path.parent, path.name)
-    kept = [old for old in earlier if any(old.get(name) != value for name, value in own.items())]
-    write_json(path, [*kept, entry])
+    keep_evaluation(path.parent, entry, path.name, own)
 
 
 def _protocol(config: SpectrumMeasuring, first: Part, digest: str, convention: SpectrumConvention) -> dict[str, Any]:
@@ -131,7 +128,7 @@ def scored(config: SpectrumMeasuring, folder: Path) -> Mapping[str, Any] | None:
     """
     asked = _asked(config, wanted(config.spectrum)) | ({} if config.data is None else {"data": config.data})
     for entry in read_evaluations(folder, FILE):
-        if all(entry.get(name) == value for name, value in asked.items()):
+        if follows(entry, asked):
             parts = entry["scores"].items()
             return {
                 f"{part}: {of} {score}" if number else f"{of} {score}": value

@@ -15,6 +15,7 @@ from torch import Tensor
 from apps.classifiers.prior.comparison import candidates_in, look
 from apps.data.image_set import ImageSet
 from apps.models.moments import first_pass, run_through
+from apps.runs.evaluations import follows
 from priors.errors import InputError
 from priors.files.json_files import write_json
 from priors.fit.gauge_comparison import paired
@@ -161,8 +162,7 @@ def keep(
         **protocol,
         "scores": {_key(one): _scores(one, by_law) for one, by_law in zip(found, law, strict=True)},
     }
-    same = [all(old.get(name) == value for name, value in protocol.items()) for old in earlier]
-    write_json(path, [*(old for old, is_same in zip(earlier, same, strict=True) if not is_same), entry])
+    write_json(path, [*(old for old in earlier if not follows(old, protocol)), entry])
 
 
 def _key(one: GaugeStage) -> str:

@@ -9,7 +9,7 @@ from apps.classifiers.normalised.gauges import InGauge
 from apps.classifiers.settings import NormalisedScoring
 from apps.data.image_set import ImageSet
 from apps.models import named
-from apps.runs.evaluations import read_evaluations
+from apps.runs.evaluations import follows, read_evaluations
 from priors.files.json_files import write_json
 
 FILE = "normalised.json"
@@ -68,7 +68,7 @@ def scored(config: NormalisedScoring) -> dict[str, float] | None:
         "directions": config.gauge.directions or "weights",
     } | (_parts(config) if config.gauge.measured() else {})
     for entry in read_evaluations(path.parent, path.name) if path else ():
-        if all((_BEFORE | entry).get(name) == value for name, value in wanted.items()):
+        if follows(_BEFORE | entry, wanted):
             scores = entry["scores"]
             found = {name: 100 * scores[variant]["accuracy"] for name, variant in TABLE.items() if variant in scores}
             return found | {"drop rate": scores[NORMALISED]["drop rate in %"]}

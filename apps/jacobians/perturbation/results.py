@@ -10,8 +10,7 @@ from analysis.jacobians.curves import CurveDifference
 from apps.data.image_set import ImageSet
 from apps.jacobians.perturbation.found import Judged
 from apps.jacobians.perturbation.settings import Perturbing
-from apps.runs.evaluations import read_evaluations
-from priors.files.json_files import write_json
+from apps.runs.evaluations import keep_evaluation
 
 FILE = "perturb.json"
 """In a run's folder: what came out, by protocol."""
@@ -48,9 +47,7 @@ def keep(
             for one in found
         },
     }
-    earlier = read_evaluations(path.parent, path.name)
-    kept = [old for old in earlier if any(old.get(name) != value for name, value in own.items())]
-    write_json(path, [*kept, entry])
+    keep_evaluation(path.parent, entry, path.name, own)
 
 
 def _protocol(config: Perturbing, images: ImageSet, methods: Sequence[str], sigma: float) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Tables of the full-Jacobian paper: what is published, and what the commands of a cell mean."""
 
+import json
 import shlex
 from dataclasses import asdict, replace
 from functools import cache
@@ -11,6 +12,7 @@ from torch import nn
 from apps.classifiers.regularisation import last_layer
 from apps.classifiers.regularisers import parse_regularisers
 from apps.command.cli import configured, verb_of
+from apps.distilling.settings import told
 from apps.recipes.jacobian.protocol import LAYERS, NORMS, Schooling, blocks, compared, norms
 from apps.recipes.table import tables
 from priors import zoo
@@ -171,3 +173,10 @@ def test_lengths_are_of_updates():
         epochs = float(flags[flags.index("--epochs") + 1])
         assert round(epochs * images / 64) == 1000
         assert round(epochs / float(flags[flags.index("--validate-every") + 1])) == 10
+
+
+def test_students_of_named_layers_are_found_again():
+    """What a run stores is JSON, which has lists where flags are tuples; a cell's command must mean the same."""
+    for row, column in (("full-jacobian", "5"), ("full-jacobian+attention", "10")):
+        now = told(meant("2-short", row, column))
+        assert now["full-jacobian.student_layers"] and json.loads(json.dumps(now)) == now

@@ -569,3 +569,14 @@ def test_the_centre_is_cut_out_of_what_was_resized(penult, squares, tmp_path):
     assert penult("analyse", "normalised", "import:given:one", *words).status == 0
     (entry,) = json.loads(Path("a.json").read_text())
     assert entry["scores"]["original"]["accuracy"] == pytest.approx(right / 30)
+
+
+def test_an_arithmetic_is_told_to_the_trainings_alone(penult):
+    said = penult("table", "penultimate", "5", "--list", "--precision", "bf16")
+    assert said.status == 0, said.err
+    trained = {line: "--precision bf16" in line for line in said.out.splitlines()}
+    assert {line.split()[1] for line, told in trained.items() if told} == {"train"}
+    assert {line.split()[1] for line, told in trained.items() if not told} == {"evaluate"}
+    for line in (line for line, told in trained.items() if told):
+        assert config_of(line.removeprefix("penult "))[1].optimisation.precision == "bf16"
+    assert "--precision" not in penult("table", "penultimate", "5", "--list").out

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from apps.runs.evaluations import keep_evaluation, read_evaluations
+from apps.runs.evaluations import follows, keep_evaluation, read_evaluations
 from priors.errors import InputError
 
 SCORES = {"accuracy": 0.9, "ELBO": {"value": -90.5, "error": None}, "accuracy by class": {"0": 1, "1": 0.8}}
@@ -36,3 +36,14 @@ def test_fields_of_later_programs_are_left_alone(tmp_path):
     entry = {"images": 5, "of its own": [1, {}], "scores": SCORES}
     (tmp_path / "evaluation.json").write_text(json.dumps([entry]))
     assert read_evaluations(tmp_path) == [entry]
+
+
+def test_an_evaluation_replaces_the_one_by_its_protocol_alone(tmp_path):
+    """Tuples are lists once they are stored, and what an entry says beside its protocol may change."""
+    for taps, value in ((("a", "b"), 1.0), (("a",), 2.0), (("a", "b"), 3.0)):
+        protocol = {"taps": taps, "seed": 0}
+        keep_evaluation(tmp_path, protocol | {"scores": {"x": value}, "beside": value}, "found.json", protocol)
+    kept = read_evaluations(tmp_path, "found.json")
+    assert [entry["scores"]["x"] for entry in kept] == [2.0, 3.0]
+    assert [follows(entry, {"taps": ("a", "b"), "seed": 0}) for entry in kept] == [False, True]
+    assert not follows(kept[1], {"taps": ("a", "b"), "seed": 1})
