@@ -70,15 +70,6 @@ class Data:
         """What `apps.data.sources.load` is told of them."""
         return {"image_size": self.image_size, "resize": self.resize}
 
-    def sizes_for(self, other: str, image_size: int | None = None, resize: int | None = None) -> dict[str, int | None]:
-        """The same of another data set: what is given, and else these sizes, for folders alone have none of their own.
-
-        Another image size than that of the training is not cut out of what this one was.
-        """
-        own = self if Path(other).is_dir() else Data(other)
-        kept = own.resize if image_size is None else None
-        return {"image_size": image_size or own.image_size, "resize": resize or kept}
-
 
 @dataclass(frozen=True)
 class Optimisation:

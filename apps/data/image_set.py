@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
+from apps.data.own_objects import OwnObjects
 from apps.data.sources.finding import UPRIGHT
 from apps.data.sources.image_files import ImageFiles
 from apps.data.sources.kept_listing import bar
@@ -31,6 +32,7 @@ class ImageSet:
         labels: int64, 0 ... classes - 1, of shape (n,).
         class_names: one a class, in the order of the labels.
         source: where it was read from, for people.
+        objects: where the object of each picture is, where the data set says so.
     """
 
     name: str
@@ -39,6 +41,7 @@ class ImageSet:
     labels: Int64[Tensor, " n"]
     class_names: tuple[str, ...]
     source: str = ""
+    objects: OwnObjects | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -98,7 +101,9 @@ class ImageSet:
             if isinstance(self.images, ImageFiles)
             else self.images[index.to(self.images.device)]
         )
-        return replace(self, images=images, labels=self.labels[index.to(self.labels.device)], split=split or self.split)
+        labels = self.labels[index.to(self.labels.device)]
+        objects = None if self.objects is None else self.objects.subset(index)
+        return replace(self, images=images, labels=labels, split=split or self.split, objects=objects)
 
 
 def split_validation(images: ImageSet, count: int, seed: int = 0) -> tuple[ImageSet, ImageSet]:

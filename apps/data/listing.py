@@ -5,7 +5,8 @@ from pathlib import Path
 
 from apps.command.console import table
 from apps.data.sources.affnist_files import own_files
-from apps.data.sources.catalogue import DATASETS, DatasetInfo, data_root
+from apps.data.sources.catalogue import BIRDS, DATASETS, RANDOM, DatasetInfo, data_root
+from apps.data.sources.finding import birds_missing
 from priors.errors import InputError
 
 
@@ -23,7 +24,7 @@ def list_datasets(root: Path | None) -> None:
             (
                 info.name,
                 info.description,
-                "x".join(map(str, info.image_shape)),
+                "any size" if info.image_shape is None else "x".join(map(str, info.image_shape)),
                 info.classes,
                 *("-" if count is None else f"{count:,}" for count in _counts(info, root)),
                 _here(info, root),
@@ -31,12 +32,16 @@ def list_datasets(root: Path | None) -> None:
             for info in DATASETS.values()
         ],
         f"kept in {root} (--data-root, $PENULT_DATA); an .npz file or a folder with train/CLASS/* and test/CLASS/* "
-        "will do as well",
+        f"will do as well; {BIRDS}, as Caltech publishes it, and {RANDOM}, any other pictures, are put there by hand; "
+        "pictures of any size take --image-size",
     )
 
 
 def _here(info: DatasetInfo, root: Path) -> str:
     """Whether a data set is there, or where it will come from."""
+    if info.folders:
+        whole = all((root / folder).is_dir() for folder in info.folders) and not birds_missing(root / BIRDS)
+        return "yes" if whole else "no"
     if (root / f"{info.name}.npz").is_file():
         return "yes"
     if info.made_from is not None:
@@ -46,12 +51,14 @@ def _here(info: DatasetInfo, root: Path) -> str:
     return "yes" if all((root / file).is_file() for file in info.files) else "on first use"
 
 
-def _counts(info: DatasetInfo, root: Path) -> tuple[int, int] | tuple[None, None]:
+def _counts(info: DatasetInfo, root: Path) -> tuple[int | None, int | None]:
     """Training and test images: of the file that is there, else as they are published.
 
     A set that is made from another has one image for each of that one's. How many its own files hold is not known
-    without reading them all.
+    without reading them all, nor is that of a set of the user's own pictures.
     """
+    if info.folders:
+        return info.train, info.test
     local = root / f"{info.name}.npz"
     if local.is_file():
         from apps.data.sources.npz_arrays import counts

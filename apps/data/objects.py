@@ -79,13 +79,19 @@ def read_boxes(
     for picture, name in zip(pictures, names, strict=True):
         with opened(picture) as image:
             width, height = size_of(image, picture)
-        box = _box(boxes[name], f"{file}, {name!r}", width, height)
+        box = box_within(boxes[name], f"{file}, {name!r}", width, height)
         masks.append(box_mask(box, width, height, size, shorter, grown))
     return torch.stack(masks)
 
 
 def box_mask(
-    box: Sequence[int | float], width: int, height: int, size: int, shorter: int | None = None, grown: int | float = 1
+    box: Sequence[int | float],
+    width: int,
+    height: int,
+    size: int,
+    shorter: int | None = None,
+    grown: int | float = 1,
+    squared: bool = False,
 ) -> Bool[Tensor, "size size"]:
     """One box as a mask, see `read_boxes`.
 
@@ -96,8 +102,9 @@ def box_mask(
         size: height and width that it is brought to.
         shorter: its shorter side before the centre of that size is cut out; None: the size itself.
         grown: how many times as wide and as high it is taken.
+        squared: whether both its sides are brought to that.
     """
-    wide, high, left, top = placed(width, height, size, shorter)
+    wide, high, left, top = placed(width, height, size, shorter, squared)
     x0, y0, x1, y1 = box
     middles = torch.arange(size, dtype=torch.float64) + 0.5
     columns = _within((middles + left) * width / wide, x0, x1, grown)
@@ -130,8 +137,18 @@ def _mask(picture: Path, path: Path, size: int, shorter: int | None) -> np.ndarr
     return np.array(centre(inside, size, shorter), dtype=np.uint8) >= _HALF
 
 
-def _box(given: Any, where: str, width: int, height: int) -> tuple[float, float, float, float]:
-    """Four numbers, where they are a box in the picture."""
+def box_within(given: Any, where: str, width: int, height: int) -> tuple[float, float, float, float]:
+    """Four numbers, where they are a box in the picture: x0, y0, x1, y1; what sticks out by a pixel or less is cut off.
+
+    Args:
+        given: of a file.
+        where: it stands, for messages.
+        width: of the picture.
+        height: of the picture.
+
+    Raises:
+        InputError: they are none, or it sticks out of the picture.
+    """
     numbers = isinstance(given, list) and [isinstance(one, int | float) and one is not True for one in given]
     if not numbers or len(numbers) != 4 or not all(numbers) or not (given[0] < given[2] and given[1] < given[3]):
         raise InputError(f"{where}: {given} is no box; x0, y0, x1, y1 were expected, with x0 < x1 and y0 < y1")

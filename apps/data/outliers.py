@@ -12,8 +12,8 @@ from torchvision.transforms.functional import rgb_to_grayscale
 
 from apps.data import sources
 from apps.data.image_set import ImageSet
-from apps.data.sources.catalogue import DATASETS
-from apps.data.sources.finding import is_split
+from apps.data.sources.catalogue import DATASETS, takes_size
+from apps.data.sources.finding import is_birds, is_split
 from apps.data.sources.folder import read_pictures
 from apps.data.sources.npz_arrays import is_npz
 from apps.seeds import generator
@@ -90,17 +90,18 @@ def outliers(
         pixels = torch.randint(0, 256, (count, *wanted), dtype=torch.uint8, generator=stream)
         return ImageSet(NOISE, "test", pixels, torch.zeros(count, dtype=torch.int64), ("unlabelled",))
     if name in DATASETS or is_npz(name):
-        return sources.load_pictures(name, "test", root=root)
+        size = height if takes_size(name) else None
+        return sources.load_pictures(name, "test", root=root, image_size=size)
     folder = Path(name)
     if not folder.is_dir():
         if os.sep in name:
             return sources.load(name, "test", root=root)  # says what is not there
         raise unknown("data set", name, [NOISE, *DATASETS], "or give the path of an .npz file or of a folder")
-    if is_split(folder, "test"):
+    if is_birds(folder) or is_split(folder, "test"):
         return sources.load(name, "test", root=root, image_size=height)
     return read_pictures(folder, image_size=height, memory_limit=sources.IN_MEMORY_BYTES, colour=True)
 
 
 def are_pictures(name: str) -> bool:
-    """Whether a name of `outliers` means a folder, whose pictures may have any size."""
-    return name != NOISE and name not in DATASETS and Path(name).is_dir()
+    """Whether a name of `outliers` means a folder, of whose pictures, of any size, the centre is cut out."""
+    return name not in (NOISE, *DATASETS) and Path(name).is_dir() and not is_birds(Path(name))

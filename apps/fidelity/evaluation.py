@@ -9,6 +9,7 @@ import torch
 
 from apps.command.console import say
 from apps.data.image_set import ImageSet
+from apps.data.sizes import sizes_for
 from apps.fidelity import inception, protocols
 from apps.fidelity.cache import cache_folder
 from apps.fidelity.extractor import Extractor, classifier_extractor
@@ -96,7 +97,7 @@ def _pair(config: FidelityScoring, device: torch.device) -> Pair:
     if run:
         source, name = generator_run(run.folder).to(device), run.folder.name
         against = trained_data(run, config.against, "--against")
-        sizes = trained_on(run).sizes_for(against, **sizes)
+        sizes = sizes_for(trained_on(run), against, **sizes)
     else:
         if os.sep in config.model and not Path(config.model).exists():
             open_run(config.model)  # says which runs there are

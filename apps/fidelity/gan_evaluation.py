@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from apps.command.console import say, table
 from apps.data import sources
 from apps.data.image_set import ImageSet
+from apps.data.sizes import sizes_for
 from apps.fidelity.gan_accuracy import Accuracy, accuracy, check, gan_test
 from apps.fidelity.gan_training import Training, gan_train, training_like
 from apps.fidelity.settings import GanScoring
@@ -80,7 +81,7 @@ def _trial(config: GanScoring) -> Trial:
     except InputError as error:
         raise InputError(f"--classify-by: {error}") from None
     data = named.trained_data(run, config.data)
-    sizes = trained.sizes_for(data, config.image_size, config.resize)
+    sizes = sizes_for(trained, data, config.image_size, config.resize)
     everything = sources.load(data, "test", root=root, **sizes)
     check(model, folder, network, by, everything)
     training = None

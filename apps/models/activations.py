@@ -12,6 +12,8 @@ from torch import Tensor
 from apps.command.config import Data
 from apps.data import sources
 from apps.data.image_set import ImageSet
+from apps.data.sizes import sizes_for
+from apps.data.sources.catalogue import takes_size
 from apps.data.sweep import AT_A_TIME, sweep
 from apps.models import named
 from apps.models.other_images import check_shape
@@ -63,7 +65,7 @@ def images_for(
     if not (data or trained.data):
         raise InputError(f"which images to run {model} on: give --data")
     name = data or named.trained_data(Run(model), None)
-    images = sources.load(name, split, root=root, **trained.sizes_for(name, image_size, resize))
+    images = sources.load(name, split, root=root, **sizes_for(trained, name, image_size, resize))
     if same_classes:
         made_of = None if again else network.provenance.get("data")
         named.check_classes(network.class_names, model, images, made_of, network.image_shape)
@@ -72,11 +74,11 @@ def images_for(
 
 
 def folder_size(model: str, network: Classifier, data: str | None, given: int | None) -> int | None:
-    """The size that pictures of a folder are brought to for a MODEL: what is given, or else a network's own.
+    """The size that a set's pictures are brought to for a MODEL: what is given, or else a network's own.
 
-    None for a run, which knows the size it was trained with, and where there is no folder or no size.
+    None for a run, which knows the size it was trained with, and where pictures have a size, or networks none.
     """
-    if given is None and data and Path(data).is_dir() and not named.is_run(model) and network.image_shape:
+    if given is None and data and takes_size(data) and not named.is_run(model) and network.image_shape:
         return network.image_shape[1]
     return given
 

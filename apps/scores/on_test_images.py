@@ -37,6 +37,7 @@ class OnTestImages(Evaluation):
         """Load the images, score, and keep what came out where there is a run."""
         from apps.command.console import say
         from apps.data import sources
+        from apps.data.sizes import sizes_for
         from apps.models import named
         from apps.runs.evaluations import claim_evaluations, first_images, keep_evaluation
         from apps.training.session import start
@@ -50,7 +51,7 @@ class OnTestImages(Evaluation):
         if run:
             claim_evaluations(run.folder)  # what is damaged is found before the work
         accelerator = start(config.place.where(), work=self.work)
-        sizes = trained.sizes_for(data, config.image_size, config.resize)
+        sizes = sizes_for(trained, data, config.image_size, config.resize)
         everything = sources.load(data, "test", root=config.place.data_root, **sizes)
         images, first = first_images(everything, config.images)
         found = self.score(config, run, images, accelerator)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apps.data.sources.catalogue import DATASETS, DatasetInfo, data_root
-from apps.data.sources.finding import class_folders, is_split
+from apps.data.sources.finding import class_folders, holds_splits, is_birds
 from priors.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -29,12 +29,14 @@ def load(
     """Load one split of a data set.
 
     Args:
-        name_or_path: a name in `DATASETS`, an `.npz` file, or a folder with `train/CLASS/*` and `test/CLASS/*`.
+        name_or_path: a name in `DATASETS`, an `.npz` file, or a folder with `train/CLASS/*` and `test/CLASS/*`, or as
+            CUB-200-2011 is published.
         split: "train" or "test".
         root: where data sets are kept, see `data_root`. `NAME.npz` there is taken first; otherwise torchvision
-            downloads into it.
+            downloads into it, but for sets of pictures.
         image_size: height and width in pixels that the images of a folder are brought to (shorter side resized, then
-            the centre cut out); needed where they differ in size. Of other sets it can only confirm the size.
+            the centre cut out; of CUB-200-2011 see `apps.data.sources.birds`); needed where they differ in size. Of
+            other sets it can only confirm the size.
         resize: what the shorter side is resized to before that; None: `image_size`.
         memory_limit: bytes of decoded pixels over which a folder's images are decoded as they are needed.
 
@@ -45,8 +47,16 @@ def load(
     if split not in ("train", "test"):
         raise unknown("split", split, ("train", "test"))
     name = str(name_or_path)
-    if name in DATASETS:
-        found = _named(DATASETS[name], split, data_root(root))
+    info = DATASETS.get(name)
+    if (info is not None and info.folders) or (info is None and is_birds(Path(name))):
+        from apps.data.sources.birds import Brought, read_folder_of_birds, read_named
+
+        brought = Brought(image_size, resize, memory_limit)
+        if info is None:
+            return read_folder_of_birds(Path(name), split, brought)
+        return read_named(info, split, data_root(root), brought)
+    if info is not None:
+        found = _named(info, split, data_root(root))
     elif Path(name).is_dir():
         from apps.data.sources.folder import read_folder
 
@@ -93,7 +103,7 @@ def load_pictures(
     """
     path = Path(name_or_path)
     if str(name_or_path) not in DATASETS:
-        if path.is_dir() and not any(is_split(path, part) for part in ("train", "test")):
+        if path.is_dir() and not holds_splits(path):
             from apps.data.sources.folder import read_pictures
 
             splits = set(class_folders(path)) <= {"train", "test"} and (path / split).is_dir()

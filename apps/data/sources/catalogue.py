@@ -8,6 +8,11 @@ from typing import Literal
 Augment = Literal["auto", "none", "flip", "crop", "crop+flip", "resized-crop", "resized-crop+flip"]
 """What --augment takes."""
 
+BIRDS = "CUB_200_2011"
+"""The folder of CUB-200-2011, as Caltech publishes it."""
+RANDOM = "random-images"
+"""The folder of what birds are told from."""
+
 
 @dataclass(frozen=True)
 class DatasetInfo:
@@ -16,37 +21,51 @@ class DatasetInfo:
     Attributes:
         name: what it is called on the command line.
         description: one line for people.
-        image_shape: (channels, height, width) of its images.
-        class_names: one a class, in the order of the labels.
-        train: how many training images are published.
-        test: how many test images are published.
+        image_shape: (channels, height, width) of its images; None where they are pictures in colour of any size, which
+            are brought to --image-size.
+        class_names: one a class, in the order of the labels; none where its files say them.
+        train: how many training images are published; None where its files say it.
+        test: how many test images are published, likewise.
         home: the class of torchvision.datasets that downloads it; None where nothing is downloaded.
         augmentation: what classifiers are usually trained with: "none", "flip", "crop" or "crop+flip".
         made_from: the data set that it is made from; None where it is not.
         files: where torchvision keeps it under the root of data sets, some files that are there when all are.
+        folders: of pictures under the root of data sets, which it is read from; they are put there by hand.
+        box: how many times as wide and as high as the object's box the part of a picture is that is taken; None: all.
+        said_classes: how many classes its files say.
     """
 
     name: str
     description: str
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[int, int, int] | None
     class_names: tuple[str, ...]
-    train: int
-    test: int
+    train: int | None
+    test: int | None
     home: str | None = None
     augmentation: str = "none"
     made_from: str | None = None
     files: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+    box: float | None = None
+    said_classes: int = 0
 
     @property
     def classes(self) -> int:
         """How many classes there are."""
-        return len(self.class_names)
+        return len(self.class_names) or self.said_classes
 
 
 def _mnist(home: str) -> tuple[str, ...]:
     """Files of a set that is laid out as MNIST."""
     return tuple(
         f"{home}/raw/{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")
+    )
+
+
+def _birds(name: str, description: str, box: float | None) -> DatasetInfo:
+    """CUB-200-2011, with the part of each picture that is taken."""
+    return DatasetInfo(
+        name, description, None, (), 5994, 5794, augmentation="flip", folders=(BIRDS,), box=box, said_classes=200
     )
 
 
@@ -123,6 +142,20 @@ DATASETS: dict[str, DatasetInfo] = {
             "crop+flip",
             files=("cifar-100-python/train", "cifar-100-python/test"),
         ),
+        _birds("cub-200-2011", "200 species of birds, the box of each", 1.0),
+        _birds("cub-200-2011-1.5", "the same, 1.5 times that box", 1.5),
+        _birds("cub-200-2011-whole", "the same, whole photographs", None),
+        DatasetInfo(
+            "birds-against-random",
+            "the birds' boxes, and any other pictures",
+            None,
+            ("bird", "random"),
+            None,
+            None,
+            augmentation="flip",
+            folders=(BIRDS, RANDOM),
+            box=1.0,
+        ),
     )
 }
 
@@ -130,6 +163,11 @@ DATASETS: dict[str, DatasetInfo] = {
 def data_root(root: str | Path | None = None) -> Path:
     """The folder of data sets: `root` if given, else `$PENULT_DATA`, else `data` in the current folder."""
     return Path(root or os.environ.get("PENULT_DATA") or "data")
+
+
+def takes_size(data: str) -> bool:
+    """Whether pictures of a data set have any size, and are brought to --image-size: those of folders."""
+    return DATASETS[data].image_shape is None if data in DATASETS else Path(data).is_dir()
 
 
 def augmenting(augment: str, data: str) -> str:

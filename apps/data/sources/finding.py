@@ -11,6 +11,7 @@ from priors.remarks import remark
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 
+_OF_BIRDS = ("images.txt", "classes.txt", "image_class_labels.txt", "train_test_split.txt", "bounding_boxes.txt")
 UPRIGHT = "-upright"
 """What the digest of a set that stays in files ends in: its pictures are turned as EXIF says, which shows in no name
 and size. Programs before runs of format 2 did not turn them; their digests end without it."""
@@ -85,6 +86,26 @@ def is_split(folder: Path, split: str) -> bool:
         InputError: as for `class_folders`.
     """
     return (folder / split).is_dir() and bool(class_folders(folder / split))
+
+
+def is_birds(folder: Path) -> bool:
+    """Whether a folder is CUB-200-2011, as Caltech publishes it, whole or in part."""
+    return all((folder / name).is_file() for name in ("images.txt", "bounding_boxes.txt"))
+
+
+def birds_missing(folder: Path) -> list[str]:
+    """What a folder lacks of CUB-200-2011: names of files, and the folder of pictures."""
+    files = [name for name in _OF_BIRDS if not (folder / name).is_file()]
+    return files + ([] if (folder / "images").is_dir() else ["images"])
+
+
+def holds_splits(folder: Path) -> bool:
+    """Whether a folder is a data set with splits, rather than pictures.
+
+    Raises:
+        InputError: as for `class_folders`.
+    """
+    return is_birds(folder) or any(is_split(folder, part) for part in ("train", "test"))
 
 
 def readable(name: str) -> str:

@@ -50,18 +50,18 @@ def read_folder(
     """
     if image_size is not None and image_size < 1:
         raise InputError(f"image size {image_size} given: a positive number of pixels was expected")
-    _check_resize(image_size, resize)
+    check_resize(image_size, resize)
     class_names = _classes(folder, split)
     listing, look = _looked_at(folder, split, class_names, image_size)
     if split == "train" and (folder / "test").is_dir():
         _check_agreement(folder, look, _looked_at(folder, "test", class_names, image_size)[1])
-    files = ImageFiles(folder, listing.paths, look.shape, image_size is not None, resize, listing)
+    files = ImageFiles(folder, listing.paths, look.shape, image_size is not None, resize, listing=listing)
     number = {name: label for label, name in enumerate(class_names)}
     labels = [number[path.split("/", 2)[1]] for path in listing.paths]
     return ImageSet(
         name=_name(folder),
         split=split,
-        images=_pixels(files, memory_limit),
+        images=held_pixels(files, memory_limit),
         labels=torch.tensor(labels, dtype=torch.int64),
         class_names=tuple(map(readable, class_names)),
         source=str(folder),
@@ -85,7 +85,7 @@ def read_pictures(
         InputError: there are none, sizes differ and no `image_size` is given, `resize` is less than that, or a file is
             damaged.
     """
-    _check_resize(image_size, resize)
+    check_resize(image_size, resize)
     paths = pictures_under(folder)
     if not paths:
         raise InputError(f"{folder} holds no images ({' '.join(IMAGE_SUFFIXES)}), at any depth")
@@ -98,14 +98,14 @@ def read_pictures(
     return ImageSet(
         name=_name(folder),
         split="all",
-        images=_pixels(files, memory_limit),
+        images=held_pixels(files, memory_limit),
         labels=torch.zeros(len(files), dtype=torch.int64),
         class_names=("unlabelled",),
         source=str(folder),
     )
 
 
-def _check_resize(image_size: int | None, resize: int | None) -> None:
+def check_resize(image_size: int | None, resize: int | None) -> None:
     """Refuse a size that nothing can be cut out of."""
     if resize is not None and image_size is None:
         raise InputError(f"--resize {resize} without --image-size: say how much is to be cut out of the centre")
@@ -117,7 +117,7 @@ def _name(folder: Path) -> str:
     return readable(folder.resolve().name)
 
 
-def _pixels(files: ImageFiles, memory_limit: int) -> torch.Tensor | ImageFiles:
+def held_pixels(files: ImageFiles, memory_limit: int) -> torch.Tensor | ImageFiles:
     """The decoded pixels where they fit into memory."""
     return files.read_all() if len(files) * math.prod(files.image_shape) <= memory_limit else files
 

@@ -37,6 +37,8 @@ Part = Callable[[int, int], tuple[int, int, int, int]]
 """The part of a picture of a height and a width: its top, left, height and width."""
 Cut = Callable[[int, int, int], tuple[int, int, int, int]]
 """The same of a view, a height and a width."""
+Crop = tuple[int, int, int, int]
+"""The part of a picture that stands for it: its left, top, right and bottom in pixels."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class ImageFiles:
         resized: whether images of another size are brought to this one, then square (shorter side resized, centre cut
             out), rather than refused.
         side: what the shorter side is resized to before that; None: the side of the shape.
+        crops: the part of each picture that is taken first, None for all of it. Each is brought to a square whole, its
+            two sides by factors of their own, to the shorter side's size. None: pictures keep their shape.
         listing: of the same files, where their sizes and times are known already.
     """
 
@@ -58,6 +62,7 @@ class ImageFiles:
     image_shape: tuple[int, int, int]
     resized: bool
     side: int | None = None
+    crops: tuple[Crop | None, ...] | None = field(default=None, repr=False)
     listing: Listing | None = field(default=None, compare=False, repr=False)
 
     def __len__(self) -> int:
@@ -67,12 +72,16 @@ class ImageFiles:
         """The files at positions `index`, in that order."""
         paths = tuple(self.paths[i] for i in index.tolist())
         return replace(
-            self, paths=paths, listing=None if self.listing is None else self.listing.subset(index.numpy(), paths)
+            self,
+            paths=paths,
+            crops=None if self.crops is None else tuple(self.crops[i] for i in index.tolist()),
+            listing=None if self.listing is None else self.listing.subset(index.numpy(), paths),
         )
 
     def fingerprint(self) -> bytes:
         """A digest of the files' names and sizes in bytes, and of the shape they decode to and how."""
         told = (self.image_shape, self.resized) if self.side is None else (self.image_shape, self.resized, self.side)
+        told = told if self.crops is None else (*told, "cropped", self.crops)
         hashed = blake2b(repr(told).encode(), digest_size=16)
         if self.listing is None:
             sizes = (os.path.getsize(self.folder / path) for path in self.paths)
@@ -96,6 +105,8 @@ class ImageFiles:
                     f"{path} is a colour image, but the others looked at are grey: convert it or the others"
                 )
             image = decoded(image, path, channels)
+        if self.crops is not None and self.crops[position] is not None:
+            image = image.crop(self.crops[position])
         if part is not None:
             top, left, tall, wide = part(image.height, image.width)
             cut = image.crop((left, top, left + wide, top + tall))
@@ -106,7 +117,7 @@ class ImageFiles:
                     f"{path} is {image.height}x{image.width}, but the images of this set are {height}x{width}: "
                     "give an image size (--image-size) to bring all to one"
                 )
-            image = centre(image, height, self.side)
+            image = centre(image, height, self.side, squared=self.crops is not None)
         pixels = np.array(image, dtype=np.uint8).reshape(height, width, channels)
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
@@ -225,20 +236,30 @@ def channels_of(image: Image.Image, path: Path) -> int:
     return 1 if image.mode in ("1", "L", "LA") else 3
 
 
-def placed(width: int, height: int, size: int, shorter: int | None = None) -> tuple[int, int, int, int]:
+def placed(
+    width: int, height: int, size: int, shorter: int | None = None, squared: bool = False
+) -> tuple[int, int, int, int]:
     """How `centre` brings a picture of a width and a height to a size: (width, height) it is resized to, (left, top).
 
     The last two are where the part that is cut out begins. Numbers are rounded as torchvision's Resize and CenterCrop
     do.
     """
-    short = min(width, height)
-    width, height = (int((shorter or size) * side / short) for side in (width, height))
+    side = shorter or size
+    width, height = (side, side) if squared else (int(side * own / min(width, height)) for own in (width, height))
     return width, height, round((width - size) / 2), round((height - size) / 2)
 
 
-def centre(image: Image.Image, size: int, shorter: int | None = None) -> Image.Image:
-    """Resize the shorter side to `shorter`, or else to `size`, and cut out the centre of that size."""
-    width, height, left, top = placed(*image.size, size, shorter)
+def centre(image: Image.Image, size: int, shorter: int | None = None, squared: bool = False) -> Image.Image:
+    """Resize the shorter side to `shorter`, or else to `size`, and cut out the centre of that size.
+
+    Args:
+        image: of any size.
+        size: height and width of what is cut out.
+        shorter: of what it is cut out of.
+        squared: whether the longer side is resized to that as well, so that nothing but margins of a larger square is
+            lost.
+    """
+    width, height, left, top = placed(*image.size, size, shorter, squared)
     image = image.resize((width, height), Image.Resampling.BILINEAR)
     return image.crop((left, top, left + size, top + size))
 

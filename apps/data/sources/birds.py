@@ -1,0 +1,190 @@
+"""CUB-200-2011 (Wah et al., 2011): birds in photographs, each with its box; and birds against any other pictures.
+
+https://www.vision.caltech.edu/datasets/cub_200_2011/. The folder is read as it is published; nothing is downloaded.
+What is taken of a photograph is its bird's box, the box about its middle 1.5 times as wide and as high, or all.
+
+- A part ends at whole pixels, outwards, and at the photograph's edges.
+- It is brought to a square whole, its sides by factors of their own: a bird is in it from beak to tail, and with 1.5
+  the middle 4/9 of the square are the bird's box, but at the photograph's edges. To cut the centre out, as of whole
+  pictures, would leave nothing beside a bird that is wide.
+- Images come in turn from each class, by their numbers, so that the first ones are of many classes; they are in colour,
+  also where the photograph is grey.
+
+Birds are told from random pictures in two classes. Of these, as many as there are birds are taken, those whose path has
+the smallest blake2b digest; the first of them are for training, as large a part as of the birds.
+"""
+
+import math
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import chain, zip_longest
+from pathlib import Path
+
+import torch
+
+from apps.data.image_set import ImageSet
+from apps.data.objects import box_within
+from apps.data.own_objects import OwnObjects
+from apps.data.sources.birds_files import Bird, Box, read_birds
+from apps.data.sources.catalogue import BIRDS, DATASETS, RANDOM, DatasetInfo
+from apps.data.sources.finding import IMAGE_SUFFIXES, pictures_under, readable
+from apps.data.sources.folder import check_resize, held_pixels
+from apps.data.sources.image_files import Crop, ImageFiles, opened, size_of
+from apps.data.sources.kept_listing import bar
+from priors.errors import InputError
+
+_WITH_MARGIN = "cub-200-2011-1.5"
+_CROPPED = "cub-200-2011"
+_MASKS = "segmentations"
+
+
+@dataclass(frozen=True)
+class Brought:
+    """How pictures are brought to a size, and held.
+
+    Attributes:
+        image_size: height and width.
+        resize: side of the square that this is the centre of, of whole photographs the shorter side; None: no larger.
+        memory_limit: bytes of decoded pixels over which they are decoded as they are needed.
+    """
+
+    image_size: int | None
+    resize: int | None
+    memory_limit: int
+
+    def check(self, name: str) -> None:
+        """Refuse what gives no images of one size."""
+        if self.image_size is None:
+            raise InputError(f"the pictures of {name} differ in size: give --image-size, such as 224, for all")
+        check_resize(self.image_size, self.resize)
+
+    def files(self, folder: Path, paths: Sequence[str], crops: Sequence[Crop | None] | None) -> ImageFiles:
+        """The pictures."""
+        shape = (3, self.image_size, self.image_size)
+        crops = None if crops is None else tuple(crops)
+        return ImageFiles(folder, tuple(paths), shape, resized=True, side=self.resize, crops=crops)
+
+
+def read_named(info: DatasetInfo, split: str, root: Path, brought: Brought) -> ImageSet:
+    """One split of a set of birds, by its name.
+
+    Raises:
+        InputError: its folders are not under `root`, or as for `read_folder_of_birds`.
+    """
+    for folder in info.folders:
+        if not (root / folder).is_dir():
+            what = "Caltech's CUB-200-2011" if folder == BIRDS else "a folder of any other pictures, or a link to one,"
+            raise InputError(
+                f"{info.name} is not downloaded: put {what} there as {root / folder}, or name another folder of data "
+                "sets (--data-root)"
+            )
+    brought.check(info.name)
+    if RANDOM in info.folders:
+        return _against_random(info, split, root, brought)
+    return _birds(info, info.name, split, root / BIRDS, f"--data {_WITH_MARGIN}", brought)
+
+
+def read_folder_of_birds(folder: Path, split: str, brought: Brought) -> ImageSet:
+    """One split of CUB-200-2011 in a folder of any name, cropped to the birds' boxes.
+
+    Raises:
+        InputError: files are missing or damaged, a box sticks out of its picture, or no image size is given.
+    """
+    name = readable(folder.resolve().name)
+    brought.check(name)
+    wider = f"--data {_WITH_MARGIN} --data-root {folder.resolve().parent}"
+    return _birds(DATASETS[_CROPPED], name, split, folder, wider, brought)
+
+
+def _birds(info: DatasetInfo, name: str, split: str, folder: Path, wider: str, brought: Brought) -> ImageSet:
+    birds, class_names = read_birds(folder)
+    birds = _in_turn(birds, split)
+    boxes, sizes = _boxes(folder, birds)
+    crops = None if info.box is None else [_part(*one, info.box) for one in zip(boxes, sizes, strict=True)]
+    files = brought.files(folder, [bird.picture for bird in birds], crops)
+    masks = next((place / _MASKS for place in (folder, folder.parent) if (place / _MASKS).is_dir()), None)
+    return ImageSet(
+        name=name,
+        split=split,
+        images=held_pixels(files, brought.memory_limit),
+        labels=torch.tensor([bird.label for bird in birds], dtype=torch.int64),
+        class_names=class_names,
+        source=str(folder),
+        objects=OwnObjects(files, tuple(boxes), tuple(sizes), masks, wider if info.box == 1 else None),
+    )
+
+
+def _against_random(info: DatasetInfo, split: str, root: Path, brought: Brought) -> ImageSet:
+    """Birds and random pictures in turn; these are brought to a square whole as well, so that no shape tells them."""
+    everything, _ = read_birds(root / BIRDS)
+    birds = _in_turn(everything, split)
+    crops = [_part(*one, info.box) for one in zip(*_boxes(root / BIRDS, birds), strict=True)]
+    pictures = [(f"{BIRDS}/{bird.picture}", crop, 0) for bird, crop in zip(birds, crops, strict=True)]
+    others = [(f"{RANDOM}/{path}", None, 1) for path in _random(root / RANDOM, everything)[split]]
+    both = chain.from_iterable(zip_longest(pictures, others))
+    paths, crops, labels = zip(*filter(None, both), strict=True)
+    return ImageSet(
+        name=info.name,
+        split=split,
+        images=held_pixels(brought.files(root, paths, crops), brought.memory_limit),
+        labels=torch.tensor(labels, dtype=torch.int64),
+        class_names=info.class_names,
+        source=f"{root / BIRDS} and {root / RANDOM}",
+    )
+
+
+def _random(folder: Path, birds: Sequence[Bird]) -> dict[str, list[str]]:
+    """The random pictures of each split, by the rule that stands above."""
+    found = pictures_under(folder)
+    if len(found) < 2:
+        raise InputError(
+            f"{folder} holds {len(found)} images ({' '.join(IMAGE_SUFFIXES)}), at any depth: one or more to train on "
+            "and one or more to test on were expected"
+        )
+    digests = {path: blake2b(os.fsencode(path), digest_size=8).digest() for path in found}
+    chosen = sorted(found, key=lambda path: (digests[path], path))[: len(birds)]
+    trained = round(len(chosen) * sum(bird.training for bird in birds) / len(birds))
+    trained = min(max(trained, 1), len(chosen) - 1)
+    return {"train": chosen[:trained], "test": chosen[trained:]}
+
+
+def _in_turn(birds: Sequence[Bird], split: str) -> list[Bird]:
+    """Those of a split: the first of each class, then the second of each, and so on."""
+    of_class: Counter[int] = Counter()
+    turns = []
+    for bird in birds:
+        if bird.training is (split == "train"):
+            turns.append((of_class[bird.label], bird.label, bird))
+            of_class[bird.label] += 1
+    return [bird for _, _, bird in sorted(turns, key=lambda turn: turn[:2])]
+
+
+def _boxes(folder: Path, birds: Sequence[Bird]) -> tuple[list[Box], list[tuple[int, int]]]:
+    """The boxes of birds, and (width, height) of their pictures.
+
+    Raises:
+        InputError: a picture is missing or none, or a box sticks out of its picture by more than a pixel.
+    """
+    boxes, sizes = [], []
+    for bird in bar(birds, len(birds), "headers of files"):
+        path = folder / bird.picture
+        with opened(path) as image:
+            size = size_of(image, path)
+        boxes.append(box_within(list(bird.box), f"{bird.where}, {bird.picture}", *size))
+        sizes.append(size)
+    return boxes, sizes
+
+
+def _part(box: Box, size: tuple[int, int], grown: float) -> Crop:
+    """The whole pixels of a picture that a box covers, in part or all, when it is so many times as wide and as high."""
+    (x0, y0, x1, y1), (width, height) = box, size
+    more_x, more_y = (grown - 1) * (x1 - x0) / 2, (grown - 1) * (y1 - y0) / 2
+    return (
+        max(0, math.floor(x0 - more_x)),
+        max(0, math.floor(y0 - more_y)),
+        min(width, math.ceil(x1 + more_x)),
+        min(height, math.ceil(y1 + more_y)),
+    )
