@@ -29,6 +29,13 @@ class ClassifierTraining:
     """Whether the final layer has a bias."""
     dropout: Rate | None = None
     """Dropout rate, of architectures that have one; unset: the architecture's own."""
+    narrow: str | None = added(None, before=None)
+    """A convolution that gets few filters instead of its own, such as block5.0 of vgg-8: a damaged network, to be set
+    beside the whole one; unset: none."""
+    narrow_filters: Count | None = added(None, before=None)
+    """How many filters the layer --narrow gets; unset: 4, as the paper damages its VGGs."""
+    narrow_kernel: Count | None = added(None, before=None)
+    """Their height and width in pixels, an odd number; unset: 7, likewise."""
     augment: Augment = "auto"
     """Random flips, and crops with 4 pixels of padding, or of 8 to 100 % of the image, brought to its size
     (resized-crop); auto: what is usual for the data set."""
@@ -57,7 +64,10 @@ class ClassifierTraining:
     where: tyro.conf.OmitArgPrefixes[Where] = field(default_factory=Where)
 
     def __post_init__(self):
-        """Refuse regularisers that there are not, and how they are computed where there is none."""
+        """Refuse what says more of a layer or a regulariser that there is not."""
+        for flag, value in (("--narrow-filters", self.narrow_filters), ("--narrow-kernel", self.narrow_kernel)):
+            if value is not None and self.narrow is None:
+                raise InputError(f"{flag} {value} without --narrow LAYER, which says of which layer: leave it out")
         jacobian = parse_regularisers(self.regularise).bias_jacobian
         for flag, value, usual in (
             ("--jacobian-norms", self.jacobian_norms, "running"),

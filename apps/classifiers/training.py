@@ -56,7 +56,14 @@ def train_classifier(config: ClassifierTraining, guide: bool = True) -> dict[str
 
 def _name(config: ClassifierTraining) -> str:
     """Of a run that is given none: what was told that usually is not."""
-    told = {"": config.penultimate, "dropout": config.dropout, "images": config.train_images}
+    told = {
+        "": config.penultimate,
+        "dropout": config.dropout,
+        "images": config.train_images,
+        "narrow-": config.narrow,
+        "filters": config.narrow_filters,
+        "kernel": config.narrow_kernel,
+    }
     words = [f"{word}{value}" for word, value in told.items() if value is not None]
     variant = "".join(f"-{word}" for word in (*words, *config.regularise))
     return slug(f"{data_label(config.data.data)}-{config.arch}{variant}-seed{config.optimisation.seed}")
@@ -141,6 +148,7 @@ def _built(config: ClassifierTraining, images: ImageSet, format: int) -> Classif
     require_classes(images)
     mean, std = channel_statistics(images)
     torch.manual_seed(derive(config.optimisation.seed, "weights"))
+    said = {name: getattr(config, name) for name in ("narrow_filters", "narrow_kernel", "dropout")}
     return zoo.build(
         config.arch,
         classes=images.class_names,
@@ -150,7 +158,8 @@ def _built(config: ClassifierTraining, images: ImageSet, format: int) -> Classif
         mean=mean,
         std=std,
         zero_bias=None if format >= 2 else False,
-        **({} if config.dropout is None else {"dropout": config.dropout}),
+        narrow=config.narrow,
+        **{name: value for name, value in said.items() if value is not None},
     )
 
 

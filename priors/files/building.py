@@ -19,6 +19,8 @@ from priors.errors import InputError, reason, shown
 
 _SMALL = 1 << 16
 """Sizes up to here need no weights to show for them: sides of images, and steps."""
+_MARGIN = 2
+"""Times all weights that a tensor on the way may have."""
 _SCRATCH = 1 << 24
 """Numbers that a tensor may have on the way: tables, and what an initialisation computes."""
 _MODULES = 1000
@@ -71,7 +73,9 @@ _META = torch.device("meta")
 
 
 @contextmanager
-def building(path: str | Path, what: str, sizes: Any, tensors: Mapping[str, Tensor]) -> Iterator[None]:
+def building(
+    path: str | Path, what: str, sizes: Any, tensors: Mapping[str, Tensor], margin: int = _MARGIN
+) -> Iterator[None]:
     """Build a network in it that a file describes: whatever is wrong with the description is said in one line.
 
     Args:
@@ -79,6 +83,7 @@ def building(path: str | Path, what: str, sizes: Any, tensors: Mapping[str, Tens
         what: the network is, such as "generator", for messages.
         sizes: what the file says that the network is built by, as JSON has it.
         tensors: the weights that go into it.
+        margin: times all of these that a tensor may have which is made on the way.
 
     Raises:
         InputError: a size, or the count of modules, is beyond what those weights can be of; or none can be built.
@@ -93,7 +98,7 @@ def building(path: str | Path, what: str, sizes: Any, tensors: Mapping[str, Tens
         )
 
     def check(size: tuple[int, ...]) -> None:
-        if prod(size) > max(2 * held, _SCRATCH):
+        if prod(size) > max(margin * held, _SCRATCH):
             refuse(f"it asks for {' x '.join(f'{side:,}' for side in size)} numbers")
 
     shape = sizes.get("image_shape") if isinstance(sizes, dict) else None

@@ -4,7 +4,7 @@ import inspect
 import pkgutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from torch import nn
 
 from priors.errors import InputError, unknown
 from priors.zoo.catalogue import Entry, entries_of
+from priors.zoo.narrowing import FILTERS, KERNEL, narrow_body
 from priors.zoo.network import Classifier, Network, names_of_classes
 
 
@@ -115,6 +116,9 @@ def build(
     std: int | float | Sequence[int] | Sequence[float] | None = None,
     head_bias: bool = True,
     zero_bias: bool | None = None,
+    narrow: str | None = None,
+    narrow_filters: int = FILTERS,
+    narrow_kernel: int = KERNEL,
     **options: Any,
 ) -> Classifier:
     """A classifier with fresh weights, drawn from torch's global generator.
@@ -131,6 +135,10 @@ def build(
         head_bias: False for a final linear layer without a bias.
         zero_bias: whether that bias starts at 0, or uniform within 1 / sqrt(width) as torch has it; None: as the
             family's public code.
+        narrow: name of a convolution that has few filters instead of its own, see `priors.zoo.narrowing`: a damaged
+            network, to be set beside the whole one; None: there is none.
+        narrow_filters: how many; the paper's (Ma et al. 2021, section 4).
+        narrow_kernel: their height and width, an odd number; the paper's.
         **options: the family's own, such as `dropout=0.3`.
 
     Raises:
@@ -140,6 +148,8 @@ def build(
         >>> network = build("mlp", classes=10, image_shape=(1, 28, 28), penultimate=11)
         >>> network.head
         Linear(in_features=11, out_features=10, bias=True)
+        >>> build("vgg-8", classes=10, image_shape=(3, 32, 32), narrow="block5.0").body.block5[0]
+        Conv2d(512, 4, kernel_size=(7, 7), stride=(1, 1), padding=(3, 3))
     """
     registered()
     row, name, said = _find(name)
@@ -160,6 +170,16 @@ def build(
         raise InputError(f"classes is needed to build {name}: their number, or their names")
     if shape is None:
         raise InputError(f"image_shape is needed to build {name}: (channels, height, width) of the images")
+    narrowing: dict[str, object] = {}
+    if narrow is not None:
+        narrow, width = narrow_body(name, parts.body, narrow, narrow_filters, narrow_kernel, shape)
+        # Only then, so that the descriptions of all other networks stay as they are.
+        narrowing = {"narrow": narrow, "narrow_filters": narrow_filters, "narrow_kernel": narrow_kernel}
+        parts = replace(parts, width=width, head=parts.head if width == parts.width else None)
+    elif (narrow_filters, narrow_kernel) != (FILTERS, KERNEL):
+        raise InputError(
+            f"narrow_filters {narrow_filters}, narrow_kernel {narrow_kernel}: narrow says of which layer; give it too"
+        )
     projection, head, width = None, parts.head, parts.width
     if wanted.penultimate not in (None, width):
         projection, head = nn.Linear(width, wanted.penultimate), None
@@ -192,7 +212,8 @@ def build(
                 for option, value in options.items()
                 if option != "weights"
             },
-        },
+        }
+        | narrowing,
     )
     if options.get("weights") is not None:
         network.provenance["weights"] = f"{name}:{options['weights']}"

@@ -18,6 +18,9 @@ from priors.zoo.wrapped import Wrapped, wrap
 
 _FORMAT = "penult classifier 1"
 _WHAT = "classifier"
+_NARROWED = 16
+"""Times a narrowed network's weights that one of its layers may have before: it is built whole, then narrowed. Of
+torchvision's VGG-16 the first linear layer has three times what all that is left has."""
 
 
 def save(classifier: Classifier, folder: str | Path, extra: Mapping[str, Any] | None = None) -> None:
@@ -81,7 +84,8 @@ def load(folder: str | Path, network: nn.Module | None = None) -> Classifier:
     if metadata.get("architecture") != _identity(description):
         raise InputError(f"model.json and model.safetensors in {folder} are of different classifiers: save it again")
     architecture, wrapped = description.get("architecture"), description.get("wrapped")
-    with building(described, _WHAT, [architecture, wrapped], tensors):
+    margins = {"margin": _NARROWED} if isinstance(architecture, dict) and architecture.get("narrow") else {}
+    with building(described, _WHAT, [architecture, wrapped], tensors, **margins):
         if wrapped is not None:
             classifier = _wrapped_anew(network, wrapped, folder)
         else:

@@ -82,3 +82,30 @@ def test_dropout_reaches_the_architecture(penult, tmp_path):
     assert penult(*TRAIN, "--arch", "wrn-16-1", "--epochs", 0.02, "--dropout", 0.25).status == 0
     network = zoo.load(tmp_path / "runs/digits-wrn-16-1-dropout0.25-seed0")
     assert [layer.p for layer in network.modules() if isinstance(layer, nn.Dropout)] == [0.25] * 6
+
+
+def test_a_narrowed_layer_is_trained_kept_and_resumed(penult, tmp_path):
+    words = [*TRAIN, "--arch", "vgg-4", "--epochs", 0.1, "--narrow", "block3.0", "--narrow-filters", 2]
+    assert penult(*words).status == 0
+    run = tmp_path / "runs/digits-vgg-4-narrow-block3.0-filters2-seed0"
+    network = zoo.load(run)
+    assert str(network.body.block3[0]).startswith("Conv2d(128, 2, kernel_size=(7, 7), stride=(1, 1), padding=(3, 3)")
+    assert network.head.in_features == 2 and kept(run)["narrow"] == "block3.0"
+    assert "finished already" in penult(*words).out
+    other = penult(*words, "--name", run.name, "--narrow-kernel", 5)
+    assert other.status == 2 and "narrow_kernel" in other.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--narrow", "blok3.0"], "unknown convolution of vgg-4 'blok3.0': did you mean 'block3.0'"),
+        (["--narrow-filters", 2], "--narrow-filters 2 without --narrow LAYER"),
+        (["--narrow", "block3.0", "--narrow-kernel", 4], "narrow_kernel is 4: an odd number"),
+        (["--narrow", "block3.0", "--narrow-filters", 0], "--narrow-filters 0: expected 1 or more"),
+    ],
+)
+def test_what_cannot_be_narrowed_is_refused_before_anything_is_done(penult, tmp_path, words, said):
+    refused = penult(*TRAIN, "--arch", "vgg-4", *words)
+    assert refused.status == 2 and refused.err.count("\n") == 1 and said in refused.err
+    assert not list(tmp_path.glob("runs/*/*"))
