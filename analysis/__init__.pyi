@@ -17,6 +17,10 @@ from analysis.discarding.decoder import TwoTrackDecoder as TwoTrackDecoder
 from analysis.discarding.decoder import folded_decoder as folded_decoder
 from analysis.discarding.information import Discarded as Discarded
 from analysis.discarding.information import discarded_information as discarded_information
+from analysis.discarding.neighbours import NeighbouringLayers as NeighbouringLayers
+from analysis.discarding.neighbours import neighbouring_layers as neighbouring_layers
+from analysis.discarding.rescaling import halved_network as halved_network
+from analysis.discarding.rescaling import rescaled_network as rescaled_network
 from analysis.discarding.sensitivity import FeatureSpread as FeatureSpread
 from analysis.discarding.sensitivity import PixelSensitivity as PixelSensitivity
 from analysis.discarding.sensitivity import feature_spread as feature_spread

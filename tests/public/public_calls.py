@@ -181,6 +181,12 @@ def looked_into(give: Given) -> tuple[nn.Module, Tensor]:
     return give.network(convolutional(4, dtype)), give.images
 
 
+def rescaled(give: Given, revise: Callable) -> nn.Module:
+    """A network of the type of two images, with a layer revised."""
+    network, images = looked_into(give)
+    return revise(network, analysis.neighbouring_layers(network, images)[0], images)
+
+
 def stretched(give: Given) -> tuple[Tensor, ...]:
     """What two parts of a network of the images' type add."""
     dtype = give.dtype if give.dtype in (torch.float32, torch.float64) else torch.float32
@@ -325,6 +331,8 @@ CALLS: dict[str, Callable[[Given], Any]] = {
     "discarded_information linear": lambda give: (lambda found: (found.entropy, found.achieved, found.noise))(
         analysis.discarded_information(*looked_into(give), grid=2, method="linear")
     ),
+    "rescaled_network": lambda give: rescaled(give, analysis.rescaled_network),
+    "halved_network": lambda give: rescaled(give, analysis.halved_network),
     "stretches": lambda give: stretched(give),
     "layer_agreement": lambda give: (lambda found: (found.correlation, found.lowest, found.highest))(
         analysis.layer_agreement([give.normal(N, 2)], [give.normal(N, 2, seed=1)])
@@ -345,7 +353,7 @@ REST = {
     "exponent_bias SpectrumConvention spectrum_convention power_law_fields WhittleExponent RadialSpectrum "
     "RegressionExponent RadialAutocorrelation implied_autocorrelation KernelSpectrum LayerSpectrum DepthTrend "
     "depth_trend BiasTerm Decomposition LayerTerm Discarded FeatureSpread LinearEntropy PixelSensitivity "
-    "ReconstructionUncertainty Stretches Agreement",
+    "ReconstructionUncertainty Stretches Agreement NeighbouringLayers neighbouring_layers",
     "distill": "needs_of weights_of derivative batch_statistics gather_with_gradients Given Loss Needs Setting Shared "
     "Term Trace Objective WeightedSum",
 }
