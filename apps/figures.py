@@ -145,7 +145,7 @@ def _short(name: str, most: int = 24) -> str:
 def short_names(names: Sequence[str], most: int = 24) -> list[str]:
     """Names for where there is little room: of a path only its last parts, as many as tell it from the others.
 
-    What is still longer than `most` is cut in its middle.
+    What is still longer than `most` is cut in its middle, unless another name would then be the same.
 
     Example:
         >>> short_names(["mnist", "/data/of/mine/test.npz"]), short_names(["one/test", "/data/two/test/"])
@@ -156,16 +156,18 @@ def short_names(names: Sequence[str], most: int = 24) -> list[str]:
     def ends(index: int, count: int) -> str:
         return "/".join(parts[index][-count:])
 
-    found = []
+    whole, half = [], (most - 1) // 2
     for index, own in enumerate(parts):
         others = [other for other in range(len(parts)) if parts[other] != own]
         count = next(
             (n for n in range(1, len(own)) if all(ends(index, n) != ends(other, n) for other in others)), len(own)
         )
-        name, half = ends(index, count), (most - 1) // 2
-        fits = len(name) <= most
-        found.append(name if fits else name[: most - 1 - half] + "\N{HORIZONTAL ELLIPSIS}" + name[-half:])
-    return found
+        whole.append(ends(index, count))
+    cut = [
+        name if len(name) <= most else f"{name[: most - 1 - half]}\N{HORIZONTAL ELLIPSIS}{name[-half:]}"
+        for name in whole
+    ]
+    return [name if cut.count(short) > whole.count(name) else short for name, short in zip(whole, cut, strict=True)]
 
 
 def sheet_of_cells(

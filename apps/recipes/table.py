@@ -49,6 +49,14 @@ class Table:
     """Name of the image folder that is {data}, in the folder of data sets unless --data says where; empty: none."""
     layout: str = ""
     """What that folder holds, and where."""
+    gaps: frozenset[tuple[str, str]] = frozenset()
+    """By row and column, the cells that there are none of, such as of a layer that only other networks have."""
+
+    @property
+    def cells(self) -> tuple[tuple[str, str], ...]:
+        """Row and column of each cell, a row after the other."""
+        pairs = ((row, column) for row in self.rows for column in self.columns)
+        return tuple(pair for pair in pairs if pair not in self.gaps)
 
     def named(self, row: str, column: str, metric: str, scores: Mapping[str, Any]) -> str:
         """What a cell's metric is called among the scores of one evaluation.

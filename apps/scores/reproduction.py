@@ -45,7 +45,8 @@ class Part:
     @property
     def cells(self) -> list[Cell]:
         """In the order that they are run in: a whole table of one seed before the next."""
-        return [(row, column, seed) for seed in range(self.seeds) for column in self.columns for row in self.rows]
+        pairs = [(row, column) for column in self.columns for row in self.rows]
+        return [(*pair, seed) for seed in range(self.seeds) for pair in pairs if pair not in self.recipe.gaps]
 
     def lines(self, cell: Cell) -> list[str]:
         """The commands of a cell, as one would type them after `penult`."""
@@ -107,6 +108,9 @@ def _part(config: Reproduction) -> Part:
         raise InputError(f"--data {config.data}: table {config.number} names its own data sets; leave it out")
     rows = recipe.rows if config.row is None else (config.row,)
     columns = recipe.columns if config.column is None else (config.column,)
+    if not set(recipe.cells) & {(row, column) for row in rows for column in columns}:
+        there = ", ".join(column for row, column in recipe.cells if row == config.row)
+        raise InputError(f"no cell {config.row} {config.column}: columns of {config.row} are {there}")
     data = (config.data or str(data_root(config.place.data_root) / recipe.folder)) if recipe.folder else ""
     return Part(recipe, rows, columns, config.seeds or recipe.seeds, data, config)
 
@@ -145,7 +149,8 @@ def _print(part: Part) -> None:
     """The table: a line a cell, each metric with the published one beside it."""
     recipe = part.recipe
     heads = [head for metric in recipe.metrics for head in (metric, "published")]
-    lines = [_line(part, row, column) for row in part.rows for column in part.columns]
+    pairs = [pair for pair in recipe.cells if pair[0] in part.rows and pair[1] in part.columns]
+    lines = [_line(part, *pair) for pair in pairs]
     show(recipe.title, (*recipe.axes, "seeds", *heads, *recipe.extra), lines, recipe.convention)
 
 

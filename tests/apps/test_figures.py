@@ -127,3 +127,10 @@ def test_reconstructions_are_below_their_originals(tmp_path):
 )
 def test_long_names_are_told_apart_by_their_ends(names, shown):
     assert short_names(names) == shown and all(len(name) <= 24 for name in shown)
+
+
+def test_names_that_differ_in_their_middle_alone_are_not_cut_alike():
+    ends = "a-long-beginning", "a-long-ending"
+    names = [f"runs/{ends[0]}-{middle}-{ends[1]}" for middle in ("one", "two", "two")]
+    assert short_names(names) == [name.removeprefix("runs/") for name in names]
+    assert len(short_names([*names, "other" * 6])[3]) == 24, "what is apart anyway is still cut"

@@ -26,7 +26,7 @@ def config_of(line: str):
 @pytest.mark.parametrize(("paper", "number"), RECIPES)
 def test_every_cell_is_published_and_has_a_name_of_its_own(paper, number):
     recipe = tables(paper)[number]
-    cells = [(row, column) for row in recipe.rows for column in recipe.columns]
+    cells = recipe.cells
     assert set(recipe.published) <= set(cells)  # controls of ours are in no paper
     assert bool(recipe.published) != recipe.title.endswith("; nothing of it is published")
     assert all(len(values) == len(recipe.metrics) for values in recipe.published.values())
@@ -82,9 +82,7 @@ def test_every_command_of_the_list_parses_and_ends_with_the_evaluation(penult, p
             assert scored(line) == config.model
         else:
             assert scored(line) == (str(config.out.parent) if "--out" in line else f"some where/{named.name}")
-    for cell in (
-        (row, column, seed) for row in recipe.rows for column in recipe.columns for seed in range(recipe.seeds)
-    ):
+    for cell in ((*pair, seed) for pair in recipe.cells for seed in range(recipe.seeds)):
         last = recipe.commands(*cell)[-1].format(runs="'some where'", data=Path("data/imagenet"))
         assert f"penult {last} {PLACE}" in lines
         assert scored(f"penult {last}") == f"some where/{recipe.run(*cell)}"
