@@ -1,6 +1,6 @@
 """Training a classifier of the zoo on a data set, or on images that are there already."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -97,16 +97,68 @@ def train_on(
     Raises:
         InputError: as for `apps.training.train.train`, or the architecture does not take such images.
     """
-    optimisation, augment = config.optimisation, augmenting(config.augment, config.data.data)
+    images, held_out = portions(config, images, config.optimisation.seed)
+    classifier = _built(config, images, run.format)
+    classifier.provenance = provenance
+    return train_network(
+        classifier, config, run, accelerator, images, held_out, test, verb=verb, given=given, following=following
+    )
+
+
+def portions(config: ClassifierTraining, images: ImageSet, seed: int) -> tuple[ImageSet, ImageSet | None]:
+    """The images that are trained on, and those that are held out; None where none are.
+
+    Args:
+        config: how many of each are asked for.
+        images: whole.
+        seed: by which they are drawn.
+
+    Raises:
+        InputError: there are fewer.
+    """
     held_out = None
     if config.data.validation:
-        images, held_out = split_validation(images, config.data.validation, optimisation.seed)
+        images, held_out = split_validation(images, config.data.validation, seed)
     if config.train_images is not None:
-        images = balanced_subset(images, config.train_images, optimisation.seed)
-    classifier = _built(config, images, run.format)
+        images = balanced_subset(images, config.train_images, seed)
+    return images, held_out
+
+
+def train_network(
+    classifier: Classifier,
+    config: ClassifierTraining,
+    run: Run,
+    accelerator: Accelerator,
+    images: ImageSet,
+    held_out: ImageSet | None,
+    test: ImageSet,
+    *,
+    verb: str,
+    given: Mapping[str, Any] | None = None,
+    scored: Mapping[str, Any] | None = None,
+    following: str | None = None,
+) -> dict[str, Any]:
+    """Train, or resume, a classifier as it stands; returns the result.
+
+    Args:
+        classifier: that is trained; it knows where its weights come from.
+        config: how.
+        run: its folder.
+        accelerator: of this process.
+        images: to train on, all of them.
+        held_out: to choose the best weights by; None: the last are kept.
+        test: what it is scored on.
+        verb: what made the run.
+        given: what the run's configuration says beside `config`; None: the digest of the images.
+        scored: what the result says beside scores.
+        following: the command to type next.
+
+    Raises:
+        InputError: as for `apps.training.train.train`, or a layer that cannot be regularised.
+    """
+    optimisation, augment = config.optimisation, augmenting(config.augment, config.data.data)
     if config.sync_batchnorm:
         classifier = synchronised(classifier, f"--arch {config.arch}", accelerator.device)
-    classifier.provenance = provenance
     regularisation = None
     if config.regularise:  # also of a finished run: what is wrong is said the same way
         chosen = parse_regularisers(config.regularise)
@@ -115,7 +167,7 @@ def train_on(
 
     def score(task) -> dict[str, Any]:
         found = means(scores(task.networks["model"], sweeping(accelerator), test))
-        return {f"test/{name}": value for name, value in found.items()} | {"test/images": len(test)}
+        return {f"test/{name}": value for name, value in found.items()} | {"test/images": len(test), **(scored or {})}
 
     return train(
         verb=verb,
@@ -169,16 +221,24 @@ def _check_options(config: ClassifierTraining) -> None:
         raise InputError(f"--dropout {config.dropout:g}: {config.arch} has no dropout; leave --dropout out")
 
 
-def training_of(run: Run) -> ClassifierTraining:
+def training_of(
+    run: Run, verbs: Sequence[str] = ("train classifier",), instead: Mapping[str, Any] | None = None
+) -> ClassifierTraining:
     """What the training of a classifier's run was told; what is not stored is as `restored` has it.
+
+    Args:
+        run: its folder.
+        verbs: that may have made it.
+        instead: values in the place of stored ones.
 
     Raises:
         InputError: another verb made it, or its configuration is damaged.
     """
     stored = run.config()
-    if stored["verb"] != "train classifier":
-        raise InputError(f"{run.folder} was made by penult {stored['verb']}, expected a run of penult train classifier")
-    flat = stored["config"]
+    if stored["verb"] not in verbs:
+        expected = " or ".join(f"penult {verb}" for verb in verbs)
+        raise InputError(f"{run.folder} was made by penult {stored['verb']}, expected a run of {expected}")
+    flat = stored["config"] | dict(instead or {})
     try:
         return restored(ClassifierTraining, flat, data=restored(Data, flat), optimisation=restored(Optimisation, flat))
     except (InputError, TypeError) as error:

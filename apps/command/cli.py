@@ -25,6 +25,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "train hvae": ("apps.verbs.train_hvae", "train an HVAE, HVAE-C or HVAE-L"),
     "train sngan": ("apps.verbs.train_sngan", "train an SNGAN on Gaussian, uniform or vMF latents"),
     "distill": ("apps.verbs.distill", "train a student on a teacher, on its prior, or on both"),
+    "prune": ("apps.verbs.prune", "take the smallest weights out of a classifier, and train what is left"),
     "prior": ("apps.verbs.prior", "read the vMF prior off a classifier's final layer"),
     "sample": ("apps.verbs.sample", "draw images from a trained generator"),
     "evaluate": ("apps.verbs.evaluate", "score a run on the test images"),

@@ -364,8 +364,8 @@ class Fit:
 
 
 def steps_of(config: Optimisation, images: ImageSet) -> int:
-    """Updates that a training has, unless its patience ends it sooner."""
-    return max(1, round(config.epochs * len(images) / config.batch_size))
+    """Updates that a training has, unless its patience ends it sooner; none where it is to have no epochs."""
+    return max(1, round(config.epochs * len(images) / config.batch_size)) if config.epochs else 0
 
 
 def snapshots_of(where: Where, config: Optimisation, images: ImageSet) -> tuple[int, ...]:

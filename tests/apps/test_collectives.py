@@ -71,6 +71,7 @@ COMMANDS = [
     f"--augment flip --name cached {TRAINED}",
     f"distill ce+ckd+class-means --teacher runs/classifier --student mlp --concentration mle --seeds 2 {TRAINED}",
     f"distill ce+fitnet+ab --pretraining 0.1 --teacher runs/convnet --student convnet-half --name phased {TRAINED}",
+    f"prune runs/convnet --keep 0.3 --ema 0.9 --clip 1 --name pruned {TRAINED}",
     f"prior runs/classifier --concentration mle --out prior.safetensors {SMALL}",
     f"prior runs/classifier --concentration sweep:5,20 --for hvae-l --train epochs=0.1 batch-size=48 {SMALL}",
     f"evaluate runs/convnet {SMALL}",

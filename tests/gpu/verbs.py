@@ -51,6 +51,7 @@ GROUPS = {
         analyse layers runs/net --images 20
         analyse discard runs/net --metrics sid,ru --images 4 --decoder-width 4 --epochs {e} --ru-steps 2 --taps logits
         analyse perturb runs/net --images 20 --methods full-jacobian --benchmark road
+        prune runs/net --keep .3 --epochs {e} --ema .9 --name pruned
     """,
     "distillation": """
         train classifier --data {colour} --arch wrn-16-1 --epochs {e} --name teacher
@@ -92,6 +93,7 @@ TOY = {
 STOPPED = {
     "classifier": "train classifier --data {colour} --arch wrn-16-1 --augment crop+flip --ema .9",
     "hvae": "train hvae --data {grey} --variant hvae --latent-dim 5 --validation 6",
+    "pruning": "prune {net} --keep .3 --weight-decay .01 --ema .9",
     "distillation": "distill ce+ab --data {colour} --teacher {teacher} --student convnet-half --pretraining 1",
 }
 """Trainings that are stopped by SIGTERM, and go on."""

@@ -1,0 +1,1 @@
+"""Classifiers without their smallest weights, trained again with those at 0."""
