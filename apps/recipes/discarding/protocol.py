@@ -1,7 +1,7 @@
 """How networks are trained and what is measured of them: what the paper leaves open is ours, and says why."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 ALEXNET, VGG_16, VGG_19 = "torchvision:alexnet", "torchvision:vgg16", "torchvision:vgg19"
 RESNET_18, RESNET_34 = "torchvision:resnet18", "torchvision:resnet34"
@@ -60,11 +60,20 @@ class Schooling:
 
     def flags(self, network: str) -> str:
         """Those of the command."""
+        return self._flags(self.epochs, self._rate(network), self.schedule)
+
+    def again(self, network: str, epochs: float, slower: float) -> str:
+        """Those of a training that goes on from a trained network, at a part of the rate, along a cosine."""
+        return self._flags(epochs, slower * self._rate(network), "--schedule cosine")
+
+    def _rate(self, network: str) -> float:
         plain = network.startswith(("alexnet", ALEXNET, "torchvision:vgg"))
-        rate = self.plain_rate if plain else self.rate
+        return self.plain_rate if plain else self.rate
+
+    def _flags(self, epochs: float, rate: float, schedule: str) -> str:
         return (
-            f"--epochs {self.epochs:g} --batch-size {self.batch} --optimizer momentum --lr {rate:g} "
-            f"--weight-decay {self.decay:g} {self.schedule}"
+            f"--epochs {epochs:g} --batch-size {self.batch} --optimizer momentum --lr {rate:g} "
+            f"--weight-decay {self.decay:g} {schedule}"
         )
 
 
@@ -192,6 +201,10 @@ BIRDS = Protocol(
 )
 """Likewise of CUB-200-2011. Networks start from fresh weights: the paper does not say that they were trained before.
 Rates are of a tenth, batches of half the size, as there are 5,994 images; weight decay of Simonyan and Zisserman."""
+BIRDS_OR_NOT = replace(
+    BIRDS, data="birds-against-random", prefix="discarding-birds-or-not", schooling=replace(BIRDS.schooling, epochs=100)
+)
+"""The same of birds against random images: as many updates, of twice as many images."""
 SHORT = Protocol(
     "cifar10",
     "discarding-short",

@@ -168,6 +168,54 @@ def test_students_with_a_teacher_and_without_differ_by_it_alone():
     assert FOUND["distillation"].rows == ("none", "vgg-16", "resnet-18", "resnet-34")
 
 
+@pytest.mark.parametrize(("number", "vggs"), [("damage", ("vgg-16", "vgg-19")), ("damage-short", ("vgg-8",))])
+def test_damaged_networks_have_four_filters_in_the_last_convolutions(number, vggs):
+    """Section 4: a specific convolution, the last or second last (appendix G), has 4 filters of 7x7, with padding 3."""
+    recipe = FOUND[number]
+    assert recipe.rows == tuple(f"{row}{end}" for row in vggs for end in ("", "-last", "-second-last"))
+    for row in vggs:
+        *trainings, measure = (meant(line) for line in recipe.commands(f"{row}-last", recipe.columns[0], 0))
+        whole, last, second = trainings
+        for config in (last, second):
+            assert (config.narrow_filters, config.narrow_kernel) == (4, 7)
+            alike = replace(config, narrow=None, narrow_filters=None, narrow_kernel=None, where=whole.where)
+            assert alike == whole, "nothing else differs"
+        assert whole.data.data == ("cifar10" if row == "vgg-8" else "birds-against-random")
+        side = 32 if row == "vgg-8" else 64
+        with torch.device("meta"):
+            network = zoo.build(whole.arch, classes=2, image_shape=(3, side, side))
+            places = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)]
+            assert [config.narrow for config in (second, last)] == [name.removeprefix("body.") for name in places[-2:]]
+            # The column of the revised layer is the one behind it: it has four channels there, and nowhere else.
+            columns = [
+                column for column in recipe.columns if column not in ("penultimate", "logits", "fc6", "fc7", "fc8")
+            ]
+            for config, revised in ((last, columns[-1]), (second, columns[-2])):
+                damaged = zoo.build(whole.arch, classes=2, image_shape=(3, side, side), narrow=config.narrow)
+                sites = [recipe.score(row, column, "SID").split()[0] for column in columns]
+                channels = [shape[1] for shape in shapes_of(damaged.eval(), sites, side)]
+                assert [columns[place] for place, count in enumerate(channels) if count == 4] == [revised]
+
+
+@pytest.mark.parametrize("number", ["pruning", "pruning-short"])
+def test_pruned_networks_keep_the_paper_s_parts_of_one_network(number):
+    """Appendix A: 38.0, 12.8 and 8.0 % of the parameters; appendix E: 93.3 % removed."""
+    recipe = FOUND[number]
+    assert recipe.rows[:4] == ("100", "38.0", "12.8", "8.0") and recipe.rows[4:] in ((), ("6.7",))
+    trained, *pruned, measure = (meant(line) for line in recipe.commands("8.0", recipe.columns[0], 0))
+    assert [config.keep for config in pruned] == [float(row) / 100 for row in recipe.rows[1:]]
+    for config in pruned:
+        assert config.model == f"runs/{trained.where.name}" and config.keep_by == "global"
+        own, before = config.optimisation, trained.optimisation
+        assert own.lr == pytest.approx(before.lr / 10) and own.epochs < before.epochs
+        assert (own.batch_size, own.optimizer, own.weight_decay) == (
+            before.batch_size,
+            before.optimizer,
+            before.weight_decay,
+        )
+    assert [measure.model, *measure.against] == [f"runs/{config.where.name}" for config in (trained, *pruned)]
+
+
 def test_cells_that_there_are_none_of_are_neither_shown_nor_run(penult):
     said = penult("table", "discarding", "networks-short", "--show")
     rows = [line.split()[:2] for line in said.out.splitlines()]
