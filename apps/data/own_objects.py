@@ -42,17 +42,24 @@ class OwnObjects:
         boxes, sizes = (tuple(of[i] for i in places) for of in (self.boxes, self.sizes))
         return replace(self, files=files, boxes=boxes, sizes=sizes)
 
+    @property
+    def without_outside(self) -> str | None:
+        """Why boxes cannot be used, and what to do, where the images are the boxes themselves."""
+        if self.wider is None:
+            return None
+        return (
+            f"these images of {self.files.folder} are the objects' boxes themselves, and what is inside is compared "
+            f"with what is outside: give {self.wider}, which crops to 1.5 times the box"
+        )
+
     def from_boxes(self) -> Bool[Tensor, "n height width"]:
         """True where the middle of a pixel of an image is inside the box.
 
         Raises:
             InputError: the images are the boxes themselves.
         """
-        if self.wider is not None:
-            raise InputError(
-                f"{self.files.folder}: these images are the objects' boxes themselves, and what is inside is compared "
-                f"with what is outside: give {self.wider}, which crops to 1.5 times the box"
-            )
+        if self.without_outside is not None:
+            raise InputError(self.without_outside)
         masks = []
         for (left, top, right, bottom), (x0, y0, x1, y1) in zip(self._parts(), self.boxes, strict=True):
             box = x0 - left, y0 - top, x1 - left, y1 - top

@@ -92,8 +92,8 @@ def _training(config: DiscardSettings, network: Classifier, images: ImageSet) ->
     """The images that decoders are trained on."""
     if config.data is None and not named.is_run(config.model):
         raise InputError(f"--metrics ru trains decoders: which images are they to see for {config.model}? Give --data")
-    size = folder_size(config.model, network, config.data, config.image_size)
-    place = {"data": config.data, "image_size": size, "resize": config.resize, "root": config.place.data_root}
+    size = folder_size(config.model, network, config.data, config.sizes.image_size)
+    place = {"data": config.data, "image_size": size, "resize": config.sizes.resize, "root": config.place.data_root}
     found = images_for(config.model, network, "train", same_classes=False, again=True, **place)
     if found.image_shape != images.image_shape:
         theirs, ours = ("x".join(map(str, one.image_shape)) for one in (found, images))

@@ -54,10 +54,8 @@ def protocol(config: DiscardSettings) -> dict[str, Any]:
         "metrics": list(config.measured),
         "asked": config.images,
         "data": config.data,
-        "image_size": config.image_size,
-        "resize": config.resize,
-        "masks": None if config.masks is None else str(config.masks),
-        "boxes": None if config.boxes is None else str(config.boxes),
+        **asdict(config.sizes),
+        **{flag[2:]: str(path) for flag, path in config.located.given.items()},
         "noise": asdict(config.noise),
         "seed": config.optimisation.seed,
     }

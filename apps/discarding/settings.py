@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 import tyro
 
 from apps.command.config import Optimisation, Place, Unsaid, Where
-from apps.command.ranges import Count, FromZero, LogEvery, Pixels, Range, Width
+from apps.command.pictures import OWN, PictureObjects, PictureSizes
+from apps.command.ranges import Count, FromZero, LogEvery, Range, Width
 from priors.errors import InputError, unknown
 
 METRICS = ("sid", "ru", "concentration")
@@ -109,21 +110,16 @@ class DiscardSettings:
     """Layers: names of modules, penultimate or logits; auto: the network's stages, penultimate and logits."""
     metrics: tuple[str, ...] = ()
     """Of sid (strict information discarding), ru (reconstruction uncertainty, for which a decoder a layer is trained)
-    and concentration, which takes --masks or --boxes; unset: sid, and concentration where these are given."""
+    and concentration, which takes --masks or --boxes, or else the boxes that --data brings; unset: sid, and
+    concentration where these are given."""
     images: str | None = None
-    """How many test images to take, the first ones, or a folder of pictures; unset: 64."""
+    """How many test images to take, the first ones, or a folder of pictures, with which masks and boxes may go; unset:
+    64."""
     data: str | None = None
     """Data set: its test images are measured, and decoders see its training images; unset: the one the run was trained
     on."""
-    image_size: Pixels | None = None
-    """Height and width to bring pictures to, in pixels; unset: as trained, or the network's own."""
-    resize: Pixels | None = None
-    """Shorter side of a picture before the centre is cut out, 256 on ImageNet; unset: the image size."""
-    masks: Path | None = None
-    """Folder of masks, one for each picture of the folder --images, of its size and name, black where the object is
-    not."""
-    boxes: Path | None = None
-    """Likewise a JSON file of boxes, {"NAME": [x0, y0, x1, y1], ...} in pixels of the pictures."""
+    sizes: tyro.conf.OmitArgPrefixes[PictureSizes] = field(default_factory=PictureSizes)
+    objects: tyro.conf.OmitArgPrefixes[PictureObjects] = field(default_factory=PictureObjects)
     against: tuple[str, ...] = ()
     """Other MODELs to measure on the same images, side by side; with --taps auto each by its own stages."""
     noise: tyro.conf.OmitArgPrefixes[Noise] = field(default_factory=Noise)
@@ -152,23 +148,17 @@ class DiscardSettings:
             raise InputError(f"--taps without a layer: give names of modules, or {AUTO}")
         if AUTO in _parts(self.taps) and len(_parts(self.taps)) > 1:
             raise InputError(f"--taps {' '.join(self.taps)}: {AUTO} stands alone; leave the others out")
-        given = [flag for flag, value in {"--masks": self.masks, "--boxes": self.boxes}.items() if value is not None]
-        if len(given) > 1:
-            raise InputError("--masks and --boxes: objects are where the one or the other says; leave one out")
-        if "concentration" in _parts(self.metrics) and not given:
-            raise InputError(
-                "--metrics concentration compares what is inside of objects with what is outside: give --masks or "
-                "--boxes, or leave it out"
-            )
+        given = next(iter(self.objects.given), None)
+        self.objects.check_one()
         if given and self.metrics and "concentration" not in _parts(self.metrics):
             raise InputError(
-                f"{given[0]} with --metrics {' '.join(self.metrics)}: objects are for concentration; add it, or leave "
-                f"{given[0]} out"
+                f"{given} with --metrics {' '.join(self.metrics)}: objects are for concentration; add it, or leave "
+                f"{given} out"
             )
-        if given and self.folder is None:
+        if self.objects.by_name and self.folder is None:
             raise InputError(
-                f"{given[0]} without a folder of pictures: masks and boxes are found by the pictures' names; give the "
-                "folder by --images"
+                f"{given} without a folder of pictures: masks and boxes are found by the pictures' names; give the "
+                f"folder by --images, or {given} {OWN} where --data brings them"
             )
         if self.images is not None and self.folder is None and self.count == 0:
             raise InputError("--images 0: 1 or more, or a folder of pictures, was expected")
@@ -176,8 +166,14 @@ class DiscardSettings:
     @property
     def measured(self) -> tuple[str, ...]:
         """The metrics, in the usual order."""
-        asked = _parts(self.metrics) or ("sid", *(("concentration",) if self.masks or self.boxes else ()))
+        asked = _parts(self.metrics) or ("sid", *(("concentration",) if self.objects.given else ()))
         return tuple(name for name in METRICS if name in asked)
+
+    @property
+    def located(self) -> PictureObjects:
+        """What says where objects are: the data set's own boxes, where concentration is asked for and no more."""
+        own = "concentration" in self.measured and not self.objects.given
+        return PictureObjects(boxes=OWN) if own else self.objects
 
     @property
     def asked_layers(self) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Which images are measured, and where in each the object is."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,8 @@ from torch import Tensor
 
 from apps.command.console import counted
 from apps.data.image_set import ImageSet
-from apps.data.objects import divided, read_boxes, read_masks
+from apps.data.objects import divided
+from apps.data.regions import regions_of
 from apps.data.sources import IN_MEMORY_BYTES
 from apps.data.sources.finding import pictures_under
 from apps.data.sources.folder import read_pictures
@@ -28,12 +30,10 @@ class Objects:
     Attributes:
         masks: True inside; (n, height, width).
         known: which images have something inside and something outside; (n,).
-        source: what was given: a folder of masks, or a file of boxes.
     """
 
     masks: Bool[Tensor, "n height width"]
     known: Bool[Tensor, " n"]
-    source: str
 
 
 @dataclass(frozen=True)
@@ -62,45 +62,49 @@ def shown(config: DiscardSettings, network: Classifier) -> Shown:
         return _pictures(config, network, config.folder)
     if config.data is None and not named.is_run(config.model):
         raise InputError(f"which images to run {config.model} on: give --data, or a folder of pictures by --images")
-    size = folder_size(config.model, network, config.data, config.image_size)
-    place = {"data": config.data, "image_size": size, "resize": config.resize, "root": config.place.data_root}
+    size = folder_size(config.model, network, config.data, config.sizes.image_size)
+    place = {"data": config.data, "image_size": size, "resize": config.sizes.resize, "root": config.place.data_root}
     whole = images_for(config.model, network, "test", same_classes=False, **place)
     images, _ = first_images(whole, config.count)
-    return Shown(images, tuple(f"{whole.name} {number}" for number in range(len(images))), None)
+    names = tuple(f"{whole.name} {number}" for number in range(len(images)))
+    return Shown(images, names, _objects(config, images, names))
 
 
 def _pictures(config: DiscardSettings, network: Classifier, folder: Path) -> Shown:
     if not folder.is_dir():
         raise InputError(f"--images {folder} is no folder: one of pictures, or a number of test images, was expected")
-    own = network.image_shape
-    if own is not None and config.image_size not in (None, own[1]):
+    own, asked, resize = network.image_shape, config.sizes.image_size, config.sizes.resize
+    if own is not None and asked not in (None, own[1]):
         raise InputError(
-            f"--image-size {config.image_size}: {config.model} was trained on images of {own[1]}x{own[2]} pixels, and "
-            "takes no others; leave it out"
+            f"--image-size {asked}: {config.model} was trained on images of {own[1]}x{own[2]} pixels, and takes no "
+            "others; leave it out"
         )
-    size = config.image_size if own is None else own[1]
+    size = asked if own is None else own[1]
     colour = own is None or own[0] == 3
-    images = read_pictures(folder, image_size=size, memory_limit=IN_MEMORY_BYTES, resize=config.resize, colour=colour)
+    images = read_pictures(folder, image_size=size, memory_limit=IN_MEMORY_BYTES, resize=resize, colour=colour)
     check_shape(own, config.model, images)
     paths = pictures_under(folder)
-    return Shown(images, tuple(paths), _objects(config, images, [folder / path for path in paths]))
+    return Shown(images, tuple(paths), _objects(config, images, paths, [folder / path for path in paths]))
 
 
-def _objects(config: DiscardSettings, images: ImageSet, pictures: list[Path]) -> Objects | None:
+def _objects(
+    config: DiscardSettings, images: ImageSet, names: Sequence[str], pictures: Sequence[Path] = ()
+) -> Objects | None:
+    """Where objects are, by files beside those of pictures, or as the data set says."""
     if "concentration" not in config.measured:
         return None
-    _, height, width = images.image_shape
-    if height != width:
-        raise InputError(f"images of {height}x{width} pixels: masks and boxes are of squares; give --image-size")
-    if config.masks is not None:
-        masks, source = read_masks(config.masks, pictures, height, config.resize), str(config.masks)
-    else:
-        masks, source = read_boxes(config.boxes, pictures, height, config.resize), str(config.boxes)
+    if not config.objects.given and images.objects is None:
+        raise InputError(
+            "--metrics concentration compares what is inside of objects with what is outside, and "
+            f"{images.name} does not say where these are: give --masks or --boxes, or leave it out"
+        )
+    (masks,) = regions_of(config.located, images, pictures, config.sizes.resize).values()
     known = divided(masks)
     if not bool(known.any()):
         covers = "nothing" if not bool(masks[0].any()) else "all"
         raise InputError(
-            f"{source}: of all {counted(len(pictures), 'picture')} the object covers all or nothing, as {covers} of "
-            f"{pictures[0]}: concentration compares what is inside with what is outside"
+            f"of all {counted(len(names), 'picture')} the object covers all or nothing, as {covers} of {names[0]}, by "
+            f"{' '.join(map(str, *config.located.given.items()))}: concentration compares what is inside with what is "
+            "outside"
         )
-    return Objects(masks, known, source)
+    return Objects(masks, known)

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from apps.command.config import Gauge, Place, Unsaid
-from apps.command.ranges import Count, Pixels, Range, Seed
+from apps.command.pictures import OWN, PictureObjects, PictureSizes
+from apps.command.ranges import Count, Range, Seed
 from priors.errors import InputError, unknown
 
 METHOD_NAMES = (
@@ -81,7 +82,9 @@ class SaliencySettings:
     model: tyro.conf.Positional[str]
     """The classifier: a MODEL, see penult --help."""
     pictures: tyro.conf.Positional[tuple[Path, ...]] = ()
-    """Picture files, brought to the network's size; without any, test images of --data."""
+    """Picture files, brought to the network's size; without any, test images of --data. Where --masks or --boxes say
+    what the object is, the share of each map's mass inside is measured, of each map blurred, and of controls that know
+    no network."""
     target: Annotated[str | None, tyro.conf.arg(name="class")] = None
     """The class that is explained, by name or number; unset: of each image the class that the network predicts."""
     explained: tyro.conf.OmitArgPrefixes[Output] = field(default_factory=Output)
@@ -94,15 +97,8 @@ class SaliencySettings:
     """Data set whose test images are taken; unset: the one the run was trained on."""
     images: Count | None = None
     """How many test images to take, the first ones; unset: 8."""
-    image_size: Pixels | None = None
-    """Height and width to bring pictures to, in pixels; unset: as trained, or the network's own."""
-    resize: Pixels | None = None
-    """Shorter side of a picture before the centre is cut out, 256 on ImageNet; unset: the image size."""
-    masks: Path | None = None
-    """Folder of masks, one for each picture file, of its size and name, black where the object is not: then the share
-    of each map's mass inside is measured, of each map blurred, and of controls that know no network."""
-    boxes: Path | None = None
-    """Likewise a JSON file of boxes, {"NAME": [x0, y0, x1, y1], ...} in pixels of the picture files."""
+    sizes: tyro.conf.OmitArgPrefixes[PictureSizes] = field(default_factory=PictureSizes)
+    objects: tyro.conf.OmitArgPrefixes[PictureObjects] = field(default_factory=PictureObjects)
     drawn: Count = 8
     """Images that are drawn, the first ones, each with a sheet of its layers; numbers and maps are kept of all."""
     seed: Seed = 0
@@ -120,10 +116,10 @@ class SaliencySettings:
         given = {"--data": self.data, "--images": self.images}
         if self.pictures and (flags := [flag for flag, value in given.items() if value is not None]):
             raise InputError(f"{', '.join(flags)} beside picture files: give the one or the other")
-        if not self.pictures and (self.masks or self.boxes):
+        if not self.pictures and self.objects.by_name:
             raise InputError(
-                f"{'--masks' if self.masks else '--boxes'} without picture files: masks and boxes are found by their "
-                "names; give the files after the MODEL"
+                f"{self.objects.by_name} without picture files: masks and boxes are found by their names; give the "
+                f"files after the MODEL, or {self.objects.by_name} {OWN} where --data brings them"
             )
         if self.choices.layer is not None and self.methods and "grad-cam" not in self.methods:
             raise InputError("--layer is of grad-cam, which is not among --methods: leave it out")

@@ -47,8 +47,8 @@ def shown(config: SaliencySettings, network: Classifier) -> Shown:
         return _pictures(config, network)
     if config.data is None and not named.is_run(config.model):
         raise InputError(f"which images to explain {config.model} on: give picture files after it, or --data")
-    size = folder_size(config.model, network, config.data, config.image_size)
-    place = {"data": config.data, "image_size": size, "resize": config.resize, "root": config.place.data_root}
+    size = folder_size(config.model, network, config.data, config.sizes.image_size)
+    place = {"data": config.data, "image_size": size, "resize": config.sizes.resize, "root": config.place.data_root}
     whole = images_for(config.model, network, "test", same_classes=False, **place)
     images, _ = first_images(whole, config.images or _COUNT)
     labelled = named.same_classes(network.class_names, whole.class_names)
@@ -56,18 +56,16 @@ def shown(config: SaliencySettings, network: Classifier) -> Shown:
 
 
 def _pictures(config: SaliencySettings, network: Classifier) -> Shown:
-    own = network.image_shape
-    if own is not None and config.image_size not in (None, own[1]):
+    own, size, resize = network.image_shape, config.sizes.image_size, config.sizes.resize
+    if own is not None and size not in (None, own[1]):
         raise InputError(
-            f"--image-size {config.image_size}: {config.model} was trained on images of {own[1]}x{own[2]} pixels, and "
+            f"--image-size {size}: {config.model} was trained on images of {own[1]}x{own[2]} pixels, and "
             "takes no others; leave it out"
         )
-    shape = own or _shape(config.pictures, config.image_size)
-    if config.resize is not None and config.resize < shape[1]:
-        raise InputError(
-            f"--resize {config.resize}: the centre of {shape[1]} pixels is cut out of it; give that at least"
-        )
-    read = [read_picture(path, shape, config.resize, given="") for path in config.pictures]
+    shape = own or _shape(config.pictures, size)
+    if resize is not None and resize < shape[1]:
+        raise InputError(f"--resize {resize}: the centre of {shape[1]} pixels is cut out of it; give that at least")
+    read = [read_picture(path, shape, resize, given="") for path in config.pictures]
     pixels = torch.stack(read).mul(255).round().byte()
     images = ImageSet("pictures", "given", pixels, torch.zeros(len(pixels), dtype=torch.int64), ("unlabelled",))
     return Shown(images, tuple(_apart(short_names([str(path) for path in config.pictures]))), False)

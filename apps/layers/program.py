@@ -8,10 +8,13 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from apps.command.console import say
+from apps.command.pictures import OWN, PictureObjects
 from apps.data import sources
 from apps.data.image_set import ImageSet
-from apps.data.objects import divided, read_boxes, read_masks
-from apps.data.sources.finding import is_split, pictures_under
+from apps.data.objects import divided
+from apps.data.regions import regions_of
+from apps.data.sources.catalogue import DATASETS
+from apps.data.sources.finding import holds_splits, pictures_under
 from apps.layers.agreeing import pairs
 from apps.layers.lens import Layer, Lens, Subject
 from apps.layers.lenses import lenses
@@ -99,13 +102,13 @@ def _plan(config: LayerSettings) -> _Plan:
 def _images(config: LayerSettings, network: Classifier) -> ImageSet:
     """The first test images, or the first of any folder of pictures."""
     root = config.place.data_root
-    size = folder_size(config.model, network, config.data, config.image_size)
+    size = folder_size(config.model, network, config.data, config.sizes.image_size)
     if _is_folder_of_pictures(config.data):
         size = size or (network.image_shape and network.image_shape[1])
-        whole = sources.load_pictures(config.data, "test", root=root, image_size=size, resize=config.resize)
+        whole = sources.load_pictures(config.data, "test", root=root, image_size=size, resize=config.sizes.resize)
         check_shape(network.image_shape, config.model, whole)
     else:
-        given = {"data": config.data, "image_size": size, "resize": config.resize, "root": root}
+        given = {"data": config.data, "image_size": size, "resize": config.sizes.resize, "root": root}
         whole = images_for(config.model, network, "test", same_classes=False, **given)
     if len(whole) < 4:
         raise InputError(f"{whole.name} has {len(whole)} images: 4 or more were expected, for errors")
@@ -115,7 +118,7 @@ def _images(config: LayerSettings, network: Classifier) -> ImageSet:
 def _is_folder_of_pictures(data: str | None) -> bool:
     """Whether that is a folder without a training and a test set."""
     place = Path(data or "")
-    return bool(data) and place.is_dir() and not any(is_split(place, part) for part in ("train", "test"))
+    return data not in (None, *DATASETS) and place.is_dir() and not holds_splits(place)
 
 
 def _objects(config: LayerSettings, images: ImageSet) -> Tensor | None:
@@ -124,18 +127,21 @@ def _objects(config: LayerSettings, images: ImageSet) -> Tensor | None:
     Raises:
         InputError: no folder of pictures, masks or boxes that do not go with them, or objects that are all or nothing.
     """
-    given = config.masks or config.boxes
-    if given is None:
-        return None
-    _, height, width = images.image_shape
-    if height != width or not _is_folder_of_pictures(config.data):
-        raise InputError(f"{given}: masks and boxes are of pictures in a plain folder, brought to a square")
-    folder = Path(config.data)
-    pictures = [folder / path for path in pictures_under(folder)][: len(images)]
-    read = read_masks if config.masks else read_boxes
-    found = read(given, pictures, height, config.resize)
+    objects, pictures = config.objects, []
+    if not objects.given:  # a lens that would want them says what is missing
+        if images.objects is None or images.objects.without_outside:
+            return None
+        objects = PictureObjects(boxes=OWN)
+    if objects.by_name:
+        if not _is_folder_of_pictures(config.data):
+            raise InputError(f"{objects.by_name}: masks and boxes are of pictures in a plain folder, not of a data set")
+        folder = Path(config.data)
+        pictures = [folder / path for path in pictures_under(folder)][: len(images)]
+    (found,) = regions_of(objects, images, pictures, config.sizes.resize).values()
     if not bool(divided(found).any()):
-        raise InputError(f"{given}: the objects of all pictures cover all or nothing of them")
+        raise InputError(
+            f"{' '.join(map(str, *objects.given.items()))}: the objects of all pictures cover all or nothing of them"
+        )
     return found
 
 

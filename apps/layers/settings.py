@@ -7,7 +7,8 @@ from typing import Annotated
 import tyro
 
 from apps.command.config import Place, Unsaid
-from apps.command.ranges import Pixels, Range, Seed
+from apps.command.pictures import OWN, PictureObjects, PictureSizes
+from apps.command.ranges import Range, Seed
 from apps.layers.lenses import lenses
 from priors.errors import InputError
 
@@ -31,14 +32,8 @@ class LayerSettings:
     trained on."""
     images: Annotated[int, Range(4, most=1_000_000_000)] = 200
     """How many images to take, the first ones."""
-    masks: Path | None = None
-    """Folder with a mask of the object for each picture of --data, by the same name, for the lens concentration."""
-    boxes: Path | None = None
-    """File of the objects' boxes in its place, {"NAME": [x0, y0, x1, y1], ...}, in pixels of the pictures."""
-    image_size: Pixels | None = None
-    """Height and width to resize an image folder's pictures to, in pixels; unset: as trained, or the network's own."""
-    resize: Pixels | None = None
-    """Shorter side of a folder's pictures before the centre is cut out, 256 on ImageNet; unset: the image size."""
+    objects: tyro.conf.OmitArgPrefixes[PictureObjects] = field(default_factory=PictureObjects)
+    sizes: tyro.conf.OmitArgPrefixes[PictureSizes] = field(default_factory=PictureSizes)
     level: Annotated[float, Range(above=0, below=1)] = 0.95
     """Confidence of the intervals of how far lenses agree."""
     draws: Annotated[int, Range(100, most=1_000_000)] = 2000
@@ -56,9 +51,11 @@ class LayerSettings:
         for flag, given in (("--taps", self.taps), ("--lenses", self.lenses), ("--against", self.against)):
             if twice := [name for at, name in enumerate(given) if name in given[:at]]:
                 raise InputError(f"{flag} {twice[0]} is given twice: leave one out")
-        if self.masks is not None and self.boxes is not None:
-            raise InputError("--masks and --boxes: objects are where the one or the other says; leave one out")
-        if (self.masks or self.boxes) and not (self.data and Path(self.data).is_dir()):
-            raise InputError("--masks and --boxes are found by the names of pictures: give a folder of these by --data")
+        self.objects.check_one()
+        if self.objects.by_name and not (self.data and Path(self.data).is_dir()):
+            raise InputError(
+                f"{self.objects.by_name}: masks and boxes are found by the names of pictures: give a folder of these "
+                f"by --data, or {self.objects.by_name} {OWN} where --data brings them"
+            )
         if self.model in self.against:
             raise InputError(f"--against {self.model} is the MODEL itself: leave it out")

@@ -92,7 +92,7 @@ def analyse_perturb(config: Perturbing) -> None:
 
 def _under_prior(config: Perturbing, plan: _Plan, accelerator: Accelerator) -> Drawing:
     """The maps, of log-densities where they are wanted."""
-    place = {"data": config.data, "image_size": config.image_size, "root": config.place.data_root}
+    place = {"data": config.data, "image_size": config.sizes.image_size, "root": config.place.data_root}
     return replace(plan.drawing, prior=prior_of(config.explained, config.model, config.foreign, accelerator, **place))
 
 
@@ -106,8 +106,8 @@ def _plan(config: Perturbing) -> _Plan:
         check_folder(config.out)
     again = repeated(config) if config.benchmark == "roar" else None
     if again is None:
-        size = folder_size(config.model, network, config.data, config.image_size)
-        place = {"data": config.data, "image_size": size, "resize": config.resize, "root": config.place.data_root}
+        size = folder_size(config.model, network, config.data, config.sizes.image_size)
+        place = {"data": config.data, "image_size": size, "resize": config.sizes.resize, "root": config.place.data_root}
         whole = images_for(config.model, network, "test", same_classes=False, **place)
         images, _ = first_images(whole, config.images)
     else:

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 import tyro
 
 from apps.command.config import Place, Unsaid
-from apps.command.ranges import Count, Few, Pixels, Range, Seed
+from apps.command.pictures import PictureSizes
+from apps.command.ranges import Count, Few, Range, Seed
 from apps.jacobians.settings import METHOD_NAMES, OWN_METHODS, MethodChoices, Output
 from priors.errors import InputError, unknown
 
@@ -62,10 +63,7 @@ class Perturbing:
     """How many networks roar trains for each map and fraction, by seeds that count up from the run's own."""
     data: str | None = None
     """Data set whose test images are taken; unset: the one the run was trained on."""
-    image_size: Pixels | None = None
-    """Height and width to resize an image folder's pictures to, in pixels; unset: as trained, or the network's own."""
-    resize: Pixels | None = None
-    """Shorter side of a folder's pictures before the centre is cut out, 256 on ImageNet; unset: the image size."""
+    sizes: tyro.conf.OmitArgPrefixes[PictureSizes] = field(default_factory=PictureSizes)
     images: Count | None = None
     """How many test images to take, the first ones; unset: all."""
     seed: Seed = 0

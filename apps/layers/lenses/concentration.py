@@ -32,7 +32,9 @@ class Concentration(Lens):
         """All, where nothing says what the object is."""
         if subject.objects is not None:
             return {}
-        return {layer.name: "nothing says where the object is: give --masks or --boxes" for layer in subject.layers}
+        own = subject.images.objects
+        reason = (own and own.without_outside) or "nothing says where the object is: give --masks or --boxes"
+        return {layer.name: reason for layer in subject.layers}
 
     def look(self, subject: Subject, layers: tuple[Layer, ...]) -> Look:
         """As for SID, whose slopes are taken once for both."""
