@@ -32,10 +32,10 @@ class Damaging:
 
         return subject
 
-    def networks(self, row: str, layers: Mapping[str, str], maps: int, metrics: str, more: str = "") -> Networks:
+    def networks(self, row: str, layers: Mapping[str, str], maps: int, metrics: str) -> Networks:
         """The whole network and the damaged ones."""
         subjects = {row: trained(self.how, self.arch)} | {f"{row}-{end}": self._revised(end) for end in self.damaged}
-        return Networks(self.how, f"{self.arch}-damaged", subjects, layers, metrics, maps, more)
+        return Networks(self.how, f"{self.arch}-damaged", subjects, layers, metrics, maps)
 
 
 _VGGS = {
@@ -49,24 +49,26 @@ _SAID = (
 )
 
 
-def _birds(row: str) -> tuple[Damaging, dict[str, str]]:
-    """The networks of a VGG, and their layers: that behind the second last convolution as well."""
+def _birds(row: str) -> Networks:
+    """The networks of a VGG; of their layers that behind the second last convolution as well."""
     arch, damaged = _VGGS[row]
     layers = dict(PUBLISHED[arch])
     # Each convolution is followed by its ReLU.
     last = {"second-last": f"features.{int(damaged['second-last'].rpartition('.')[2]) + 1}", "last": layers["conv5"]}
     maps = {name: layer for name, layer in layers.items() if name in ("conv1", "conv2", "conv3", "conv4")} | last
-    return Damaging(BIRDS_OR_NOT, arch, damaged), maps | {name: layers[name] for name in ("fc6", "fc7", "fc8")}
+    layers = maps | {name: layers[name] for name in ("fc6", "fc7", "fc8")}
+    return Damaging(BIRDS_OR_NOT, arch, damaged).networks(row, layers, len(maps), "sid,ru")
+
+
+DAMAGED_BIRDS = [_birds(row) for row in _VGGS]
+"""Whole and damaged networks, birds against random images."""
 
 
 TABLES = {
     "damage": by_layer(
         "Figure 4a: SID and RU of whole and damaged VGGs, birds against random images; nothing of it is published",
         f"{_SAID} Appendix G's maps are in the folders of scores: discard-sid.png.",
-        [
-            damaging.networks(row, layers, 6, "sid,ru")
-            for row, (damaging, layers) in {row: _birds(row) for row in _VGGS}.items()
-        ],
+        DAMAGED_BIRDS,
     ),
     "damage-short": by_layer(
         "Figure 4a at a size for a CPU: SID of a VGG-8 on CIFAR-10, whole and damaged; nothing of it is published",

@@ -107,7 +107,7 @@ class Measuring:
         """Those of the command.
 
         Args:
-            metrics: sid, or sid,ru.
+            metrics: of sid, ru and concentration, joined by commas.
         """
         told = (
             f"--metrics {metrics} --images {self.images} --alpha {self.alpha:g} --unit {self.unit} "
@@ -173,7 +173,7 @@ class Protocol:
         Args:
             models: the networks' runs.
             layers: that are measured of each.
-            metrics: sid, or sid,ru.
+            metrics: likewise.
             seed: of the noise.
             name: of the folder of scores.
             more: flags.

@@ -197,6 +197,27 @@ def test_damaged_networks_have_four_filters_in_the_last_convolutions(number, vgg
                 assert [columns[place] for place, count in enumerate(channels) if count == 4] == [revised]
 
 
+@pytest.mark.parametrize(
+    ("number", "study"),
+    [("concentration", None), ("damage-concentration", "damage"), ("pruning-concentration", "pruning")],
+)
+def test_concentration_is_of_birds_with_something_around_them(number, study):
+    """Section 4: networks see the birds' boxes, and are measured on 1.5 times their width and height."""
+    recipe = FOUND[number]
+    assert recipe.metrics == ("concentration",) and recipe.extra == ("concentration error",)
+    if study is not None:
+        assert (recipe.rows, recipe.columns) == (FOUND[study].rows, FOUND[study].columns)
+    for row in recipe.rows:
+        lines = recipe.commands(row, recipe.columns[0], 0)
+        *made, measure = (meant(line) for line in lines)
+        assert measure.data == "cub-200-2011-1.5" and str(measure.objects.boxes) == "auto"
+        assert measure.measured == ("concentration",) and len(measure.asked_layers) == len(recipe.columns)
+        trained = {config.data.data for config in made if hasattr(config, "data")}
+        assert trained == {"birds-against-random" if study == "damage" else "cub-200-2011"}
+        if study is not None:  # the networks of the other table, no others
+            assert lines[:-1] == FOUND[study].commands(row, recipe.columns[0], 0)[:-1]
+
+
 @pytest.mark.parametrize("number", ["pruning", "pruning-short"])
 def test_pruned_networks_keep_the_paper_s_parts_of_one_network(number):
     """Appendix A: 38.0, 12.8 and 8.0 % of the parameters; appendix E: 93.3 % removed."""
