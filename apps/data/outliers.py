@@ -103,5 +103,12 @@ def outliers(
 
 
 def are_pictures(name: str) -> bool:
-    """Whether a name of `outliers` means a folder, of whose pictures, of any size, the centre is cut out."""
-    return name not in (NOISE, *DATASETS) and Path(name).is_dir() and not is_birds(Path(name))
+    """Whether a name of `outliers` means pictures that may have any size, as those of a folder."""
+    return name != NOISE and takes_size(name)
+
+
+def are_centres(name: str) -> bool:
+    """Whether it means pictures of which the centre is cut out, rather than the box of an object."""
+    if name in DATASETS:
+        return takes_size(name) and DATASETS[name].box is None
+    return are_pictures(name) and not is_birds(Path(name))

@@ -7,8 +7,7 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from apps.data.image_set import ImageSet
-from apps.data.outliers import outliers
-from apps.data.sources.catalogue import takes_size
+from apps.data.outliers import are_pictures, outliers
 from apps.models.named import classifier, is_run, open_run
 from apps.models.other_images import check_shape
 from apps.models.registry import CLASSIFIER, kind_of
@@ -74,7 +73,7 @@ def _found(name: str, own: ImageSet, root: Path | None, seed: int) -> Beside:
     if images.digest == own.digest:
         raise InputError(f"--against {name}: these are the same images; give others")
     size = f"its pictures are resized to {images.image_shape[1]} pixels, which changes a spectrum"
-    return Beside(name, images=images, note=size if takes_size(name) else "")
+    return Beside(name, images=images, note=size if are_pictures(name) else "")
 
 
 def _network(name: str, own: ImageSet) -> Beside:

@@ -28,7 +28,7 @@ from apps.classifiers.settings import AnomalyScoring
 from apps.command.config import Gauge
 from apps.command.console import paragraph, say
 from apps.data.image_set import ImageSet
-from apps.data.outliers import Conversion, are_pictures, outliers
+from apps.data.outliers import Conversion, are_centres, outliers
 from apps.models import named
 from apps.models.activations import Activations, activations, images_for
 from apps.models.classifier_priors import concentrations, wanted_prior
@@ -124,8 +124,7 @@ def _others(config: AnomalyScoring, own: ImageSet) -> list[_Other]:
         if images.digest == own.digest:
             raise InputError(f"--against {name}: these are the classifier's own test images; give others")
     return [
-        _Other(name, images, Conversion(images.image_shape, shape, are_pictures(name)))
-        for name, images in found.items()
+        _Other(name, images, Conversion(images.image_shape, shape, are_centres(name))) for name, images in found.items()
     ]
 
 

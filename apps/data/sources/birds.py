@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from heapq import nsmallest
 from itertools import chain, zip_longest
 from pathlib import Path
 
@@ -144,8 +145,8 @@ def _random(folder: Path, birds: Sequence[Bird]) -> dict[str, list[str]]:
             f"{folder} holds {len(found)} images ({' '.join(IMAGE_SUFFIXES)}), at any depth: one or more to train on "
             "and one or more to test on were expected"
         )
-    digests = {path: blake2b(os.fsencode(path), digest_size=8).digest() for path in found}
-    chosen = sorted(found, key=lambda path: (digests[path], path))[: len(birds)]
+    digests = ((blake2b(os.fsencode(path), digest_size=8).digest(), path) for path in found)
+    chosen = [path for _, path in nsmallest(len(birds), digests)]
     trained = round(len(chosen) * sum(bird.training for bird in birds) / len(birds))
     trained = min(max(trained, 1), len(chosen) - 1)
     return {"train": chosen[:trained], "test": chosen[trained:]}

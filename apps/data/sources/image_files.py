@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from apps.command.launch import local_processes
-from apps.data.sources.kept_listing import Listing
+from apps.data.sources.kept_listing import Listing, bar
 from priors.errors import InputError, reason
 from priors.files.regular import open_regular
 
@@ -132,7 +132,7 @@ class ImageFiles:
     def read_all(self) -> UInt8[Tensor, "n channels height width"]:
         """Decode every image into one tensor."""
         images = torch.empty((len(self), *self.image_shape), dtype=torch.uint8)
-        for position in range(len(self)):
+        for position in bar(range(len(self)), len(self), "pictures"):
             images[position] = self.read(position)
         return images
 

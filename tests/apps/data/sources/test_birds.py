@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from birds import CLASSES, COLOURS, EACH, lines_of, write_birds
-from PIL import Image
+from PIL import ExifTags, Image
 
 from apps.data.batches import Batches, ordered
 from apps.data.listing import list_datasets
@@ -90,6 +90,17 @@ def test_a_box_is_cut_out_whole_and_nothing_else(root):
     inside = torch.zeros(24, 24, dtype=torch.bool)
     inside[4:20, 4:20] = True  # 24 / 1.5 = 16 pixels
     assert ground[~inside].float().mean() > 0.98 and not ground[5:19, 5:19].any()
+
+
+def test_a_box_is_of_the_picture_as_it_is_seen(root):
+    """A camera that was held on its side says so in EXIF; sizes and boxes are of the picture when it is turned."""
+    path = root / "CUB_200_2011" / "images" / CLASSES[0] / "bird_0001.jpg"
+    tags = Image.Exif()
+    tags[ExifTags.Base.Orientation] = 6
+    whole = load("cub-200-2011", "train", root=root, image_size=24).images[0].int()
+    Image.open(path).transpose(Image.Transpose.ROTATE_90).save(path, exif=tags, quality=100, subsampling=0)
+    turned = load("cub-200-2011", "train", root=root, image_size=24).images[0].int()
+    assert (whole - turned).abs().max() < 12
 
 
 def test_the_folder_itself_and_its_name_are_one_set(root):
