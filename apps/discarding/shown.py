@@ -18,7 +18,6 @@ from apps.discarding.settings import DiscardSettings
 from apps.models import named
 from apps.models.activations import folder_size, images_for
 from apps.models.other_images import check_shape
-from apps.runs.evaluations import first_images
 from priors.errors import InputError
 from priors.zoo import Classifier
 
@@ -64,9 +63,8 @@ def shown(config: DiscardSettings, network: Classifier) -> Shown:
         raise InputError(f"which images to run {config.model} on: give --data, or a folder of pictures by --images")
     size = folder_size(config.model, network, config.data, config.sizes.image_size)
     place = {"data": config.data, "image_size": size, "resize": config.sizes.resize, "root": config.place.data_root}
-    whole = images_for(config.model, network, "test", same_classes=False, **place)
-    images, _ = first_images(whole, config.count)
-    names = tuple(f"{whole.name} {number}" for number in range(len(images)))
+    images = images_for(config.model, network, "test", same_classes=False, first=config.count, **place)
+    names = tuple(f"{images.name} {number}" for number in range(len(images)))
     return Shown(images, names, _objects(config, images, names))
 
 

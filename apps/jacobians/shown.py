@@ -15,7 +15,6 @@ from apps.figures import short_names
 from apps.jacobians.settings import SaliencySettings
 from apps.models import named
 from apps.models.activations import folder_size, images_for
-from apps.runs.evaluations import first_images
 from priors.errors import InputError, unknown
 from priors.zoo import Classifier
 
@@ -49,10 +48,9 @@ def shown(config: SaliencySettings, network: Classifier) -> Shown:
         raise InputError(f"which images to explain {config.model} on: give picture files after it, or --data")
     size = folder_size(config.model, network, config.data, config.sizes.image_size)
     place = {"data": config.data, "image_size": size, "resize": config.sizes.resize, "root": config.place.data_root}
-    whole = images_for(config.model, network, "test", same_classes=False, **place)
-    images, _ = first_images(whole, config.images or _COUNT)
-    labelled = named.same_classes(network.class_names, whole.class_names)
-    return Shown(images, tuple(f"{whole.name} {number}" for number in range(len(images))), labelled)
+    images = images_for(config.model, network, "test", same_classes=False, first=config.images or _COUNT, **place)
+    labelled = named.same_classes(network.class_names, images.class_names)
+    return Shown(images, tuple(f"{images.name} {number}" for number in range(len(images))), labelled)
 
 
 def _pictures(config: SaliencySettings, network: Classifier) -> Shown:

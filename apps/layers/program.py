@@ -109,7 +109,7 @@ def _images(config: LayerSettings, network: Classifier) -> ImageSet:
         check_shape(network.image_shape, config.model, whole)
     else:
         given = {"data": config.data, "image_size": size, "resize": config.sizes.resize, "root": root}
-        whole = images_for(config.model, network, "test", same_classes=False, **given)
+        whole = images_for(config.model, network, "test", same_classes=False, first=config.images, **given)
     if len(whole) < 4:
         raise InputError(f"{whole.name} has {len(whole)} images: 4 or more were expected, for errors")
     return first_images(whole, config.images)[0]

@@ -44,6 +44,7 @@ def images_for(
     root: Path | None = None,
     same_classes: bool = True,
     again: bool = False,
+    first: int | None = None,
 ) -> ImageSet:
     """The images to run a MODEL on: a named data set, or else the one that the run was trained on.
 
@@ -57,6 +58,7 @@ def images_for(
         root: folder of the data sets.
         same_classes: whether the set's classes must be the network's.
         again: whether images of the set were asked for before, so that nothing need be said of it once more.
+        first: how many images are wanted, the first ones; None: all.
 
     Raises:
         InputError: no data set is known, its classes are not the network's, or its images have another shape.
@@ -65,7 +67,7 @@ def images_for(
     if not (data or trained.data):
         raise InputError(f"which images to run {model} on: give --data")
     name = data or named.trained_data(Run(model), None)
-    images = sources.load(name, split, root=root, **sizes_for(trained, name, image_size, resize))
+    images = sources.load(name, split, root=root, first=first, **sizes_for(trained, name, image_size, resize))
     if same_classes:
         made_of = None if again else network.provenance.get("data")
         named.check_classes(network.class_names, model, images, made_of, network.image_shape)

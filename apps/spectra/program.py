@@ -93,7 +93,7 @@ def _plan(config: SpectrumMeasuring) -> _Plan:
         network = named.classifier(config.model, config.foreign)
         size = folder_size(config.model, network, config.data, config.image_size)
         place = {"data": config.data, "image_size": size, "resize": config.resize, "root": root}
-        whole = images_for(config.model, network, "test", same_classes=False, **place)
+        whole = images_for(config.model, network, "test", same_classes=False, first=config.images, **place)
         if "correct" in config.by and not named.same_classes(network.class_names, whole.class_names):
             raise InputError(f"--by correct: the classes of {whole.name} are not those of {config.model}; leave it out")
     images, _ = first_images(whole, config.images)

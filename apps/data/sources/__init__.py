@@ -25,6 +25,7 @@ def load(
     image_size: int | None = None,
     resize: int | None = None,
     memory_limit: int = IN_MEMORY_BYTES,
+    first: int | None = None,
 ) -> ImageSet:
     """Load one split of a data set.
 
@@ -38,7 +39,8 @@ def load(
             the centre cut out; of CUB-200-2011 see `apps.data.sources.birds`); needed where they differ in size. Of
             other sets it can only confirm the size.
         resize: what the shorter side is resized to before that; None: `image_size`.
-        memory_limit: bytes of decoded pixels over which a folder's images are decoded as they are needed.
+        memory_limit: bytes of decoded pixels of the split over which a folder's images are decoded as they are needed.
+        first: how many of the split's images are wanted, the first ones; None: all. Of a folder no others are decoded.
 
     Raises:
         InputError: the set is unknown, unreadable or inconsistent, or its download failed; one line says which and what
@@ -51,7 +53,7 @@ def load(
     if (info is not None and info.folders) or (info is None and is_birds(Path(name))):
         from apps.data.sources.birds import Brought, read_folder_of_birds, read_named
 
-        brought = Brought(image_size, resize, memory_limit)
+        brought = Brought(image_size, resize, memory_limit, first)
         if info is None:
             return read_folder_of_birds(Path(name), split, brought)
         return read_named(info, split, data_root(root), brought)
@@ -60,7 +62,8 @@ def load(
     elif Path(name).is_dir():
         from apps.data.sources.folder import read_folder
 
-        return read_folder(Path(name), split, image_size=image_size, resize=resize, memory_limit=memory_limit)
+        brought = {"image_size": image_size, "resize": resize, "memory_limit": memory_limit, "first": first}
+        return read_folder(Path(name), split, **brought)
     elif name.lower().endswith(".npz"):
         from apps.data.sources.npz import read_npz
 
@@ -78,7 +81,7 @@ def load(
         raise InputError(
             f"image size {image_size} asked for, but {name} has {height}x{width} images: only image folders are resized"
         )
-    return found
+    return found if first is None or first >= len(found) else found.subset(range(first))
 
 
 def load_pictures(

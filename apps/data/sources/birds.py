@@ -49,12 +49,14 @@ class Brought:
     Attributes:
         image_size: height and width.
         resize: side of the square that this is the centre of, of whole photographs the shorter side; None: no larger.
-        memory_limit: bytes of decoded pixels over which they are decoded as they are needed.
+        memory_limit: bytes of decoded pixels of a split over which they are decoded as they are needed.
+        first: how many of a split are wanted; None: all.
     """
 
     image_size: int | None
     resize: int | None
     memory_limit: int
+    first: int | None = None
 
     def check(self, name: str) -> None:
         """Refuse what gives no images of one size."""
@@ -101,8 +103,9 @@ def read_folder_of_birds(folder: Path, split: str, brought: Brought) -> ImageSet
 
 
 def _birds(info: DatasetInfo, name: str, split: str, folder: Path, wider: str, brought: Brought) -> ImageSet:
-    birds, class_names = read_birds(folder)
-    birds = _in_turn(birds, split)
+    everything, class_names = read_birds(folder)
+    of_split = _in_turn(everything, split)
+    birds = of_split[: brought.first]
     boxes, sizes = _boxes(folder, birds)
     crops = None if info.box is None else [_part(*one, info.box) for one in zip(boxes, sizes, strict=True)]
     files = brought.files(folder, [bird.picture for bird in birds], crops)
@@ -110,7 +113,7 @@ def _birds(info: DatasetInfo, name: str, split: str, folder: Path, wider: str, b
     return ImageSet(
         name=name,
         split=split,
-        images=held_pixels(files, brought.memory_limit),
+        images=held_pixels(files, brought.memory_limit, len(of_split)),
         labels=torch.tensor([bird.label for bird in birds], dtype=torch.int64),
         class_names=class_names,
         source=str(folder),
@@ -121,16 +124,17 @@ def _birds(info: DatasetInfo, name: str, split: str, folder: Path, wider: str, b
 def _against_random(info: DatasetInfo, split: str, root: Path, brought: Brought) -> ImageSet:
     """Birds and random pictures in turn; these are brought to a square whole as well, so that no shape tells them."""
     everything, _ = read_birds(root / BIRDS)
-    birds = _in_turn(everything, split)
+    of_split, random = _in_turn(everything, split), _random(root / RANDOM, everything)[split]
+    birds = of_split[: brought.first]
     crops = [_part(*one, info.box) for one in zip(*_boxes(root / BIRDS, birds), strict=True)]
     pictures = [(f"{BIRDS}/{bird.picture}", crop, 0) for bird, crop in zip(birds, crops, strict=True)]
-    others = [(f"{RANDOM}/{path}", None, 1) for path in _random(root / RANDOM, everything)[split]]
-    both = chain.from_iterable(zip_longest(pictures, others))
-    paths, crops, labels = zip(*filter(None, both), strict=True)
+    others = [(f"{RANDOM}/{path}", None, 1) for path in random]
+    both = filter(None, chain.from_iterable(zip_longest(pictures, others)))
+    paths, crops, labels = zip(*list(both)[: brought.first], strict=True)
     return ImageSet(
         name=info.name,
         split=split,
-        images=held_pixels(brought.files(root, paths, crops), brought.memory_limit),
+        images=held_pixels(brought.files(root, paths, crops), brought.memory_limit, len(of_split) + len(random)),
         labels=torch.tensor(labels, dtype=torch.int64),
         class_names=info.class_names,
         source=f"{root / BIRDS} and {root / RANDOM}",

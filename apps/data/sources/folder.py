@@ -32,7 +32,13 @@ class _Look:
 
 
 def read_folder(
-    folder: Path, split: str, *, image_size: int | None, memory_limit: int, resize: int | None = None
+    folder: Path,
+    split: str,
+    *,
+    image_size: int | None,
+    memory_limit: int,
+    resize: int | None = None,
+    first: int | None = None,
 ) -> ImageSet:
     """Read one split of an image folder; classes are the names of the folders in alphabetical order.
 
@@ -57,11 +63,13 @@ def read_folder(
         _check_agreement(folder, look, _looked_at(folder, "test", class_names, image_size)[1])
     files = ImageFiles(folder, listing.paths, look.shape, image_size is not None, resize, listing=listing)
     number = {name: label for label, name in enumerate(class_names)}
-    labels = [number[path.split("/", 2)[1]] for path in listing.paths]
+    whole = len(files)
+    files = files if first is None else files.subset(torch.arange(min(first, whole)))
+    labels = [number[path.split("/", 2)[1]] for path in files.paths]
     return ImageSet(
         name=_name(folder),
         split=split,
-        images=held_pixels(files, memory_limit),
+        images=held_pixels(files, memory_limit, whole),
         labels=torch.tensor(labels, dtype=torch.int64),
         class_names=tuple(map(readable, class_names)),
         source=str(folder),
@@ -117,9 +125,16 @@ def _name(folder: Path) -> str:
     return readable(folder.resolve().name)
 
 
-def held_pixels(files: ImageFiles, memory_limit: int) -> torch.Tensor | ImageFiles:
-    """The decoded pixels where they fit into memory."""
-    return files.read_all() if len(files) * math.prod(files.image_shape) <= memory_limit else files
+def held_pixels(files: ImageFiles, memory_limit: int, whole: int | None = None) -> torch.Tensor | ImageFiles:
+    """The decoded pixels where they fit into memory.
+
+    Args:
+        files: the images.
+        memory_limit: in bytes.
+        whole: how many images the limit is for, where these are some of them: a part is held as the whole is.
+    """
+    count = len(files) if whole is None else whole
+    return files.read_all() if count * math.prod(files.image_shape) <= memory_limit else files
 
 
 def _looked_at(folder: Path, split: str, class_names: list[str], image_size: int | None) -> tuple[Listing, _Look]:

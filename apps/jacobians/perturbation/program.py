@@ -25,7 +25,7 @@ from apps.jacobians.subject import Subject
 from apps.jacobians.under import prior_of
 from apps.models import named
 from apps.models.activations import folder_size, images_for
-from apps.runs.evaluations import claim_evaluations, first_images
+from apps.runs.evaluations import claim_evaluations
 from apps.runs.outputs import check_folder
 from apps.training.session import start
 from priors.errors import InputError
@@ -108,8 +108,7 @@ def _plan(config: Perturbing) -> _Plan:
     if again is None:
         size = folder_size(config.model, network, config.data, config.sizes.image_size)
         place = {"data": config.data, "image_size": size, "resize": config.sizes.resize, "root": config.place.data_root}
-        whole = images_for(config.model, network, "test", same_classes=False, **place)
-        images, _ = first_images(whole, config.images)
+        images = images_for(config.model, network, "test", same_classes=False, first=config.images, **place)
     else:
         images = again.test
     found = wanted if config.methods else _fitting(wanted, network, images)

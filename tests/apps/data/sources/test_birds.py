@@ -103,6 +103,24 @@ def test_a_box_is_of_the_picture_as_it_is_seen(root):
     assert (whole - turned).abs().max() < 12
 
 
+@pytest.mark.parametrize("limit", [2**30, 16 * 16 * 3 * 8, 0])
+@pytest.mark.parametrize("name", [*GROWN, "birds-against-random"])
+def test_the_first_images_are_those_of_the_whole(root, name, limit):
+    """With one digest, in memory where the whole is; of others no file is looked at."""
+    (root / "random-images").mkdir()
+    for at in range(4):
+        Image.new("RGB", (20, 30), (at, 60 * at, 90)).save(root / "random-images" / f"{at}.png")
+    how = {"root": root, "image_size": 16, "memory_limit": limit}
+    whole = load(name, "train", **how)
+    later = root / "CUB_200_2011" / "images" / CLASSES[0] / "bird_0002.jpg"  # the fourth of the birds
+    later.rename(later.with_suffix(".gone"))
+    few = load(name, "train", first=3, **how)
+    assert few.in_memory is whole.in_memory is (limit == 2**30)
+    assert few.digest == whole.subset(range(3)).digest and few.labels.tolist() == whole.labels[:3].tolist()
+    if few.objects is not None and name != "cub-200-2011":
+        assert torch.equal(few.objects.from_boxes(), whole.objects.from_boxes()[:3])
+
+
 def test_the_folder_itself_and_its_name_are_one_set(root):
     by_name, by_path = (
         load(where, "test", root=root, image_size=16) for where in ("cub-200-2011", root / "CUB_200_2011")

@@ -75,6 +75,18 @@ def test_sizes_that_differ_need_an_image_size(folder):
     assert torch.equal(found.images[3], usual)
 
 
+@pytest.mark.parametrize("limit", [10**9, 6 * 5 * 3 * 10, 0])
+def test_the_first_images_are_those_of_the_whole(folder, limit):
+    """With one digest, and in memory where the whole is."""
+    whole = load(folder, "train", memory_limit=limit)
+    few = load(folder, "train", memory_limit=limit, first=4)
+    assert few.in_memory is whole.in_memory is (limit == 10**9)
+    assert few.digest == whole.subset(range(4)).digest and few.labels.tolist() == whole.labels[:4].tolist()
+    assert load(folder, "train", first=400).digest == load(folder, "train").digest
+    digits = load("digits", "test", first=4)
+    assert digits.digest == load("digits", "test").subset(range(4)).digest and len(digits) == 4
+
+
 @pytest.mark.parametrize("limit", [10**9, 0])
 def test_the_centre_is_cut_out_of_a_larger_one(folder, limit):
     """As ImageNet is tested on: 256 and 224."""
