@@ -153,7 +153,8 @@ def box_within(given: Any, where: str, width: int, height: int) -> tuple[float, 
     if not numbers or len(numbers) != 4 or not all(numbers) or not (given[0] < given[2] and given[1] < given[3]):
         raise InputError(f"{where}: {given} is no box; x0, y0, x1, y1 were expected, with x0 < x1 and y0 < y1")
     x0, y0, x1, y1 = given
-    if min(x0, y0) < -_SLACK or x1 > width + _SLACK or y1 > height + _SLACK:
+    within = -_SLACK <= min(x0, y0) and x1 <= width + _SLACK and y1 <= height + _SLACK
+    if not within or x0 >= width or y0 >= height or min(x1, y1) <= 0:
         raise InputError(
             f"{where}: the box {given} sticks out of its picture, which is {width} pixels wide and {height} high: "
             "x0, y0, x1, y1 in its pixels were expected"

@@ -6,6 +6,7 @@ pixels, from the left and from the top).
 """
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from apps.data.sources.finding import birds_missing
 from priors.errors import InputError
 from priors.files.regular import read_bytes
 
+_NUMBER = re.compile("[0-9]{1,9}")
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels, from the left and from the top."""
 
@@ -68,15 +70,16 @@ def read_birds(folder: Path) -> tuple[list[Bird], tuple[str, ...]]:
         )
     }
     labels, splits, boxes = own.values()
+    known = {str(number): number - 1 for number in classes}
     birds = []
     for number in sorted(pictures):
         label, split, box = labels[number], splits[number], boxes[number]
-        if not label.fields[0].isdecimal() or not 1 <= int(label.fields[0]) <= len(classes):
+        if label.fields[0] not in known:
             raise InputError(f"{label.where}: class {label.fields[0]}, expected 1 to {len(classes)} as in classes.txt")
         if split.fields[0] not in ("0", "1"):
             raise InputError(f"{split.where}: {split.fields[0]}, expected 1 (training) or 0 (testing)")
         picture = f"images/{pictures[number].fields[0]}"
-        birds.append(Bird(picture, int(label.fields[0]) - 1, split.fields[0] == "1", _corners(box), box.where))
+        birds.append(Bird(picture, known[label.fields[0]], split.fields[0] == "1", _corners(box), box.where))
     _check_apart(birds, pictures)
     names = tuple(classes[number].fields[0] for number in sorted(classes))
     _check_filled(folder, birds, names)
@@ -101,7 +104,7 @@ def _lines(path: Path, expected: str, count: int) -> dict[int, _Line]:
             continue
         number, *fields = line.split()
         where = f"{path}, line {at}"
-        if not (number.isascii() and number.isdecimal()) or len(fields) != count:
+        if not _NUMBER.fullmatch(number) or len(fields) != count:
             raise InputError(f"{where}: {line.strip()[:80]!r}, expected {expected}")
         if int(number) in found:
             raise InputError(f"{where}: number {number} was there before: leave one out")

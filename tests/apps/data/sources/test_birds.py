@@ -274,6 +274,12 @@ FAULTS = {
     "no end": ("bounding_boxes.txt", "1 8.0", "1 nan", "boxes.txt, line 1: nan 6.0 24.0 16.0 is no box"),
     "no width": ("bounding_boxes.txt", "24.0", "0.0", "boxes.txt, line 1: 8.0 6.0 0.0 16.0 is no box"),
     "outside": ("bounding_boxes.txt", "1 8.0 6.0", "1 26 6.0", "line 1, images/001.*box .* sticks out of its picture"),
+    "beside": (
+        "bounding_boxes.txt",
+        "1 8.0 6.0 24.0",
+        "1 48.5 6.0 0.3",
+        "line 1, images/001.*sticks out of its",
+    ),
     "twice": ("images.txt", "\n2 ", "\n1 ", "images.txt, line 2: number 1 was there before"),
     "one file twice": (
         "images.txt",
@@ -282,6 +288,12 @@ FAULTS = {
         "images.txt, line 2: images/.*0001.jpg is image 1 already",
     ),
     "negative": ("images.txt", "\n2 ", "\n-2 ", "images.txt, line 2: '-2 001.*', expected the number of an image and"),
+    "long": (
+        "images.txt",
+        "\n2 ",
+        f"\n{'2' * 5000} ",
+        "images.txt, line 2: .222.*, expected the number of an",
+    ),
     "a label": (
         "image_class_labels.txt",
         "\n2 1",
