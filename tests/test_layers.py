@@ -114,7 +114,7 @@ LOWEST = {
     "seeds": set(),
 }
 """By room of the lowest floor, what it may import of that floor."""
-PEERS = {"report": {"scores"}, "sharing": {"scores"}}
+PEERS = {"report": {"scores"}, "sharing": {"scores"}, "discarding": {"jacobians"}}
 """By room, what it may import of its own floor."""
 FILES_OF_APPS = [path for path in FILES if package(path) == "apps"]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from apps.command import ending
 from apps.command.console import printable
-from apps.command.errors import Diverged, Interrupted, Planned
+from apps.command.errors import Diverged, Interrupted, Planned, Unmet
 from apps.command.launch import is_first
 from apps.command.places import holding
 from apps.command.shortage import shortage
@@ -39,6 +39,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "analyse perturb": ("apps.verbs.analyse_perturb", "what is lost as pixels go in the order of saliency maps"),
     "analyse layers": ("apps.verbs.analyse_layers", "one sheet of a network's layers: what each lens says of them"),
     "analyse discard": ("apps.verbs.analyse_discard", "what layers discard of an image, in nats, by three measures"),
+    "analyse coherency": ("apps.verbs.analyse_coherency", "whether what layers discard hangs on the scale of weights"),
     "export": ("apps.verbs.export", "write a run as a folder to hand on, with a model card; push it to the Hub"),
     "report": ("apps.verbs.report", "write one page on a run, or several side by side"),
     "table": ("apps.verbs.table", "reproduce a table of a paper, ours beside the published"),
@@ -100,7 +101,7 @@ def _ended(error: Exception, arguments: list[str]) -> int:
             return _say(f"{place}{error.strerror}; mend that and give the same command again", 1)
     if isinstance(error, Interrupted):
         return _say(f"{error}; to go on: penult {shlex.join(arguments)}", 130)
-    if isinstance(error, Diverged):
+    if isinstance(error, Diverged | Unmet):
         return _say(error, 1)
     ending.note()
     raise error

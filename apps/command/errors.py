@@ -12,5 +12,9 @@ class Diverged(RuntimeError):
     """A loss or the weights were not finite; the message names the step and the last good state."""
 
 
+class Unmet(RuntimeError):
+    """What a program is to make sure of does not hold; what it found is printed and kept, the message says what."""
+
+
 class Planned(RuntimeError):
     """What a training would take is printed, and that is all that was asked for."""

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from analysis.discarding.concentration import information_concentration
+from analysis.discarding.decoder import TwoTrackDecoder
 from analysis.discarding.grids import Grid, grid_of
 from analysis.discarding.information import Discarded, discarded_information
 from analysis.discarding.sensitivity import feature_spread
@@ -111,13 +112,13 @@ class Measuring:
     store: Path
     accelerator: Accelerator
 
-    def of(self, looked: Looked, layer: str, decoder: Run | None) -> Measured:
+    def of(self, looked: Looked, layer: str, decoder: Run | TwoTrackDecoder | None) -> Measured:
         """Measure a layer of a network.
 
         Args:
             looked: the network, on the accelerator's device.
             layer: its name.
-            decoder: the run of its decoder, where reconstructions are measured.
+            decoder: its decoder or the run of it, where reconstructions are measured.
 
         Raises:
             InputError: a layer that no image moves, or images that all fail.
@@ -190,7 +191,7 @@ class _Layer:
 
         return self._entropies("sid", of, spread, shape, own)
 
-    def ru(self, spread: Spread, decoder: Run) -> Entropies:
+    def ru(self, spread: Spread, decoder: Run | TwoTrackDecoder) -> Entropies:
         """Reconstruction uncertainty."""
         uncertainty = self.config.uncertainty
         own = self.noise | {
@@ -200,7 +201,8 @@ class _Layer:
             "samples": uncertainty.ru_samples,
             "measured": uncertainty.ru_measured,
         }
-        model = trained_decoder(decoder).to(self.measuring.accelerator.device)
+        model = trained_decoder(decoder) if isinstance(decoder, Run) else decoder
+        model = model.to(self.measuring.accelerator.device)
 
         def of(images: Tensor, **given: Any) -> ReconstructionUncertainty:
             return reconstruction_uncertainty(self.features, model, images, **given, **own)

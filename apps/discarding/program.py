@@ -72,24 +72,42 @@ def _plan(config: DiscardSettings) -> _Plan:
     """Find all that the command names."""
     network = named.classifier(config.model, config.foreign)
     there = shown(config, network)
-    _, height, width = there.images.image_shape
-    if config.noise.grid > min(height, width):
-        raise InputError(
-            f"--grid {config.noise.grid}: the images are {height}x{width} pixels; give a smaller one, or 0 for a "
-            "cell a pixel"
-        )
+    check_grid(config, there.images)
     looked = networks(config, network, there.images.image_shape)
     decoders = None
     if "ru" in config.measured:
-        decoders = DecoderRuns(config, decoders_images(config, _training(config, network, there.images)))
+        decoders = DecoderRuns(config, decoders_images(config, training_images(config, network, there.images)))
     where = config.where(slug(config.name or f"{Path(config.model).name}-discarded"))
     folder = config.out or config.place.runs / where.name
     claim_evaluations(folder, FILE)
     return _Plan(config, there, looked, decoders, where, folder)
 
 
-def _training(config: DiscardSettings, network: Classifier, images: ImageSet) -> ImageSet:
-    """The images that decoders are trained on."""
+def check_grid(config: DiscardSettings, images: ImageSet) -> None:
+    """Make sure that images have as many pixels along each side as the grid has cells.
+
+    Raises:
+        InputError: they have not.
+    """
+    _, height, width = images.image_shape
+    if config.noise.grid > min(height, width):
+        raise InputError(
+            f"--grid {config.noise.grid}: the images are {height}x{width} pixels; give a smaller one, or 0 for a "
+            "cell a pixel"
+        )
+
+
+def training_images(config: DiscardSettings, network: Classifier, images: ImageSet) -> ImageSet:
+    """The images that decoders are trained on.
+
+    Args:
+        config: what was asked for.
+        network: whose layers are decoded.
+        images: that are measured.
+
+    Raises:
+        InputError: nothing says which, or they are of another size.
+    """
     if config.data is None and not named.is_run(config.model):
         raise InputError(f"--metrics ru trains decoders: which images are they to see for {config.model}? Give --data")
     size = folder_size(config.model, network, config.data, config.sizes.image_size)

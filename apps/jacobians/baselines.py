@@ -105,8 +105,8 @@ def grad_cam(subject: Subject, layer: str | None = None) -> Float[Tensor, "batch
 
     Args:
         subject: what is explained.
-        layer: the module whose maps are taken, those of its last run; None: the last to give maps of more than one
-            pixel.
+        layer: the module whose maps are taken, those of its last run, or with ":input" behind it the maps that it
+            takes; None: the last to give maps of more than one pixel.
 
     Raises:
         InputError: no such module, or one that gives no maps.
@@ -115,9 +115,15 @@ def grad_cam(subject: Subject, layer: str | None = None) -> Float[Tensor, "batch
 
     with _quiet(subject) as (explained, leaf):
         name = last_maps(subject.network, subject.images[:1], layer)
-        _, module = find_module(subject.network, name)
+        before = name.endswith(":input")
+        _, module = find_module(subject.network, name.removesuffix(":input"))
         own = LayerGradCam(explained, module)
-        maps = own.attribute(leaf, additional_forward_args=subject.target, relu_attributions=True)
+        maps = own.attribute(
+            leaf,
+            additional_forward_args=subject.target,
+            attribute_to_layer_input=before,
+            relu_attributions=True,
+        )
         return LayerAttribution.interpolate(maps, tuple(subject.images.shape[-2:]), "bilinear").detach()[:, 0]
 
 

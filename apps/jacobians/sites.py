@@ -13,19 +13,21 @@ def last_maps(network: nn.Module, images: Tensor, layer: str | None = None) -> s
     Args:
         network: what the images are run through.
         images: one or more.
-        layer: given by name.
+        layer: given by name; its input, where it ends in ":input".
 
     Raises:
         InputError: no such module, none with maps, or the given one has none.
     """
-    given = None if layer is None else find_module(network, layer)
-    found: list[tuple[str, nn.Module]] = []
+    before = layer is not None and layer.endswith(":input")
+    given = None if layer is None else find_module(network, layer.removesuffix(":input"))
+    found: list[str] = []
     names = [given] if given else [(name, module) for name, module in network.named_modules() if name]
 
     def after(name: str):
         def note(module: nn.Module, args: tuple, output: object) -> None:
-            if isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[-2:]) > 1:
-                found.append((name, module))
+            maps = next(iter(args), None) if before else output
+            if isinstance(maps, Tensor) and maps.ndim == 4 and min(maps.shape[-2:]) > 1:
+                found.append(f"{name}:input" if before else name)
 
         return note
 
@@ -37,7 +39,7 @@ def last_maps(network: nn.Module, images: Tensor, layer: str | None = None) -> s
         for hook in hooks:
             hook.remove()
     if found:
-        return found[-1][0]
+        return found[-1]
     if layer is None:
         raise InputError("grad-cam: no layer of the network gives maps of several pixels; leave it out")
     raise InputError(f"grad-cam: the layer {layer!r} gives no maps (batch, channels, height, width): name another")

@@ -88,6 +88,8 @@ COMMANDS = [
     f"analyse layers runs/circle --against runs/convnet --images 21 --draws 100 {SMALL}",
     f"analyse discard runs/convnet --metrics sid,ru --taps norm2 --images 21 --grid 4 --decoder-width 2 --ru-steps 2 "
     f"--ru-measured 4 {TRAINED}",
+    f"analyse coherency runs/convnet --metrics sid,ru --taps norm2 --images 21 --grid 4 --decoder-width 2 --ru-steps 2 "
+    f"--ru-measured 4 --sid-steps 2 --sid-check 4 --retrained {TRAINED}",
     f"analyse saliency runs/convnet --images 7 --steps 2 --noisy 2 --drawn 1 {SMALL}",
     f"sample runs/hvae-l --n 2 --out drawn.png {SMALL}",
     "export runs/hvae-l exported",

@@ -50,6 +50,7 @@ GROUPS = {
         analyse saliency runs/net --images 3 --steps 4 --noisy 4
         analyse layers runs/net --images 20
         analyse discard runs/net --metrics sid,ru --images 4 --decoder-width 4 --epochs {e} --ru-steps 2 --taps logits
+        analyse coherency runs/net --images 4 --taps group1.0.norm2 --sid-steps 4
         analyse perturb runs/net --images 20 --methods full-jacobian --benchmark road
         prune runs/net --keep .3 --epochs {e} --ema .9 --name pruned
     """,
