@@ -26,6 +26,7 @@ from pathlib import Path
 
 import torch
 
+from apps.command.console import counted
 from apps.data.image_set import ImageSet
 from apps.data.objects import box_within
 from apps.data.own_objects import OwnObjects
@@ -146,7 +147,7 @@ def _random(folder: Path, birds: Sequence[Bird]) -> dict[str, list[str]]:
     found = pictures_under(folder)
     if len(found) < 2:
         raise InputError(
-            f"{folder} holds {len(found)} images ({' '.join(IMAGE_SUFFIXES)}), at any depth: one or more to train on "
+            f"{folder} holds {counted(len(found), 'image')} ({' '.join(IMAGE_SUFFIXES)}), at any depth: one or more to train on "
             "and one or more to test on were expected"
         )
     digests = ((blake2b(os.fsencode(path), digest_size=8).digest(), path) for path in found)

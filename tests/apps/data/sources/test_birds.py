@@ -247,7 +247,7 @@ class TestAgainstRandom:
             load(self.NAME, "train", root=both)
         for path in sorted((both / "random-images").rglob("*.png"))[1:]:
             path.unlink()
-        with pytest.raises(InputError, match=r"random-images holds 1 images .*one or more to train on and one or more"):
+        with pytest.raises(InputError, match=r"random-images holds 1 image .*one or more to train on and one or more"):
             load(self.NAME, "train", root=both, image_size=12)
         (both / "random-images").rename(both / "others")
         with pytest.raises(InputError, match=r"a folder of any other pictures, or a link to one, there as .*random-im"):
