@@ -147,8 +147,8 @@ def _random(folder: Path, birds: Sequence[Bird]) -> dict[str, list[str]]:
     found = pictures_under(folder)
     if len(found) < 2:
         raise InputError(
-            f"{folder} holds {counted(len(found), 'image')} ({' '.join(IMAGE_SUFFIXES)}), at any depth: one or more to train on "
-            "and one or more to test on were expected"
+            f"{folder} holds {counted(len(found), 'image')} ({' '.join(IMAGE_SUFFIXES)}), at any depth: one or "
+            "more to train on and one or more to test on were expected"
         )
     digests = ((blake2b(os.fsencode(path), digest_size=8).digest(), path) for path in found)
     chosen = [path for _, path in nsmallest(len(birds), digests)]
