@@ -43,12 +43,17 @@ def all_commands():
     }
 
 
+def name_of(line: str) -> str:
+    """What a command makes: a run or a folder of scores, or robustness in a run's own folder."""
+    words = shlex.split(line)
+    return words[words.index("--name") + 1] if "--name" in words else f"{words[2]} robustness"
+
+
 def test_a_network_of_several_studies_is_trained_once():
     """One name has one command, and one command one name."""
     made: dict[str, set[str]] = {}
     for line in all_commands():
-        words = shlex.split(line)
-        made.setdefault(words[words.index("--name") + 1], set()).add(line)
+        made.setdefault(name_of(line), set()).add(line)
     assert all(len(lines) == 1 for lines in made.values())
     trained = {line.rsplit(" --name ")[0] for line in all_commands() if not line.startswith("analyse")}
     assert len(trained) == sum(not line.startswith("analyse") for line in all_commands())
@@ -66,7 +71,7 @@ def test_what_is_measured_was_made_before():
                 words = shlex.split(line)
                 read = {word.split("/")[1] for word in words if word.startswith("{runs}/")}
                 assert read <= there, (number, cell, line)
-                there.add(words[words.index("--name") + 1])
+                there.add(name_of(line))
 
 
 def test_everything_is_measured_as_the_paper_has_it():
@@ -166,6 +171,39 @@ def test_students_with_a_teacher_and_without_differ_by_it_alone():
             )
         assert commands[-1].model == f"runs/{plain.where.name}"
     assert FOUND["distillation"].rows == ("none", "vgg-16", "resnet-18", "resnet-34")
+
+
+@pytest.mark.parametrize(
+    ("number", "halving", "arch"),
+    [
+        ("coherency", "halving", "torchvision:vgg16"),
+        ("coherency-short", "halving-short", "vgg-8"),
+    ],
+)
+def test_coherency_is_of_each_convolution_and_the_next(number, halving, arch):
+    """Section 4: weights and biases divided by 4, the next one's weights times 4; appendix B: half of the filters."""
+    recipe = FOUND[number]
+    training, config = (meant(line) for line in recipe.commands(recipe.rows[0], "SID", 0))
+    assert training.arch == arch and config.model == f"runs/{training.where.name}"
+    assert (config.factor, config.halved, config.measured, config.tolerance) == (4, "even", ("sid",), 1e-3)
+    assert (config.noise.alpha, config.noise.method, config.compensated) == (1.5e-4, "solve", False)
+    assert FOUND[halving].rows == recipe.rows and FOUND[halving].columns == ("SID",)
+    assert FOUND[halving].commands(recipe.rows[0], "SID", 0) == recipe.commands(recipe.rows[0], "SID", 0)
+    assert FOUND[halving].score(recipe.rows[0], "SID", "change") == f"{config.asked_layers[0]} SID halved change"
+    uncertain = [row for row in recipe.rows if (row, "RU") not in recipe.gaps]
+    ru = meant(recipe.commands(uncertain[0], "RU", 0)[-1])
+    assert ru.measured == ("ru",) and ru.retrained and ru.halved == "none" and ru.baselines == ()
+    assert ru.asked_layers == tuple(recipe.score(row, "RU", "after").split()[0] for row in uncertain)
+    side = 32 if arch == "vgg-8" else 64
+    with torch.device("meta"):
+        modules = dict(zoo.build(arch, classes=10, image_shape=(3, side, side)).named_modules())
+    layers = [name for name, module in modules.items() if isinstance(module, nn.Conv2d | nn.Linear)]
+    relus = [name for name, module in modules.items() if isinstance(module, nn.ReLU)]
+    convolutions = [name for name in layers if isinstance(modules[name], nn.Conv2d)]
+    assert [f"body.{name}" for name in config.asked_layers] == relus[: len(config.asked_layers)]
+    assert len(recipe.rows) == (12 if arch != "vgg-8" else 5) and len(convolutions) == (13 if arch != "vgg-8" else 5)
+    averaged = [row for row in recipe.rows if (row, "CAM") not in recipe.gaps and "CAM" in recipe.columns]
+    assert averaged == (["5"] if arch == "vgg-8" else []), "CAM takes what is averaged before the final layer"
 
 
 @pytest.mark.parametrize(("number", "vggs"), [("damage", ("vgg-16", "vgg-19")), ("damage-short", ("vgg-8",))])
