@@ -70,6 +70,9 @@ from analysis.jacobians.terms import Decomposition as Decomposition
 from analysis.jacobians.terms import LayerTerm as LayerTerm
 from analysis.layers.agreement import Agreement as Agreement
 from analysis.layers.agreement import layer_agreement as layer_agreement
+from analysis.robustness.minimal import Perturbation as Perturbation
+from analysis.robustness.minimal import judged_perturbation as judged_perturbation
+from analysis.robustness.minimal import minimal_perturbation as minimal_perturbation
 from analysis.spectra.autocorrelation import RadialAutocorrelation as RadialAutocorrelation
 from analysis.spectra.autocorrelation import implied_autocorrelation as implied_autocorrelation
 from analysis.spectra.autocorrelation import radial_autocorrelation as radial_autocorrelation

@@ -40,6 +40,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "analyse layers": ("apps.verbs.analyse_layers", "one sheet of a network's layers: what each lens says of them"),
     "analyse discard": ("apps.verbs.analyse_discard", "what layers discard of an image, in nats, by three measures"),
     "analyse coherency": ("apps.verbs.analyse_coherency", "whether what layers discard hangs on the scale of weights"),
+    "analyse robustness": ("apps.verbs.analyse_robustness", "how far images are from a classifier's wrong classes"),
     "export": ("apps.verbs.export", "write a run as a folder to hand on, with a model card; push it to the Hub"),
     "report": ("apps.verbs.report", "write one page on a run, or several side by side"),
     "table": ("apps.verbs.table", "reproduce a table of a paper, ours beside the published"),

@@ -91,6 +91,7 @@ COMMANDS = [
     f"analyse coherency runs/convnet --metrics sid,ru --taps norm2 --images 21 --grid 4 --decoder-width 2 --ru-steps 2 "
     f"--ru-measured 4 --sid-steps 2 --sid-check 4 --retrained {TRAINED}",
     f"analyse saliency runs/convnet --images 7 --steps 2 --noisy 2 --drawn 1 {SMALL}",
+    f"analyse robustness runs/convnet --images 21 --wrong 3 --steps 10 {SMALL}",
     f"sample runs/hvae-l --n 2 --out drawn.png {SMALL}",
     "export runs/hvae-l exported",
     "report runs/hvae-l",

@@ -52,6 +52,7 @@ GROUPS = {
         analyse discard runs/net --metrics sid,ru --images 4 --decoder-width 4 --epochs {e} --ru-steps 2 --taps logits
         analyse coherency runs/net --images 4 --taps group1.0.norm2 --sid-steps 4
         analyse perturb runs/net --images 20 --methods full-jacobian --benchmark road
+        analyse robustness runs/net --images 20 --wrong 3 --steps 20
         prune runs/net --keep .3 --epochs {e} --ema .9 --name pruned
     """,
     "distillation": """

@@ -333,6 +333,12 @@ CALLS: dict[str, Callable[[Given], Any]] = {
     ),
     "rescaled_network": lambda give: rescaled(give, analysis.rescaled_network),
     "halved_network": lambda give: rescaled(give, analysis.halved_network),
+    "minimal_perturbation": lambda give: (lambda found: (found.norm, found.reached))(
+        analysis.minimal_perturbation(*looked_into(give), torch.arange(2, device=give.device), steps=20)
+    ),
+    "judged_perturbation": lambda give: (lambda found: (found.norm, found.reached))(
+        analysis.judged_perturbation(*looked_into(give), give.images.flip(0), torch.arange(2, device=give.device))
+    ),
     "stretches": lambda give: stretched(give),
     "layer_agreement": lambda give: (lambda found: (found.correlation, found.lowest, found.highest))(
         analysis.layer_agreement([give.normal(N, 2)], [give.normal(N, 2, seed=1)])
@@ -347,7 +353,7 @@ CALLS: dict[str, Callable[[Given], Any]] = {
 REST = {
     "priors": "ClassPosterior ClassSummary Provenance Evidence strategy InputError CosineFit find_head Taps "
     "find_module tap Gauge Space",
-    "analysis": "random_maps central_map removal_mask CurveDifference InsideShare PerturbationCurve "
+    "analysis": "random_maps central_map removal_mask CurveDifference InsideShare Perturbation PerturbationCurve "
     "CapturedSampler PixelDistribution anomaly_score Calibration NormalisedAccuracy DensityBound "
     "NoiseBounds Binned ConditionalDensity NegativeCrossEntropy uniform_nats NeighbourEntropy ExponentBias "
     "exponent_bias SpectrumConvention spectrum_convention power_law_fields WhittleExponent RadialSpectrum "

@@ -17,6 +17,7 @@ SHORT = (torch.float16, torch.bfloat16)
 IMAGES_IN_FULL = (
     *("PixelCNN", "PixelCNN.initialise", "decompose", "full_jacobian_saliency"),
     *("pixel_sensitivity", "linear_entropy", "feature_spread", "reconstruction_uncertainty", "stretches"),
+    *("minimal_perturbation", "judged_perturbation"),
     *("discarded_information", "discarded_information linear", "rescaled_network", "halved_network"),
 )
 DIRECTIONS = ("VonMisesFisher", "HypersphericalUniform")

@@ -1,0 +1,1 @@
+"""How far images have to be changed for a classifier to call them something else."""
