@@ -21,6 +21,7 @@ from priors.reading.taps import find_module
 
 _AT_ONCE = 16
 """Images that are run at a time."""
+_TRANSPOSED = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 _ROUNDING = 2.0**10
 """Times the rounding of one number by which outputs may differ, of the largest."""
 
@@ -90,7 +91,7 @@ def halved_network(
     _require_legal(pair)
     twin = copy.deepcopy(network)
     layer = find_module(twin, pair.scaled)[1]
-    count = _outputs(layer)
+    count = filter_count(network, pair)
     half = tuple(range(0, count, 2)) if filters is None else tuple(filters)
     if not half or not all(isinstance(one, int) and not isinstance(one, bool) and 0 <= one < count for one in half):
         raise InputError(
@@ -108,6 +109,17 @@ def halved_network(
     if compensated:
         require_same_output(network, twin, images, f"filters of {pair.first} halved, and {pair.second} for it")
     return twin
+
+
+def filter_count(network: nn.Module, pair: NeighbouringLayers) -> int:
+    """How many filters the first layer has, or channels the normalisation that takes its scale.
+
+    Args:
+        network: whose layers they are.
+        pair: of `neighbouring_layers`.
+    """
+    layer = find_module(network, pair.scaled)[1]
+    return layer.out_channels if isinstance(layer, _TRANSPOSED) else len(layer.weight)
 
 
 def output_change(network: nn.Module, revised: nn.Module, images: Shaped[Tensor, "..."]) -> Float[Tensor, " batch"]:
@@ -160,14 +172,6 @@ def _weights(network: nn.Module, name: str) -> list[Tensor]:
     """Weights and biases of a layer or a normalisation."""
     module = find_module(network, name)[1]
     return [module.weight] if module.bias is None else [module.weight, module.bias]
-
-
-_TRANSPOSED = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
-
-
-def _outputs(layer: nn.Module) -> int:
-    """Filters of a layer, or channels of a normalisation."""
-    return layer.out_channels if isinstance(layer, _TRANSPOSED) else len(layer.weight)
 
 
 def _of_outputs(layer: nn.Module, scales: Tensor, weights: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from analysis.discarding.decoder import folded_decoder
-from analysis.discarding.rescaling import halved_network, require_same_output, rescaled_network
+from analysis.discarding.rescaling import filter_count, halved_network, require_same_output, rescaled_network
 from apps.command.pictures import PictureObjects
 from apps.data.batches import Batch, ordered
 from apps.data.image_set import ImageSet
@@ -249,7 +249,7 @@ def halved_look(config: CoherencySettings, looked: Looked, handed: Handed, image
     Raises:
         InputError: a layer of a single filter; or, where the next layer is doubled for it, an output that is another.
     """
-    filters = handed.pair.shapes[handed.pair.sites[0]][0]
+    filters = filter_count(looked.network, handed.pair)
     first = 1 if config.halved == "odd" else 0
     if filters < 2:
         raise InputError(f"{handed.pair.first} has one filter, no half of which can be halved: give --halved none")

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -97,6 +96,7 @@ def _usual(network: Classifier, images: Tensor, pair: NeighbouringLayers) -> str
     """
     there = [site for site in pair.sites if pair.shapes[site] == pair.shapes[pair.sites[0]] and "#" not in site]
     there = there or list(pair.sites)
-    with undisturbed(network), tap(network, there, copy=True) as taps:
+    with undisturbed(network), tap(network, there) as taps:
         network(images)
-    return next(site for site in there if torch.equal(taps[site], taps[there[-1]]))
+    last = taps[there[-1]].data_ptr()  # what runs no operation, as dropout does here, hands on the same numbers
+    return next(site for site in there if taps[site].data_ptr() == last)

@@ -55,7 +55,7 @@ def draw_maps(path: Path, config: CoherencySettings, shown: Shown, found: Sequen
     left_out = f"{len(some)} of {len(found)} layers. " if len(some) < len(found) else ""
     text = (
         f"Before, and after weights of a layer were divided by {config.factor:g} and those of the next multiplied by "
-        f"it. {left_out}SID and RU in nats a value, by {said_of_alpha(config)}, on one scale each: bright is "
+        f"it. {left_out}Entropies in nats a value, by {said_of_alpha(config)}, on one scale each: bright is "
         "discarded. Other maps: absolute values, from 0 to the number under each, which is the same before and after."
     )
     figure, cell = sheet_of_cells(

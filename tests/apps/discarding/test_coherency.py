@@ -4,8 +4,10 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from analysis import discarded_information, feature_spread, halved_network, neighbouring_layers
 from apps.command.cli import main
@@ -113,6 +115,20 @@ def test_all_layers_are_compared_and_the_rest_is_listed(penult, run, tmp_path):
     assert entry["refused"] == {"head": "it is the network's output, which no layer comes after"}
     assert not (tmp_path / "there" / "coherency.png").exists()
     assert "head" in said.out and "which no layer comes after" in " ".join(said.out.split())
+
+
+def test_concentration_stays(penult, run, tmp_path):
+    drawn = np.random.default_rng(0)
+    (tmp_path / "pictures").mkdir()
+    for number in range(2):
+        Image.fromarray(drawn.integers(0, 256, (8, 8), np.uint8)).save(tmp_path / "pictures" / f"{number}.png")
+    (tmp_path / "boxes.json").write_text(json.dumps({f"{number}.png": [0, 0, 4, 4] for number in range(2)}))
+    words = ("--images", "pictures", "--boxes", "boxes.json", "--taps", "relu3", *QUICK, "--baselines", "none")
+    said = penult("analyse", "coherency", run, *words, "--shown", 0, "--out", "there", *CPU)
+    assert said.status == 0, said.err
+    scores = read(tmp_path / "there")["scores"]["layers"]["relu3"]
+    assert scores["concentration before"] == scores["concentration after"] != 0
+    assert scores["concentration change"] == 0 and scores["SID held"] == 1
 
 
 @pytest.mark.parametrize(
