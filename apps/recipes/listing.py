@@ -1,14 +1,20 @@
 """The papers' tables that can be reproduced, as a table. No torch is imported: listing them is instant."""
 
 from apps.command.console import table
-from apps.recipes.table import papers, tables
+from apps.recipes.table import Table, papers, tables
 
 
 def list_tables() -> None:
     """Print a row a table: the command, what it shows, and how many cells and seeds it has."""
     rows = [
-        (f"penult table {paper} {number}", recipe.title, f"{len(recipe.rows)} x {len(recipe.columns)}", recipe.seeds)
+        (f"penult table {paper} {number}", recipe.title, _cells(recipe), recipe.seeds)
         for paper in papers()
         for number, recipe in tables(paper).items()
     ]
     table("tables", ("command", "what it shows", "cells", "seeds"), rows)
+
+
+def _cells(recipe: Table) -> str:
+    """How many there are: rows times columns, less those that there are none of."""
+    less = f" - {len(recipe.gaps)}" if recipe.gaps else ""
+    return f"{len(recipe.rows)} x {len(recipe.columns)}{less}"

@@ -7,6 +7,7 @@ from apps.recipes.discarding.distillation import TABLES as DISTILLATION
 from apps.recipes.discarding.epochs import TABLES as EPOCHS
 from apps.recipes.discarding.networks import TABLES as NETWORKS
 from apps.recipes.discarding.pruning import TABLES as PRUNING
+from apps.recipes.discarding.robustness import TABLES as ROBUSTNESS
 
-TABLES = NETWORKS | CONCENTRATION | COHERENCY | DAMAGE | PRUNING | DISTILLATION | EPOCHS
+TABLES = NETWORKS | CONCENTRATION | COHERENCY | DAMAGE | PRUNING | ROBUSTNESS | DISTILLATION | EPOCHS
 """The studies of section 4 and of the appendices, and each at a size for two cores of a CPU."""

@@ -37,16 +37,22 @@ class Coherency:
     """Filters that are halved: "50% filters" (appendix B), without which."""
 
     @property
-    def gaps(self) -> frozenset[tuple[str, str]]:
-        """Cells that there are none of."""
-        cam = {(row, "CAM") for row in self.features if row != self.averaged}
-        return frozenset(cam | {(row, ru) for row in self.features if row not in self.uncertain for ru in _UNCERTAIN})
-
-    @property
     def columns(self) -> tuple[str, ...]:
         """Measures of which there are cells."""
         every = ("SID", *_UNCERTAIN, *_BASELINES)
-        return tuple(name for name in every if any((row, name) not in self.gaps for row in self.features))
+        return tuple(name for name in every if any(self._there(row, name) for row in self.features))
+
+    @property
+    def gaps(self) -> frozenset[tuple[str, str]]:
+        """Cells that there are none of."""
+        pairs = ((row, column) for row in self.features for column in self.columns)
+        return frozenset(pair for pair in pairs if not self._there(*pair))
+
+    def _there(self, row: str, column: str) -> bool:
+        """Whether a measure is taken of a layer."""
+        if column in _UNCERTAIN:
+            return row in self.uncertain
+        return column != "CAM" or row == self.averaged
 
     def run(self, row: str, column: str, seed: int) -> str:
         """The name of the folder of scores."""

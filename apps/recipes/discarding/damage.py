@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from apps.recipes.discarding.by_layer import Networks, Subject, by_layer, trained
-from apps.recipes.discarding.protocol import BIRDS_OR_NOT, MAPS, PUBLISHED, SHORT, VECTORS, VGG_16, VGG_19, Protocol
+from apps.recipes.discarding.protocol import BIRDS_OR_NOT, FEW, MAPS, PUBLISHED, VECTORS, VGG_16, VGG_19, Protocol
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ TABLES = {
         "Figure 4a at a size for a CPU: SID of a VGG-8 on CIFAR-10, whole and damaged; nothing of it is published",
         f"{_SAID} Five epochs each. Appendix G's maps are in the folder of scores: discard-sid.png.",
         [
-            Damaging(SHORT, "vgg-8", {"last": "block5.0", "second-last": "block4.0"}).networks(
+            Damaging(FEW, "vgg-8", {"last": "block5.0", "second-last": "block4.0"}).networks(
                 "vgg-8", MAPS["vgg-8"] | VECTORS, 5, "sid"
             )
         ],

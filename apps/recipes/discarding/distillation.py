@@ -6,11 +6,11 @@ from apps.recipes.discarding.by_layer import Networks, Subject, by_layer, traine
 from apps.recipes.discarding.protocol import (
     ALEXNET,
     BIRDS,
+    FEW,
     MAPS,
     PUBLISHED,
     RESNET_18,
     RESNET_34,
-    SHORT,
     VECTORS,
     VGG_16,
     Protocol,
@@ -71,7 +71,7 @@ TABLES = {
         f"{_SAID} The teacher is a ResNet-20. Five epochs each. Appendix F's maps are in the folder of scores: "
         "discard-sid.png.",
         [
-            Distilling(SHORT, "alexnet-small").networks(
+            Distilling(FEW, "alexnet-small").networks(
                 {"resnet-20": "resnet-20"}, dict(MAPS["alexnet-small"]) | VECTORS, "sid", 5
             )
         ],

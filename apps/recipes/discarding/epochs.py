@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from apps.recipes.discarding.by_layer import Networks, Subject, by_layer
-from apps.recipes.discarding.protocol import CIFAR10, FOLLOWED, MAPS, SHORT, VECTORS, Protocol
+from apps.recipes.discarding.protocol import CIFAR10, FEW, FOLLOWED, MAPS, VECTORS, Protocol
 from apps.recipes.table import Table
 
 _BLOCKS = {
@@ -45,7 +45,7 @@ TABLES = {
         _BLOCKS,
     ),
     "epochs-short": _epochs(
-        SHORT,
+        FEW,
         "Figure 5b at a size for a CPU: SID of ResNet-32 through five epochs on CIFAR-10",
         "1 to 3: the groups.",
         MAPS[FOLLOWED] | VECTORS,

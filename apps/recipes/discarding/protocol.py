@@ -213,3 +213,5 @@ SHORT = Protocol(
     epochs=("0", "0.25", "0.5", "1", "2", "5"),
 )
 """For two cores of a CPU."""
+FEW = replace(SHORT, measuring=replace(SHORT.measuring, images=24))
+"""Likewise of several networks side by side: where they differ is seen in pairs, by fewer images."""

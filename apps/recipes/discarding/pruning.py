@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from apps.recipes.discarding.by_layer import Networks, Subject, by_layer, trained
-from apps.recipes.discarding.protocol import BIRDS, MAPS, PUBLISHED, SHORT, VECTORS, VGG_16, Protocol
+from apps.recipes.discarding.protocol import BIRDS, FEW, MAPS, PUBLISHED, VECTORS, VGG_16, Protocol
 
 PERCENTS = ("100", "38.0", "12.8", "8.0")
 """Parameters of appendix A's networks in per cent."""
@@ -61,7 +61,7 @@ _SAID = (
     "The figure has no printed numbers: pruning lowered SID, and changed RU and concentration little. In per cent of "
     "the parameters"
 )
-LONG_PRUNING, SHORT_PRUNING = Pruning(BIRDS, VGG_16, epochs=20), Pruning(SHORT, "vgg-8", epochs=1)
+LONG_PRUNING, SHORT_PRUNING = Pruning(BIRDS, VGG_16, epochs=20), Pruning(FEW, "vgg-8", epochs=1)
 PRUNED_BIRDS = LONG_PRUNING.networks((*PERCENTS, _APPENDIX_E), PUBLISHED[VGG_16], "sid,ru", 5)
 PRUNED_SMALL = SHORT_PRUNING.networks(PERCENTS, MAPS["vgg-8"] | VECTORS)
 """The networks of figure 4b, whose last layers are those of appendix A."""

@@ -27,6 +27,8 @@ def config_of(line: str):
 def test_every_cell_is_published_and_has_a_name_of_its_own(paper, number):
     recipe = tables(paper)[number]
     cells = recipe.cells
+    assert len(cells) == len(recipe.rows) * len(recipe.columns) - len(recipe.gaps), "gaps are in the table"
+    assert {row for row, _ in cells} == set(recipe.rows) and {column for _, column in cells} == set(recipe.columns)
     assert set(recipe.published) <= set(cells)  # controls of ours are in no paper
     assert bool(recipe.published) != recipe.title.endswith("; nothing of it is published")
     assert all(len(values) == len(recipe.metrics) for values in recipe.published.values())
@@ -47,7 +49,7 @@ def scored(line: str) -> str:
     words = shlex.split(line)
     if words[1] == "evaluate":
         return words[2]
-    if words[1:3] == ["analyse", "spectrum"]:
+    if words[1:3] in (["analyse", "spectrum"], ["analyse", "robustness"]):
         return words[3]
     if "--out" in words:
         return str(Path(words[words.index("--out") + 1]).parent)
@@ -77,8 +79,9 @@ def test_every_command_of_the_list_parses_and_ends_with_the_evaluation(penult, p
         place = getattr(config, "place", None) or config.where
         assert (str(place.runs), place.device, place.threads) == ("some where", "cpu", 2)
         named = config if hasattr(config, "name") else getattr(config, "where", config)
-        assert verb in ("evaluate", "analyse normalised", "analyse spectrum") or named.name
-        if verb in ("evaluate", "analyse spectrum"):
+        in_the_run = ("evaluate", "analyse spectrum", "analyse robustness")
+        assert verb in (*in_the_run, "analyse normalised") or named.name
+        if verb in in_the_run:
             assert scored(line) == config.model
         else:
             assert scored(line) == (str(config.out.parent) if "--out" in line else f"some where/{named.name}")
