@@ -10,6 +10,8 @@ from analysis.directions.calibration import Calibration as Calibration
 from analysis.directions.calibration import calibration as calibration
 from analysis.directions.normalised import NormalisedAccuracy as NormalisedAccuracy
 from analysis.directions.normalised import normalised_accuracy as normalised_accuracy
+from analysis.discarding.bottleneck import Bottleneck as Bottleneck
+from analysis.discarding.bottleneck import information_bottleneck as information_bottleneck
 from analysis.discarding.closed_form import LinearEntropy as LinearEntropy
 from analysis.discarding.closed_form import linear_entropy as linear_entropy
 from analysis.discarding.concentration import information_concentration as information_concentration

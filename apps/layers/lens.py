@@ -51,6 +51,7 @@ class Subject:
         runs: folders in which other runs may be of this network.
         accelerator: of this process.
         seed: of what is drawn.
+        made: what lenses share, see `once`.
     """
 
     model: str
@@ -62,6 +63,13 @@ class Subject:
     runs: tuple["Path", ...]
     accelerator: "Accelerator"
     seed: int
+    made: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What is found of all images for several lenses: the first that asks finds it."""
+        if key not in self.made:
+            self.made[key] = make()
+        return self.made[key]
 
 
 @dataclass(frozen=True)
@@ -128,6 +136,7 @@ class Lens(ABC):
             such a lens is compared with no other.
         of: "layer" where a value is of the layer; "stretch" where it is of what lies between the layer before (or the
             image) and this one, so that values of several stretches add up.
+        usual: whether it is looked through where no lens is named; costly ones are not.
     """
 
     what: ClassVar[str]
@@ -136,6 +145,7 @@ class Lens(ABC):
     meaning: ClassVar[str]
     kept: ClassVar[Literal[-1, 0, 1]]
     of: ClassVar[Literal["layer", "stretch"]] = "layer"
+    usual: ClassVar[bool] = True
 
     @abstractmethod
     def gaps(self, subject: Subject) -> Mapping[str, str]:
@@ -152,6 +162,13 @@ class Lens(ABC):
     def read(self, subject: Subject, layers: tuple[Layer, ...], rows: Mapping[str, "Tensor"]) -> Mapping[str, Reading]:
         """What the rows of all images say, by layer; unless a lens says otherwise, rows are named after layers."""
         return {layer.name: mean_of(rows[layer.name]) for layer in layers}
+
+    def maps(self, subject: Subject, layers: tuple[Layer, ...], rows: Mapping[str, "Tensor"]) -> Mapping[str, "Tensor"]:
+        """By layer, where in each image what it says is: (images, height, width), brighter where more is kept or used.
+
+        Of a lens that has none, nothing.
+        """
+        return {}
 
     @property
     def told(self) -> dict[str, Any]:

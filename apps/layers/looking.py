@@ -1,7 +1,7 @@
 """One pass of a network over images, in which all lenses look at its layers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -25,11 +25,13 @@ class View:
         layers: that it has a value of.
         readings: by layer.
         gaps: by layer, why there is none.
+        maps: by layer, of the first images, (images, height, width); empty of a lens that has none.
     """
 
     layers: tuple[Layer, ...]
     readings: Mapping[str, Reading]
     gaps: Mapping[str, str]
+    maps: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,13 +71,14 @@ def _prepared(subject: Subject, lens: Lens, seen: Seen) -> Prepared:
     return Prepared(lens, layers, gaps, look)
 
 
-def looked(subject: Subject, prepared: Mapping[str, Prepared], description: str) -> dict[str, View]:
+def looked(subject: Subject, prepared: Mapping[str, Prepared], description: str, shown: int = 0) -> dict[str, View]:
     """Run the images through the network once, and ask all lenses.
 
     Args:
         subject: the network and its images.
         prepared: lenses by name.
         description: what the progress bar says.
+        shown: images whose maps are wanted, the first ones.
 
     Raises:
         InputError: a lens cannot look at an image that is not among the first.
@@ -94,17 +97,18 @@ def looked(subject: Subject, prepared: Mapping[str, Prepared], description: str)
     found = {}
     for name, one in prepared.items():
         own = {of.partition("/")[2]: values for of, values in rows.items() if of.partition("/")[0] == name}
-        found[name] = _read(subject, one, own)
+        found[name] = _read(subject, one, own, shown)
     return found
 
 
-def _read(subject: Subject, one: Prepared, rows: Mapping[str, Tensor]) -> View:
+def _read(subject: Subject, one: Prepared, rows: Mapping[str, Tensor], shown: int) -> View:
     """What a lens makes of its rows; gaps where it can make nothing of them, for the other lenses' sake."""
     try:
         readings = one.lens.read(subject, one.layers, rows) if one.layers else {}
+        maps = one.lens.maps(subject, one.layers, rows) if one.layers and shown else {}
     except InputError as error:
         return View((), {}, {**one.gaps, **{layer.name: str(error) for layer in one.layers}})
-    return View(one.layers, readings, one.gaps)
+    return View(one.layers, readings, one.gaps, {name: own[:shown].clone() for name, own in maps.items()})
 
 
 def _seen(subject: Subject, batch: Batch) -> Seen:

@@ -61,7 +61,7 @@ def analyse_layers(config: LayerSettings) -> None:
     _check_any(prepared)
     sheets = []
     for name, subject in subjects.items():
-        views = looked(subject, prepared.pop(name), f"layers of {name}")
+        views = looked(subject, prepared.pop(name), f"layers of {name}", config.shown)
         sheets.append(Sheet(name, subject.layers, views))
         subject.network.cpu()
     if not accelerator.is_main_process:
@@ -73,10 +73,12 @@ def analyse_layers(config: LayerSettings) -> None:
     print_pairs(found)
     if plan.folder is not None:
         from apps.layers.figures import draw  # the plotting library is slow to load
+        from apps.layers.maps import draw_maps
 
         draw(plan.folder / "layers.png", found)
+        drawn = draw_maps(plan.folder / "layers-maps.png", found, plan.images)
         keep(plan.folder / FILE, config, plan.images.digest, found)
-        say(f"Written to {plan.folder}: layers.png and {FILE}.")
+        say(f"Written to {plan.folder}: layers.png, {'layers-maps.png ' if drawn else ''}and {FILE}.")
 
 
 def _plan(config: LayerSettings) -> _Plan:

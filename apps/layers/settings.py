@@ -8,11 +8,12 @@ import tyro
 
 from apps.command.config import Place, Unsaid
 from apps.command.pictures import OWN, PictureObjects, PictureSizes
-from apps.command.ranges import Range, Seed
-from apps.layers.lenses import lenses
+from apps.command.ranges import FromZero, Range, Seed
+from apps.layers.lenses import every_lens, lenses
 from priors.errors import InputError
 
-_LENSES = f"Lenses to look through; {'; '.join(f'{name}: {lens.what}' for name, lens in lenses().items())}; unset: all"
+_EACH = "; ".join(f"{name}: {lens.what}" for name, lens in every_lens().items())
+_LENSES = f"Lenses to look through; {_EACH}; unset: all but those that say so"
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class LayerSettings:
     """How many images to take, the first ones."""
     objects: tyro.conf.OmitArgPrefixes[PictureObjects] = field(default_factory=PictureObjects)
     sizes: tyro.conf.OmitArgPrefixes[PictureSizes] = field(default_factory=PictureSizes)
+    shown: FromZero = 4
+    """Images whose maps are drawn, the first ones, by the lenses that have maps (sid, iba); 0: none are."""
     level: Annotated[float, Range(above=0, below=1)] = 0.95
     """Confidence of the intervals of how far lenses agree."""
     draws: Annotated[int, Range(100, most=1_000_000)] = 2000

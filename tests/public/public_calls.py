@@ -282,6 +282,16 @@ CALLS: dict[str, Callable[[Given], Any]] = {
     "TwoTrackDecoder of maps": lambda give: give.network(two_track((5, 4, 4)))(give.normal(2, 5, 4, 4)),
     "reconstruction_uncertainty": lambda give: uncertain(give),
     "folded_decoder": lambda give: analysis.folded_decoder(give.network(two_track((5,))), give.part(5)).first.weight,
+    "information_bottleneck": lambda give: (
+        analysis.information_bottleneck(
+            give.network(torch.nn.Linear(5, CLASSES)),
+            give.normal(N, 5),
+            give.labels(),
+            give.normal(5),
+            give.part(5),
+            steps=2,
+        ).total
+    ),
     "information_concentration": lambda give: analysis.information_concentration(
         give.normal(2, 1, 3, 4), (torch.arange(40) % 3 > 0).view(2, 4, 5).to(give.device)
     ),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
@@ -33,7 +34,9 @@ def draw(path: str | Path, config: Perturbing, found: Sequence[Judged], over: st
     colours, plain = coloured([one.name for one in found])
     figure = Figure(figsize=(11, max(4.4, 1.6 + 0.3 * len(plain))), dpi=150, layout="constrained")
     curves, scores = figure.subplots(1, 2, width_ratios=(1.5, 1))
-    _curves(curves, config, found, colours, plain)
+    lines = _curves(curves, config, found, colours, plain)
+    # Below both: within the axes a dozen names would lie on the curves.
+    legend(figure, lines, loc="outside lower center", ncols=min(6, len(lines)), fontsize=7, frameon=False)
     draw_scores(scores, found, colours, plain)
     scores.set_xlabel("score, mean over fractions (hollow: blurred)", fontsize=9)
     better = {1: ", higher is better", -1: ", lower is better"}.get(config.better, "")
@@ -46,8 +49,10 @@ def draw(path: str | Path, config: Perturbing, found: Sequence[Judged], over: st
     save(figure, path)
 
 
-def _curves(axes: Axes, config: Perturbing, found: Sequence[Judged], colours, plain: Sequence[str]) -> None:
-    """A line a map, dashed where it is blurred."""
+def _curves(
+    axes: Axes, config: Perturbing, found: Sequence[Judged], colours, plain: Sequence[str]
+) -> list[tuple[Artist, str]]:
+    """A line a map, dashed where it is blurred; returns those that are not, with their names."""
     drawn, parts = [], [100 * part for part in config.parts]
     for one in found:
         name = one.name.removesuffix(BLURRED)
@@ -66,16 +71,18 @@ def _curves(axes: Axes, config: Perturbing, found: Sequence[Judged], colours, pl
             elinewidth=0.8,
             capsize=1.5,
         )
-        drawn.append((bars.lines[0], one.name))
+        if not blurred:
+            drawn.append((bars.lines[0], name))
     if parts[-1] / parts[0] > _WIDE:
         axes.set_xscale("log")
         axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xticks(parts)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
-    axes.set_xlabel("pixels that went, %", fontsize=9)
+    some_blurred = len(found) > len(drawn)
+    axes.set_xlabel("pixels that went, %" + some_blurred * " (dashed: blurred)", fontsize=9)
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.3)
-    legend(axes, drawn, fontsize=7, frameon=False)
+    return drawn
 
 
 def coloured(names: Sequence[str]) -> tuple[dict[str, str], list[str]]:

@@ -25,7 +25,7 @@ def lenses(wanted: Sequence[str] = ()) -> dict[str, Lens]:
     """Lenses by name.
 
     Args:
-        wanted: names of some; none: all of them.
+        wanted: names of some; none: the usual ones.
 
     Raises:
         InputError: there is none of a name; the nearest is offered.
@@ -33,5 +33,14 @@ def lenses(wanted: Sequence[str] = ()) -> dict[str, Lens]:
     for name in wanted:
         if name not in names():
             raise unknown("lens", name, names())
-    found = dict.fromkeys(wanted) or names()
-    return {name: import_module(f"{__name__}.{name.replace('-', '_')}").LENS for name in found}
+    every = {name: _lens(name) for name in dict.fromkeys(wanted) or names()}
+    return {name: lens for name, lens in every.items() if wanted or lens.usual}
+
+
+def every_lens() -> dict[str, Lens]:
+    """All lenses by name, the costly ones too."""
+    return {name: _lens(name) for name in names()}
+
+
+def _lens(name: str) -> Lens:
+    return import_module(f"{__name__}.{name.replace('-', '_')}").LENS

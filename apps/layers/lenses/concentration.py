@@ -49,7 +49,7 @@ class Concentration(Lens):
 
         known, found = divided(subject.objects), {}
         for layer in layers:
-            entropy, _ = self.entropies.entropies(subject, layer, rows)
+            entropy = self.entropies.entropies(subject, layer, rows)
             some = known & entropy.flatten(1).isfinite().all(1)
             each = torch.full((len(entropy),), torch.nan, dtype=torch.float64)
             if bool(some.any()):

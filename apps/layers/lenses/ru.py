@@ -59,7 +59,7 @@ class Reconstruction(Lens):
         runs, device = runs_of_layers(subject, DECODER), subject.accelerator.device
         decoders = {layer.name: trained_decoder(runs[layer.tap]).to(device) for layer in layers}
         features = {layer.name: features_of(subject, layer) for layer in layers}
-        delta = self._deltas(subject, features)
+        delta = self._deltas(subject, layers)
 
         def rows(seen: Seen) -> dict[str, "Tensor"]:
             return {
@@ -67,10 +67,8 @@ class Reconstruction(Lens):
                     features[name],
                     decoder,
                     seen.images,
-                    alpha=self.noise.alpha,
                     delta=delta[name],
                     centre=self.centre,
-                    cap=self.noise.cap,
                     steps=self.steps,
                     measured=self.drawn,
                     **self.noise.slopes(subject, seen),
@@ -80,36 +78,19 @@ class Reconstruction(Lens):
 
         return rows
 
-    def _deltas(self, subject: Subject, features: Mapping) -> dict[str, float]:
+    def _deltas(self, subject: Subject, layers: tuple[Layer, ...]) -> dict[str, float]:
         """By layer, delta_f^2: its mean over all images.
 
         Raises:
             InputError: a layer that no image moves.
         """
-        from analysis.discarding.sensitivity import feature_spread
-        from apps.data.sweep import fewer_if_large, sweep
+        from apps.layers.sites import deltas_of
         from priors.errors import InputError
 
-        own = {"samples": self.noise.probes, "seed": subject.seed}
-
-        def of(batch) -> dict[str, "Tensor"]:
-            return {
-                name: feature_spread(one, batch.images, index=batch.index, **own).value
-                for name, one in features.items()
-            }
-
-        rows = sweep(
-            subject.images,
-            of,
-            batch_size=max(1, min(50, fewer_if_large(subject.images) // 10)),
-            accelerator=subject.accelerator,
-            description="how far layers move",
-            gradients=True,
-        )
-        means = {name: float(values[values.isfinite()].mean()) for name, values in rows.items()}
-        if still := [name for name, mean in means.items() if not mean > 0]:
+        deltas = {layer.name: deltas_of(subject, layer, self.noise.probes) for layer in layers}
+        if still := [name for name, delta in deltas.items() if not delta > 0]:
             raise InputError(f"no image moves layer {still[0]}")
-        return means
+        return deltas
 
     def read(self, subject: Subject, layers: tuple[Layer, ...], rows: "Mapping[str, Tensor]") -> Mapping[str, Reading]:
         """The mean, and which run it is of."""

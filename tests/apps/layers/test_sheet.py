@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from analysis import (
     SpectrumMoments,
     decompose,
     discarded_information,
     feature_spread,
+    information_bottleneck,
     information_concentration,
     layer_agreement,
     reconstruction_uncertainty,
@@ -26,6 +28,9 @@ from apps.data import sources
 from apps.discarding.decoders import trained_decoder
 from apps.inverting.inverted import inverted_run
 from apps.layers import lenses
+from apps.layers.lenses import concentration, sid
+from apps.layers.lenses.sid import StrictDiscarding
+from apps.layers.sites import moments_of, rest_of
 from apps.report.contents import contents
 from apps.report.page import page
 from apps.runs.run import Run
@@ -34,12 +39,20 @@ from priors import ClassifierPrior, cosine_fits, tap, zoo
 CPU = ("--device", "cpu", "--threads", 1)
 PNG = b"\x89PNG\r\n\x1a\n"
 COUNT = 20
+FEW = StrictDiscarding(steps=2, check=4)
+"""The lens for tests: fewer steps."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def forward_derivatives():
     """Loaded, which makes torch warn of its own function."""
     load_forward_derivatives()
+
+
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch):
+    monkeypatch.setattr(sid, "LENS", FEW)
+    monkeypatch.setattr(concentration, "LENS", concentration.Concentration(FEW))
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +86,12 @@ def run(runs, tmp_path):
 def read(folder: Path) -> dict:
     (entry,) = json.loads((folder / "layers.json").read_text())
     return entry
+
+
+def discarded_of(function, images):
+    """As the lens has it: one delta_f^2 for all images."""
+    moved = feature_spread(function, images, samples=16, seed=0).mean
+    return discarded_information(function, images, delta=moved, grid=8, steps=FEW.steps, check=FEW.check, seed=0)
 
 
 def mean_and_error(values) -> tuple[float, float]:
@@ -135,7 +154,7 @@ def test_each_lens_says_what_its_own_room_says(penult, runs, run):
             network(some)
         return own[sites[0]]
 
-    discarded = discarded_information(features, images, delta="dataset", method="linear", grid=8, seed=0)
+    discarded = discarded_of(features, images)
     found = scores[layers[0]]["sid"]
     assert (found["value"], found["error"]) == pytest.approx(mean_and_error(discarded.mean), rel=1e-4)
     # RU is the library's too, under the noise of SID.
@@ -167,6 +186,66 @@ def test_each_lens_says_what_its_own_room_says(penult, runs, run):
     assert penult(*words).status == 0 and penult(*words).status == 0
     assert penult(*words, "--seed", 3).status == 0
     assert len(json.loads((run / "layers.json").read_text())) == 3
+
+
+def test_bottlenecks_are_found_where_they_are_asked_for(penult, runs, run):
+    """Of the penultimate layer, behind which the head is all there is, by the library; of a stage by its hooks."""
+    network, images = zoo.load(run).eval(), sources.load("digits", "test").images[:8] / 255
+    stage = network.stages[0]
+    words = ["analyse", "layers", run, "--images", 8, "--lenses", "iba", "--taps", stage, "penultimate", "logits"]
+    said = penult(*words, "--runs", runs, *CPU)
+    assert said.status == 0, said.err
+    entry = read(run)
+    scores, (gap,) = entry["scores"][str(run)], entry["without"][str(run)]
+    assert gap == "iba at logits: the class is read off this layer itself"
+    with torch.no_grad(), tap(network, [stage, network.penultimate_tap]) as taps:
+        target = network(images).argmax(1)
+    given = taps[network.penultimate_tap]
+    found = information_bottleneck(network.head, given, target, given.mean(0), given.std(0))
+    expected = mean_and_error(found.total / 64)
+    assert (scores["penultimate"]["iba"]["value"], scores["penultimate"]["iba"]["error"]) == pytest.approx(
+        expected, rel=1e-3
+    )
+    assert entry["notes"][str(run)]["iba"]["penultimate"] == f"cross-entropy {found.cross_entropy.mean():.2g} nats"
+    assert 0 < scores[stage]["iba"]["value"] < math.inf
+    assert (run / "layers-maps.png").read_bytes().startswith(PNG)
+
+
+class _Thrice(nn.Module):
+    """A layer that runs three times, and adds to what it is given in place."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.head, self.mean = nn.Linear(3, 3), nn.Linear(3, 2), torch.zeros(1)
+
+    def forward(self, images):
+        found = images
+        for _ in range(3):
+            found = self.layer(found).relu_()
+        return self.head(found)
+
+
+@pytest.mark.parametrize("site", ["layer#2", "layer:input#3", "head:input", "layer#1"])
+def test_what_comes_after_a_layer_is_what_the_network_makes_of_it(site):
+    torch.manual_seed(0)
+    network, images = _Thrice(), torch.randn(4, 3)
+    with torch.no_grad(), tap(network, [site], copy=True) as taps:
+        logits = network(images)
+    rest = rest_of(network, site, torch.zeros_like(images))
+    torch.testing.assert_close(rest(taps[site].clone()), logits)
+    assert not torch.allclose(rest(taps[site] + 1), logits) and not network.layer._forward_hooks
+
+
+def test_moments_are_those_of_all_images_at_once(run):
+    images = sources.load("digits", "test").subset(range(150))
+    network = zoo.load(run).eval()
+    sites = (network.stages[0], "head:input")
+    found = moments_of(network, images, sites)
+    with torch.no_grad(), tap(network, sites) as taps:
+        network(images.images / 255)
+    for site, (mean, deviation) in found.items():
+        torch.testing.assert_close(mean, taps[site].mean(0), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(deviation, taps[site].std(0), rtol=1e-3, atol=1e-5)
 
 
 def _reached(network, images, target, sites):
@@ -290,7 +369,7 @@ def test_layers_of_ones_own_choice_and_a_folder_of_pictures(penult, run, tmp_pat
         return network(some)
 
     images = torch.from_numpy(drawn)[:, None] / 255
-    discarded = discarded_information(logits, images, delta="dataset", method="linear", grid=8, seed=0)
+    discarded = discarded_of(logits, images)
     inside = torch.zeros(4, 8, 8, dtype=torch.bool)
     inside[:, 2:6, 1:5] = True
     expected = mean_and_error(information_concentration(discarded.entropy[:4], inside))
