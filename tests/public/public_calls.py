@@ -284,9 +284,9 @@ CALLS: dict[str, Callable[[Given], Any]] = {
     "folded_decoder": lambda give: analysis.folded_decoder(give.network(two_track((5,))), give.part(5)).first.weight,
     "information_bottleneck": lambda give: (
         analysis.information_bottleneck(
-            give.network(torch.nn.Linear(5, CLASSES)),
+            lambda z: z @ torch.eye(5, CLASSES).to(z),
             give.normal(N, 5),
-            give.labels(),
+            give.labels,
             give.normal(5),
             give.part(5),
             steps=2,
