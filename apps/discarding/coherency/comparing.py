@@ -126,7 +126,7 @@ class Comparing:
         if again is not None:
             ru = self._measuring(self._only("ru"), "retrained")
             found.append(self._compared("RU retrained", before.ru, ru.of(revised, name, again).ru, ""))
-        if self.config.noise.method == "solve":
+        if "sid" in self.config.measured and self.config.noise.method == "solve":
             linear = self._linear()
             pair = [linear.of(one, name, None).sid for one in (self.looked, revised)]
             found.insert(1, self._compared("SID linear", *pair, "same"))
