@@ -10,6 +10,7 @@ from analysis.directions.calibration import Calibration as Calibration
 from analysis.directions.calibration import calibration as calibration
 from analysis.directions.normalised import NormalisedAccuracy as NormalisedAccuracy
 from analysis.directions.normalised import normalised_accuracy as normalised_accuracy
+from analysis.discarding.auto_encoder import AutoEncoder as AutoEncoder
 from analysis.discarding.bottleneck import Bottleneck as Bottleneck
 from analysis.discarding.bottleneck import information_bottleneck as information_bottleneck
 from analysis.discarding.closed_form import LinearEntropy as LinearEntropy

@@ -95,7 +95,7 @@ FLOORS = (
     ("models",),
     ("classifiers",),
     ("fidelity",),
-    ("distilling", "generators", "inverting", "spectra", "jacobians", "discarding"),
+    ("distilling", "generators", "autoencoders", "inverting", "spectra", "jacobians", "discarding"),
     ("scores", "layers", "report", "sharing"),
     ("pretrained",),
     ("verbs",),

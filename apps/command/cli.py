@@ -22,6 +22,10 @@ from priors.errors import InputError
 VERBS: dict[str, tuple[str, str]] = {
     "demo": ("apps.verbs.demo", "the whole path on a small data set, in about a minute"),
     "train classifier": ("apps.verbs.train_classifier", "train a classifier from the zoo"),
+    "train autoencoder": (
+        "apps.verbs.train_autoencoder",
+        "train a classifier's layers and a decoder to rebuild images",
+    ),
     "train hvae": ("apps.verbs.train_hvae", "train an HVAE, HVAE-C or HVAE-L"),
     "train sngan": ("apps.verbs.train_sngan", "train an SNGAN on Gaussian, uniform or vMF latents"),
     "distill": ("apps.verbs.distill", "train a student on a teacher, on its prior, or on both"),

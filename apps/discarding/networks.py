@@ -14,7 +14,7 @@ from apps.models.representation import Representation, in_order, representation
 from apps.models.represented import check_weights
 from apps.training.train import slug
 from priors.errors import InputError
-from priors.zoo import Classifier
+from priors.zoo.network import ImageNetwork
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class Looked:
     model: str
     name: str
     foreign: Unsaid
-    network: Classifier
+    network: ImageNetwork
     layers: dict[str, Representation]
     runs: str
 
 
-def networks(config: DiscardSettings, first: Classifier, image_shape: tuple[int, int, int]) -> list[Looked]:
+def networks(config: DiscardSettings, first: ImageNetwork, image_shape: tuple[int, int, int]) -> list[Looked]:
     """The network that was asked for, and those beside it.
 
     Args:
@@ -53,9 +53,9 @@ def networks(config: DiscardSettings, first: Classifier, image_shape: tuple[int,
     if twice := [model for number, model in enumerate(models) if model in models[:number]]:
         raise InputError(f"--against {twice[0]} is there already: leave it out")
     given = {model: config.foreign if model == config.model else Unsaid() for model in models}
-    read: dict[str, Classifier] = {config.model: first}
+    read: dict[str, ImageNetwork] = {config.model: first}
     for model in config.against:
-        read[model] = network = named.classifier(model, given[model])
+        read[model] = network = named.layered(model, given[model])
         if network.image_shape not in (None, image_shape):
             theirs, ours = ("x".join(map(str, shape)) for shape in (network.image_shape, image_shape))
             raise InputError(f"--against {model} takes images of {theirs}, and these are {ours}")
@@ -88,7 +88,9 @@ def _runs(config: DiscardSettings, models: Sequence[str]) -> list[str]:
     return found
 
 
-def _layers(network: Classifier, asked: Sequence[str], image_shape: tuple[int, int, int]) -> dict[str, Representation]:
+def _layers(
+    network: ImageNetwork, asked: Sequence[str], image_shape: tuple[int, int, int]
+) -> dict[str, Representation]:
     """By name, in the order in which the network computes them."""
     names = asked or [name.removeprefix(inner(network)) for name in usual_layers(network)]
     found: dict[str, Representation] = {}

@@ -22,7 +22,7 @@ from apps.runs.evaluations import claim_evaluations
 from apps.training.session import agreed, start
 from apps.training.train import slug
 from priors.errors import InputError
-from priors.zoo import Classifier
+from priors.zoo.network import ImageNetwork
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def analyse_discard(config: DiscardSettings) -> dict[str, list[Measured]]:
 
 def _plan(config: DiscardSettings) -> _Plan:
     """Find all that the command names."""
-    network = named.classifier(config.model, config.foreign)
+    network = named.layered(config.model, config.foreign)
     there = shown(config, network)
     check_grid(config, there.images)
     looked = networks(config, network, there.images.image_shape)
@@ -97,7 +97,7 @@ def check_grid(config: DiscardSettings, images: ImageSet) -> None:
         )
 
 
-def training_images(config: DiscardSettings, network: Classifier, images: ImageSet) -> ImageSet:
+def training_images(config: DiscardSettings, network: ImageNetwork, images: ImageSet) -> ImageSet:
     """The images that decoders are trained on.
 
     Args:

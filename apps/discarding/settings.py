@@ -105,9 +105,10 @@ class DiscardSettings:
     """Measure what layers discard."""
 
     model: tyro.conf.Positional[str]
-    """The classifier: a MODEL, see penult --help."""
+    """The classifier: a MODEL, see penult --help; or a run of an auto-encoder."""
     taps: tuple[str, ...] = (AUTO,)
-    """Layers: names of modules, penultimate or logits; auto: the network's stages, penultimate and logits."""
+    """Layers: names of modules, penultimate or logits, or an auto-encoder's code; auto: the network's stages, and
+    these."""
     metrics: tuple[str, ...] = ()
     """Of sid (strict information discarding), ru (reconstruction uncertainty, for which a decoder a layer is trained)
     and concentration, which takes --masks or --boxes, or else the boxes that --data brings; unset: sid, and

@@ -19,7 +19,7 @@ from apps.models import named
 from apps.models.activations import folder_size, images_for
 from apps.models.other_images import check_shape
 from priors.errors import InputError
-from priors.zoo import Classifier
+from priors.zoo.network import ImageNetwork
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Shown:
     objects: Objects | None
 
 
-def shown(config: DiscardSettings, network: Classifier) -> Shown:
+def shown(config: DiscardSettings, network: ImageNetwork) -> Shown:
     """Find the images, and the masks or boxes beside them.
 
     Raises:
@@ -68,7 +68,7 @@ def shown(config: DiscardSettings, network: Classifier) -> Shown:
     return Shown(images, names, _objects(config, images, names))
 
 
-def _pictures(config: DiscardSettings, network: Classifier, folder: Path) -> Shown:
+def _pictures(config: DiscardSettings, network: ImageNetwork, folder: Path) -> Shown:
     if not folder.is_dir():
         raise InputError(f"--images {folder} is no folder: one of pictures, or a number of test images, was expected")
     own, asked, resize = network.image_shape, config.sizes.image_size, config.sizes.resize

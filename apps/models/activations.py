@@ -21,6 +21,7 @@ from apps.runs.run import Run
 from priors.errors import InputError
 from priors.vmf.directions import in_parts
 from priors.zoo import Classifier
+from priors.zoo.network import ImageNetwork
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Activations:
 
 def images_for(
     model: str,
-    network: Classifier,
+    network: ImageNetwork,
     split: str,
     *,
     data: str | None = None,
@@ -75,7 +76,7 @@ def images_for(
     return images
 
 
-def folder_size(model: str, network: Classifier, data: str | None, given: int | None) -> int | None:
+def folder_size(model: str, network: ImageNetwork, data: str | None, given: int | None) -> int | None:
     """The size that a set's pictures are brought to for a MODEL: what is given, or else a network's own.
 
     None for a run, which knows the size it was trained with, and where pictures have a size, or networks none.

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from analysis.inversion.reconstruction import squared_error
 from apps.data.image_set import ImageSet
+from apps.models.registry import keep
 from apps.models.representation import Representation
 from apps.models.represented import KEPT
 from apps.training.task import Criterion, Sweep, Task
-from priors import zoo
 from priors.files.json_files import write_json
 from priors.files.tensors import write_tensors
 
@@ -68,7 +68,7 @@ class LayerTask(Task):
         write_tensors(folder / "model.safetensors", networks["model"].state_dict())
         write_json(folder / "model.json", self.description)
         if self._representation is not None and self._representation.network.architecture is not None:
-            zoo.save(self._representation.network, folder / KEPT)
+            keep(self._representation.network, folder / KEPT)
 
 
 class ReconstructionTraining(LayerTask):

@@ -28,7 +28,10 @@ from priors.files.checksums import check_finite
 from priors.files.json_files import read_json
 from priors.files.tensors import load_weights, read_tensors
 from priors.remarks import remark
+from priors.zoo.network import ImageNetwork
 
+_SAID = ("head", "mean", "std", "taps")
+"""Options by which one says of a module of one's own what runs know of theirs."""
 _NEAREST = 6
 """Runs that a message names at most."""
 
@@ -116,7 +119,9 @@ def model_run(folder: str | Path) -> zoo.Classifier | Generator:
         InputError: no such run, not finished, neither of the two, or weights that do not fit.
     """
     run = open_run(folder)
-    return CLASSIFIER.read(run) if kind_of(run) is CLASSIFIER else generator_run(folder)
+    if (kind := kind_of(run)) is not CLASSIFIER and kind.family != GENERATOR:
+        raise InputError(f"{folder} is {kind.family}, and no classifier or generator: give a run of one of these")
+    return kind.read(run)
 
 
 def _read(folder: str | Path, family: str) -> Any:
@@ -127,6 +132,25 @@ def _read(folder: str | Path, family: str) -> Any:
     return kind.read(run)
 
 
+def layered(model: str, foreign: Unsaid | None = None) -> ImageNetwork:
+    """The network that a MODEL means, on the CPU, in evaluation mode: a classifier, or another one with layers.
+
+    Raises:
+        InputError: no such model, weights that do not fit, or a run of something without layers to look into.
+    """
+    if is_run(model) and (kind := kind_of(open_run(model))) is not CLASSIFIER and kind.layered is not None:
+        _check_alone(model, foreign)
+        return kind.read(Run(model))
+    return classifier(model, foreign)
+
+
+def _check_alone(model: str, foreign: Unsaid | None) -> None:
+    """Refuse what says of a run what it knows itself."""
+    given = [f"--{name}" for name, value in vars(foreign or Foreign()).items() if value and name in _SAID]
+    if given:
+        raise InputError(f"{', '.join(given)} with the run {model}: a run knows its own; leave them out")
+
+
 def classifier(model: str, foreign: Unsaid | None = None) -> zoo.Classifier:
     """The classifier that a MODEL means, on the CPU, in evaluation mode.
 
@@ -134,11 +158,9 @@ def classifier(model: str, foreign: Unsaid | None = None) -> zoo.Classifier:
         InputError: no such model, weights that do not fit, or no final linear layer.
     """
     options = vars(foreign or Foreign())
-    options = {"head": options["head"], "mean": options["mean"], "std": options["std"], "taps": options.get("taps", ())}
+    options = {name: options.get(name, ()) for name in _SAID}
     if is_run(model):
-        given = [f"--{name}" for name, value in options.items() if value]
-        if given:
-            raise InputError(f"{', '.join(given)} with the run {model}: a run knows its own; leave them out")
+        _check_alone(model, foreign)
         return _read(model, CLASSIFIER.family)
     if model.startswith("torchvision:"):
         return _torchvision(model, options)

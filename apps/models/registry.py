@@ -16,7 +16,9 @@ from apps.models.sample_settings import SampleSettings
 from apps.runs.run import Run
 from priors import zoo
 from priors.errors import InputError
-from priors.files.json_files import read_json
+from priors.files.json_files import read_json, write_json
+from priors.files.tensors import write_tensors
+from priors.zoo.network import ImageNetwork
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -41,6 +43,8 @@ class Kind:
         sample: draws images of it; None where it has none.
         drawn: gives images of it to be measured; None where it has none.
         scored_by: the command that scores it where `penult evaluate` does not; empty where it does.
+        layered: the class of what `read` gives, where its layers can be looked into as a classifier's can; else None.
+        describe: how such a network is built again, as a run's `model.json` has it.
     """
 
     name: str
@@ -50,9 +54,17 @@ class Kind:
     sample: Sample | None = None
     drawn: Drawn | None = None
     scored_by: str = ""
+    layered: type[ImageNetwork] | None = None
+    describe: Callable[[Any], dict[str, Any]] | None = None
 
 
-CLASSIFIER = Kind("classifier", "a classifier", "train classifier", lambda run: zoo.load(run.folder).eval())
+CLASSIFIER = Kind(
+    "classifier",
+    "a classifier",
+    "train classifier",
+    lambda run: zoo.load(run.folder).eval(),
+    layered=zoo.Classifier,
+)
 """What a run holds whose description names no other kind."""
 
 
@@ -83,6 +95,31 @@ def description_of(run: Run) -> dict[str, Any]:
     return description
 
 
+def keep(network: ImageNetwork, folder: Path) -> None:
+    """Write a network with layers, of whatever kind, so that `kept` reads it again.
+
+    Args:
+        network: known by name, so that it can be built again.
+        folder: made where it does not exist.
+    """
+    if isinstance(network, zoo.Classifier):
+        zoo.save(network, folder)
+        return
+    kind = next(kind for kind in kinds() if kind.layered is not None and isinstance(network, kind.layered))
+    write_tensors(folder / "model.safetensors", network.state_dict())
+    write_json(folder / "model.json", kind.describe(network))
+
+
+def kept(folder: Path) -> ImageNetwork:
+    """The network that `keep` wrote.
+
+    Raises:
+        InputError: files that are missing or damaged.
+    """
+    run = Run(folder)
+    return kind_of(run).read(run)
+
+
 def refused(folder: str | Path, kind: Kind, family: str) -> InputError:
     """The error where a run holds one kind, and a model of another family was expected.
 
@@ -92,5 +129,4 @@ def refused(folder: str | Path, kind: Kind, family: str) -> InputError:
         family: what was expected, as kinds are called.
     """
     verbs = " or ".join(dict.fromkeys(one.trained_by for one in (CLASSIFIER, *kinds()) if one.family == family))
-    expected = family.partition(" ")[2]
-    return InputError(f"{folder} is {kind.family}, not a {expected}: give a run of penult {verbs}")
+    return InputError(f"{folder} is {kind.family}, not {family}: give a run of penult {verbs}")

@@ -13,7 +13,7 @@ from torch import Tensor
 from apps.models.layers import layer_site
 from priors.errors import InputError
 from priors.reading.taps import Taps, find_module, tap
-from priors.zoo import Classifier
+from priors.zoo.network import ImageNetwork
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Representation:
         open: the tap that `tapped` keeps open.
     """
 
-    network: Classifier
+    network: ImageNetwork
     layer: str
     site: str
     shape: tuple[int, ...]
@@ -60,7 +60,7 @@ class Representation:
 
 
 def representation(
-    network: Classifier, layer: str, image_shape: Sequence[int], others: Sequence[str] = ()
+    network: ImageNetwork, layer: str, image_shape: Sequence[int], others: Sequence[str] = ()
 ) -> Representation:
     """The layer of that name, its shape found by a dry pass.
 

@@ -8,11 +8,12 @@ from typing import Any
 from apps.command.config import Unsaid
 from apps.data.image_set import ImageSet
 from apps.models import imported, named
+from apps.models.registry import kept as read_kept
 from apps.models.representation import Representation, representation
 from apps.runs.run import Run
-from priors import zoo
 from priors.errors import InputError, reason
 from priors.files.tensors import digest_of
+from priors.zoo.network import ImageNetwork
 
 KEPT = "network"
 """Folder in a run with a copy of the network; of a module of the user's own there is none."""
@@ -54,7 +55,7 @@ def trained_on_layer(own: Mapping[str, Any], images: ImageSet, held_out: ImageSe
     }
 
 
-def check_weights(model: str, foreign: Unsaid, network: zoo.Classifier) -> None:
+def check_weights(model: str, foreign: Unsaid, network: ImageNetwork) -> None:
     """Make sure that a network of the user's own has the same weights whenever it is made.
 
     Raises:
@@ -106,7 +107,7 @@ def _found(run: Run, description: Mapping[str, Any], image_shape: tuple[int, ...
         if not description["network"].startswith("import:"):
             raise InputError(f"{kept} is missing, the network that {run.folder} inverts: put the folder back")
         imported.require(description["network"], run.folder)
-    network = zoo.load(kept) if kept.is_dir() else named.classifier(description["network"], foreign)
+    network = read_kept(kept) if kept.is_dir() else named.classifier(description["network"], foreign)
     if network.image_shape not in (None, image_shape):
         raise InputError(
             f"{run.folder} inverts images of {image_shape}, its network takes {network.image_shape}: damaged"

@@ -11,6 +11,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from apps.autoencoders.kinds import AUTO_ENCODER
 from apps.command.console import counted
 from apps.figures import mosaic
 from apps.generators import interpolation
@@ -174,6 +175,9 @@ def contents(folder: Path, n: int = 8, seed: int = 0) -> Contents:
     if kind.family == INVERSION:
         given = config.get("site") or "no context"
         title, protocol, samples, classes, note = f"{kind.name} of {shown.get('data')} given {given}", "", None, (), ""
+    elif kind.family == AUTO_ENCODER:
+        title = f"auto-encoder of {shown.get('arch')} on {shown.get('data')}, code: {shown.get('code')}"
+        protocol, samples, classes, note = "", None, (), ""
     elif model is None:
         title, protocol, samples = _classifier_title(shown), "", None
         classes, note = _directions(run)

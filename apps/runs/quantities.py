@@ -20,6 +20,8 @@ _NAMES = {
     "cross-entropy": ("cross-entropy", "nats"),
     "accuracy": ("accuracy", "share of the images"),
     "NCE": ("NCE", "nats an image"),
+    "mean squared error": ("mean squared error", "of pixel values from 0 to 1"),
+    "PSNR": ("PSNR", "dB"),
 }
 """By the name of a quantity in `metrics.jsonl`, what readers call it, and its unit."""
 _ORDER = tuple(_NAMES)

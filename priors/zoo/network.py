@@ -1,4 +1,4 @@
-"""What every classifier of the zoo is: images in [0, 1] in, normalised inside, logits out."""
+"""What every network of the zoo is: images in [0, 1] in, normalised inside; of a classifier, logits out."""
 
 import math
 from abc import ABC, abstractmethod
@@ -13,66 +13,43 @@ from priors.checks.floats import PIXELS, own_dtype, require_floats
 from priors.errors import InputError, shown
 
 
-class Classifier(nn.Module, ABC):
-    """A network that maps images in [0, 1] to logits through penultimate activations and a final linear layer.
+class ImageNetwork(nn.Module, ABC):
+    """A network of images in [0, 1], which it normalises itself, whose layers can be named.
 
     The mean and standard deviation that it normalises images by are buffers, saved and moved with it, so that nobody
     can feed it the wrong normalisation.
 
     Attributes:
-        class_names: one a class, in the order of the logits.
         image_shape: (channels, height, width) of its images; None where any is taken.
         stages: names of the modules whose outputs are its stages, for `priors.reading.taps`, first to last.
-        head_name: name of the final linear layer; `penultimate_tap` names its input.
-        architecture: what `priors.zoo.build` takes to make another one, as JSON has it; None for a wrapped module.
-        provenance: where its weights come from, in words, by subject: "data", "weights", ... Saved with it.
+        architecture: how to make another one, as JSON has it; None for a module that is not known by name.
         mean, std: (channels,) or (1,) buffers.
-        head: the final linear layer: the rows of its weight are the classes' directions.
     """
 
-    head: nn.Linear
     mean: Tensor
     std: Tensor
 
     def __init__(
         self,
         *,
-        class_names: Sequence[str],
         image_shape: tuple[int, int, int] | None,
         mean: int | float | Sequence[int] | Sequence[float] | None,
         std: int | float | Sequence[int] | Sequence[float] | None,
         stages: Sequence[str],
-        head_name: str,
         architecture: dict[str, Any] | None,
     ):
         super().__init__()
         channels = image_shape[0] if image_shape else None
-        self.class_names = tuple(class_names)
         self.image_shape = image_shape
         self.stages = tuple(stages)
-        self.head_name = head_name
         self.architecture = architecture
-        self.provenance: dict[str, str] = {}
         self.register_buffer("mean", torch.tensor(_per_channel("mean", 0.0 if mean is None else mean, channels)))
         self.register_buffer("std", torch.tensor(_per_channel("std", 1.0 if std is None else std, channels)))
 
     @property
-    def classes(self) -> int:
-        """The number of classes."""
-        return len(self.class_names)
-
-    @property
-    def penultimate_tap(self) -> str:
-        """The name under which `priors.reading.taps` gives the penultimate activations."""
-        return f"{self.head_name}:input"
-
     @abstractmethod
-    def penultimate(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch m"]:
-        """The head's input for images in [0, 1]."""
-
-    @abstractmethod
-    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
-        """Logits for images in [0, 1]."""
+    def ends(self) -> dict[str, str]:
+        """The taps of what stands behind the stages, by the names that people have for them, first to last."""
 
     def normalise(self, images: Shaped[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Images minus the mean, over the standard deviation, in the type of the network's weights.
@@ -90,6 +67,50 @@ class Classifier(nn.Module, ABC):
             )
         normalised = (images - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)
         return normalised.to(own_dtype(self) or normalised.dtype)
+
+
+class Classifier(ImageNetwork):
+    """A network that maps images in [0, 1] to logits through penultimate activations and a final linear layer.
+
+    Attributes:
+        class_names: one a class, in the order of the logits.
+        head_name: name of the final linear layer; `penultimate_tap` names its input.
+        provenance: where its weights come from, in words, by subject: "data", "weights", ... Saved with it.
+        head: the final linear layer: the rows of its weight are the classes' directions.
+
+    Those that every `ImageNetwork` has are as there; `architecture` is what `priors.zoo.build` takes.
+    """
+
+    head: nn.Linear
+
+    def __init__(self, *, class_names: Sequence[str], head_name: str, **description: Any):
+        super().__init__(**description)
+        self.class_names = tuple(class_names)
+        self.head_name = head_name
+        self.provenance: dict[str, str] = {}
+
+    @property
+    def classes(self) -> int:
+        """The number of classes."""
+        return len(self.class_names)
+
+    @property
+    def penultimate_tap(self) -> str:
+        """The name under which `priors.reading.taps` gives the penultimate activations."""
+        return f"{self.head_name}:input"
+
+    @property
+    def ends(self) -> dict[str, str]:
+        """The penultimate activations and the logits."""
+        return {"penultimate": self.penultimate_tap, "logits": self.head_name}
+
+    @abstractmethod
+    def penultimate(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch m"]:
+        """The head's input for images in [0, 1]."""
+
+    @abstractmethod
+    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
+        """Logits for images in [0, 1]."""
 
 
 class Network(Classifier):

@@ -63,6 +63,7 @@ SNGAN = "--batch-size 48 --generator-width 4 --discriminator-width 4 --steps 2 -
 COMMANDS = [
     f"train classifier --penultimate 2 --snapshots 0 3 --validation 50 --name circle {TRAINED}",
     f"train classifier --arch convnet --sync-batchnorm --ema 0.9 --clip 1 --mixup 0.3 --name convnet {TRAINED}",
+    f"train autoencoder --arch convnet --decoder-width 2 --validation 50 --ema 0.9 --snapshots 2 --name auto {TRAINED}",
     f"train hvae --variant hvae-l --classifier runs/classifier --latent-dim 5 --kl-warmup 0 --name guided {TRAINED}",
     f"train sngan --latent vmf --classifier runs/classifier --extractor runs/classifier --ema 0.5 --r1 1 {SNGAN} "
     f"--name sngan {SMALL}",
@@ -75,6 +76,7 @@ COMMANDS = [
     f"prior runs/classifier --concentration mle --out prior.safetensors {SMALL}",
     f"prior runs/classifier --concentration sweep:5,20 --for hvae-l --train epochs=0.1 batch-size=48 {SMALL}",
     f"evaluate runs/convnet {SMALL}",
+    f"evaluate runs/auto {SMALL}",
     f"evaluate runs/hvae-l --samples 2 --images 31 --batch-size 10 {SMALL}",
     f"evaluate runs/hvae-c --protocol fid-all --split test --extractor runs/classifier {SMALL}",
     f"evaluate runs/hvae-c --classify-by runs/circle --gan-train {SMALL}",
@@ -90,6 +92,7 @@ COMMANDS = [
     f"--ru-measured 4 {TRAINED}",
     f"analyse coherency runs/convnet --metrics sid,ru --taps norm2 --images 21 --grid 4 --decoder-width 2 --ru-steps 2 "
     f"--ru-measured 4 --sid-steps 2 --sid-check 4 --retrained {TRAINED}",
+    f"analyse discard runs/auto --images 21 --grid 4 --method linear {TRAINED}",
     f"analyse saliency runs/convnet --images 7 --steps 2 --noisy 2 --drawn 1 {SMALL}",
     f"analyse robustness runs/convnet --images 21 --wrong 3 --steps 10 {SMALL}",
     f"sample runs/hvae-l --n 2 --out drawn.png {SMALL}",

@@ -13,6 +13,7 @@ from device_log import Log
 from steps import Step, Watched
 from trainings import (
     CACHED,
+    CODES,
     DENSITIES,
     DIMS,
     SNGANS,
@@ -20,6 +21,7 @@ from trainings import (
     WAYS,
     WIDTH,
     Given,
+    autoencoder,
     classifier,
     density,
     distillation,
@@ -106,6 +108,12 @@ def test_ways_of_training(clean, given, way):
 @pytest.mark.parametrize("dim", [pytest.param(dim, marks=[SLOW] * (dim != WIDTH)) for dim in DIMS])
 def test_hvaes(clean, given, variant, dim, precision):
     clean(hvae(given, variant, dim, "--precision", precision))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("code", CODES)
+def test_autoencoders(clean, given, code, precision):
+    clean(autoencoder(given, code, "--precision", precision))
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -10,6 +10,7 @@ from typing import get_args, get_type_hints
 
 import numpy as np
 
+from apps.autoencoders.settings import AutoEncoderTraining
 from apps.command.cli import main
 from apps.generators.hvae_settings import HVAESettings
 from apps.generators.sngan import PRESETS
@@ -84,6 +85,8 @@ WAYS = {
     "adamw": ("--optimizer", "adamw", "--warmup", 1),
 }
 """Of training a classifier."""
+CODES = choices(AutoEncoderTraining, "code")
+"""Of an auto-encoder."""
 VARIANTS = choices(HVAESettings, "variant")
 DIMS = (2, 3, WIDTH)
 """Of latents on a sphere; the first two have ways of their own to be drawn."""
@@ -112,6 +115,12 @@ def hvae(given: Given, variant: str, dim: int, *more: object) -> Words:
         words += ("--classifier", given.classifier("grey", dim))
     words += ("--convention", "ambient", "--validation", 6, "--hidden", 16, "--ema", 0.9)
     return (*words, *more, *SHARED)
+
+
+def autoencoder(given: Given, code: str, *more: object) -> Words:
+    """An auto-encoder's, of a classifier's layers."""
+    words = ("train", "autoencoder", "--data", given.data("colour"), "--arch", "convnet-half", "--code", code)
+    return (*words, "--decoder-width", 4, "--validation", 6, "--augment", "flip", *more, *SHARED)
 
 
 def sngan(given: Given, name: str, *more: object) -> Words:
@@ -173,6 +182,8 @@ def trainings() -> Iterator[Training]:
     for variant in VARIANTS:
         for dim in DIMS:
             yield Training(f"{variant} of {dim}", hvae, (variant, dim), dim != WIDTH)
+    for code in CODES:
+        yield Training(f"autoencoder {code}", autoencoder, (code,))
     for name in SNGANS:
         yield Training(f"sngan {name}", sngan, (name,), name != "vmf")
     for term in terms():

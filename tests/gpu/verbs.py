@@ -51,6 +51,9 @@ GROUPS = {
         analyse layers runs/net --images 20
         analyse discard runs/net --metrics sid,ru --images 4 --decoder-width 4 --epochs {e} --ru-steps 2 --taps logits
         analyse coherency runs/net --images 4 --taps group1.0.norm2 --sid-steps 4
+        train autoencoder --data {colour} --arch wrn-16-1 --decoder-width 8 --epochs {e} --precision bf16 --name auto
+        evaluate runs/auto
+        analyse discard runs/auto --images 4 --taps code --metrics sid,ru --decoder-width 4 --epochs {e} --ru-steps 2
         analyse perturb runs/net --images 20 --methods full-jacobian --benchmark road
         analyse robustness runs/net --images 20 --wrong 3 --steps 20
         prune runs/net --keep .3 --epochs {e} --ema .9 --name pruned
@@ -94,6 +97,7 @@ TOY = {
 }
 STOPPED = {
     "classifier": "train classifier --data {colour} --arch wrn-16-1 --augment crop+flip --ema .9",
+    "autoencoder": "train autoencoder --data {colour} --arch wrn-16-1 --decoder-width 8 --validation 6 --ema .9",
     "hvae": "train hvae --data {grey} --variant hvae --latent-dim 5 --validation 6",
     "pruning": "prune {net} --keep .3 --weight-decay .01 --ema .9",
     "distillation": "distill ce+ab --data {colour} --teacher {teacher} --student convnet-half --pretraining 1",

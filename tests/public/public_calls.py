@@ -12,6 +12,7 @@ import distill
 import priors
 from analysis.inversion.cross_entropy import Nearest, nearest, unit_distance
 from distill.terms import terms
+from priors import zoo
 
 N, M, CLASSES = 40, 6, 3
 
@@ -87,6 +88,12 @@ def two_track(features: tuple[int, ...]) -> nn.Module:
     """The decoder of reconstruction uncertainty, narrow."""
     torch.manual_seed(0)
     return analysis.TwoTrackDecoder((1, 8, 8), features, width=2)
+
+
+def rebuilding() -> nn.Module:
+    """An auto-encoder of a small network's layers."""
+    torch.manual_seed(0)
+    return analysis.AutoEncoder.of(zoo.build("convnet-half", classes=2, image_shape=(1, 8, 8)), width=2)
 
 
 def uncertain(give: Given) -> tuple[Tensor, ...]:
@@ -280,6 +287,7 @@ CALLS: dict[str, Callable[[Given], Any]] = {
     "PixelSoftmax.sample": lambda give: analysis.PixelSoftmax().sample(give.normal(2, 256), source()),
     "TwoTrackDecoder": lambda give: give.network(two_track((5,)))(give.normal(2, 5)),
     "TwoTrackDecoder of maps": lambda give: give.network(two_track((5, 4, 4)))(give.normal(2, 5, 4, 4)),
+    "AutoEncoder": lambda give: give.network(rebuilding())(give.normal(2, 1, 8, 8)),
     "reconstruction_uncertainty": lambda give: uncertain(give),
     "folded_decoder": lambda give: analysis.folded_decoder(give.network(two_track((5,))), give.part(5)).first.weight,
     "information_bottleneck": lambda give: (

@@ -1,0 +1,1 @@
+"""Auto-encoders of a classifier's architecture: their training, their errors, and how runs hold them."""
