@@ -61,12 +61,11 @@ def test_gradients_reach_all_of_encoder_and_decoder(code):
 
 
 def test_least_squares_make_it_better_than_the_mean_image():
-    """60 updates of 16 plain colours: the error falls to half of what the best single image has, or less."""
-    torch.manual_seed(0)
-    x = torch.rand(16, 3, 1, 1).expand(16, *SHAPE)
-    model = AutoEncoder.of(classifier("convnet-half"), width=8)
+    """40 updates of 16 plain colours: the error falls below half of what the best single image has."""
+    model = AutoEncoder.of(classifier("resnet-8x4", (3, 8, 8)), width=16)
+    x = torch.rand(16, 3, 1, 1, generator=torch.Generator().manual_seed(0)).expand(16, 3, 8, 8)
     optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
-    for _ in range(60):
+    for _ in range(40):
         loss = (model(x) - x).square().mean()
         optimiser.zero_grad()
         loss.backward()
