@@ -38,7 +38,7 @@ def layer_site(network: ImageNetwork, layer: str, others: Sequence[str] = ()) ->
             return prefix + layer
     inside = inner(network)
     names = [module for module, _ in network.named_modules() if module not in _WHOLE]
-    known = dict.fromkeys((*others, *own, *(name.removeprefix(inside) for name in names)))
+    known = dict.fromkeys((*others, *reversed(own), *(name.removeprefix(inside) for name in names)))
     hint = f"with {inside} before it a module's name is of the same layer" if inside else ""
     raise unknown("layer", layer, known, hint)
 
