@@ -8,7 +8,7 @@ from apps.recipes.table import Table
 
 Subject = Callable[[int], tuple[str, tuple[str, ...]]]
 """By seed: a network's run, and the commands that make it, in order."""
-SCORES = {"sid": "SID", "ru": "RU", "concentration": "concentration"}
+_SCORES = {"sid": "SID", "ru": "RU", "concentration": "concentration"}
 """By metric, its score."""
 
 
@@ -55,10 +55,9 @@ class Networks:
         return (*dict.fromkeys(line for _, lines in made for line in lines), measure)
 
     def score(self, row: str, column: str, metric: str) -> str:
-        """What a score is called: those of the first network have no name before the layer."""
-        first = next(iter(self.subjects)) == row
-        folder = self.subjects[row](0)[0].rpartition("/")[2]
-        return f"{'' if first else f'{folder} '}{self.layers[column]} {metric}"
+        """What a score is called: by its layer, and by the number of its network from the second on."""
+        number = list(self.subjects).index(row) + 1
+        return f"{'' if number == 1 else f'{number}: '}{self.layers[column]} {metric}"
 
     @property
     def _maps(self) -> Sequence[str]:
@@ -70,20 +69,19 @@ def trained(how: Protocol, arch: str) -> Subject:
     return lambda seed: (how.network(arch, seed), (how.training(arch, seed),))
 
 
-def by_layer(title: str, convention: str, groups: Sequence[Networks], rows: str = "network", **more) -> Table:
-    """Rows of networks, columns of layers.
+def by_layer(title: str, convention: str, groups: Sequence[Networks], rows: str = "network") -> Table:
+    """Rows of networks, columns of layers. Figures 3 to 5 have no printed numbers, so none are published.
 
     Args:
         title: what it shows.
         convention: what is to be known of it beside the units.
         groups: of networks, each measured by a command of its own.
         rows: what the rows are.
-        **more: of the table.
     """
     own = {row: group for group in groups for row in group.subjects}
     columns = tuple(dict.fromkeys(column for group in groups for column in group.layers))
-    asked = [metric for metric in SCORES if any(metric in group.metrics.split(",") for group in groups)]
-    scores = tuple(SCORES[metric] for metric in asked)
+    asked = [metric for metric in _SCORES if any(metric in group.metrics.split(",") for group in groups)]
+    scores = tuple(_SCORES[metric] for metric in asked)
     how = groups[0].how.measuring
     return Table(
         title=title,
@@ -96,12 +94,11 @@ def by_layer(title: str, convention: str, groups: Sequence[Networks], rows: str 
         seeds=1,
         axes=(rows, "layer"),
         metrics=scores,
-        published=more.pop("published", {}),
+        published={},
         commands=lambda row, column, seed: own[row].commands(row, column, seed),
         run=lambda row, column, seed: own[row].run(row, column, seed),
         score=lambda row, column, metric: own[row].score(row, column, metric),
         extra=tuple(f"{score}{ERROR}" for score in scores),
         places=".4f",
         gaps=frozenset((row, column) for row in own for column in columns if column not in own[row].layers),
-        **more,
     )

@@ -140,8 +140,11 @@ def test_a_training_is_followed_from_its_start_to_its_end():
         column = recipe.columns[-1]
         layer = config.asked_layers[-1]
         assert recipe.score("0", column, "SID") == f"{layer} SID"
-        assert recipe.score("1", column, "SID error") == f"step-391 {layer} SID error"
-        assert recipe.score(recipe.rows[-1], column, "SID") == f"{run} {layer} SID"
+        for number, (row, model) in enumerate(zip(recipe.rows, [*kept, f"runs/{run}"], strict=True), start=1):
+            step = how.step(row)
+            assert model == (f"runs/{run}" if step is None else f"runs/{run}/snapshots/step-{step}")
+            if number > 1:
+                assert recipe.score(row, column, "SID error") == f"{number}: {layer} SID error"
     blocks = last("epochs", "0", "1-1").asked_layers
     with torch.device("meta"):
         network = zoo.build(FOLLOWED, classes=10, image_shape=(3, 32, 32)).eval()
@@ -166,9 +169,9 @@ def test_students_with_a_teacher_and_without_differ_by_it_alone():
             assert own == plain.optimisation or replace(own, **rates) == plain.optimisation and own.schedule == "cosine"
             assert (config.data, config.augment, config.crop_fill) == (plain.data, plain.augment, plain.crop_fill)
             teacher = next(one for one in commands if f"runs/{one.where.name}" == config.teacher)
-            assert teacher.arch == TEACHERS[row] and recipe.score(row, recipe.columns[0], "SID").startswith(
-                config.where.name
-            )
+            assert teacher.arch == TEACHERS[row]
+            number = int(recipe.score(row, recipe.columns[0], "SID").partition(": ")[0])
+            assert commands[-1].against[number - 2] == f"runs/{config.where.name}"
         assert commands[-1].model == f"runs/{plain.where.name}"
     assert FOUND["distillation"].rows == ("none", "vgg-16", "resnet-18", "resnet-34")
 
