@@ -70,6 +70,7 @@ GROUPS = {
         analyse invert runs/lenet --taps none,penultimate {inversion} --name inverted
         analyse layers runs/lenet --images 20 --lenses nce bias
         sample runs/inverted-penultimate --image {picture} --n 2 --out again.png
+        analyse saliency runs/lenet {picture} --masks {masks} --methods full-jacobian input-gradient --out objects
     """,
     "circle": """
         train classifier --data {grey} --arch mlp --penultimate 2 --epochs {e} --snapshots 0 2 --name two
@@ -118,6 +119,7 @@ def checks(device: str, folder: Path, toy: bool) -> list[Check]:
         given = Given(folder)
         sizes |= {kind: shlex.quote(str(given.data(kind))) for kind in ("grey", "colour")}
     sizes |= {"picture": shlex.quote(str(_picture(folder))), "device": device}
+    sizes |= {"masks": shlex.quote(str(_masks(folder)))}
     found = [Check("all verbs are tried", all_verbs)]
     for group, commands in GROUPS.items():
         for number, command in enumerate(filter(None, map(str.strip, commands.splitlines()))):
@@ -239,3 +241,14 @@ def _picture(folder: Path) -> Path:
         pixels = torch.randint(0, 256, (28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
         Image.fromarray(pixels.numpy()).save(path)
     return path
+
+
+def _masks(folder: Path) -> Path:
+    """A folder with that picture's mask."""
+    from PIL import Image
+
+    (place := folder / "masks").mkdir(exist_ok=True)
+    mask = torch.zeros(28, 28, dtype=torch.uint8)
+    mask[5:20, 8:25] = 255
+    Image.fromarray(mask.numpy()).save(place / "picture.png")
+    return place
