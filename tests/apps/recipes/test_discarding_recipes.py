@@ -303,6 +303,19 @@ def test_robustness_is_appendix_a_s():
     assert short.published == {} and recipe.score("8.0", "robustness", "error") == "RMS error"
 
 
+def test_auto_encoders_are_of_the_classifiers_layers():
+    """Footnote 2: the layers of a ResNet before the final one, and the decoder of RU."""
+    recipe = FOUND["networks"]
+    rows = [row for row in recipe.rows if row.startswith("autoencoder-")]
+    assert rows == ["autoencoder-resnet-20", "autoencoder-resnet-32", "autoencoder-resnet-44"]
+    for row in rows:
+        arch = row.removeprefix("autoencoder-")
+        training, measure = (meant(line) for line in recipe.commands(row, "1", 0))
+        assert (training.arch, training.decoder_width, training.code) == (arch, 64, "maps")
+        assert measure.asked_layers == meant(recipe.commands(arch, "1", 0)[-1]).asked_layers
+        assert measure.measured == ("sid", "ru") and (row, "logits") in recipe.gaps
+
+
 def test_cells_that_there_are_none_of_are_neither_shown_nor_run(penult):
     said = penult("table", "discarding", "networks-short", "--show")
     rows = [line.split()[:2] for line in said.out.splitlines()]
