@@ -90,8 +90,15 @@ class Measuring:
     """Of alpha and entropies: not said. Pixel values from 0 to 1 compare networks that normalise otherwise."""
     delta: str = "dataset"
     """delta_f^2: its mean over the images, "by averaging over all images" (section 3.1)."""
+    tau: float | None = None
+    """Deviation of the noise that delta_f^2 is measured by; None: the limit, by slopes, as section 3.1 has it. The
+    authors' code has .01."""
     grid: int = 16
     """Cells a side that share a scale of noise: of the authors' code; the paper has one a pixel."""
+    shared: bool = True
+    """Whether the channels of a pixel share a scale: likewise."""
+    cap: float = 1.0
+    """The largest scale: the paper has none, and where features hang on nothing entropies would have no bounds."""
     method: str = "solve"
     """solve meets the constraint E||f' - f||^2 = alpha delta_f^2; linear takes features to be linear."""
     centre: str = "image"
@@ -100,6 +107,10 @@ class Measuring:
     """Equation 8's logarithm of the mean squared error; the authors' code has the mean of its logarithm."""
     decoder_epochs: float = 5
     """Of each decoder: of the authors' code."""
+    decoder_rate: float = 0.01
+    """Peak rate of Adam: likewise. It falls along a cosine, so that batch norm's statistics come to rest."""
+    decoder_width: int = 64
+    """Channels of its blocks: likewise."""
     decoder_images: int | None = None
     """That decoders are trained on; None: all."""
 
@@ -111,12 +122,16 @@ class Measuring:
         """
         told = (
             f"--metrics {metrics} --images {self.images} --alpha {self.alpha:g} --unit {self.unit} "
-            f"--delta {self.delta} --grid {self.grid} --method {self.method}"
+            f"--delta {self.delta} --grid {self.grid} --{'' if self.shared else 'no-'}shared --cap {self.cap:g} "
+            f"--method {self.method}{'' if self.tau is None else f' --tau {self.tau:g}'}"
         )
         if "ru" not in metrics:
             return told
         few = "" if self.decoder_images is None else f" --decoder-images {self.decoder_images}"
-        return f"{told} --centre {self.centre} --variant {self.variant} --epochs {self.decoder_epochs:g}{few}"
+        return (
+            f"{told} --centre {self.centre} --variant {self.variant} --decoder-width {self.decoder_width} "
+            f"--epochs {self.decoder_epochs:g} --optimizer adam --lr {self.decoder_rate:g} --schedule cosine{few}"
+        )
 
 
 @dataclass(frozen=True)

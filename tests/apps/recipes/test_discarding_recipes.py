@@ -77,17 +77,20 @@ def test_what_is_measured_was_made_before():
 def test_everything_is_measured_as_the_paper_has_it():
     """Section 4: alpha 1.5e-4; section 3.1: delta_f^2 averaged over images, by slopes; equation 8: from the image."""
     for line in all_commands():
-        if not line.startswith("analyse discard"):
+        if not line.startswith(("analyse discard", "analyse coherency")):
             continue
         config, short = meant(line), "discarding-short" in line
         noise = config.noise
         assert (noise.alpha, noise.delta, noise.tau, noise.grid, noise.unit) == (1.5e-4, "dataset", None, 16, "pixel")
         assert noise.method == "solve" and noise.cap == 1 and noise.shared
-        assert config.count in ((64, 24) if short else (200,))
+        few = (16,) if short else (64,)
+        assert config.count in (few if "coherency" in line else (64, 24) if short else (200,))
         if "ru" in config.measured:
             own = config.uncertainty
             assert (own.centre, own.variant, config.decoding.decoder_width) == ("image", "paper", 64)
-            size = (config.optimisation.epochs, config.decoding.decoder_images)
+            training = config.optimisation
+            assert (training.optimizer, training.lr, training.schedule) == ("adam", 0.01, "cosine")
+            size = (training.epochs, config.decoding.decoder_images)
             assert size == ((2, 5000) if short else (5, None))
 
 
@@ -334,9 +337,11 @@ from apps.recipes.discarding.protocol import Measuring, Protocol, Schooling
 
 HOW = Protocol(
     "digits", "tiny", Schooling(epochs=0.2, rate=0.01),
-    Measuring(images=3, grid=4, method="linear", decoder_epochs=0.1, decoder_images=140),
+    Measuring(
+        images=3, grid=4, method="linear", decoder_epochs=0.1, decoder_images=140, decoder_width=2
+    ),
 )
-QUICK = " --probes 2 --decoder-width 2 --ru-steps 1 --ru-samples 2 --ru-measured 4 --shown 0"
+QUICK = " --probes 2 --ru-steps 1 --ru-samples 2 --ru-measured 4 --shown 0"
 LAYERS = {"first": "norm1", "second": "norm2", "logits": "logits"}
 PAIR = {"whole": trained(HOW, "convnet"), "half": trained(HOW, "convnet-half")}
 
