@@ -8,17 +8,18 @@ from typing import Any
 from apps.runs.result import tested
 from apps.scores.kind import Command, Kind
 
-_APART = frozenset({"seed", "data", "teacher", "prior", "cache_logits"})
+_APART = frozenset({"seed", "data", "teacher", "prior", "cache_logits", "model"})
 """What may differ: the seed, which a run's name says, and paths, which elsewhere are others of the same numbers."""
 
 
 class Trained(Kind):
     """Accuracies in per cent: of a training's own domain, of plain images where that is another, of held-out ones.
 
-    In degrees, a student's angle to its teacher, where that was measured.
+    In degrees, a student's angle to its teacher, where that was measured. In per cent of all parameters, what a pruned
+    network has left.
     """
 
-    verbs = ("train", "distill")
+    verbs = ("train", "distill", "prune")
 
     def found(self, command: Command) -> dict[str, float] | None:
         """Of a finished training that was told what the command tells."""
@@ -37,6 +38,8 @@ class Trained(Kind):
             "top-5 accuracy": scores.get("shifted top-5 accuracy", scores.get("top-5 accuracy")),
         }
         found = {name: 100 * value for name, value in found.items() if isinstance(value, int | float)}
+        if isinstance(left := result.get("share left"), int | float):
+            found["parameters left"] = 100 * left
         angle = (result.get("last") or {}).get("jacobian angle")
         return found if angle is None else found | {"jacobian angle": angle}
 
@@ -60,7 +63,7 @@ def _told(words: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
         from apps.distilling.settings import older, told
 
         return told(command.config), older(command.config)
-    if words[:2] == ("train", "classifier"):
+    if words[:2] == ("train", "classifier") or words[0] == "prune":
         from apps.command.config import identity, older_values
 
         return identity(command.config), older_values(command.config)

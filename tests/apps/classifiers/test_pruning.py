@@ -11,6 +11,8 @@ from torch.nn.utils import prune as torchs
 
 from apps.classifiers.classification import Classification
 from apps.classifiers.pruning.masks import held, kept_by_threshold, kept_share, prunable, zero
+from apps.scores.kind import Command
+from apps.scores.known import found as left_by
 from priors import zoo
 from priors.errors import InputError
 
@@ -146,6 +148,10 @@ def test_pruned_weights_are_0_at_the_end_and_others_are_trained(penult, trained,
     assert result["left by layer"] == {name: float((one != 0).sum()) / one.numel() for name, one in after.items()}
     assert zoo.describe(run)["provenance"]["pruned from"] == str(source)
     assert f"{result['parameters left']:,}" in said.out and "25.00%" in said.out
+    command = ("prune", str(source), "--keep", "0.25", "--epochs", "1", *map(str, words))
+    scores = left_by(Command(command, run))
+    assert scores["parameters left"] == 100 * result["share left"] and 0 < scores["accuracy"] <= 100
+    assert left_by(Command((*command, "--batch-size", "32"), run)) is None, "which was not what made it"
     assert not re.search(r"weight_(orig|mask)", " ".join(zoo.load(run).state_dict()))
 
 

@@ -16,6 +16,8 @@ from apps.classifiers.robustness.measuring import Robustness
 from apps.classifiers.robustness.results import scored, scores
 from apps.classifiers.robustness.settings import RobustnessMeasuring
 from apps.data.sources import load
+from apps.scores.kind import Command
+from apps.scores.known import found as left_by
 from priors import zoo
 from priors.files.tensors import read_tensors
 
@@ -76,6 +78,10 @@ def test_wrong_classes_are_the_most_probable_ones_and_norms_are_kept(penult, cop
     assert own["accuracy"] == float((network(images).argmax(1) == labels).double().mean())
     config = RobustnessMeasuring(str(run), images=12, steps=10, wrong=3)
     assert scored(config, run) == own and scored(RobustnessMeasuring(str(run), images=12), run) is None
+    command = ("analyse", "robustness", str(run), *map(str, FEW), "--wrong", "3")
+    known = left_by(Command(command, run))
+    assert known["L2"] == own["L2"] and known["RMS"] == own["RMS"]
+    assert left_by(Command((*command, "--method", "ddn"), run)) is None
     assert f"{own['L2']:.4g}" in said.out and (run / "robustness.png").stat().st_size > 5000
 
     def never(*_):
