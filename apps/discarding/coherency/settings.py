@@ -18,6 +18,8 @@ BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 class CoherencySettings(DiscardSettings):
     """Compare what layers discard before and after a scale is moved from each to the next."""
 
+    model: tyro.conf.Positional[str]
+    """The classifier: a MODEL, see penult --help."""
     taps: tuple[str, ...] = (AUTO,)
     """Features: names of modules that give what a layer hands on, or of layers, for what they give after their
     activation; auto: of each layer that a scale can be moved from."""
