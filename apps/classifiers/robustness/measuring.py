@@ -83,6 +83,7 @@ def measure(
         InputError: no class was reached of any image.
     """
     wrong = min(config.wrong, network.classes - 1)
+    most = min(_PAIRS, fewer_if_large(images))
 
     def of(batch: Batch) -> dict[str, Tensor]:
         with torch.no_grad():
@@ -93,10 +94,13 @@ def measure(
         targets = others.topk(wrong, 1).indices
         pairs = batch.images.repeat_interleave(wrong, 0)
         seed = derive(config.seed, "robustness", batch.number) % 2**63
-        found = attack(config.method, network, pairs, targets.flatten(), config.steps, seed)
+        found = [  # several where one image has more classes than a batch has places
+            attack(config.method, network, *some, config.steps, seed)
+            for some in zip(pairs.split(most), targets.flatten().split(most), strict=True)
+        ]
         return {
-            "norm": found.norm.view(-1, wrong),
-            "already": found.already.view(-1, wrong),
+            "norm": torch.cat([one.norm for one in found]).view(-1, wrong),
+            "already": torch.cat([one.already for one in found]).view(-1, wrong),
             "target": targets,
             "predicted": predicted,
             "label": batch.labels,
@@ -105,7 +109,7 @@ def measure(
     rows = sweep(
         images,
         of,
-        batch_size=max(1, min(_PAIRS, fewer_if_large(images)) // wrong),
+        batch_size=max(1, most // wrong),
         accelerator=accelerator,
         description=f"robustness of {config.model}",
         store=store,

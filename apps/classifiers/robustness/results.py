@@ -8,8 +8,7 @@ from typing import Any
 from apps.classifiers.robustness.measuring import Robustness
 from apps.classifiers.robustness.settings import RobustnessMeasuring
 from apps.data.image_set import ImageSet
-from apps.runs.evaluations import read_evaluations
-from priors.files.json_files import write_json
+from apps.runs.evaluations import follows, keep_evaluation, read_evaluations
 from priors.files.tensors import write_tensors
 
 FILE, NORMS = "robustness.json", "robustness.safetensors"
@@ -27,8 +26,7 @@ def keep(folder: Path, config: RobustnessMeasuring, images: ImageSet, found: Rob
     write_tensors(folder / NORMS, {"norm": found.norm, "target": found.target, "already": found.already})
     own = protocol(config) | {"data_digest": images.digest, "images": len(images)}
     entry = own | {"of": images.name, "image_shape": list(images.image_shape), "scores": scores(found)}
-    kept = [old for old in read_evaluations(folder, FILE) if any(old.get(name) != value for name, value in own.items())]
-    write_json(folder / FILE, [*kept, entry])
+    keep_evaluation(folder, entry, FILE, own)
 
 
 def protocol(config: RobustnessMeasuring) -> dict[str, Any]:
@@ -56,7 +54,7 @@ def scored(config: RobustnessMeasuring, folder: Path) -> Mapping[str, Any] | Non
     """
     own = protocol(config)
     for entry in read_evaluations(folder, FILE):
-        if all(entry.get(name) == value for name, value in own.items()):
+        if follows(entry, own):
             return entry["scores"]
     return None
 

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -91,6 +92,13 @@ def test_wrong_classes_are_the_most_probable_ones_and_norms_are_kept(penult, cop
     again = penult(*ROBUST, run, *FEW, "--wrong", 3)
     assert again.status == 0 and again.out == said.out
     assert len(json.loads((run / "robustness.json").read_text())) == 1
+    # An image that has more classes than a batch has places is changed towards some at a time.
+    monkeypatch.setattr(measuring, "attack", attack)
+    monkeypatch.setattr(measuring, "_PAIRS", 2)
+    assert penult(*ROBUST, run, "--steps", 10, "--wrong", 3, "--images", 2, "--out", "few").status == 0
+    few, _ = read_tensors(Path("few/robustness.safetensors"))
+    assert few["target"].tolist() == wrong[:2]
+    torch.testing.assert_close(few["norm"], kept["norm"][:2], rtol=1e-3, atol=1e-6)
 
 
 def test_what_is_given_already_takes_nothing_and_what_cannot_be_reached_is_counted(penult, copied):
