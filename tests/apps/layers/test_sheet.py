@@ -27,9 +27,12 @@ from apps.command.cli import main
 from apps.data import sources
 from apps.discarding.decoders import trained_decoder
 from apps.inverting.inverted import inverted_run
-from apps.layers import lenses
+from apps.layers import lenses, maps
+from apps.layers.lens import Layer
 from apps.layers.lenses import concentration, sid
 from apps.layers.lenses.sid import StrictDiscarding
+from apps.layers.looking import View
+from apps.layers.sheet import Found, Sheet
 from apps.layers.sites import moments_of, rest_of
 from apps.report.contents import contents
 from apps.report.page import page
@@ -209,6 +212,33 @@ def test_bottlenecks_are_found_where_they_are_asked_for(penult, runs, run):
     assert entry["notes"][str(run)]["iba"]["penultimate"] == f"cross-entropy {found.cross_entropy.mean():.2g} nats"
     assert 0 < scores[stage]["iba"]["value"] < math.inf
     assert (run / "layers-maps.png").read_bytes().startswith(PNG)
+
+
+def test_maps_have_the_names_of_their_own_network_s_layers(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(maps, "save", lambda figure, path: drawn.append(figure))
+    images = sources.load("digits", "test").subset(range(2))
+    shapes = {"net": ("conv1", "conv2"), "other": ("hidden", "conv2")}
+
+    def sheet(name: str, layers: tuple[str, ...]) -> Sheet:
+        own = tuple(Layer(one, one, (4,), False, False) for one in layers)
+        view = View(own, {}, {}, {one: torch.rand(2, 8, 8) for one in layers})
+        return Sheet(name, own, {"sid": view, "iba": view})
+
+    def titles(*sheets: Sheet) -> list[list[str]]:
+        every = lenses.every_lens()
+        found = Found({name: every[name] for name in ("sid", "iba")}, sheets, (), "digits", 2)
+        assert maps.draw_maps(Path("maps.png"), found, images)
+        rows: dict[int, list[str]] = {}
+        for axes in drawn.pop().axes:
+            rows.setdefault(int(axes.get_label().split()[0]), []).append(axes.get_title())
+        return [[title for title in row if title] for row in rows.values()]
+
+    sheets = {name: sheet(name, layers) for name, layers in shapes.items()}
+    assert titles(sheets["net"]) == [["conv1", "conv2"], [], [], []]
+    assert titles(sheets["net"], sheet("twin", shapes["net"])) == [["conv1", "conv2"], *[[]] * 7]
+    each = [["conv1", "conv2"], [], ["hidden", "conv2"], []]
+    assert titles(sheets["net"], sheets["other"]) == [*each, *each]
 
 
 class _Thrice(nn.Module):
