@@ -13,10 +13,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from analysis.discarding.features import require_count, require_positive
+from analysis.discarding.features import image_numbers, require_count, require_positive
 from analysis.jacobians.controls import blurred_maps, normal_draws
 from priors.checks.floats import at_least_float32
-from priors.errors import InputError
+from priors.checks.labels import class_numbers
+from priors.errors import InputError, shown
+from priors.reading.dry_pass import without_autocast
 
 Rest = Callable[[Tensor], Tensor]
 """From a layer's features (batch, ...) to logits (batch, classes), each image for itself."""
@@ -85,7 +87,8 @@ def information_bottleneck(
         index: (batch,) of the images, which their noise hangs on; None: 0 and up.
 
     Raises:
-        InputError: shapes that do not fit, features that are not finite, counts or weights out of range.
+        InputError: shapes that do not fit, features that are not finite, classes that there are no logits of, logits
+            that do not hang on the features, counts or weights out of range.
 
     Example:
         >>> features = torch.tensor([[3.0, 3.0]])
@@ -95,29 +98,27 @@ def information_bottleneck(
         True
     """
     features = at_least_float32(features, "features").detach()
-    own = _checked(features, target, mean, deviation)
+    centre, spread = _checked(features, mean, deviation)
     require_count("steps", steps)
     require_count("samples", samples)
     for what, given in (("weight", weight), ("rate", rate), ("floor", floor)):
         require_positive(what, given)
     if isinstance(smoothing, bool) or not (smoothing >= 0 and math.isfinite(smoothing)):
         raise InputError(f"smoothing is {smoothing}: a number of pixels of at least 0 was expected")
-    places = torch.arange(len(features), device=features.device) if index is None else index
-    centre, spread = own
-    spread = spread.clamp_min(floor)
-    logit = torch.full_like(features, float(start), requires_grad=True)
-    adam = torch.optim.Adam([logit], lr=rate)
-    size = math.prod(features.shape[1:])
+    places = image_numbers(index, features)
+    with torch.inference_mode(False), without_autocast(features.device), torch.enable_grad():
+        features, centre, spread = (one.clone() if one.is_inference() else one for one in (features, centre, spread))
+        spread = spread.clamp_min(floor)
+        classes = _classes(rest, features, target)
+        logit = torch.full_like(features, float(start), requires_grad=True)
+        adam = torch.optim.Adam([logit], lr=rate)
+        size = math.prod(features.shape[1:])
 
-    def noise(step: int) -> Tensor:
-        drawn = normal_draws((seed << 32) + (_PURPOSE << 28) + step, places, *features.shape[1:])
-        return centre + spread * drawn.to(features)
+        def loss(share: Tensor, step: int) -> Tensor:
+            drawn = normal_draws((seed << 32) + (_PURPOSE << 28) + step, places, *features.shape[1:])
+            logits = rest(share * features + (1 - share) * (centre + spread * drawn.to(features)))
+            return F.cross_entropy(logits.to(features.dtype), classes, reduction="none")
 
-    def loss(share: Tensor, step: int) -> Tensor:
-        logits = rest(share * features + (1 - share) * noise(step))
-        return F.cross_entropy(logits.to(features.dtype), target, reduction="none")
-
-    with torch.enable_grad():
         for step in range(steps):
             (slope,) = torch.autograd.grad(
                 weight / size * _kept(_share(logit, smoothing), features, centre, spread).sum(), logit
@@ -127,10 +128,10 @@ def information_bottleneck(
                 slope = slope + torch.autograd.grad(drawn, logit)[0]
             logit.grad = slope
             adam.step()
-    with torch.no_grad():
-        share = _share(logit, smoothing)
-        kept = _kept(share, features, centre, spread)
-        entropy = torch.stack([loss(share, (steps + 1) * samples + sample) for sample in range(samples)]).mean(0)
+        with torch.no_grad():
+            share = _share(logit, smoothing)
+            kept = _kept(share, features, centre, spread)
+            entropy = torch.stack([loss(share, (steps + 1) * samples + sample) for sample in range(samples)]).mean(0)
     return Bottleneck(kept, kept.flatten(1).sum(1), entropy, share)
 
 
@@ -149,7 +150,25 @@ def _kept(share: Tensor, features: Tensor, centre: Tensor, spread: Tensor) -> Te
     return 0.5 * (away.square() + left.square() - 1) - left.log()
 
 
-def _checked(features: Tensor, target: object, mean: object, deviation: object) -> tuple[Tensor, Tensor]:
+def _classes(rest: Rest, features: Tensor, target: object) -> Tensor:
+    """The classes as whole numbers, of which the features' logits say how many there are."""
+    logits = rest(features.clone().requires_grad_())
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(features):
+        given = tuple(logits.shape) if isinstance(logits, Tensor) else shown(logits)
+        raise InputError(
+            f"what comes after the layer gives {given} of {len(features)} images: logits ({len(features)}, classes) "
+            "were expected"
+        )
+    if not logits.requires_grad:
+        raise InputError(
+            "the logits do not hang on the features, as far as torch sees: none of these can be let through"
+        )
+    if not isinstance(target, Tensor):
+        raise InputError(f"target is {shown(target)}: a tensor of class numbers was expected")
+    return class_numbers(target.to(features.device), len(features), logits.shape[1], "images")
+
+
+def _checked(features: Tensor, mean: object, deviation: object) -> tuple[Tensor, Tensor]:
     """The mean and the deviation, in the features' type."""
     if features.ndim not in (2, 4) or not features.numel():
         raise InputError(
@@ -158,11 +177,6 @@ def _checked(features: Tensor, target: object, mean: object, deviation: object) 
         )
     if not bool(features.isfinite().all()):
         raise InputError("features have values that are not finite")
-    if not isinstance(target, Tensor) or target.shape != features.shape[:1] or target.is_floating_point():
-        given = (
-            f"{target.dtype} of shape {tuple(target.shape)}" if isinstance(target, Tensor) else type(target).__name__
-        )
-        raise InputError(f"target is {given}: one class for each of {len(features)} images was expected")
     found = []
     for what, given in (("mean", mean), ("deviation", deviation)):
         if not isinstance(given, Tensor) or given.shape != features.shape[1:]:

@@ -115,7 +115,7 @@ def looked_into(
         images = images.clone() if images.is_inference() else images.detach()
         images = images.to((own_dtype(network) if network else None) or images.dtype)
         unit = _deviation(deviation, images)
-        numbers = _index(index, images)
+        numbers = image_numbers(index, images)
         size, taken = _alone(function, images)
         yield Features(function, images, numbers, unit, size, taken)
 
@@ -151,7 +151,18 @@ def _check_images(images: object) -> None:
         raise InputError("images have values that are not finite")
 
 
-def _index(given: Tensor | Sequence[int] | None, images: Tensor) -> Tensor:
+def image_numbers(
+    given: Shaped[Tensor, "..."] | Sequence[int] | None, images: Float[Tensor, "batch ..."]
+) -> Int64[Tensor, " batch"]:
+    """Numbers of images, which what is drawn for them hangs on.
+
+    Args:
+        given: whole numbers of at least 0; None: 0 and up.
+        images: or what a network makes of them, a row an image.
+
+    Raises:
+        InputError: no whole numbers, or not one for each image.
+    """
     if given is None:
         return torch.arange(len(images), device=images.device)
     index = torch.as_tensor(given, device=images.device)

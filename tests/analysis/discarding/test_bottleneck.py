@@ -70,6 +70,9 @@ def test_an_image_hangs_on_its_index_alone():
     some = torch.tensor([4, 1])
     part = information_bottleneck(layer, features[some], target[some], mean, deviation, seed=3, index=some)
     assert torch.allclose(part.total, whole.total[some], rtol=1e-5)
+    with torch.inference_mode():
+        again = information_bottleneck(layer, features.clone(), target.int(), mean, deviation, seed=3)
+    assert torch.equal(again.total, whole.total)
     other = information_bottleneck(layer, features, target, mean, deviation, seed=4)
     assert not torch.allclose(other.total, whole.total, rtol=1e-5)
     assert all(one.grad is None for one in layer.parameters())
@@ -80,17 +83,37 @@ def test_an_image_hangs_on_its_index_alone():
     [
         ({"features": torch.randn(2, 3, 4)}, r"\(batch, units\)"),
         ({"features": torch.full((2, 3), torch.nan)}, "not finite"),
-        ({"target": torch.zeros(3).long()}, "one class for each of 2 images"),
+        ({"target": torch.zeros(3).long()}, "3 labels were given for 2 images"),
+        ({"target": torch.tensor([0, 3])}, "label 3 is out of range: the classes are 0 to 2"),
+        ({"target": torch.zeros(2)}, "class numbers were expected"),
+        ({"index": torch.zeros(3).long()}, "a whole number for each of 2 images"),
+        ({"rest": lambda z: z[:, 0]}, r"gives \(2,\) of 2 images"),
+        ({"rest": lambda z: z.detach()}, "do not hang on the features"),
         ({"mean": torch.zeros(4)}, r"mean is of shape \(4,\): \(3,\) was expected"),
         ({"deviation": -torch.ones(3)}, "deviations below 0"),
         ({"weight": 0}, "weight is 0: a number above 0"),
         ({"steps": 0}, "steps is 0"),
         ({"smoothing": -1}, "smoothing is -1"),
     ],
-    ids=["axes", "nan", "target", "mean", "deviation", "weight", "steps", "smoothing"],
+    ids=[
+        "axes",
+        "nan",
+        "target",
+        "class",
+        "floats",
+        "index",
+        "rest",
+        "slopes",
+        "mean",
+        "deviation",
+        "weight",
+        "steps",
+        "smoothing",
+    ],
 )
 def test_what_does_not_fit_is_refused(change, said):
     given = {"features": torch.randn(2, 3), "target": torch.zeros(2).long()}
-    given |= {"mean": torch.zeros(3), "deviation": torch.ones(3)} | change
-    with pytest.raises(InputError, match=said):
-        information_bottleneck(lambda z: z, **given)
+    given |= {"rest": lambda z: z, "mean": torch.zeros(3), "deviation": torch.ones(3)} | change
+    with pytest.raises(InputError, match=said) as error:
+        information_bottleneck(**given)
+    assert "\n" not in str(error.value)
