@@ -90,8 +90,8 @@ def test_numbers_are_those_of_the_library_and_are_read_again(penult, run, tmp_pa
 
 
 def test_a_decoder_is_shared_with_discarding_and_takes_the_scale_back(penult, run, tmp_path):
-    common = ("--taps", "relu2", "--images", 2, *QUICK, *DECODER, "--runs", "runs", *CPU)
-    said = penult("analyse", "discard", run, "--metrics", "ru", "--shown", 0, *common)
+    common = ("--taps", "relu2", "--images", 2, *QUICK, *DECODER, "--shown", 0, "--runs", "runs", *CPU)
+    said = penult("analyse", "discard", run, "--metrics", "ru", *common)
     assert said.status == 0, said.err
     before = json.loads((tmp_path / "runs" / "net-discarded" / "discard.json").read_text())[-1]
     words = ("--metrics", "sid,ru", "--retrained", "--factor", 3, "--halved", "odd", "--baselines", "none")
@@ -107,7 +107,7 @@ def test_a_decoder_is_shared_with_discarding_and_takes_the_scale_back(penult, ru
 
 
 def test_all_layers_are_compared_and_the_rest_is_listed(penult, run, tmp_path):
-    words = ("--images", 2, *QUICK, "--baselines", "gradient", "--shown", 0, "--out", "there", *CPU)
+    words = ("--images", 2, *QUICK, "--baselines", "none", "--halved", "none", "--shown", 0, "--out", "there", *CPU)
     said = penult("analyse", "coherency", run, *words)
     assert said.status == 0, said.err
     entry = read(tmp_path / "there")

@@ -341,8 +341,8 @@ HOW = Protocol(
         images=3, grid=4, method="linear", decoder_epochs=0.1, decoder_images=140, decoder_width=2
     ),
 )
-QUICK = " --probes 2 --ru-steps 1 --ru-samples 2 --ru-measured 4 --shown 0"
-LAYERS = {"first": "norm1", "second": "norm2", "logits": "logits"}
+QUICK = " --probes 2 --sid-check 4 --ru-steps 1 --ru-samples 2 --ru-measured 4 --shown 0"
+LAYERS = {"first": "norm1", "logits": "logits"}
 PAIR = {"whole": trained(HOW, "convnet"), "half": trained(HOW, "convnet-half")}
 
 TABLES = {
@@ -350,8 +350,8 @@ TABLES = {
         "Tiny; nothing of it is published",
         "No more.",
         [
-            Networks(HOW, "pair", PAIR, LAYERS, "sid,ru", 2, QUICK),
-            Networks(HOW, "alone", {"mlp": trained(HOW, "mlp")}, {"logits": "logits"}, more=QUICK),
+            Networks(HOW, "pair", PAIR, LAYERS, "sid,ru", 1, QUICK),
+            Networks(HOW, "alone", {"mlp": trained(HOW, "mlp")}, {"hidden": "hidden1", "logits": "logits"}, more=QUICK),
         ],
     )
 }
@@ -373,17 +373,21 @@ def test_a_table_of_layers_is_run_printed_and_resumed(penult, tiny, tmp_path):
     assert said.status == 0, said.err
     assert said.out.count("penult train") == 5 and said.out.count("penult analyse discard") == 3
     rows = {tuple(line.split()[:2]): line.split()[2:] for line in said.out.splitlines()}
-    for folder, columns in (("maps", ("first", "second")), ("vectors", ("logits",))):
-        (entry,) = json.loads((tmp_path / f"runs/tiny-pair-{folder}-seed0/discard.json").read_text())
-        assert list(entry["scores"]) == ["tiny-convnet-seed0", "tiny-convnet-half-seed0"]
-        for row, layers in zip(("whole", "half"), entry["scores"].values(), strict=True):
+    pair, alone = {"whole": "convnet", "half": "convnet-half"}, {"mlp": "mlp"}
+    for folder, networks, columns in (
+        ("pair-maps", pair, ("first",)),
+        ("pair-vectors", pair, ("logits",)),
+        ("alone", alone, ("hidden", "logits")),
+    ):
+        (entry,) = json.loads((tmp_path / f"runs/tiny-{folder}-seed0/discard.json").read_text())
+        assert list(entry["scores"]) == [f"tiny-{arch}-seed0" for arch in networks.values()]
+        for row, layers in zip(networks, entry["scores"].values(), strict=True):
             for column in columns:
-                own = layers[{"first": "norm1", "second": "norm2"}.get(column, column)]
+                own = layers[{"first": "norm1", "hidden": "hidden1"}.get(column, column)]
                 expected = [own.get(name) for name in ("SID", "RU", "SID error", "RU error")]
                 sid, ru, *errors = ["-" if value is None else f"{value:.4f}" for value in expected]
                 assert rows[row, column] == ["1/1", sid, "-", ru, "-", *errors]
-                assert (ru == "-") == (column == "logits")
-    assert rows["mlp", "logits"][0] == "1/1" and rows["mlp", "logits"][3] == "-"
+                assert (ru == "-") == (column != "first")
     assert ("mlp", "first") not in rows and rows["whole", "first"] != rows["half", "first"]
     assert "penult" not in penult(*tiny).out, "nothing is done twice"
     path = tmp_path / "runs/tiny-alone-seed0/discard.json"
