@@ -10,7 +10,7 @@ from apps.discarding.measuring import Entropies, Measured
 from apps.discarding.settings import DiscardSettings
 from apps.discarding.shown import Shown
 from apps.discarding.tables import over_images
-from apps.runs.evaluations import follows, keep_evaluation, read_evaluations
+from apps.runs.evaluations import as_kept, follows, keep_evaluation, read_evaluations
 from priors.files.tensors import write_tensors
 
 FILE, MAPS = "discard.json", "discard-maps.safetensors"
@@ -36,7 +36,7 @@ def keep(folder: Path, config: DiscardSettings, shown: Shown, found: Mapping[str
         tensors["masks"] = shown.objects.masks
     write_tensors(folder / MAPS, tensors)
     own = protocol(config) | {"data_digest": shown.images.digest, "images": len(shown.images)}
-    entry = own | {
+    entry = as_kept(own) | {
         "of": shown.images.name,
         "image_shape": list(shown.images.image_shape),
         "scores": {network: {one.layer: _scores(one, shown) for one in layers} for network, layers in found.items()},
@@ -46,7 +46,7 @@ def keep(folder: Path, config: DiscardSettings, shown: Shown, found: Mapping[str
 
 
 def protocol(config: DiscardSettings) -> dict[str, Any]:
-    """What the command line says of how numbers are made."""
+    """What the command line says of how numbers are made; None where it says nothing."""
     own = {
         "model": config.model,
         "against": list(config.against),
@@ -55,14 +55,14 @@ def protocol(config: DiscardSettings) -> dict[str, Any]:
         "asked": config.images,
         "data": config.data,
         **asdict(config.sizes),
-        **{flag[2:]: str(path) for flag, path in config.located.given.items()},
+        **asdict(config.located),
         "noise": asdict(config.noise),
         "seed": config.optimisation.seed,
     }
     if "ru" in config.measured:
         own["uncertainty"] = asdict(config.uncertainty)
         own["decoder"] = asdict(config.decoding) | {"epochs": config.optimisation.epochs, "lr": config.optimisation.lr}
-    return {name: value for name, value in own.items() if value is not None}
+    return own
 
 
 def scored(config: DiscardSettings, folder: Path) -> Mapping[str, Any] | None:

@@ -9,7 +9,7 @@ from analysis.layers.agreement import Agreement
 from apps.layers.agreeing import Pair
 from apps.layers.settings import LayerSettings
 from apps.layers.sheet import Found, Sheet
-from apps.runs.evaluations import keep_evaluation
+from apps.runs.evaluations import as_kept, keep_evaluation
 
 FILE = "layers.json"
 """In a run's folder: what came out, by protocol."""
@@ -30,7 +30,7 @@ def keep(path: Path, config: LayerSettings, digest: str, found: Found) -> None:
         "images": found.count,
         "model": config.model,
         **asdict(config.sizes),
-        **{flag[2:]: str(path) for flag, path in config.objects.given.items()},
+        **asdict(config.objects),
         "taps": list(config.taps),
         "lenses": {name: lens.told for name, lens in found.lenses.items()},
         "against": list(config.against),
@@ -38,7 +38,7 @@ def keep(path: Path, config: LayerSettings, digest: str, found: Found) -> None:
         "draws": config.draws,
         "seed": config.seed,
     }
-    entry = {name: value for name, value in own.items() if value is not None} | {
+    entry = as_kept(own) | {
         "lens titles": {name: [lens.title, lens.unit, lens.meaning] for name, lens in found.lenses.items()},
         "layers": {sheet.name: [layer.name for layer in sheet.layers] for sheet in found.sheets},
         "scores": {sheet.name: _scores(sheet) for sheet in found.sheets},

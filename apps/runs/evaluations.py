@@ -97,8 +97,16 @@ def protocol_of(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in entry.items() if name != "scores"}
 
 
+def as_kept(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """A protocol as an evaluation has it: without what it does not say (None)."""
+    return {name: plain(value) for name, value in protocol.items() if value is not None}
+
+
 def follows(entry: Mapping[str, Any], protocol: Mapping[str, Any]) -> bool:
-    """Whether an evaluation, as it is stored, was made by a protocol; what else the entry says counts for nothing."""
+    """Whether an evaluation, as it is stored, was made by a protocol, of which None asks that the entry has no such.
+
+    What else the entry says counts for nothing.
+    """
     return all(entry.get(name) == plain(value) for name, value in protocol.items())
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from apps.classifiers.robustness.measuring import Robustness
 from apps.classifiers.robustness.settings import RobustnessMeasuring
 from apps.data.image_set import ImageSet
-from apps.runs.evaluations import follows, keep_evaluation, read_evaluations
+from apps.runs.evaluations import as_kept, follows, keep_evaluation, read_evaluations
 from priors.files.tensors import write_tensors
 
 FILE, NORMS = "robustness.json", "robustness.safetensors"
@@ -25,13 +25,17 @@ def keep(folder: Path, config: RobustnessMeasuring, images: ImageSet, found: Rob
     """
     write_tensors(folder / NORMS, {"norm": found.norm, "target": found.target, "already": found.already})
     own = protocol(config) | {"data_digest": images.digest, "images": len(images)}
-    entry = own | {"of": images.name, "image_shape": list(images.image_shape), "scores": scores(found)}
+    entry = as_kept(own) | {
+        "of": images.name,
+        "image_shape": list(images.image_shape),
+        "scores": scores(found),
+    }
     keep_evaluation(folder, entry, FILE, own)
 
 
 def protocol(config: RobustnessMeasuring) -> dict[str, Any]:
-    """What the command line says of how numbers are made."""
-    own = {
+    """What the command line says of how numbers are made; None where it says nothing."""
+    return {
         "model": config.model,
         "data": config.data,
         "image_size": config.image_size,
@@ -43,7 +47,6 @@ def protocol(config: RobustnessMeasuring) -> dict[str, Any]:
         "steps": config.steps,
         "seed": config.seed,
     }
-    return {name: value for name, value in own.items() if value is not None}
 
 
 def scored(config: RobustnessMeasuring, folder: Path) -> Mapping[str, Any] | None:

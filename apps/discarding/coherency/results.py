@@ -11,7 +11,7 @@ from apps.discarding.coherency.tables import largest
 from apps.discarding.results import protocol as protocol_of_discarding
 from apps.discarding.shown import Shown
 from apps.discarding.tables import over_images
-from apps.runs.evaluations import follows, keep_evaluation, read_evaluations
+from apps.runs.evaluations import as_kept, follows, keep_evaluation, read_evaluations
 
 FILE = "coherency.json"
 
@@ -36,7 +36,7 @@ def keep(
     whole = {f"{measure} change": change for measure, change in largest(found).items()}
     whole |= {"held": sum(one.held for layer in found for one in layer.measures if one.asked)}
     whole |= {"asked": sum(bool(one.asked) for layer in found for one in layer.measures)}
-    entry = own | {
+    entry = as_kept(own) | {
         "of": shown.images.name,
         "image_shape": list(shown.images.image_shape),
         "scores": _plain(whole) | {"layers": {layer.handed.name: _scores(layer.measures) for layer in found}},

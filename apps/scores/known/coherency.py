@@ -19,9 +19,9 @@ class Coherency(Kind):
         scores = scored(config, config.out or command.folder)
         if scores is None:
             return None
-        layers = scores["layers"].items()
-        of_layers = {f"{layer} {name}": value for layer, numbers in layers for name, value in numbers.items()}
-        return {name: value for name, value in scores.items() if name != "layers"} | of_layers
+        whole = {name: value for name, value in scores.items() if not isinstance(value, Mapping)}
+        layers = scores.get("layers") or {}
+        return whole | {f"{layer} {name}": value for layer, own in layers.items() for name, value in own.items()}
 
 
 KIND = Coherency()

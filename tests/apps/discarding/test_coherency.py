@@ -21,6 +21,8 @@ from apps.discarding.coherency.settings import CoherencySettings
 from apps.discarding.layer import LayerFeatures
 from apps.discarding.settings import Noise
 from apps.models.representation import representation
+from apps.scores.kind import Command
+from apps.scores.known import found as left_by
 from apps.seeds import derive
 from priors import InputError, tap, zoo
 
@@ -87,6 +89,12 @@ def test_numbers_are_those_of_the_library_and_are_read_again(penult, run, tmp_pa
     config = CoherencySettings(str(run), taps=("conv2", "norm3"), images="3", noise=noise)
     assert scored(config, folder) == entry["scores"]
     assert scored(CoherencySettings(str(run), taps=("conv2",), images="3", noise=noise), folder) is None
+    kept = folder / "coherency.json"
+    kept.write_text(json.dumps([entry | {"resize": 10}]))
+    assert scored(config, folder) is None, "of pictures that were cut otherwise"
+    kept.write_text(json.dumps([entry | {"scores": {"SID change": 0.0}}]))
+    command = ("analyse", "coherency", str(run), *map(str, words))
+    assert left_by(Command(command, folder)) == {"SID change": 0.0}, "without its layers"
 
 
 def test_a_decoder_is_shared_with_discarding_and_takes_the_scale_back(penult, run, tmp_path):
