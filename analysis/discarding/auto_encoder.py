@@ -79,7 +79,7 @@ class AutoEncoder(ImageNetwork):
         made = network.architecture
         model = cls(
             encoder,
-            TwoTrackDecoder(network.image_shape, features.shape[1:], width=width).to(network.mean.device),
+            TwoTrackDecoder(network.image_shape, features.shape[1:], width=width).to(network.mean),
             stages=[stage.replace("body.", "encoder.", 1) for stage in network.stages if stage in inner],
             architecture=None if made is None else {"encoder": made, "code": code, "width": width},
         )

@@ -39,6 +39,8 @@ def test_it_is_the_classifiers_layers_and_the_decoder_one_after_the_other(code):
     torch.testing.assert_close(own["encoder.group2"], taps["body.group2"])
     assert model.stages == ("encoder.group1", "encoder.group2", "encoder.group3") and model.ends == {"code": "encoder"}
     assert model(x).shape == x.shape
+    precise = AutoEncoder.of(twin.double(), code=code, width=4).eval()
+    assert precise(x.double()).dtype == torch.float64 and precise(x.double()).shape == x.shape
 
 
 def test_a_resnet_20s_has_the_parameters_of_both_parts():
