@@ -76,9 +76,9 @@ def analyse_layers(config: LayerSettings) -> None:
         from apps.layers.maps import draw_maps
 
         draw(plan.folder / "layers.png", found)
-        drawn = draw_maps(plan.folder / "layers-maps.png", found, plan.images)
+        maps = ", layers-maps.png" if draw_maps(plan.folder / "layers-maps.png", found, plan.images) else ""
         keep(plan.folder / FILE, config, plan.images.digest, found)
-        say(f"Written to {plan.folder}: layers.png, {'layers-maps.png ' if drawn else ''}and {FILE}.")
+        say(f"Written to {plan.folder}: layers.png{maps} and {FILE}.")
 
 
 def _plan(config: LayerSettings) -> _Plan:

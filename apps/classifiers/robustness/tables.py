@@ -36,8 +36,8 @@ def print_found(config: RobustnessMeasuring, images: ImageSet, found: Robustness
         shown,
         "; ".join(told) + said,
     )
-    if already:
-        mean, error = found.mean(~found.already)
+    mean, error = found.mean(~found.already)
+    if already and not math.isnan(mean):
         paragraph(
             f"Without the {counted(already, 'pair')} of an image and a class that it was given already, the mean is "
             f"{mean:.4g} (+- {_number(error)})."

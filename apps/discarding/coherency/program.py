@@ -134,4 +134,4 @@ def _keep(plan: _Plan, found: list[Comparison]) -> None:
         files.insert(0, "coherency.png")
         draw_maps(plan.folder / files[0], plan.config, plan.shown, found)
     keep(plan.folder, plan.config, plan.shown, found, plan.refused)
-    say(f"Written to {plan.folder}: {' and '.join(files)}, and {FILE}.")
+    say(f"Written to {plan.folder}: {', '.join(files)} and {FILE}.")

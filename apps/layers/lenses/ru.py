@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from apps.layers.lens import Layer, Lens, Look, Reading, Seen, Subject, mean_of
-from apps.layers.lenses.sid import StrictDiscarding
+from apps.layers.lenses.sid import UNMOVED, StrictDiscarding
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,16 +53,16 @@ class Reconstruction(Lens):
         """Find how far each layer moves, by a pass over the images; then draw noisy images, and decode their layers."""
         from analysis.discarding.uncertainty import reconstruction_uncertainty
         from apps.discarding.decoders import DECODER, trained_decoder
-        from apps.layers.sites import features_of
+        from apps.layers.sites import deltas_of, features_of
         from apps.layers.trained import runs_of_layers
 
         runs, device = runs_of_layers(subject, DECODER), subject.accelerator.device
         decoders = {layer.name: trained_decoder(runs[layer.tap]).to(device) for layer in layers}
         features = {layer.name: features_of(subject, layer) for layer in layers}
-        delta = self._deltas(subject, layers)
+        delta = {layer.name: deltas_of(subject, layer, self.noise.probes) for layer in layers}
 
         def rows(seen: Seen) -> dict[str, "Tensor"]:
-            return {
+            return {  # a layer that no image moves has no noise to go by
                 name: reconstruction_uncertainty(
                     features[name],
                     decoder,
@@ -74,23 +74,10 @@ class Reconstruction(Lens):
                     **self.noise.slopes(subject, seen),
                 ).mean
                 for name, decoder in decoders.items()
+                if delta[name] > 0
             }
 
         return rows
-
-    def _deltas(self, subject: Subject, layers: tuple[Layer, ...]) -> dict[str, float]:
-        """By layer, delta_f^2: its mean over all images.
-
-        Raises:
-            InputError: a layer that no image moves.
-        """
-        from apps.layers.sites import deltas_of
-        from priors.errors import InputError
-
-        deltas = {layer.name: deltas_of(subject, layer, self.noise.probes) for layer in layers}
-        if still := [name for name, delta in deltas.items() if not delta > 0]:
-            raise InputError(f"no image moves layer {still[0]}")
-        return deltas
 
     def read(self, subject: Subject, layers: tuple[Layer, ...], rows: "Mapping[str, Tensor]") -> Mapping[str, Reading]:
         """The mean, and which run it is of."""
@@ -98,7 +85,10 @@ class Reconstruction(Lens):
         from apps.layers.trained import runs_of_layers
 
         found = runs_of_layers(subject, DECODER)
-        return {layer.name: mean_of(rows[layer.name], found[layer.tap].folder.name) for layer in layers}
+        return {
+            layer.name: mean_of(rows[layer.name], found[layer.tap].folder.name) if layer.name in rows else UNMOVED
+            for layer in layers
+        }
 
 
 LENS = Reconstruction()

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _OFF = 0.2
 """How far the mean of what noise achieves may be off 1 before that is said: .1 nats a pixel value."""
+UNMOVED = Reading(math.nan, math.nan, 0, None, "no image moves it")
+"""Of a layer that has no entropies."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class StrictDiscarding(Lens):
         found = {}
         for layer in layers:
             if (mean := rows.get(f"{layer.name}/mean")) is None:
-                found[layer.name] = Reading(math.nan, math.nan, 0, None, "no image moves it")
+                found[layer.name] = UNMOVED
                 continue
             achieved, capped = (float(rows[f"{layer.name}/{name}"].nanmean()) for name in ("achieved", "capped"))
             said = [f"{capped:.1%} of cells at the cap"] if capped else []

@@ -69,7 +69,7 @@ def _table(how: Attacking, title: str, note: str, published: bool) -> Table:
         convention=(
             "SID of the last layer, in nats a value of the image; robustness: how far the smallest change of an image "
             f"goes by which a wrong class is found, the mean over the {how.wrong} likeliest wrong ones, over the root "
-            f"of the image's values; L2: the norm itself, of pixels from 0 to 1. Over "
+            f"of the image's values, 0 where it is found already; L2: the norm itself, of pixels from 0 to 1. Over "
             f"{how.pruning.how.measuring.images} test images, with standard errors over images. {note}"
         ),
         rows=tuple(_PUBLISHED),

@@ -124,6 +124,11 @@ def test_what_is_given_already_takes_nothing_and_what_cannot_be_reached_is_count
     penult(*ROBUST, run, "--images", 60, "--steps", 10, "--wrong", 1, "--from", "prediction")
     *_, entry = json.loads((run / "robustness.json").read_text())
     assert entry["scores"]["already"] == 0 and entry["from"] == "prediction"
+    with torch.no_grad():  # one class for all images, whatever they are
+        network.head.weight.zero_()
+    zoo.save(network, run)
+    fixed = penult(*ROBUST, run, "--images", 60, "--steps", 10, "--wrong", 2)
+    assert fixed.status == 0 and "already" in fixed.out and "nan" not in fixed.out
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.zero_()

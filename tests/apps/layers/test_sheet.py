@@ -241,6 +241,15 @@ def test_maps_have_the_names_of_their_own_network_s_layers(monkeypatch):
     assert titles(sheets["net"], sheets["other"]) == [*each, *each]
 
 
+def test_a_layer_that_no_image_moves_has_no_uncertainty(penult, runs, run, monkeypatch):
+    monkeypatch.setattr("apps.layers.sites.deltas_of", lambda *_: 0.0)
+    words = ["analyse", "layers", run, "--images", 4, "--lenses", "ru", "sid", "--taps", "logits", "--shown", 0]
+    said = penult(*words, "--runs", runs, *CPU)
+    assert said.status == 0, said.err
+    assert "ru (logits: no image moves it)" in said.out and "layers.png and layers.json" in said.out
+    assert read(run)["notes"][str(run)]["ru"] == {"logits": "no image moves it"}
+
+
 class _Thrice(nn.Module):
     """A layer that runs three times, and adds to what it is given in place."""
 
