@@ -115,8 +115,9 @@ def kept_by_threshold(network: nn.Module, quality: float) -> Masks:
     def apart(layers: Mapping[str, nn.Module]) -> None:
         for layer in layers.values():
             weight = layer.weight.detach()
-            threshold = quality * weight[weight != 0].double().std(correction=0)
-            prune.custom_from_mask(layer, "weight", weight.abs().double() >= threshold)
+            there = weight != 0
+            threshold = quality * weight[there].double().std(correction=0)  # 0 where one is left: none comes back
+            prune.custom_from_mask(layer, "weight", there & (weight.abs().double() >= threshold))
 
     return _masks(network, apart, _count(network))
 

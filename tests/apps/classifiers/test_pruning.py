@@ -84,6 +84,10 @@ def test_a_threshold_is_of_each_layers_own_deviation():
         weight = prunable(network)[name].weight.detach().double().numpy()
         assert np.array_equal(mask.numpy(), np.abs(weight) >= 0.8 * np.std(weight[weight != 0]))
     assert again.left < masks.left and masks.left == 15 + sum(int(mask.sum()) for mask in masks.kept.values())
+    with torch.no_grad():
+        network[5].weight[:] = torch.zeros(5, 12).index_put((torch.tensor(2), torch.tensor(7)), torch.tensor(0.3))
+    only = kept_by_threshold(network, 0.8).kept["5"]
+    assert only.nonzero().tolist() == [[2, 7]], "a weight that is alone has no deviation, and brings none back"
 
 
 def test_a_shared_weight_counts_once_and_what_has_none_is_refused():
