@@ -140,4 +140,5 @@ def _sandwich(moments: SpectrumMoments, inside: Tensor, exponent: float, log_sca
     bread = (by_power * (moments.total / moments.images)[:, None]).T @ slopes
     meat = by_power.T @ group_covariance(moments) @ by_power
     inverse = torch.linalg.inv(bread.cpu())
-    return math.sqrt(float((inverse @ meat.cpu() @ inverse)[1, 1]) / moments.images)
+    variance = float((inverse @ meat.cpu() @ inverse)[1, 1])
+    return math.sqrt(max(variance, 0.0) / moments.images)  # of images that are one and the same it is rounding alone

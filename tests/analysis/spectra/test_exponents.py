@@ -204,3 +204,11 @@ def test_fields_that_cannot_be_drawn(as_a_user):
             power_law_fields(*given)
     with pytest.raises(InputError, match="2 or more"):
         exponent_bias((8, 8), -2.0, fields=1)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_images_that_are_one_and_the_same_have_no_spread(seed):
+    """As of a network that has hardly been trained; what is left of the variance is rounding, of either sign."""
+    one = power_law_fields(1, (8, 8), -2.0, torch.Generator().manual_seed(seed))
+    found = whittle(SpectrumMoments.none((8, 8)).add(one.repeat(20, 1, 1, 1)))
+    assert 0 <= found.sandwich_error < 1e-7 < found.fisher_error
