@@ -376,7 +376,7 @@ REST = {
     "NoiseBounds Binned ConditionalDensity NegativeCrossEntropy uniform_nats NeighbourEntropy ExponentBias "
     "exponent_bias SpectrumConvention spectrum_convention power_law_fields WhittleExponent RadialSpectrum "
     "RegressionExponent RadialAutocorrelation implied_autocorrelation KernelSpectrum LayerSpectrum DepthTrend "
-    "depth_trend BiasTerm Decomposition LayerTerm Discarded FeatureSpread LinearEntropy PixelSensitivity "
+    "depth_trend BiasTerm Bottleneck Decomposition LayerTerm Discarded FeatureSpread LinearEntropy PixelSensitivity "
     "ReconstructionUncertainty Stretches Agreement NeighbouringLayers neighbouring_layers",
     "distill": "needs_of weights_of derivative batch_statistics gather_with_gradients Given Loss Needs Setting Shared "
     "Term Trace Objective WeightedSum",

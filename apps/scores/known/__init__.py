@@ -17,7 +17,7 @@ def known() -> tuple[Kind, ...]:
 
     Example:
         >>> [kind.__class__.__name__ for kind in known()][:2]
-        ['Accuracy', 'Fidelity']
+        ['Accuracy', 'Coherency']
     """
     names = sorted(file.name for file in pkgutil.iter_modules(__path__))
     return tuple(import_module(f"{__name__}.{name}").KIND for name in names)

@@ -87,7 +87,7 @@ def test_outputs_are_those_of_the_same_network_written_out(varied, transplant):
     images = torch.rand(4, *SHAPE)
     with torch.no_grad():
         torch.testing.assert_close(network(images), plain(images))
-        assert plain(images).std(0).min() > 1e-3, "what comes out depends on the image"
+        assert plain(images).std(0).max() > 1e-3, "what comes out depends on the image"
 
 
 def test_all_other_weights_are_those_of_the_whole_network():

@@ -356,7 +356,9 @@ def test_what_is_missing_is_named(root, tmp_path):
         load("cub-200-2011-whole", "train", root=root, image_size=16)
 
 
-def test_the_list_of_data_sets_says_whether_it_is_here(root, capsys):
+def test_the_list_of_data_sets_says_whether_it_is_here(root, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+
     def here() -> dict[str, str]:
         list_datasets(root)
         rows = [line.split() for line in capsys.readouterr().out.splitlines()]

@@ -196,8 +196,9 @@ def test_unknown_names_and_places():
 
 
 @pytest.mark.parametrize("name", ["mnist", "kmnist"])
-def test_the_list_says_what_is_here(tmp_path, capsys, name):
+def test_the_list_says_what_is_here(tmp_path, capsys, monkeypatch, name):
     """The images of the file that is there, and torchvision's own files; one that is damaged is as published."""
+    monkeypatch.setenv("COLUMNS", "120")
 
     def listed() -> list[str]:
         list_datasets(tmp_path)
