@@ -30,6 +30,8 @@ _SMALLEST, _LARGEST, _SPAN = 40, 110, 1600
 """In pixels: the least and the most that an image is wide, and about how wide and high a panel is."""
 _MOST_PIXELS = 32_000
 """Longest side of a picture that all programs open."""
+_ENDS = 0.005
+"""Part of the values that lies beyond each end of a scale of maps."""
 CELL, _BETWEEN, _CELL_DPI = 1.5, 0.08, 110
 """Sheets of cells: a cell and the gap between cells, in inches, and dots an inch."""
 
@@ -216,6 +218,26 @@ def legend(place: Axes | Figure, entries: Sequence[tuple[Artist, str]], **given:
     for text, name in zip(drawn.get_texts(), names, strict=True):
         text.set_parse_math(False)
         text.set_text(name)
+
+
+def rgb(image: UInt8[Tensor, "channels height width"]) -> Float[np.ndarray, "height width 3"]:
+    """An image as Matplotlib draws it: values in [0, 1], a grey one as three channels alike."""
+    values = image.float().div(255).cpu().movedim(0, -1).numpy()
+    return values.repeat(3, -1) if values.shape[-1] == 1 else values[..., :3]
+
+
+def scale_of(values: Float[np.ndarray, "..."]) -> tuple[float, float]:
+    """The ends of a scale of maps: what half a per cent of the finite values is below, and half a per cent above.
+
+    Args:
+        values: of all maps that have the scale; values that are not finite have no say.
+
+    Returns:
+        The lower end, and the upper one, which is above it; 0 and 1 where nothing is finite.
+    """
+    known = values[np.isfinite(values)]
+    low, high = np.quantile(known, [_ENDS, 1 - _ENDS]) if len(known) else (0.0, 1.0)
+    return float(low), float(high if high > low else low + 1)
 
 
 def update_axis(axes: Axes, steps: Sequence[int]) -> None:

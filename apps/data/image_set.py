@@ -105,6 +105,15 @@ class ImageSet:
         objects = None if self.objects is None else self.objects.subset(index)
         return replace(self, images=images, labels=labels, split=split or self.split, objects=objects)
 
+    def image(self, number: int) -> UInt8[Tensor, "channels height width"]:
+        """The image at that position, from the memory or its file.
+
+        Raises:
+            InputError: a position outside the set.
+        """
+        one = self.subset([number]).images
+        return (one.read_all() if isinstance(one, ImageFiles) else one)[0]
+
 
 def split_validation(images: ImageSet, count: int, seed: int = 0) -> tuple[ImageSet, ImageSet]:
     """Set `count` images aside at random: (the rest, the validation set), each in its original order.

@@ -16,15 +16,13 @@ from apps.discarding.measuring import Entropies, Measured, whole_maps
 from apps.discarding.settings import DiscardSettings
 from apps.discarding.shown import Shown
 from apps.discarding.tables import over_images, said_of_alpha
-from apps.figures import legend, save, sheet_of_cells
+from apps.figures import legend, rgb, save, scale_of, sheet_of_cells
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's, which colour-blind people can tell apart."""
 _MAPS = colormaps["viridis"]
 _WIDTH, _HEIGHT = 4.8, 3.9
 """Of a panel, in inches."""
-_ENDS = 0.005
-"""Part of the pixels that lies beyond each end of the scale of maps."""
 _LETTERS, _LINES, _WIDE = 20, 8, 32
 """Letters and lines of a text in a cell, and letters of one under it."""
 _FINE = 4
@@ -91,10 +89,7 @@ def draw_maps(
         for name, layers in found.items()
     }
     values = np.concatenate([one.double().numpy().ravel() for layers in maps.values() for one in layers])
-    values = values[np.isfinite(values)]
-    # Of those that are drawn it may be that none could be measured.
-    low, high = np.quantile(values, [_ENDS, 1 - _ENDS]) if len(values) else (0.0, 1.0)
-    high = high if high > low else low + 1
+    low, high = scale_of(values)  # of those that are drawn it may be that none could be measured
     columns = 1 + max(map(len, maps.values()))
     text = (
         f"{_TITLES[metric]} by pixel, in nats a value, by {said_of_alpha(config)}. One scale for all: bright is "
@@ -152,10 +147,7 @@ def _dress(axes: Axes, metric: str, layers: Sequence[str] | None) -> None:
 def _left(axes: Axes, shown: Shown, number: int, network: str, *, first: bool) -> None:
     """The image itself; in the rows of further networks their names alone."""
     if first:
-        values = shown.images.subset([number]).images
-        values = values if isinstance(values, Tensor) else values.read_all()
-        image = values[0].float().div(255).movedim(0, -1).numpy()
-        axes.imshow(image.repeat(3, -1) if image.shape[-1] == 1 else image[..., :3], interpolation="nearest")
+        axes.imshow(rgb(shown.images.image(number)), interpolation="nearest")
         _outline(axes, shown, number)
         said = _short(printable(shown.names[number])) + (f"; maps of {printable(network)}" if network else "")
         axes.set_xlabel(_cut(said), fontsize=7, parse_math=False, labelpad=1)

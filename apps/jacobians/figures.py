@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from apps.command.console import printable
-from apps.figures import save, sheet_of_cells, short_names
+from apps.figures import rgb, save, sheet_of_cells, short_names
 from apps.jacobians.measuring import Found
 from apps.jacobians.shown import Shown
 
@@ -44,10 +44,7 @@ class Explanation:
 
     def pixels(self, number: int) -> np.ndarray:
         """An image as RGB in [0, 1], (height, width, 3)."""
-        values = self.shown.images.subset([number]).images
-        values = values if isinstance(values, Tensor) else values.read_all()
-        image = values[0].float().div(255).cpu().movedim(0, -1).numpy()
-        return image.repeat(3, -1) if image.shape[-1] == 1 else image[..., :3]
+        return rgb(self.shown.images.image(number))
 
     def words(self, number: int) -> list[str]:
         """What an image is, line by line."""

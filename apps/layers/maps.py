@@ -9,12 +9,10 @@ from torch import Tensor
 
 from apps.command.console import printable
 from apps.data.image_set import ImageSet
-from apps.figures import save, sheet_of_cells, short_names
+from apps.figures import rgb, save, scale_of, sheet_of_cells, short_names
 from apps.layers.sheet import Found, Sheet
 
 _MAPS = colormaps["viridis"]
-_ENDS = 0.005
-"""Part of the values that lies beyond each end of a map's scale."""
 
 
 def draw_maps(path: Path, found: Found, images: ImageSet) -> bool:
@@ -54,7 +52,7 @@ def draw_maps(path: Path, found: Found, images: ImageSet) -> bool:
         for which, (sheet, name) in enumerate(rows):
             row, view = number * len(rows) + which, sheet.views[name]
             left = cell(row, 0)
-            left.imshow(_picture(images, number), interpolation="nearest")
+            left.imshow(rgb(images.image(number)), interpolation="nearest")
             said = found.lenses[name].title + (f", {printable(shown[sheet.name])}" if len(found.sheets) > 1 else "")
             left.set_xlabel(said, fontsize=8, parse_math=False, labelpad=1)
             for column, layer in enumerate(sheet.layers, start=1):
@@ -77,15 +75,7 @@ def _headed(sheets: Sequence[Sheet]) -> set[int]:
     return {row for row, sheet in enumerate(sheets) if row == 0 or sheet is not sheets[row - 1]}
 
 
-def _picture(images: ImageSet, number: int) -> np.ndarray:
-    values = images.subset([number]).images
-    values = values if isinstance(values, Tensor) else values.read_all()
-    image = values[0].float().div(255).movedim(0, -1).numpy()
-    return image.repeat(3, -1) if image.shape[-1] == 1 else image[..., :3]
-
-
 def _levels(values: Tensor) -> np.ndarray:
     one = values.double().numpy()
-    known = one[np.isfinite(one)]
-    low, high = np.quantile(known, [_ENDS, 1 - _ENDS]) if len(known) else (0.0, 1.0)
-    return _MAPS(((one - low) / (high - low if high > low else 1.0)).clip(0, 1))
+    low, high = scale_of(one)
+    return _MAPS(((one - low) / (high - low)).clip(0, 1))

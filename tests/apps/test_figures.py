@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from apps.figures import PICTURE_SUFFIXES, grid, mosaic, reconstructions, short_names, to_bytes
+from apps.figures import PICTURE_SUFFIXES, grid, mosaic, reconstructions, rgb, scale_of, short_names, to_bytes
 from priors.errors import InputError
 
 
@@ -23,6 +23,20 @@ def drawn(rows: int, columns: int, *shape: int) -> torch.Tensor:
 
 def edges(pixels: np.ndarray) -> np.ndarray:
     return np.concatenate([pixels[0].ravel(), pixels[-1].ravel(), pixels[:, 0].ravel(), pixels[:, -1].ravel()])
+
+
+def test_an_image_is_drawn_in_colours():
+    grey = torch.tensor([[[0, 51], [102, 255]]], dtype=torch.uint8)
+    assert rgb(grey).tolist() == [[[pytest.approx(one)] * 3 for one in row] for row in [[0, 0.2], [0.4, 1]]]
+    colour = torch.arange(12, dtype=torch.uint8).view(3, 2, 2)
+    assert rgb(colour)[1, 0].tolist() == [pytest.approx(one / 255) for one in (2, 6, 10)]
+
+
+def test_a_scale_leaves_out_the_ends_and_what_is_not_finite():
+    values = np.arange(1001.0)
+    assert scale_of(values) == pytest.approx((5, 995))
+    assert scale_of(np.concatenate([values, [np.nan, np.inf, -np.inf]])) == pytest.approx((5, 995))
+    assert scale_of(np.full(4, 3.0)) == (3, 4) and scale_of(np.full(2, np.nan)) == (0, 1)
 
 
 def test_levels_are_rounded_to_the_nearest():

@@ -9,7 +9,6 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from torch import Tensor
 
 from apps.command.console import printable
 from apps.discarding.coherency.comparing import Compared, Comparison
@@ -17,13 +16,11 @@ from apps.discarding.coherency.settings import CoherencySettings
 from apps.discarding.coherency.tables import MEASURES
 from apps.discarding.shown import Shown
 from apps.discarding.tables import over_images, said_of_alpha
-from apps.figures import legend, save, sheet_of_cells
+from apps.figures import legend, rgb, save, scale_of, sheet_of_cells
 
 _BEFORE, _AFTER, _HALVED = "#0072B2", "#D55E00", "#009E73"
 """Okabe and Ito's, which colour-blind people can tell apart."""
 _NATS, _OTHER = colormaps["viridis"], colormaps["magma"]
-_ENDS = 0.005
-"""Part of the pixels that lies beyond each end of a scale of entropies."""
 _WIDTH, _HEIGHT = 4.2, 3.4
 """Of a panel, in inches."""
 _COLUMNS = 12
@@ -175,18 +172,11 @@ def _scale(some: Sequence[Comparison], name: str, images: int) -> tuple[float, f
         return None
     maps = [one.maps for layer in some for one in layer.measures if one.measure in alike]
     values = np.concatenate([each[:images].double().numpy().ravel() for both in maps for each in both])
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return 0.0, 1.0
-    low, high = np.quantile(values, [_ENDS, 1 - _ENDS])
-    return float(low), float(high if high > low else low + 1)
+    return scale_of(values)
 
 
 def _image(axes: Axes, shown: Shown, number: int) -> None:
-    values = shown.images.subset([number]).images
-    values = values if isinstance(values, Tensor) else values.read_all()
-    image = values[0].float().div(255).movedim(0, -1).numpy()
-    axes.imshow(image.repeat(3, -1) if image.shape[-1] == 1 else image[..., :3], interpolation="nearest")
+    axes.imshow(rgb(shown.images.image(number)), interpolation="nearest")
     axes.set_xlabel(_end(printable(shown.names[number])), fontsize=7, parse_math=False, labelpad=2)
 
 

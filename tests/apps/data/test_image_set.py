@@ -73,6 +73,7 @@ def test_subsets():
     part = found.subset([4, 4, 0], "three")
     assert torch.equal(part.images, found.images[[4, 4, 0]]) and part.labels.tolist() == [4, 4, 0]
     assert part.split == "three" and part.class_names == found.class_names and len(found.subset([])) == 0
+    assert torch.equal(found.image(7), found.images[7])
     for wrong in ([50], [-1]):
         with pytest.raises(InputError, match="asked for in 50 images of noise"):
             found.subset(wrong)
