@@ -1,6 +1,7 @@
 """A run of a classifier at the moments of its training that are kept: its snapshots, and the network it came to."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from apps.runs.run import Run
 
@@ -37,3 +38,9 @@ def stages(model: str, run: Run) -> list[Stage]:
         return [*kept, Stage(None, model, final)]
     others = (one for one in kept if one.step != step)
     return sorted([*others, Stage(step, model, final)], key=lambda one: one.step)
+
+
+def called(folder: Path) -> str:
+    """What a run is called among others: its folder, and of a snapshot also its run's."""
+    folder = folder.resolve()
+    return f"{folder.parents[1].name}, {folder.name}" if folder.parent.name == "snapshots" else folder.name

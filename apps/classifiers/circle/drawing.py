@@ -7,7 +7,7 @@ from apps.classifiers.circle.figures import Panel, cyclic_order, draw, panel, sa
 from apps.classifiers.circle.gauges import draw_in_every_gauge, say_without
 from apps.classifiers.prior.tables import said_gauge
 from apps.classifiers.settings import CircleDrawing
-from apps.classifiers.stages import stages
+from apps.classifiers.stages import called, stages
 from apps.command.console import counted, say, table
 from apps.data.image_set import ImageSet
 from apps.figures import PICTURE_SUFFIXES
@@ -100,17 +100,11 @@ def _titled(model: str, alone: bool) -> list[tuple[str, str]]:
         return [(model, model)]
     run = open_run(model)
     if not alone:
-        return [(_name(run.folder), model)]
+        return [(called(run.folder), model)]
     return [
-        (_name(run.folder) if one.step is None else f"step {one.step:,}{one.final and f' ({one.final})'}", one.model)
+        (called(run.folder) if one.step is None else f"step {one.step:,}{one.final and f' ({one.final})'}", one.model)
         for one in stages(model, run)
     ]
-
-
-def _name(folder: Path) -> str:
-    """What a run is called among others: its folder, and of a snapshot also its run's."""
-    folder = folder.resolve()
-    return f"{folder.parents[1].name}, {folder.name}" if folder.parent.name == "snapshots" else folder.name
 
 
 def _images(stage: _Stage, config: CircleDrawing) -> ImageSet:

@@ -6,6 +6,7 @@ from typing import Any
 
 from apps.classifiers.pruning.masks import Masks, held, kept_by_threshold, kept_share, prunable, zero
 from apps.classifiers.pruning.settings import VERB, Pruning, Retraining
+from apps.classifiers.stages import called
 from apps.classifiers.training import portions, train_network, training_of
 from apps.command.console import counted, paragraph, say, table
 from apps.command.options import check_values
@@ -84,7 +85,7 @@ def _measure(config: Pruning) -> str:
 def _name(config: Pruning) -> str:
     """Of a run that is given none."""
     measure = f"keep{config.keep:g}" if config.threshold is None else f"threshold{config.threshold:g}"
-    words = [Path(config.model).resolve().name, measure, "by-layer" if config.keep_by == "layer" else ""]
+    words = [called(Path(config.model)), measure, "by-layer" if config.keep_by == "layer" else ""]
     seed = config.optimisation.seed
     return slug("-".join(filter(None, (*words, f"seed{seed}" if seed else ""))))
 

@@ -204,12 +204,14 @@ def test_a_training_that_is_stopped_goes_on_with_the_same_weights_at_0(penult, t
 
 def test_images_are_held_out_by_the_first_trainings_seed(penult, tmp_path):
     train = ["train", "classifier", "--epochs", 1, "--validation", 200, "--train-images", 300, "--seed", 3]
-    assert penult(*train, "--device", "cpu", "--name", "a").status == 0
+    assert penult(*train, "--device", "cpu", "--name", "a", "--snapshots", 2).status == 0
     assert penult(*PRUNE, tmp_path / "runs/a", "--keep", 0.5, "--epochs", 1, "--seed", 4, "--name", "b").status == 0
     assert penult(*PRUNE, tmp_path / "runs/b", "--keep", 0.3, "--epochs", 1, "--patience", 2, "--name", "c").status == 0
     a, b, c = (json.loads((tmp_path / f"runs/{name}/config.json").read_text())["config"] for name in "abc")
     assert b["split_seed"] == c["split_seed"] == 3 and b["seed"] == 4
     assert a["data_digest"] == b["data_digest"] == c["data_digest"]
+    assert penult(*PRUNE, tmp_path / "runs/a/snapshots/step-2", "--keep", 0.5, "--epochs", 0).status == 0
+    assert (tmp_path / "runs/a-step-2-keep0.5/result.json").is_file(), "which says of which run the snapshot is"
 
 
 @pytest.mark.parametrize(
