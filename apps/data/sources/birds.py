@@ -28,7 +28,6 @@ import torch
 
 from apps.command.console import counted
 from apps.data.image_set import ImageSet
-from apps.data.objects import box_within
 from apps.data.own_objects import OwnObjects
 from apps.data.sources.birds_files import Bird, Box, read_birds
 from apps.data.sources.catalogue import BIRDS, DATASETS, RANDOM, DatasetInfo
@@ -37,10 +36,14 @@ from apps.data.sources.folder import check_resize, held_pixels
 from apps.data.sources.image_files import Crop, ImageFiles, opened, size_of
 from apps.data.sources.kept_listing import bar
 from priors.errors import InputError
+from priors.remarks import remark
 
 _WITH_MARGIN = "cub-200-2011-1.5"
 _CROPPED = "cub-200-2011"
 _MASKS = "segmentations"
+
+_SLACK = 1.0
+"""Pixels that a box may stick out by rounding, before that is told."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def read_folder_of_birds(folder: Path, split: str, brought: Brought) -> ImageSet
     """One split of CUB-200-2011 in a folder of any name, cropped to the birds' boxes.
 
     Raises:
-        InputError: files are missing or damaged, a box sticks out of its picture, or no image size is given.
+        InputError: files are missing or damaged, a box lies beside its picture, or no image size is given.
     """
     name = readable(folder.resolve().name)
     brought.check(name)
@@ -169,18 +172,28 @@ def _in_turn(birds: Sequence[Bird], split: str) -> list[Bird]:
 
 
 def _boxes(folder: Path, birds: Sequence[Bird]) -> tuple[list[Box], list[tuple[int, int]]]:
-    """The boxes of birds, and (width, height) of their pictures.
+    """The boxes of birds, and (width, height) of their pictures; what sticks out of a picture is cut off, and told.
 
     Raises:
-        InputError: a picture is missing or none, or a box sticks out of its picture by more than a pixel.
+        InputError: a picture is missing or none, or a box lies beside its picture.
     """
-    boxes, sizes = [], []
+    boxes, sizes, cut = [], [], 0
     for bird in bar(birds, len(birds), "headers of files"):
         path = folder / bird.picture
         with opened(path) as image:
             size = size_of(image, path)
-        boxes.append(box_within(list(bird.box), f"{bird.where}, {bird.picture}", *size))
+        (width, height), (x0, y0, x1, y1) = size, bird.box
+        box = max(0.0, x0), max(0.0, y0), min(x1, float(width)), min(y1, float(height))
+        if not (box[0] < box[2] and box[1] < box[3]):
+            raise InputError(
+                f"{bird.where}: the box {[x0, y0, x1, y1]} lies beside its picture {bird.picture}, which is {width} "
+                f"pixels wide and {height} high"
+            )
+        cut += max(box[0] - x0, box[1] - y0, x1 - box[2], y1 - box[3]) > _SLACK
+        boxes.append(box)
         sizes.append(size)
+    if cut:
+        remark(f"The box of {counted(cut, 'picture')} in {readable(str(folder))} sticks out, and is cut at the edge.")
     return boxes, sizes
 
 
