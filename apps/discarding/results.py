@@ -10,7 +10,7 @@ from apps.discarding.measuring import Entropies, Measured
 from apps.discarding.settings import DiscardSettings
 from apps.discarding.shown import Shown
 from apps.discarding.tables import over_images
-from apps.runs.evaluations import as_kept, follows, keep_evaluation, read_evaluations
+from apps.runs.evaluations import as_kept, finite, keep_evaluation, scores_by
 from priors.files.tensors import write_tensors
 
 FILE, MAPS = "discard.json", "discard-maps.safetensors"
@@ -71,11 +71,7 @@ def scored(config: DiscardSettings, folder: Path) -> Mapping[str, Any] | None:
     Raises:
         InputError: what is kept is damaged.
     """
-    own = protocol(config)
-    for entry in read_evaluations(folder, FILE):
-        if follows(entry, own):
-            return entry["scores"]
-    return None
+    return scores_by(folder, FILE, protocol(config))
 
 
 def _scores(one: Measured, shown: Shown) -> dict[str, float | None]:
@@ -91,7 +87,7 @@ def _scores(one: Measured, shown: Shown) -> dict[str, float | None]:
         found["concentration images"] = int(one.concentration.isfinite().sum())
     mean, error = over_images(one.spread.value)
     found |= {"delta": mean, "delta error": error}
-    return {name: value if math.isfinite(value) else None for name, value in found.items()}
+    return {name: finite(value) for name, value in found.items()}
 
 
 def _of_entropies(name: str, entropies: Entropies, values: int) -> dict[str, float]:

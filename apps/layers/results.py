@@ -1,6 +1,5 @@
 """How a sheet of layers is kept: `layers.json`, a list of protocols with their scores, as other evaluations are."""
 
-import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from analysis.layers.agreement import Agreement
 from apps.layers.agreeing import Pair
 from apps.layers.settings import LayerSettings
 from apps.layers.sheet import Found, Sheet
-from apps.runs.evaluations import as_kept, keep_evaluation
+from apps.runs.evaluations import as_kept, finite, keep_evaluation
 
 FILE = "layers.json"
 """In a run's folder: what came out, by protocol."""
@@ -53,7 +52,7 @@ def _scores(sheet: Sheet) -> dict[str, Any]:
     """By layer and lens, values with their errors; null where there is none."""
     return {
         layer.name: {
-            lens: {"value": _told(one.value), "error": _told(one.error), "images": one.images}
+            lens: {"value": finite(one.value), "error": finite(one.error), "images": one.images}
             for lens, view in sheet.views.items()
             if (one := view.readings.get(layer.name)) is not None
         }
@@ -79,10 +78,5 @@ def _pair(pair: Pair) -> dict[str, Any]:
 def _agreement(one: Agreement | None) -> dict[str, Any] | None:
     if one is None:
         return None
-    each = [[_told(value) for value in steps] for steps in one.each]
+    each = [[finite(value) for value in steps] for steps in one.each]
     return asdict(one) | {"each": each, "alike": list(one.alike), "sampled": list(one.sampled)}
-
-
-def _told(value: float) -> float | None:
-    """A number as JSON has it."""
-    return value if math.isfinite(value) else None

@@ -1,5 +1,6 @@
 """The evaluations of a run: `evaluation.json` and its like, lists of protocols with their scores."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,6 +133,25 @@ def keep_evaluation(
     else:
         kept = [old for old in earlier if not follows(old, protocol)]
     write_json(folder / name, [*kept, entry])
+
+
+def scores_by(folder: Path, name: str, protocol: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The scores of the first evaluation that was made by a protocol; None where there is none.
+
+    Args:
+        folder: the run's, or the one that was asked for.
+        name: of the file.
+        protocol: what they were made by.
+
+    Raises:
+        InputError: the file is damaged or of another program.
+    """
+    return next((entry["scores"] for entry in read_evaluations(folder, name) if follows(entry, protocol)), None)
+
+
+def finite(value: int | float) -> int | float | None:
+    """A number as JSON has it: None, null there, where there is none."""
+    return value if math.isfinite(value) else None
 
 
 def first_images(images: ImageSet, count: int | None) -> tuple[ImageSet, dict[str, int]]:

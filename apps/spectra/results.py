@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.spectra.convention import SpectrumConvention
-from apps.runs.evaluations import follows, keep_evaluation, read_evaluations
+from apps.runs.evaluations import finite, keep_evaluation, scores_by
 from apps.spectra.convention import wanted
 from apps.spectra.exponents import MapSpectrum
 from apps.spectra.found import Part, by_class, by_correctness, difference, kinds_of_maps
@@ -69,16 +69,16 @@ def _scores(part: Part, own: Part) -> dict[str, Any]:
         found[one.name] = _exponents(one)
     trend = part.trend()
     if trend is not None:
-        found["trend with depth"] = {name: told(value) for name, value in asdict(trend).items()}
+        found["trend with depth"] = {name: finite(value) for name, value in asdict(trend).items()}
     if part.kind == "images" and part is not own:
         apart = difference(part.whole(IMAGES), own.whole(IMAGES))
-        found["difference"] = {"value": told(apart.value), "error": told(apart.error)}
+        found["difference"] = {"value": finite(apart.value), "error": finite(apart.error)}
     for of in kinds_of_maps(part):
         if (pair := by_correctness(part, of)) is not None:
             apart = difference(pair[1], pair[0])
-            found[f"{of}, wrong less right"] = {"value": told(apart.value), "error": told(apart.error)}
+            found[f"{of}, wrong less right"] = {"value": finite(apart.value), "error": finite(apart.error)}
         if (classes := by_class(part, of)) is not None:
-            found[f"{of}, over classes"] = {"spread": told(classes.spread), "p": told(classes.p_value)}
+            found[f"{of}, over classes"] = {"spread": finite(classes.spread), "p": finite(classes.p_value)}
     return found
 
 
@@ -97,7 +97,7 @@ def _exponents(one: MapSpectrum) -> dict[str, float | None]:
     }
     if bias is not None:
         scores |= {"whittle bias": bias.whittle, "regression bias": bias.regression}
-    return {name: told(value) for name, value in scores.items()}
+    return {name: finite(value) for name, value in scores.items()}
 
 
 def _spectra(part: Part) -> dict[str, Any]:
@@ -108,16 +108,11 @@ def _spectra(part: Part) -> dict[str, Any]:
             "frequency": one.spectrum.frequency.tolist(),
             "count": one.spectrum.count.tolist(),
             "value": one.spectrum.value.tolist(),
-            "error": [told(value) for value in one.spectrum.standard_error.tolist()],
+            "error": [finite(value) for value in one.spectrum.standard_error.tolist()],
         }
         for one in part.spectra.values()
         if not one.key.group
     }
-
-
-def told(value: int | float) -> int | float | None:
-    """A number as JSON has it."""
-    return value if math.isfinite(value) else None
 
 
 def scored(config: SpectrumMeasuring, folder: Path) -> Mapping[str, Any] | None:
@@ -127,14 +122,11 @@ def scored(config: SpectrumMeasuring, folder: Path) -> Mapping[str, Any] | None:
         InputError: what is kept is damaged.
     """
     asked = _asked(config, wanted(config.spectrum)) | ({} if config.data is None else {"data": config.data})
-    for entry in read_evaluations(folder, FILE):
-        if follows(entry, asked):
-            parts = entry["scores"].items()
-            return {
-                f"{part}: {of} {score}" if number else f"{of} {score}": value
-                for number, (part, scores) in enumerate(parts)
-                for of, numbers in scores.items()
-                if isinstance(numbers, Mapping)
-                for score, value in numbers.items()
-            }
-    return None
+    found = scores_by(folder, FILE, asked)
+    return found and {
+        f"{part}: {of} {score}" if number else f"{of} {score}": value
+        for number, (part, scores) in enumerate(found.items())
+        for of, numbers in scores.items()
+        if isinstance(numbers, Mapping)
+        for score, value in numbers.items()
+    }

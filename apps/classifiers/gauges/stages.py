@@ -15,7 +15,7 @@ from torch import Tensor
 from apps.classifiers.prior.comparison import candidates_in, look
 from apps.data.image_set import ImageSet
 from apps.models.moments import first_pass, run_through
-from apps.runs.evaluations import follows
+from apps.runs.evaluations import finite, follows
 from priors.errors import InputError
 from priors.files.json_files import write_json
 from priors.fit.gauge_comparison import paired
@@ -171,25 +171,21 @@ def _key(one: GaugeStage) -> str:
 
 def _scores(one: GaugeStage, by_law: float) -> dict[str, Any]:
     """All numbers as JSON has them: null where there is none."""
-
-    def told(value: float) -> float | None:
-        return value if math.isfinite(value) else None
-
     total = one.total
     return {
         "accuracy": one.accuracy,
         "mean row": {
             "length": total.mean_row,
-            "relative length": told(total.length),
-            "length by the law": told(by_law),
+            "relative length": finite(total.length),
+            "length by the law": finite(by_law),
         },
         "fitted shift": {
-            "relative length": told(total.shift),
-            "cosine with minus the mean row": told(total.against_mean_row),
-            "cosine with the mean activation": told(total.along_activations),
+            "relative length": finite(total.shift),
+            "cosine with minus the mean row": finite(total.against_mean_row),
+            "cosine with the mean activation": finite(total.along_activations),
         },
-        "mean cosine": {name: told(value) for name, value in one.cosine.items()},
+        "mean cosine": {name: finite(value) for name, value in one.cosine.items()},
         "log q (nats) above the paper's gauge": {
-            name: {"value": told(value), "error": told(error)} for name, (value, error) in one.above.items()
+            name: {"value": finite(value), "error": finite(error)} for name, (value, error) in one.above.items()
         },
     }

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from apps.classifiers.robustness.measuring import Robustness
 from apps.classifiers.robustness.results import rank_mean
@@ -25,6 +26,7 @@ def draw(path: Path, found: Robustness, title: str) -> None:
     mean, _ = found.mean()
     norms.axvline(mean, color=_LINE, linewidth=1.4)
     norms.set_xlabel(f"L2 norm of the change, pixels in [0, 1] (line: the mean, {mean:.3g})", fontsize=9)
+    norms.yaxis.set_major_locator(MaxNLocator(integer=True))
     norms.set_ylabel("pairs of an image and a wrong class", fontsize=9)
     means = [rank_mean(found, rank) for rank in range(found.norm.shape[1])]
     numbers = range(1, len(means) + 1)

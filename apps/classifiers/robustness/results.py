@@ -8,7 +8,7 @@ from typing import Any
 from apps.classifiers.robustness.measuring import Robustness
 from apps.classifiers.robustness.settings import RobustnessMeasuring
 from apps.data.image_set import ImageSet
-from apps.runs.evaluations import as_kept, follows, keep_evaluation, read_evaluations
+from apps.runs.evaluations import as_kept, finite, keep_evaluation, scores_by
 from priors.files.tensors import write_tensors
 
 FILE, NORMS = "robustness.json", "robustness.safetensors"
@@ -55,11 +55,7 @@ def scored(config: RobustnessMeasuring, folder: Path) -> Mapping[str, Any] | Non
     Raises:
         InputError: what is kept is damaged.
     """
-    own = protocol(config)
-    for entry in read_evaluations(folder, FILE):
-        if follows(entry, own):
-            return entry["scores"]
-    return None
+    return scores_by(folder, FILE, protocol(config))
 
 
 def scores(found: Robustness) -> dict[str, Any]:
@@ -86,7 +82,8 @@ def scores(found: Robustness) -> dict[str, Any]:
         "accuracy": math.nan if found.right is None else float(found.right.double().mean()),
     }
     by_rank = {str(rank + 1): rank_mean(found, rank)[0] for rank in range(found.norm.shape[1])}
-    return _json(numbers) | {"L2 by rank": _json(by_rank)}
+    told, told_by_rank = ({name: finite(value) for name, value in own.items()} for own in (numbers, by_rank))
+    return told | {"L2 by rank": told_by_rank}
 
 
 def rank_mean(found: Robustness, rank: int) -> tuple[float, float]:
@@ -95,7 +92,3 @@ def rank_mean(found: Robustness, rank: int) -> tuple[float, float]:
     if not len(one):
         return math.nan, math.nan
     return float(one.mean()), float(one.std() / math.sqrt(len(one))) if len(one) > 1 else math.nan
-
-
-def _json(numbers: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}

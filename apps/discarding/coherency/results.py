@@ -1,6 +1,5 @@
 """How a study of coherency is kept: `coherency.json`, a list of protocols with their scores."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from apps.discarding.coherency.tables import largest
 from apps.discarding.results import protocol as protocol_of_discarding
 from apps.discarding.shown import Shown
 from apps.discarding.tables import over_images
-from apps.runs.evaluations import as_kept, follows, keep_evaluation, read_evaluations
+from apps.runs.evaluations import as_kept, finite, keep_evaluation, scores_by
 
 FILE = "coherency.json"
 
@@ -72,8 +71,7 @@ def scored(config: CoherencySettings, folder: Path) -> Mapping[str, Any] | None:
     Raises:
         InputError: what is kept is damaged.
     """
-    own = protocol(config)
-    return next((entry["scores"] for entry in read_evaluations(folder, FILE) if follows(entry, own)), None)
+    return scores_by(folder, FILE, protocol(config))
 
 
 def _scores(measures: Sequence[Compared]) -> dict[str, float | None]:
@@ -90,4 +88,4 @@ def _scores(measures: Sequence[Compared]) -> dict[str, float | None]:
 
 def _plain(found: Mapping[str, float]) -> dict[str, float | None]:
     """Numbers as JSON has them: null where there is none."""
-    return {name: value if math.isfinite(value) else None for name, value in found.items()}
+    return {name: finite(value) for name, value in found.items()}

@@ -1,6 +1,5 @@
 """How what was found is kept: `perturb.json`, a list of protocols with their scores, as other evaluations are."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,7 @@ from analysis.jacobians.curves import CurveDifference
 from apps.data.image_set import ImageSet
 from apps.jacobians.perturbation.found import Judged
 from apps.jacobians.perturbation.settings import Perturbing
-from apps.runs.evaluations import keep_evaluation
+from apps.runs.evaluations import finite, keep_evaluation
 
 FILE = "perturb.json"
 """In a run's folder: what came out, by protocol."""
@@ -38,11 +37,11 @@ def keep(
     """
     own = _protocol(config, images, methods, sigma)
     entry = own | {
-        "scores": {"accuracy": _told(accuracy), **{one.name: _scores(one) for one in found}},
+        "scores": {"accuracy": finite(accuracy), **{one.name: _scores(one) for one in found}},
         "curves": {
             one.name: {
                 "mean": one.curve.mean.tolist(),
-                "standard error": [_told(value) for value in one.curve.standard_error.tolist()],
+                "standard error": [finite(value) for value in one.curve.standard_error.tolist()],
             }
             for one in found
         },
@@ -78,16 +77,11 @@ def _protocol(config: Perturbing, images: ImageSet, methods: Sequence[str], sigm
 
 
 def _scores(one: Judged) -> dict[str, float | None]:
-    scores = {"score": _told(one.curve.score), "standard error": _told(one.curve.score_error)}
+    scores = {"score": finite(one.curve.score), "standard error": finite(one.curve.score_error)}
     return scores | _pair("less random", one.from_random) | _pair("by blurring", one.by_blur)
 
 
 def _pair(name: str, change: CurveDifference | None) -> dict[str, float | None]:
     if change is None:
         return {}
-    return {name: _told(change.value), f"{name}, standard error": _told(change.standard_error)}
-
-
-def _told(value: float) -> float | None:
-    """A number as JSON has it."""
-    return value if math.isfinite(value) else None
+    return {name: finite(change.value), f"{name}, standard error": finite(change.standard_error)}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from apps.recipes.discarding.protocol import BIRDS, MAPS, SHORT, VGG_16, Protocol
 from apps.recipes.table import Table
@@ -76,47 +77,45 @@ class Coherency:
 
 
 def _moved(how: Coherency, title: str, note: str) -> Table:
-    return Table(
-        title=f"{title}; nothing of it is published",
-        convention=(
-            f"before and after weights and biases of a layer are divided by {how.factor:g} and weights of the next "
-            f"multiplied. SID and RU: nats a value of the image, over {how.images} test images; others: the root of "
-            "the sum of squares over a map. change: the largest at a pixel of an image, in nats; of others in parts "
-            f"of the map's largest value. The command asks SID and RU to change by {how.tolerance:g} at most; of a "
-            f"decoder that is trained anew it asks nothing. {note} Pictures are in the folders of scores."
-        ),
-        rows=tuple(how.features),
+    return _by_layer(
+        how,
+        title,
+        f"before and after weights and biases of a layer are divided by {how.factor:g} and weights of the next "
+        f"multiplied. SID and RU: nats a value of the image, over {how.images} test images; others: the root of "
+        "the sum of squares over a map. change: the largest at a pixel of an image, in nats; of others in parts "
+        f"of the map's largest value. The command asks SID and RU to change by {how.tolerance:g} at most; of a "
+        f"decoder that is trained anew it asks nothing. {note} Pictures are in the folders of scores.",
         columns=how.columns,
-        seeds=1,
-        axes=("layer", "measure"),
-        metrics=("before", "after", "change"),
-        published={},
-        commands=how.commands,
-        run=how.run,
         score=lambda row, column, metric: f"{how.features[row]} {column} {metric}",
-        places=".4g",
         gaps=how.gaps,
     )
 
 
 def _halved(how: Coherency, title: str, note: str) -> Table:
+    return _by_layer(
+        how,
+        title,
+        "SID in nats a value of the image, before and after every second filter of the layer is halved, over "
+        f"{how.images} test images; change: the largest at a pixel of an image. Nothing is lost that could not be "
+        f"doubled again, and SID changes: the command asks for more than {how.tolerance:g}. {note}",
+        columns=("SID",),
+        score=lambda row, column, metric: f"{how.features[row]} SID halved {metric}",
+    )
+
+
+def _by_layer(how: Coherency, title: str, convention: str, **more: Any) -> Table:
     return Table(
         title=f"{title}; nothing of it is published",
-        convention=(
-            "SID in nats a value of the image, before and after every second filter of the layer is halved, over "
-            f"{how.images} test images; change: the largest at a pixel of an image. Nothing is lost that could not be "
-            f"doubled again, and SID changes: the command asks for more than {how.tolerance:g}. {note}"
-        ),
+        convention=convention,
         rows=tuple(how.features),
-        columns=("SID",),
         seeds=1,
         axes=("layer", "measure"),
         metrics=("before", "after", "change"),
         published={},
         commands=how.commands,
         run=how.run,
-        score=lambda row, column, metric: f"{how.features[row]} SID halved {metric}",
         places=".4g",
+        **more,
     )
 
 
