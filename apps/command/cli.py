@@ -14,6 +14,7 @@ from apps.command import ending
 from apps.command.console import printable
 from apps.command.errors import Diverged, Interrupted, Planned, Unmet
 from apps.command.launch import is_first
+from apps.command.own_code import allow_named
 from apps.command.places import holding
 from apps.command.shortage import shortage
 from apps.command.streams import ready
@@ -144,6 +145,7 @@ def _dispatch(arguments: list[str]) -> int:
         names = [verb.partition(" ")[2] for verb in group]
         return _say(f"a word is missing after {arguments[0]}: give {', '.join(names[:-1])} or {names[-1]}", 2)
     name, words = verb_of(arguments)
+    allow_named(words)
     try:
         module, config = configured(name, words)
     except SystemExit as stop:  # after help, or a message of the parser's own

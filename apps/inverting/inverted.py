@@ -12,6 +12,7 @@ from analysis.densities.incremental import Incremental
 from analysis.densities.pixelcnn import PixelCNN
 from analysis.densities.sampling import place
 from analysis.inversion.reconstruction import UpConvolution
+from apps.command import own_code
 from apps.inverting.own_density import OwnDensity
 from apps.models import imported, named
 from apps.models.registry import description_of
@@ -189,5 +190,5 @@ def inverted_run(folder: str | Path) -> Inverted:
 def _density(run: Run, description: dict, shape: tuple, context: tuple) -> PixelCNN | OwnDensity:
     if "density" not in description:
         return PixelCNN(shape, context, layers=description["layers"], filters=description["filters"])
-    imported.require(description["density"], run.folder)
+    own_code.require(description["density"], run.folder)
     return OwnDensity(imported.made(description["density"], shape, context)[0], shape, context)

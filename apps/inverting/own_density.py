@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from apps.models.imported import described
+from apps.command.own_code import described
 from priors.errors import InputError
 
 

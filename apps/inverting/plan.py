@@ -8,6 +8,7 @@ from analysis.inversion.reconstruction import UpConvolution
 from apps.classifiers.settings import ClassifierTraining
 from apps.command.config import Where
 from apps.command.console import counted
+from apps.command.own_code import allow
 from apps.data.image_set import ImageSet, split_validation
 from apps.inverting import through_training
 from apps.inverting.inverted import inverted_run
@@ -15,7 +16,6 @@ from apps.inverting.overfitting import overfitting
 from apps.inverting.settings import InvertSettings
 from apps.inverting.through_training import State
 from apps.models.activations import images_for
-from apps.models.imported import allow
 from apps.models.layers import usual_layers
 from apps.models.named import classifier, is_run, open_run
 from apps.models.representation import Representation, check_order, representation

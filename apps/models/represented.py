@@ -5,9 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from apps.command import own_code
 from apps.command.config import Unsaid
 from apps.data.image_set import ImageSet
-from apps.models import imported, named
+from apps.models import named
 from apps.models.registry import kept as read_kept
 from apps.models.representation import Representation, representation
 from apps.runs.run import Run
@@ -106,7 +107,7 @@ def _found(run: Run, description: Mapping[str, Any], image_shape: tuple[int, ...
     if not kept.is_dir():
         if not description["network"].startswith("import:"):
             raise InputError(f"{kept} is missing, the network that {run.folder} inverts: put the folder back")
-        imported.require(description["network"], run.folder)
+        own_code.require(description["network"], run.folder)
     network = read_kept(kept) if kept.is_dir() else named.classifier(description["network"], foreign)
     if network.image_shape not in (None, image_shape):
         raise InputError(

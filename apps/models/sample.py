@@ -3,8 +3,8 @@
 import torch
 
 from apps.command.console import counted, say
+from apps.command.own_code import allow
 from apps.models.generator import GENERATOR
-from apps.models.imported import allow
 from apps.models.named import open_run
 from apps.models.registry import kind_of, refused
 from apps.models.sample_settings import SampleSettings

@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
+from apps.command.own_code import _named
 from apps.data import sources
 from apps.data.image_set import split_validation
 from apps.inverting.inverted import inverted_run
 from apps.inverting.own_density import OwnDensity
-from apps.models.imported import _named
 from priors.errors import InputError
 
 MINE = """

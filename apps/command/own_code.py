@@ -1,0 +1,89 @@
+"""Code of the user's own, import:package.module:factory: it is run where the command line names it, never from a file.
+
+Networks, densities and data sets may be of one's own. A run that was made with one names it in its files, which are
+data: they run nothing. So each command that is to run such code says its name again.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from priors.errors import InputError, unknown
+
+_named: set[str] = set()
+"""What this command line has named."""
+
+
+def allow(given: str) -> None:
+    """Let a run that was made with this code of the user's own be read: the command line names it."""
+    _named.add(given)
+
+
+def allow_named(words: Sequence[str]) -> None:
+    """Let all code of the user's own that the words of a command line name be run: `import:...` or `--flag=import:...`.
+
+    Example:
+        >>> allow_named(["train", "classifier", "--data=import:mine:images"])
+        >>> require("import:mine:images", "runs/a")
+    """
+    for word in words:
+        value = word.partition("=")[2] if word.startswith("-") else word
+        if value.startswith("import:"):
+            allow(value)
+
+
+def require(given: str, made: str) -> None:
+    """Whether code that a run's files name has been named on the command line as well.
+
+    Args:
+        given: the code.
+        made: what was made with it, such as a run's folder.
+
+    Raises:
+        InputError: it has not: nothing is run because a file says so.
+    """
+    if given not in _named:
+        raise InputError(f"{made} was made with {given}, which is code: name it as well, by --allow {given}, to run it")
+
+
+def factory_of(given: str, settings: Sequence[str] = ()) -> tuple[Callable, str, dict[str, str]]:
+    """The factory that is named, which is looked for in the current folder and in the environment; it is not called.
+
+    Args:
+        given: import:package.module:factory[,SETTING=VALUE...].
+        settings: names that may be set.
+
+    Returns:
+        the factory, its name, and what was set.
+
+    Raises:
+        InputError: no such module or factory, or another setting.
+    """
+    place, *extras = given.removeprefix("import:").split(",")
+    module_name, _, factory_name = place.rpartition(":")
+    if not module_name or not factory_name:
+        more = "".join(f"[,{name}=FILE.safetensors]" for name in settings)
+        raise InputError(f"{given}: expected import:package.module:factory{more}")
+    found = dict(extra.partition("=")[::2] for extra in extras)
+    for name in found:
+        if name not in settings:
+            raise unknown("setting", name, settings)
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # the user's code may raise anything
+        where = "it is looked for in the current folder and in the environment"
+        raise InputError(f"{given}: {module_name} cannot be imported ({described(error)}); {where}") from error
+    factory = getattr(module, factory_name, None)
+    if not callable(factory):
+        known = [name for name in vars(module) if callable(vars(module)[name])]
+        raise unknown(f"factory of {module_name}", factory_name, known)
+    return factory, factory_name, found
+
+
+def described(error: Exception) -> str:
+    """An error by its kind and its first line."""
+    text = str(error).partition("\n")[0]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
