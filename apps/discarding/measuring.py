@@ -32,6 +32,11 @@ from apps.training.train import slug
 from priors.errors import InputError
 from priors.files.tensors import digest_of
 
+
+class DeadLayer(InputError):
+    """No image moves a layer's features."""
+
+
 _MOST = 16
 """Images a batch, which is what is lost at most where a pass is stopped."""
 
@@ -121,7 +126,8 @@ class Measuring:
             decoder: its decoder or the run of it, where reconstructions are measured.
 
         Raises:
-            InputError: a layer that no image moves, or images that all fail.
+            DeadLayer: no image moves it.
+            InputError: images that all fail.
         """
         representation = looked.layers[layer]
         one = _Layer(self, looked, layer, representation)
@@ -170,7 +176,7 @@ class _Layer:
         if not len(finite):
             raise InputError(f"{self._said}: the features or slopes of all images are not finite")
         if not bool((finite > 0).any()):
-            raise InputError(
+            raise DeadLayer(
                 f"{self._said}: no image moves its features, the layer is dead; leave it out of --taps, or look at the "
                 "network"
             )

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from apps.command.config import identity
 from apps.discarding.measuring import Entropies, Measured
 from apps.discarding.settings import DiscardSettings
 from apps.discarding.shown import Shown
@@ -61,7 +62,7 @@ def protocol(config: DiscardSettings) -> dict[str, Any]:
     }
     if "ru" in config.measured:
         own["uncertainty"] = asdict(config.uncertainty)
-        own["decoder"] = asdict(config.decoding) | {"epochs": config.optimisation.epochs, "lr": config.optimisation.lr}
+        own["decoder"] = asdict(config.decoding) | identity(config.optimisation)
     return own
 
 

@@ -10,6 +10,7 @@ import torch
 from apps.command.console import printable
 from apps.data.image_set import ImageSet
 from apps.data.picture import read_picture
+from apps.data.sources.finding import IMAGE_SUFFIXES
 from apps.data.sources.image_files import channels_of, opened, size_of
 from apps.figures import short_names
 from apps.jacobians.settings import SaliencySettings
@@ -97,7 +98,10 @@ def _apart(names: Sequence[str]) -> list[str]:
 
 def file_name(number: int, name: str) -> str:
     """A sheet's, which may stand in any folder."""
-    return f"sheet-{number + 1:02d}-{re.sub(r'[^A-Za-z0-9._-]+', '-', Path(printable(name)).stem)[:60]}.png"
+    name = printable(name)
+    if name.lower().endswith(IMAGE_SUFFIXES):  # no other end is one of a file: data sets have names with a point, too
+        name = Path(name).stem
+    return f"sheet-{number + 1:02d}-{re.sub(r'[^A-Za-z0-9._-]+', '-', name)[:60]}.png"
 
 
 def class_of(given: str | None, network: Classifier) -> int | None:

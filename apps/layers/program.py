@@ -29,7 +29,6 @@ from apps.models.activations import folder_size, images_for
 from apps.models.other_images import check_shape
 from apps.models.other_networks import check_apart
 from apps.runs.evaluations import claim_evaluations, first_images
-from apps.runs.outputs import check_folder
 from apps.training.session import start
 from priors.errors import InputError
 from priors.zoo import Classifier
@@ -84,8 +83,6 @@ def analyse_layers(config: LayerSettings) -> None:
 def _plan(config: LayerSettings) -> _Plan:
     """Find all that the command names."""
     folder = config.out or (Path(config.model) if named.is_run(config.model) else None)
-    if config.out is not None:
-        check_folder(config.out)
     network = named.classifier(config.model, config.foreign)
     images = _images(config, network)
     objects = _objects(config, images)
@@ -96,7 +93,7 @@ def _plan(config: LayerSettings) -> _Plan:
             check_shape(own.image_shape, f"--against {name}", images)
         networks[name] = own, layers_of(own, config.taps, images.image_shape)
     check_apart({name: own for name, (own, _) in networks.items()})
-    if folder is not None and config.out is None:
+    if folder is not None:
         claim_evaluations(folder, FILE)
     return _Plan(config, lenses(config.lenses), images, objects, networks, folder)
 

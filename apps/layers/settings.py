@@ -44,7 +44,8 @@ class LayerSettings:
     seed: Seed = 0
     """Seed of those, and of what lenses draw."""
     out: Path | None = None
-    """New folder for the picture and the numbers; unset: the run's, and nothing is written where there is no run."""
+    """Folder for pictures and numbers; unset: the run's, and nothing is written where there is no run. Pictures of an
+    earlier time are replaced."""
     foreign: tyro.conf.OmitArgPrefixes[Unsaid] = field(default_factory=Unsaid)
     place: tyro.conf.OmitArgPrefixes[Place] = field(default_factory=Place)
 

@@ -39,6 +39,7 @@ ANALYSES = {
     "normalised.json": "Accuracy with activations and weights normalised",
     "anomaly.json": "Out-of-distribution scores and calibration",
     "gauges.json": "The gauge of the prior through the training",
+    "robustness.json": "How far images have to be changed for a wrong class",
 }
 """Results of `penult analyse`, and what they are called."""
 _CAPTIONS = {
@@ -47,6 +48,7 @@ _CAPTIONS = {
     "reconstructions": "Test images, and what the model makes of them",
     "anomaly": "Scores of the classifier's own test images and of others",
     "reliability": "How often the predicted class is the right one, by the probability it was given",
+    "robustness": "Changes of images towards wrong classes, by rank of the class",
     "gauges": "Activations in each gauge of the prior through the training, and the sum of the weights",
     "samples": "Samples",
     "layers": "Layers through several lenses: means over images with standard errors; grey: no value",

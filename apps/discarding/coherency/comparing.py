@@ -49,6 +49,8 @@ class Compared:
         asked: "same" where the change is to be within the tolerance, "other" where it is to be beyond; "" where it is
             only told.
         tolerance: in the unit.
+        capped: part of the cells that are at the cap, before and after, mean over images; None of other maps.
+        failed: how many images could not be measured, before and after, likewise.
     """
 
     measure: str
@@ -59,6 +61,8 @@ class Compared:
     change: float
     asked: str
     tolerance: float
+    capped: tuple[float, float] | None = None
+    failed: tuple[int, int] | None = None
 
     @property
     def same(self) -> bool:
@@ -186,6 +190,8 @@ class Comparing:
             _largest(change, before.failed & after.failed),
             asked,
             self.config.tolerance,
+            capped=tuple(float(one.capped[~one.failed].mean()) for one in (before, after)),
+            failed=tuple(int(one.failed.sum()) for one in (before, after)),
         )
 
     def _maps(self, handed: Handed, revised: Looked) -> tuple[list[Compared], dict[str, str]]:

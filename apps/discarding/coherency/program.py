@@ -16,10 +16,12 @@ from apps.discarding.coherency.results import FILE, keep
 from apps.discarding.coherency.settings import CoherencySettings
 from apps.discarding.coherency.tables import print_found, unmet
 from apps.discarding.decoders import DecoderRuns, decoders_images
+from apps.discarding.measuring import DeadLayer
 from apps.discarding.networks import Looked, networks
 from apps.discarding.program import check_grid, training_images
 from apps.discarding.shown import Shown, shown
 from apps.models import named
+from apps.models.layers import inner
 from apps.runs.evaluations import claim_evaluations
 from apps.training.session import agreed, start
 from apps.training.train import slug
@@ -63,12 +65,13 @@ def analyse_coherency(config: CoherencySettings) -> list[Comparison]:
     plan = _plan(config)
     accelerator = start(plan.where, precision=config.optimisation.precision)
     agreed(accelerator, lambda: _check(plan, accelerator))
-    found = _compared(plan, accelerator)
+    found, dead = _compared(plan, accelerator)
     if accelerator.is_main_process:
         if config.place.threads is None:
             torch.set_num_threads(1)  # drawing is small operations: a second thread costs more than it brings
-        print_found(config, plan.shown, plan.looked.name, found, plan.refused)
-        _keep(plan, found)
+        refused = {**plan.refused, **dead}
+        print_found(config, plan.shown, plan.looked.name, found, refused)
+        _keep(plan, found, refused)
     if said := unmet(found):
         raise Unmet(said)
     return found
@@ -106,8 +109,12 @@ def _check(plan: _Plan, accelerator: Accelerator) -> None:
     plan.looked.network.cpu()
 
 
-def _compared(plan: _Plan, accelerator: Accelerator) -> list[Comparison]:
-    """By layer; all decoders first, which is what takes long."""
+def _compared(plan: _Plan, accelerator: Accelerator) -> tuple[list[Comparison], dict[str, str]]:
+    """By layer, all decoders first, which is what takes long; and of dead layers that nobody named, that they are.
+
+    Raises:
+        InputError: a dead layer that was named, or no other one.
+    """
     trained, again = {}, {}
     if plan.decoders is not None:
         trained = {one.name: plan.decoders.trained(plan.looked, one.name, accelerator) for one in plan.handed}
@@ -119,12 +126,21 @@ def _compared(plan: _Plan, accelerator: Accelerator) -> list[Comparison]:
             again[handed.name] = plan.decoders.trained(revised, handed.name, accelerator)
     plan.looked.network.to(accelerator.device)
     comparing = Comparing(plan.config, plan.shown, plan.looked, plan.folder / "coherency-parts", accelerator)
-    found = [comparing.of(one, trained.get(one.name), again.get(one.name)) for one in plan.handed]
+    found, dead = [], {}
+    for one in plan.handed:
+        try:
+            found.append(comparing.of(one, trained.get(one.name), again.get(one.name)))
+        except DeadLayer:
+            if plan.config.asked_layers or (not found and one is plan.handed[-1]):
+                raise
+            dead[one.pair.first.removeprefix(inner(plan.looked.network))] = (
+                "the layer is dead: no image moves its features"
+            )
     plan.looked.network.cpu()
-    return found
+    return found, dead
 
 
-def _keep(plan: _Plan, found: list[Comparison]) -> None:
+def _keep(plan: _Plan, found: list[Comparison], refused: Mapping[str, str]) -> None:
     """The pictures, and the numbers, which come last."""
     from apps.discarding.coherency.figures import draw_layers, draw_maps  # the plotting library is slow to load
 
@@ -133,5 +149,5 @@ def _keep(plan: _Plan, found: list[Comparison]) -> None:
     if plan.config.shown:
         files.insert(0, "coherency.png")
         draw_maps(plan.folder / files[0], plan.config, plan.shown, found)
-    keep(plan.folder, plan.config, plan.shown, found, plan.refused)
+    keep(plan.folder, plan.config, plan.shown, found, refused)
     say(f"Written to {plan.folder}: {', '.join(files)} and {FILE}.")

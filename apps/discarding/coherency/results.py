@@ -13,6 +13,7 @@ from apps.discarding.tables import over_images
 from apps.runs.evaluations import as_kept, finite, keep_evaluation, scores_by
 
 FILE = "coherency.json"
+_WHEN = ("before", "after")
 
 
 def keep(
@@ -77,9 +78,12 @@ def scored(config: CoherencySettings, folder: Path) -> Mapping[str, Any] | None:
 def _scores(measures: Sequence[Compared]) -> dict[str, float | None]:
     found: dict[str, float] = {}
     for one in measures:
-        for when, values in (("before", one.before), ("after", one.after)):
+        for when, values in zip(_WHEN, (one.before, one.after), strict=True):
             mean, error = over_images(values)
             found |= {f"{one.measure} {when}": mean, f"{one.measure} {when} error": error}
+        for name, both in (("capped", one.capped), ("failed", one.failed)):
+            if both is not None:
+                found |= {f"{one.measure} {name} {when}": value for when, value in zip(_WHEN, both, strict=True)}
         found[f"{one.measure} change"] = one.change
         if one.asked:
             found[f"{one.measure} held"] = int(one.held)

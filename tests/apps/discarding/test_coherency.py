@@ -40,6 +40,15 @@ def run(tmp_path_factory) -> Path:
     return runs / "net"
 
 
+def _capped(run: Path, site: str) -> float:
+    """Part of the cells whose noise is as large as it may be, in three images of the digits."""
+    features = LayerFeatures(representation(zoo.load(run).eval(), site, (1, 8, 8)))
+    x, seed = sources.load("digits", "test").images[:3] / 255, derive(0, "discarding") % 2**31
+    delta = feature_spread(features, x, samples=4, seed=seed).mean
+    found = discarded_information(features, x, delta=delta, method="linear", grid=4, probes=4, check=4, seed=seed)
+    return float((found.sigma >= 1).double().mean())
+
+
 def read(folder: Path) -> dict:
     return json.loads((folder / "coherency.json").read_text())[-1]
 
@@ -65,6 +74,8 @@ def test_numbers_are_those_of_the_library_and_are_read_again(penult, run, tmp_pa
         assert scores[name] == pytest.approx(float(found.mean.mean()), abs=1e-5)
     assert scores["SID after"] == scores["SID before"] and scores["SID change"] == 0 and scores["SID held"] == 1
     assert scores["SID halved change"] > 1e-3
+    assert scores["SID failed before"] == 0 == scores["SID failed after"]
+    assert scores["SID capped before"] == scores["SID capped after"] == pytest.approx(_capped(run, "relu2"))
     with tap(network, ["body.relu2"]) as taps:
         logits = network(x.requires_grad_())
     (slope,) = torch.autograd.grad(logits.amax(1).sum(), taps["body.relu2"])
@@ -123,6 +134,23 @@ def test_all_layers_are_compared_and_the_rest_is_listed(penult, run, tmp_path):
     assert entry["refused"] == {"head": "it is the network's output, which no layer comes after"}
     assert not (tmp_path / "there" / "coherency.png").exists()
     assert "head" in said.out and "which no layer comes after" in " ".join(said.out.split())
+
+
+def test_a_dead_layer_is_listed_and_refused_where_it_is_named(penult, run, tmp_path):
+    network = zoo.load(run)
+    with torch.no_grad():
+        network.body.norm3.bias.fill_(-100)  # no ReLU behind it is ever above 0
+    zoo.save(network, tmp_path / "dead")
+    for file in ("config.json", "result.json"):
+        (tmp_path / "dead" / file).write_text((run / file).read_text())
+    words = ("--images", 2, *QUICK, "--baselines", "none", "--shown", 0, "--runs", "runs", *CPU)
+    said = penult("analyse", "coherency", "dead", *words)
+    assert said.status == 0, said.err
+    entry = read(tmp_path / "runs" / "dead-coherency")
+    assert entry["refused"]["conv3"] == "the layer is dead: no image moves its features"
+    assert "relu2" in entry["scores"]["layers"] and "relu3" not in entry["scores"]["layers"]
+    said = penult("analyse", "coherency", "dead", "--taps", "relu2", "relu3", *words)
+    assert said.status == 2 and "the layer is dead" in said.err
 
 
 def test_concentration_stays(penult, run, tmp_path):

@@ -17,6 +17,7 @@ from apps.data.objects import read_boxes, read_masks
 from apps.jacobians import figures
 from apps.jacobians.figures import scales
 from apps.jacobians.settings import METHOD_NAMES
+from apps.jacobians.shown import file_name
 from priors import ClassifierPrior, zoo
 
 CPU = ("--device", "cpu", "--threads", 1)
@@ -82,6 +83,18 @@ def test_test_images_are_explained(penult, run, tmp_path):
     said = penult("analyse", "saliency", run, "--images", 3, *QUICK, "--out", "there", *CPU)
     assert said.status == 2 and "not an empty folder" in said.err
     assert (tmp_path / "there" / "saliency.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("cat.JPG", "sheet-01-cat.png"),
+        ("cub-200-2011-1.5 3", "sheet-01-cub-200-2011-1.5-3.png"),
+        ("a/b.png (2)", "sheet-01-a-b.png-2-.png"),
+    ],
+)
+def test_sheets_have_the_names_of_what_is_explained(name, file):
+    assert file_name(0, name) == file
 
 
 def test_pictures_a_class_and_the_margin(penult, run, tmp_path):

@@ -393,8 +393,9 @@ def test_layers_of_ones_own_choice_and_a_folder_of_pictures(penult, run, tmp_pat
     entry = read(Path("sheet"))
     assert entry["layers"][str(run)] == [first, "logits"], "as the network computes them"
     assert entry["images"] == 5 and any("other classes" in one for one in entry["without"][str(run)])
-    again = penult(*words)
-    assert again.status == 2 and "is not an empty folder" in again.err
+    again = penult(*words, "--level", 0.9)
+    levels = [one["level"] for one in json.loads(Path("sheet/layers.json").read_text())]
+    assert again.status == 0 and levels == [0.95, 0.9], "another protocol stands beside the first"
 
     # With boxes, concentration is what the library says of the entropies of SID.
     boxes = {f"{number}.png": [1, 2, 5, 6] for number in range(4)} | {"4.png": [0, 0, 8, 8]}
