@@ -13,7 +13,8 @@ import pytest
 from importing import imports_from
 
 ROOT = Path(__file__).parents[1]
-STUBS = sorted(path for package in ("priors", "distill", "analysis") for path in (ROOT / package).rglob("*.pyi"))
+PACKAGES = ("priors", "distill", "analysis", "apps")
+STUBS = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.pyi"))
 HOMES = {
     ".".join(path.parent.relative_to(ROOT).parts): [
         (alias.name, node.module) for node in ast.parse(path.read_text()).body for alias in node.names
@@ -30,7 +31,7 @@ def take(package, name):
     exec(f"from {package} import {name}", taken)
     return taken[name]
 def check(package, names, home, before):
-    assert not any(loaded.split(".")[0] in ("priors", "distill", "analysis") for loaded in sys.modules)
+    assert not any(loaded.split(".")[0] in ("priors", "distill", "analysis", "apps") for loaded in sys.modules)
     if before:
         importlib.import_module(home)
     for name in names:
@@ -54,7 +55,7 @@ print(len(failed), "tried,", sum(map(bool, failed)), "failed")
 
 
 def test_packages_have_public_names():
-    assert {"priors", "priors.vmf", "priors.zoo", "analysis", "distill"} <= HOMES.keys()
+    assert {"priors", "priors.vmf", "priors.zoo", "analysis", "distill", "apps"} <= HOMES.keys()
     for package, homes in HOMES.items():
         module = importlib.import_module(package)
         names = [name for name, _ in homes]

@@ -41,8 +41,12 @@ def is_run(model: str) -> bool:
     return not model.startswith(("torchvision:", "import:"))
 
 
-def open_run(folder: str | Path) -> Run:
+def open_run(folder: str | Path, finished: bool = True) -> Run:
     """The run at `folder`.
+
+    Args:
+        folder: its place.
+        finished: whether it has to be finished.
 
     Raises:
         InputError: there is none (the nearest of its neighbours is offered), it is not finished, or a newer program
@@ -54,7 +58,7 @@ def open_run(folder: str | Path) -> Run:
     run = Run(folder)
     if not run.finished and not run.ours:
         raise InputError(f"{folder} is no run of penult: its config.json is another program's")
-    if not run.finished:
+    if finished and not run.finished:
         raise InputError(
             f"{folder} is not finished: give its training command again, and it goes on from its last checkpoint"
         )

@@ -27,10 +27,10 @@ def main(config: Config) -> None:
     from apps.distilling.listing import list_terms
     from apps.models.listing import list_classifiers
     from apps.recipes.listing import list_tables
-    from apps.runs.listing import list_runs
+    from apps.runs.listing import print_runs
 
     {
-        "runs": lambda: list_runs(config.runs),
+        "runs": lambda: print_runs(config.runs),
         "classifiers": list_classifiers,
         "datasets": lambda: list_datasets(config.data_root),
         "terms": list_terms,
