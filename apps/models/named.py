@@ -1,9 +1,9 @@
 """A MODEL on the command line.
 
-It is a run's folder, `torchvision:NAME[:WEIGHTS]`, or `import:package.module:factory[,weights=FILE]`.
+It is a run's folder, `torchvision:NAME[:WEIGHTS]`, `timm:NAME[:TAG]`, or
+`import:package.module:factory[,weights=FILE]`.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from difflib import get_close_matches
@@ -28,17 +28,19 @@ from priors.files.checksums import check_finite
 from priors.files.json_files import read_json
 from priors.files.tensors import load_weights, read_tensors
 from priors.remarks import remark
-from priors.zoo.network import ImageNetwork
+from priors.zoo.network import ImageNetwork, same_classes
 
 _SAID = ("head", "mean", "std", "taps")
 """Options by which one says of a module of one's own what runs know of theirs."""
+_LIBRARIES = {"torchvision": ("WEIGHTS", "DEFAULT"), "timm": ("TAG", "pretrained")}
+"""Zoos of others: what they call weights, and which are taken where none are named."""
 _NEAREST = 6
 """Runs that a message names at most."""
 
 
 def is_run(model: str) -> bool:
     """Whether a MODEL is meant as a run's folder, rather than by a prefix."""
-    return not model.startswith(("torchvision:", "import:"))
+    return not model.startswith(("import:", *(f"{library}:" for library in _LIBRARIES)))
 
 
 def open_run(folder: str | Path, finished: bool = True) -> Run:
@@ -166,9 +168,9 @@ def classifier(model: str, foreign: Unsaid | None = None) -> zoo.Classifier:
     if is_run(model):
         _check_alone(model, foreign)
         return _read(model, CLASSIFIER.family)
-    if model.startswith("torchvision:"):
-        return _torchvision(model, options)
-    return _imported(model, options)
+    if model.startswith("import:"):
+        return _imported(model, options)
+    return _of_library(model, options)
 
 
 def trained_data(run: Run, given: str | None, flag: str = "--data") -> str:
@@ -197,22 +199,6 @@ def data_there(run: Run, advice: str) -> str:
     if data not in DATASETS and not Path(data).exists():
         raise InputError(f"{run.folder} was trained on {data}, which is not there now: {advice}")
     return data
-
-
-def same_classes(theirs: Sequence[str], ours: Sequence[str]) -> bool:
-    """Whether a model's classes are a data set's: by name, or in order where names are bare numbers or WordNet's.
-
-    Args:
-        theirs: names of the model's.
-        ours: of the data set's.
-
-    Example:
-        >>> same_classes(["0", "1"], ["cat", "dog"]), same_classes(["cat", "dog"], ["dog", "cat"])
-        (True, False)
-    """
-    theirs, ours = tuple(theirs), tuple(ours)
-    by_number = theirs == tuple(map(str, range(len(theirs)))) or all(re.fullmatch(r"n\d{8}", name) for name in ours)
-    return len(theirs) == len(ours) and (theirs == ours or by_number)
 
 
 def check_classes(
@@ -252,15 +238,16 @@ def check_classes(
     say_if_other(source, made_of, images, matched)
 
 
-def _torchvision(model: str, options: dict) -> zoo.Classifier:
-    """A torchvision network with trained weights (its default ones where none are named)."""
-    _, name, *weights = model.split(":")
+def _of_library(model: str, options: dict) -> zoo.Classifier:
+    """A network of another zoo with trained weights (its usual ones where none are named)."""
+    library, name, *weights = model.split(":")
+    what, usual = _LIBRARIES[library]
     if len(weights) > 1:
-        raise InputError(f"{model}: expected torchvision:NAME or torchvision:NAME:WEIGHTS")
+        raise InputError(f"{model}: expected {library}:NAME or {library}:NAME:{what}")
     given = [f"--{option}" for option, value in options.items() if value]
     if given:
         raise InputError(f"{', '.join(given)} with {model}: it is known what that network is like; leave them out")
-    return zoo.build(f"torchvision:{name}", weights=weights[0] if weights else "DEFAULT").eval()
+    return zoo.build(f"{library}:{name}", weights=weights[0] if weights else usual).eval()
 
 
 def _imported(model: str, options: dict) -> zoo.Classifier:

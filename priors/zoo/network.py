@@ -1,6 +1,7 @@
 """What every network of the zoo is: images in [0, 1] in, normalised inside; of a classifier, logits out."""
 
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -155,6 +156,22 @@ def names_of_classes(classes: int | Sequence[str]) -> tuple[str, ...]:
             raise InputError(f"the class name {name!r} is given twice: names tell classes apart")
         seen.add(name)
     return names
+
+
+def same_classes(theirs: Sequence[str], ours: Sequence[str]) -> bool:
+    """Whether a model's classes are a data set's: by name, or in order where names are bare numbers or WordNet's.
+
+    Args:
+        theirs: names of the model's.
+        ours: of the data set's.
+
+    Example:
+        >>> same_classes(["0", "1"], ["cat", "dog"]), same_classes(["cat", "dog"], ["dog", "cat"])
+        (True, False)
+    """
+    theirs, ours = tuple(theirs), tuple(ours)
+    by_number = theirs == tuple(map(str, range(len(theirs)))) or all(re.fullmatch(r"n\d{8}", name) for name in ours)
+    return len(theirs) == len(ours) and (theirs == ours or by_number)
 
 
 def _as_text(shape: Sequence[int]) -> str:

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from priors.errors import InputError, unknown
+from priors.remarks import remark
 from priors.zoo.catalogue import Entry, entries_of
 from priors.zoo.narrowing import FILTERS, KERNEL, narrow_body
-from priors.zoo.network import Classifier, Network, names_of_classes
+from priors.zoo.network import Classifier, Network, names_of_classes, same_classes
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,13 @@ class Wanted:
         image_shape: (channels, height, width); None where the caller leaves it to the family.
         classes: number of classes; None where the caller leaves it to the family.
         penultimate: width of the penultimate activations; None for the family's own.
+        class_names: of the classes; None where the caller leaves them to the family, or gives their number alone.
     """
 
     image_shape: tuple[int, int, int] | None
     classes: int | None
     penultimate: int | None
+    class_names: tuple[str, ...] | None = None
 
     @property
     def images(self) -> tuple[int, int, int]:
@@ -36,6 +39,16 @@ class Wanted:
         if self.image_shape is None:
             raise InputError("image_shape is needed: (channels, height, width) of the images")
         return self.image_shape
+
+    def are(self, trained: Sequence[str]) -> bool:
+        """Whether the classes are those of trained weights; otherwise they need a final layer of their own.
+
+        Args:
+            trained: names of the classes that the weights were trained for.
+        """
+        if self.class_names is None:
+            return self.classes in (None, len(trained))
+        return same_classes(trained, self.class_names) or same_classes(self.class_names, trained)
 
 
 @dataclass(frozen=True)
@@ -49,6 +62,7 @@ class Parts:
         zero_bias: whether the public code starts the final linear layer's bias at 0, where torch draws it.
         stages: names of the stages, where they depend on the variant.
         class_names, image_shape, mean, std: what trained weights come with, used where the caller gives none.
+        new_head: whether trained weights end before the final linear layer, which is drawn anew for other classes.
     """
 
     body: nn.Module
@@ -60,6 +74,7 @@ class Parts:
     image_shape: tuple[int, int, int] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    new_head: bool = False
 
 
 class _Registered(NamedTuple):
@@ -121,10 +136,15 @@ def build(
     narrow_kernel: int = KERNEL,
     **options: Any,
 ) -> Classifier:
-    """A classifier with fresh weights, drawn from torch's global generator.
+    """A classifier with fresh weights, drawn from torch's global generator, or with trained ones.
+
+    Trained weights are for classes of their own. For others the final linear layer is drawn anew and all else is kept,
+    as fine-tuning begins: where their number differs, or their names do (bare numbers and WordNet's are taken in
+    order). A line says so.
 
     Args:
-        name: as listed by `priors.zoo.catalogue`, such as "wrn-16-2" or "torchvision:resnet18".
+        name: as listed by `priors.zoo.catalogue`, such as "wrn-16-2", "torchvision:resnet18" or, with trained weights,
+            "torchvision:resnet18:DEFAULT".
         classes: how many, or their names.
         image_shape: (channels, height, width). It and `classes` may be left out where trained weights say.
         penultimate: width of the penultimate activations. Where it differs from the network's own, a linear layer
@@ -162,6 +182,7 @@ def build(
         image_shape=None if image_shape is None else _shape(image_shape),
         classes=None if class_names is None else len(class_names),
         penultimate=_width(penultimate),
+        class_names=None if isinstance(classes, int) else class_names,
     )
     parts = row.function(wanted, **{**row.options, **said, **options})
     class_names = class_names or parts.class_names
@@ -184,8 +205,9 @@ def build(
     if wanted.penultimate not in (None, width):
         projection, head = nn.Linear(width, wanted.penultimate), None
         width = wanted.penultimate
+    weights = options.get("weights")
     if head is None or (head.bias is not None and not head_bias):
-        if options.get("weights") is not None:
+        if weights is not None and not parts.new_head:
             raise InputError(
                 f"{name} with weights keeps its head of {parts.width} inputs: leave out penultimate and head_bias"
             )
@@ -215,8 +237,13 @@ def build(
         }
         | narrowing,
     )
-    if options.get("weights") is not None:
-        network.provenance["weights"] = f"{name}:{options['weights']}"
+    if weights is not None:
+        kept = f"{name}:{weights}"
+        if parts.new_head:
+            remark(
+                f"{kept}: the final layer is drawn anew for {len(class_names)} classes; all other weights are as trained."
+            )
+        network.provenance["weights"] = f"{kept}, the final layer new" if parts.new_head else kept
     return network
 
 

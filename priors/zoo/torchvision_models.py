@@ -9,8 +9,9 @@ import torch
 from filelock import FileLock
 from torch import Tensor, nn
 
-from priors.errors import InputError, unknown
+from priors.errors import InputError, reason, unknown
 from priors.reading.heads import last_linear
+from priors.zoo.ready_made import take_head
 from priors.zoo.registry import Parts, Wanted, classifier
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
@@ -47,8 +48,8 @@ def torchvision(wanted: Wanted, *, variant: str, weights: str | None = None) -> 
 
     Images are normalised by ImageNet's mean and standard deviation, or by those that the weights were trained with.
     With weights (such as DEFAULT or IMAGENET1K_V1, kept in torch's hub folder) there are their classes, their image
-    size unless another is given, and their head. The stages are outputs of modules, for most networks after the last
-    ReLU inside. Auxiliary classifiers are left out.
+    size unless another is given, and their head; for other classes the head is new. The stages are outputs of modules,
+    for most networks after the last ReLU inside. Auxiliary classifiers are left out.
     """
     from torchvision import models  # takes a second: only where one of them is wanted
 
@@ -61,8 +62,7 @@ def torchvision(wanted: Wanted, *, variant: str, weights: str | None = None) -> 
     categories = None if published is None else tuple(published.meta["categories"])
     if shape[0] != 3:
         raise InputError(f"{name} takes images of 3 channels, not {shape[0]}")
-    if categories and wanted.classes not in (None, len(categories)):
-        raise InputError(f"the weights {weights} of {name} are for {len(categories)} classes, not {wanted.classes}")
+    new_head = categories is not None and not wanted.are(categories)
     body = _built(
         name, variant, shape, wanted.classes or (len(categories) if categories else 1000), published is not None
     )
@@ -71,10 +71,8 @@ def torchvision(wanted: Wanted, *, variant: str, weights: str | None = None) -> 
     except InputError as error:
         raise InputError(f"{name} has no linear head to read a prior from: {error}") from None
     if published is not None:
-        _load(body, published, name)
-    # The head becomes the classifier's own; what is left of the network ends with the penultimate activations.
-    body.set_submodule(head_name, nn.Identity())
-    _check(name, body, shape, head.in_features)
+        _load(body, published, name, f"{head_name}." if new_head else None)
+    take_head(name, body, head_name, head, shape)
     mean, std = _normalisation(variant, published)
     return Parts(
         body,
@@ -82,6 +80,7 @@ def torchvision(wanted: Wanted, *, variant: str, weights: str | None = None) -> 
         head=head,
         stages=tuple(f"body.{stage}" for stage in _stages(variant, body)),
         class_names=categories,
+        new_head=new_head,
         image_shape=shape,
         mean=mean,
         std=std,
@@ -103,7 +102,7 @@ def _built(name: str, variant: str, shape: Sequence[int], classes: int, trained:
     try:
         return models.get_model(variant, weights=None, **options)
     except (AssertionError, RuntimeError, ValueError) as error:
-        raise InputError(f"{name} cannot take images of {shape[1]}x{shape[2]}: {_first_line(error)}") from None
+        raise InputError(f"{name} cannot take images of {shape[1]}x{shape[2]}: {reason(error)}") from None
 
 
 def _published(variant: str, weights: str):
@@ -115,14 +114,17 @@ def _published(variant: str, weights: str):
     return choices[weights]
 
 
-def _load(network: nn.Module, published, name: str) -> None:
-    """Load published weights, unpickling tensors only, which torchvision's own loader would not insist on."""
+def _load(network: nn.Module, published, name: str, leaving: str | None) -> None:
+    """Load published weights, unpickling tensors only, which torchvision's own loader would not insist on.
+
+    Those whose names begin with `leaving` stay as they are drawn.
+    """
     try:
         state = _downloaded(published.url)
     except (OSError, RuntimeError) as error:
         file = f"{torch.hub.get_dir()}/checkpoints/{published.url.rpartition('/')[2]}"
         raise InputError(
-            f"no weights {published.name} of {name} ({_first_line(error)}): put {published.url} at {file}"
+            f"no weights {published.name} of {name} ({reason(error)}): put {published.url} at {file}"
         ) from None
     own = network.state_dict()
     # DenseNet's files are older than the rule that a name has no dots; auxiliary heads are not part of our networks.
@@ -130,10 +132,12 @@ def _load(network: nn.Module, published, name: str) -> None:
     state = {
         key: value for key, value in state.items() if key in own or not key.startswith(("aux1.", "aux2.", "AuxLogits."))
     }
+    if leaving is not None:
+        state |= {key: value for key, value in own.items() if key.startswith(leaving)}
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        raise InputError(f"the weights {published.name} of {name} do not fit: {_first_line(error)}") from None
+        raise InputError(f"the weights {published.name} of {name} do not fit: {reason(error)}") from None
 
 
 def _downloaded(url: str) -> dict[str, Tensor]:
@@ -175,22 +179,3 @@ def _stages(variant: str, body: nn.Module) -> tuple[str, ...]:
         large = variant.endswith("large")
         return tuple(f"features.{n}" for n in ((3, 6, 12, 15) if large else (1, 3, 8, 11)))
     return _STAGES[max((start for start in _STAGES if variant.startswith(start)), key=len, default="")]
-
-
-def _check(name: str, body: nn.Module, shape: Sequence[int], width: int) -> None:
-    """A forward pass without data, to say now and not in training that images of this size do not suit the network."""
-    tensors = {key: torch.empty_like(value, device="meta") for key, value in body.state_dict().items()}
-    tensors |= {key: torch.empty_like(value, device="meta") for key, value in body.named_buffers()}
-    training = body.training
-    try:
-        with torch.no_grad():
-            output = torch.func.functional_call(body.eval(), tensors, torch.empty(2, *shape, device="meta"))
-    except (AssertionError, RuntimeError, ValueError) as error:
-        raise InputError(f"{name} cannot take images of {shape[1]}x{shape[2]}: {_first_line(error)}") from None
-    finally:
-        body.train(training)
-    assert output.shape == (2, width), f"{name}: the body gives {tuple(output.shape)}, expected (2, {width})"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
