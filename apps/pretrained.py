@@ -10,7 +10,9 @@ from apps.sharing import hub
 from priors.errors import InputError, reason, shown
 
 
-def from_pretrained(path_or_repository: str | Path, device: str | torch.device = "cpu") -> nn.Module:
+def from_pretrained(
+    path_or_repository: str | Path, device: str | torch.device = "cpu", *, network: nn.Module | None = None
+) -> nn.Module:
     """A classifier or a generator, in evaluation mode.
 
     Only JSON and safetensors are read: nothing is unpickled, and no code of the folder's is executed.
@@ -19,6 +21,8 @@ def from_pretrained(path_or_repository: str | Path, device: str | torch.device =
         path_or_repository: an exported folder or that of a finished run; or OWNER/NAME on the Hub, where that is no
             path and huggingface_hub is installed: it is then downloaded into the Hub's cache.
         device: where its weights go.
+        network: for a classifier that was made by code of your own: what that code makes for its classes and images.
+            Its weights are replaced.
 
     Returns:
         A classifier maps images (N, C, H, W) in [0, 1] to logits (N, classes); a generator has `generate(labels)`,
@@ -35,7 +39,7 @@ def from_pretrained(path_or_repository: str | Path, device: str | torch.device =
     folder = Path(path_or_repository)
     if not folder.exists() and isinstance(path_or_repository, str) and hub.is_repository(path_or_repository):
         folder = hub.fetch(path_or_repository)
-    model = model_run(folder)
+    model = model_run(folder, network)
     try:
         return model.to(device)
     except (RuntimeError, AssertionError) as error:  # torch has both for a device that is not there

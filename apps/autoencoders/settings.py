@@ -16,8 +16,8 @@ class AutoEncoderTraining:
 
     data: tyro.conf.OmitArgPrefixes[Data] = field(default_factory=Data)
     arch: str = "resnet-20"
-    """Architecture of the encoder, all of it before its final layer: a name of `penult ls classifiers`, or
-    torchvision:NAME."""
+    """Architecture of the encoder, all of it before its final layer: a name of `penult ls classifiers`,
+    torchvision:NAME[:WEIGHTS] or timm:NAME[:TAG]."""
     code: Literal["maps", "pooled"] = "maps"
     """What is decoded: maps, the last ones before they are pooled; pooled, the vector that the final layer would be
     given, in which little of an image can be kept."""

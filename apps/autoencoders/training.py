@@ -8,18 +8,18 @@ from analysis.discarding.auto_encoder import AutoEncoder
 from apps.autoencoders.auto_encoding import AutoEncoding
 from apps.autoencoders.errors import errors, rebuilt
 from apps.autoencoders.settings import AutoEncoderTraining
-from apps.command.config import identity, older_values
+from apps.command.config import Own, identity, older_values
 from apps.command.options import check_values
 from apps.data.augment import augmentation_by
 from apps.data.image_set import ImageSet, channel_statistics, split_validation
 from apps.data.sources.catalogue import augmenting
 from apps.data.training_images import train_and_test
+from apps.models.trainable import is_own, trainable
 from apps.runs.run import Run
 from apps.seeds import derive
 from apps.training.memory import within_memory
 from apps.training.session import start, sweeping
 from apps.training.train import data_label, slug, train
-from priors import zoo
 from priors.errors import InputError
 
 
@@ -75,8 +75,12 @@ def _name(config: AutoEncoderTraining) -> str:
 @within_memory()
 def _built(config: AutoEncoderTraining, images: ImageSet) -> AutoEncoder:
     """The auto-encoder before its training: the encoder starts as a classifier of the same seed does."""
-    mean, std = channel_statistics(images)
+    if is_own(config.arch):
+        raise InputError(
+            f"--arch {config.arch}: which layers of a network of your own come before its final one is not known, and "
+            "an encoder is made of these; give a network by its name"
+        )
     torch.manual_seed(derive(config.optimisation.seed, "weights"))
     # The head that comes with the classes is not used, and drawn after all else.
-    network = zoo.build(config.arch, classes=2, image_shape=images.image_shape, mean=mean, std=std)
+    network = trainable(config.arch, ("0", "1"), images.image_shape, Own(), lambda: channel_statistics(images))
     return AutoEncoder.of(network, code=config.code, width=config.decoder_width)

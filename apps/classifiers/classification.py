@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from apps.classifiers.regularisation import Regularisation
 from apps.data.sweep import AT_A_TIME
 from apps.models.accuracy import FOLLOWED, means, scores
+from apps.models.layout import channels_last
 from apps.seeds import derive
 from apps.training.task import Criterion, Task
 from priors import zoo
@@ -44,7 +45,7 @@ class Classification(Task):
         self.frozen = {}
         self.seed = seed
         self.criterion = Criterion("accuracy", larger=True) if selecting else None
-        self.channels_last = any(isinstance(module, nn.Conv2d) for module in classifier.modules())
+        self.channels_last = channels_last(classifier)
         self._evaluated = evaluated
         self.validated = min(AT_A_TIME, len(evaluated))
         self._smoothing, self._mixup, self._regularisation = label_smoothing, mixup, regularisation

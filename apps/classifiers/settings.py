@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from apps.classifiers.regularisers import parse_regularisers
-from apps.command.config import Data, Foreign, Gauge, Optimisation, Place, Where, added
+from apps.command.config import Data, Foreign, Gauge, Optimisation, Own, Place, Where, added
 from apps.command.options import ONE_OR_MORE, REQUIRED
 from apps.command.ranges import Count, FromZero, MixupAlpha, PenultimateWidth, Pixels, Rate, Seed
 from apps.data.sources.catalogue import Augment
@@ -22,7 +22,9 @@ class ClassifierTraining:
     train_images: Count | None = None
     """Images to train on, as many of each class, of those that --validation leaves; epochs are of these; unset: all."""
     arch: str = "mlp"
-    """Architecture: a name of `penult ls classifiers`, or torchvision:NAME."""
+    """Architecture: a name of `penult ls classifiers`, torchvision:NAME or timm:NAME; with trained weights,
+    torchvision:NAME:WEIGHTS or timm:NAME:TAG, and a new final layer for other classes; or your own,
+    import:package.module:factory[,weights=FILE.safetensors]."""
     penultimate: PenultimateWidth | None = None
     """Width of the penultimate layer; unset: the architecture's own."""
     head_bias: bool = True
@@ -58,6 +60,7 @@ class ClassifierTraining:
     position's, summed over channels."""
     sync_batchnorm: bool = added(False, before=False)
     """Whether batch norm is over the whole batch where several processes share it, instead of each one's part."""
+    own: tyro.conf.OmitArgPrefixes[Own] = field(default_factory=Own)
     optimisation: tyro.conf.OmitArgPrefixes[Optimisation] = field(
         default_factory=lambda: Optimisation(schedule="cosine")
     )

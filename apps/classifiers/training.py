@@ -10,20 +10,21 @@ from apps.classifiers.classification import Classification
 from apps.classifiers.regularisation import Regularisation
 from apps.classifiers.regularisers import parse_regularisers
 from apps.classifiers.settings import ClassifierTraining
-from apps.command.config import Data, Optimisation, identity, older_values, restored
+from apps.command.config import Data, Optimisation, Own, identity, older_values, restored
 from apps.command.options import check_values
+from apps.command.own_code import allowing, code_of, require
 from apps.data.augment import augmentation_by
 from apps.data.image_set import ImageSet, balanced_subset, channel_statistics, require_classes, split_validation
 from apps.data.sources.catalogue import augmenting
 from apps.data.training_images import train_and_test
 from apps.models.accuracy import means, scores
+from apps.models.trainable import is_own, trainable
 from apps.runs.run import Run
 from apps.seeds import derive
 from apps.training.batch_norm import synchronised
 from apps.training.memory import within_memory
 from apps.training.session import start, sweeping
 from apps.training.train import data_label, slug, train
-from priors import zoo
 from priors.errors import InputError
 from priors.zoo import Classifier
 from priors.zoo.registry import options_of
@@ -50,7 +51,7 @@ def train_classifier(config: ClassifierTraining, guide: bool = True) -> dict[str
         images,
         test,
         provenance={"data": name, "made by": f"penult train classifier --arch {config.arch}"},
-        following=f"penult prior {run.quoted} --concentration 20" if guide else None,
+        following=f"penult prior {run.quoted} --concentration 20{allowing(config.arch)}" if guide else None,
     )
 
 
@@ -99,7 +100,7 @@ def train_on(
     """
     images, held_out = portions(config, images, config.optimisation.seed)
     classifier = _built(config, images, run.format)
-    classifier.provenance = provenance
+    classifier.provenance = provenance | classifier.provenance
     return train_network(
         classifier, config, run, accelerator, images, held_out, test, verb=verb, given=given, following=following
     )
@@ -198,17 +199,16 @@ def _built(config: ClassifierTraining, images: ImageSet, format: int) -> Classif
     """The network before its training: its weights hang on the seed alone, its normalisation on the images."""
     _check_options(config)
     require_classes(images)
-    mean, std = channel_statistics(images)
     torch.manual_seed(derive(config.optimisation.seed, "weights"))
     said = {name: getattr(config, name) for name in ("narrow_filters", "narrow_kernel", "dropout")}
-    return zoo.build(
+    return trainable(
         config.arch,
-        classes=images.class_names,
-        image_shape=images.image_shape,
+        images.class_names,
+        images.image_shape,
+        config.own,
+        lambda: channel_statistics(images),
         penultimate=config.penultimate,
         head_bias=config.head_bias,
-        mean=mean,
-        std=std,
         zero_bias=None if format >= 2 else False,
         narrow=config.narrow,
         **{name: value for name, value in said.items() if value is not None},
@@ -217,6 +217,17 @@ def _built(config: ClassifierTraining, images: ImageSet, format: int) -> Classif
 
 def _check_options(config: ClassifierTraining) -> None:
     """Refuse a flag that the architecture has nothing for."""
+    if is_own(config.arch):
+        flags = {
+            "--penultimate": config.penultimate,
+            "--no-head-bias": "" if not config.head_bias else None,
+            "--dropout": config.dropout,
+            "--narrow": config.narrow,
+        }
+        given = [f"{flag} {value}".strip() for flag, value in flags.items() if value is not None]
+        if given:
+            raise InputError(f"{given[0]} with {config.arch}: your own code says what its layers are; leave it out")
+        return
     if config.dropout is not None and "dropout" not in options_of(config.arch):
         raise InputError(f"--dropout {config.dropout:g}: {config.arch} has no dropout; leave --dropout out")
 
@@ -232,15 +243,21 @@ def training_of(
         instead: values in the place of stored ones.
 
     Raises:
-        InputError: another verb made it, or its configuration is damaged.
+        InputError: another verb made it, its configuration is damaged, or the command line does not name the code of
+            the user's own that it was made with.
     """
     stored = run.config()
     if stored["verb"] not in verbs:
         expected = " or ".join(f"penult {verb}" for verb in verbs)
         raise InputError(f"{run.folder} was made by penult {stored['verb']}, expected a run of {expected}")
     flat = stored["config"] | dict(instead or {})
+    sections = {"data": Data, "own": Own, "optimisation": Optimisation}
     try:
-        return restored(ClassifierTraining, flat, data=restored(Data, flat), optimisation=restored(Optimisation, flat))
+        parts = {name: restored(section, flat) for name, section in sections.items()}
+        training = restored(ClassifierTraining, flat, **parts)
     except (InputError, TypeError) as error:
         said = str(error).partition("\n")[0]
         raise InputError(f"{run.folder}/config.json is no configuration of a classifier ({said})") from None
+    if is_own(training.arch):
+        require(code_of(training.arch), str(run.folder))
+    return training

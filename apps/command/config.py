@@ -152,6 +152,8 @@ class Place:
     auto takes a GPU where there is one."""
     threads: Threads | None = None
     """CPU threads; unset: 1 for small networks, else the cores free at the start; a resumed run keeps its number."""
+    allow: tuple[str, ...] = ()
+    """import:... that a run was made with: the same text again, which allows that code of yours to be run."""
 
     def where(self, name: str | None = None) -> "Where":
         """The same place for a training run called `name`."""
@@ -213,6 +215,25 @@ class Foreign(Unsaid):
 
     taps: tuple[str, ...] = ()
     """Names of the modules whose outputs are its stages."""
+
+
+@dataclass(frozen=True)
+class Own:
+    """What a network of your own that is to be trained does not say itself."""
+
+    mean: tuple[Mean, ...] = added((), before=())
+    """For a network of your own (import:...): the mean that is subtracted from pixels in [0, 1] before it sees them,
+    one number, or one for each channel; unset: that of the training images."""
+    std: tuple[Deviation, ...] = added((), before=())
+    """Likewise the standard deviation that they are divided by."""
+    head: str | None = added(None, before=None)
+    """Likewise the name of its final linear layer, where it cannot be told."""
+    taps: tuple[str, ...] = added((), before=())
+    """Likewise the names of the modules whose outputs are its stages."""
+
+    def given(self, prefix: str = "--") -> str:
+        """The flags that are set."""
+        return ", ".join(f"{prefix}{name}" for name in ("mean", "std", "head", "taps") if getattr(self, name))
 
 
 @dataclass(frozen=True)

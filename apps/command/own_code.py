@@ -16,8 +16,26 @@ _named: set[str] = set()
 
 
 def allow(given: str) -> None:
-    """Let a run that was made with this code of the user's own be read: the command line names it."""
-    _named.add(given)
+    """Let a run that was made with this code of the user's own be read: the command line names it.
+
+    It is named whatever is set behind a comma, such as the weights of a network.
+    """
+    _named.update((given, code_of(given)))
+
+
+def code_of(given: str) -> str:
+    """The code that import:package.module:factory[,SETTING=VALUE...] runs, without what is set."""
+    return given.partition(",")[0]
+
+
+def allowing(given: str) -> str:
+    """What a command has to say after a run that was made with `given`, with a space before it; empty where nothing.
+
+    Example:
+        >>> allowing("import:mine:net,weights=net.safetensors"), allowing("wrn-16-2")
+        (' --allow import:mine:net', '')
+    """
+    return f" --allow {code_of(given)}" if given.startswith("import:") else ""
 
 
 def allow_named(words: Sequence[str]) -> None:

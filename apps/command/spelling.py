@@ -157,7 +157,7 @@ _INSTEAD = {
     "resume": "a training goes on by the same command again",
     "continue": "a training goes on by the same command again",
     "restart": "a training that is to begin anew needs another --name",
-    "pretrained": "weights of torchvision's are named with the model, as torchvision:NAME:WEIGHTS",
+    "pretrained": "weights are named with the network, as torchvision:NAME:WEIGHTS or timm:NAME:TAG",
     "quiet": "progress goes to standard error: 2>/dev/null hides it",
 }
 """What has no flag here, and how it is done."""

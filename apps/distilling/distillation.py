@@ -16,6 +16,7 @@ from apps.distilling.jacobian_angle import NAME as ANGLE
 from apps.distilling.jacobian_angle import JacobianAngle
 from apps.distilling.teacher_logits import TeacherLogits
 from apps.models.accuracy import FOLLOWED, means, scores
+from apps.models.layout import channels_last
 from apps.seeds import generator
 from apps.training.task import Criterion, Phase, Task, build_optimizer
 from distill.terms.ckd import SoftCrossEntropy
@@ -59,7 +60,8 @@ class Distillation(Task):
         self.validated = max((min(AT_A_TIME, len(one)) for one in self._images.values()), default=0)
         self.description = {}
         self.averaged = ("model",)
-        self.channels_last = any(isinstance(module, nn.Conv2d) for module in student.modules())
+        teacher = () if objective.teacher is None else (objective.teacher.network,)
+        self.channels_last = channels_last(student, *teacher)
         own = objective.phases[:-1] if pretraining else ()
         self.phases = (
             *(Phase(name, pretraining, constant=True, lr=objective.terms[name].pretraining_lr) for name in own),

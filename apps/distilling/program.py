@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from apps.command.console import counted, say
 from apps.command.launch import is_first, local_processes
 from apps.command.options import check_values
+from apps.command.own_code import allowing
 from apps.data.augment import Augmenting, augmentation_by
 from apps.data.image_set import ImageSet, balanced_subset, channel_statistics, require_classes, split_validation
 from apps.data.resized_crop import ResizedCrop
@@ -27,6 +28,7 @@ from apps.distilling.teacher_logits import TeacherLogits
 from apps.models.classifier_priors import classifier_prior, is_saved, say_uniform
 from apps.models.named import check_classes, classifier
 from apps.models.soft_labels import mean_soft_labels
+from apps.models.trainable import is_own, trainable
 from apps.runs.run import Run
 from apps.seeds import derive, generator
 from apps.training.batch_norm import synchronised
@@ -40,9 +42,11 @@ from distill.objectives import setting_for
 from distill.term import Needs, Term
 from distill.terms import parse
 from distill.weighted_sum import Objective
-from priors import ClassifierPrior, zoo
+from priors import ClassifierPrior
 from priors.errors import InputError
 from priors.files.tensors import digest_of
+from priors.zoo import Classifier
+from priors.zoo.registry import trained_weights
 
 
 def distil(config: Config, guide: bool = True) -> None:
@@ -130,7 +134,7 @@ def _one_student(config: Config, guide: bool) -> dict[str, Any]:
         score=lambda task: scores(run, task, accelerator, len(pictures.test)),
         optimisation=replace(config.optimisation, epochs=length),
         where=config.where,
-        following=f"penult evaluate {run.quoted}" if guide else None,
+        following=f"penult evaluate {run.quoted}{allowing(config.student)}" if guide else None,
         augmentation=pictures.augmentation,
         shift=shift,
     )
@@ -200,19 +204,27 @@ def _student(config: Config, needs: Needs, pictures: _Pictures, run: Run, accele
     """A fresh student; a training that cannot fit into memory is refused before it is built."""
     require_classes(pictures.train)
     optimisation = config.optimisation
-    mean, std = channel_statistics(pictures.train)
+    if is_own(config.student) and config.penultimate is not None:
+        raise InputError(
+            f"--penultimate {config.penultimate} with {config.student}: your own code says what its layers are; leave "
+            "it out"
+        )
+    statistics = channel_statistics(pictures.train)
     torch.manual_seed(derive(optimisation.seed, "weights"))
     build = partial(
-        zoo.build,
+        trainable,
         config.student,
-        classes=pictures.train.class_names,
-        image_shape=pictures.shape,
+        pictures.train.class_names,
+        pictures.shape,
+        config.own,
+        lambda: statistics,
+        flag="--student-",
         penultimate=config.penultimate,
-        mean=mean,
-        std=std,
         zero_bias=None if run.format >= 2 else False,
     )
-    if not run.finished:
+    # Weights that are read lie nowhere else than in memory, and code of the user's own builds as it likes: both are
+    # held to what is free before the first step.
+    if not run.finished and not is_own(config.student) and trained_weights(config.student, {}) is None:
         with torch.device("meta"):
             bare = build()
         held = optimisation.batch_size // (optimisation.accumulate * accelerator.num_processes)
@@ -223,11 +235,12 @@ def _student(config: Config, needs: Needs, pictures: _Pictures, run: Run, accele
     network = build()
     if config.sync_batchnorm:
         network = synchronised(network, f"--student {config.student}", accelerator.device)
-    network.provenance = {
+    network.provenance |= {
         "data": config.data.data,
         "made by": f"penult distill {config.terms} --student {config.student}",
     }
-    return followed(network, pictures.shape, needs, "student", config.student_taps, comparing=comparing(_terms(config)))
+    taps = () if is_own(config.student) else config.student_taps  # of one's own they are its stages
+    return followed(network, pictures.shape, needs, "student", taps, comparing=comparing(_terms(config)))
 
 
 def _task(
@@ -245,7 +258,9 @@ def _task(
         pictures.scored,
         pretraining=config.pretraining / length if len(objective.phases) > 1 else 0.0,
         batch_size=config.optimisation.batch_size,
-        teacher_logits=None if config.cache_logits is None else _kept_logits(config, given, pictures, accelerator),
+        teacher_logits=None
+        if config.cache_logits is None
+        else _kept_logits(config, given, pictures, objective.teacher.network, accelerator),
         angle=_angle(config, objective, pictures),
     )
 
@@ -289,12 +304,13 @@ def _seen(network: Followed | None) -> tuple[str, ...]:
 
 
 def _kept_logits(
-    config: Config, given: Mapping[str, Any], pictures: _Pictures, accelerator: Accelerator
+    config: Config, given: Mapping[str, Any], pictures: _Pictures, teacher: Classifier, accelerator: Accelerator
 ) -> TeacherLogits | DeviceLogits:
     """The teacher's logits as --cache-logits keeps them, with a line on where they are."""
     key = {"teacher": given["teacher_digest"], "data": given["data_digest"], "precision": config.optimisation.precision}
     # A module of one's own may compute something else with the same weights.
-    key |= {"shift": config.shift, "module": config.teacher if config.teacher.startswith("import:") else None}
+    module = config.teacher if is_own(config.teacher) else getattr(teacher, "code", None)
+    key |= {"shift": config.shift, "module": module}
     views, images = 1, pictures.train
     if pictures.augmentation is not None:
         key |= asdict(pictures.augmentation)

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 import tyro
 
-from apps.command.config import Data, Foreign, Gauge, Optimisation, Where, added, identity, older_values, plain
-from apps.command.ranges import Count, Epochs, Few, LogitsFolder, PenultimateWidth
+from apps.command.config import Data, Foreign, Gauge, Optimisation, Own, Where, added, identity, older_values, plain
+from apps.command.ranges import Count, Deviation, Epochs, Few, LogitsFolder, Mean, PenultimateWidth
 from apps.data.sources.catalogue import Augment
 
 CONCENTRATION = 80.0
@@ -48,11 +48,20 @@ class Config:
     concentration: tuple[str, ...] = ()
     """Concentration of the prior: a number, one for each class, or a strategy such as mle; unset: 80, or as saved."""
     student: str = "wrn-16-2"
-    """Architecture of the student: a name of `penult ls classifiers`."""
+    """Architecture of the student: a name of `penult ls classifiers`, torchvision:NAME or timm:NAME; with trained
+    weights, torchvision:NAME:WEIGHTS or timm:NAME:TAG, and a new final layer; or import:package.module:factory, your
+    own."""
     penultimate: PenultimateWidth | None = None
     """Width of the student's penultimate layer; unset: the architecture's own."""
     student_taps: tuple[str, ...] = ()
     """Names of the student's modules whose outputs are compared; unset: its stages."""
+    student_mean: tuple[Mean, ...] = added((), before=())
+    """For a student of your own (import:...): the mean that is subtracted from pixels in [0, 1] before it sees them,
+    one number, or one for each channel; unset: that of the training images."""
+    student_std: tuple[Deviation, ...] = added((), before=())
+    """Likewise the standard deviation that they are divided by."""
+    student_head: str | None = added(None, before=None)
+    """Likewise the name of its final linear layer, where it cannot be told."""
     teacher_taps: tuple[str, ...] = ()
     """Names of the teacher's modules to compare them with, one for each of the student's; unset: its stages."""
     teacher_norms: Literal["running", "batch"] = "running"
@@ -81,6 +90,12 @@ class Config:
     foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
     optimisation: tyro.conf.OmitArgPrefixes[Optimisation] = field(default_factory=_protocol)
     where: tyro.conf.OmitArgPrefixes[Where] = field(default_factory=Where)
+
+    @property
+    def own(self) -> Own:
+        """What a student of the user's own does not say itself; a network that is known by name has other taps too."""
+        taps = self.student_taps if self.student.startswith("import:") else ()
+        return Own(self.student_mean, self.student_std, self.student_head, taps)
 
 
 def told(config: Config) -> dict[str, Any]:

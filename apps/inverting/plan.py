@@ -81,7 +81,7 @@ def plan(config: InvertSettings) -> Plan:
     layers = _layers(network, _names(config, network), training.image_shape)
     earlier = _snapshots(config, where.name) if config.snapshots else []
     second = _second(config, network, where) if config.overfit else None
-    for code in (*config.allow, *([config.density.density] if config.density.density != "pixelcnn" else [])):
+    for code in (*config.place.allow, *([config.density.density] if config.density.density != "pixelcnn" else [])):
         allow(code)
     others = _others(config, training.image_shape)
     folder = folder_of(config)

@@ -55,8 +55,6 @@ class InvertSettings:
     augmentation, and inverted beside it (figure 5b has 100); 0: none."""
     against: tuple[Path, ...] = ()
     """Runs of other densities, such as runs/other-inverted-fc3, whose NCE of the same images is compared."""
-    allow: tuple[str, ...] = ()
-    """import:... that the runs of --against were made with: the same text again, which allows that code to run."""
     out: Path | None = None
     """Folder for pictures and numbers; unset: RUNS/NAME. Pictures of an earlier time are replaced."""
     mean: tuple[Mean, ...] = ()

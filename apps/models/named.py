@@ -11,15 +11,15 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-import torch
+from torch import nn
 
 from apps.command.config import Data, Foreign, Unsaid, Where, restored
 from apps.data.image_set import ImageSet
 from apps.data.sources.catalogue import DATASETS
 from apps.models.generator import GENERATOR, Generator
-from apps.models.imported import made
+from apps.models.imported import in_single_precision, made
 from apps.models.other_images import check_shape, say_if_other
-from apps.models.registry import CLASSIFIER, kind_of, refused
+from apps.models.registry import CLASSIFIER, classifier_of, kind_of, refused
 from apps.runs.format import check_known
 from apps.runs.run import Run
 from priors import zoo
@@ -27,7 +27,6 @@ from priors.errors import InputError
 from priors.files.checksums import check_finite
 from priors.files.json_files import read_json
 from priors.files.tensors import load_weights, read_tensors
-from priors.remarks import remark
 from priors.zoo.network import ImageNetwork, same_classes
 
 _SAID = ("head", "mean", "std", "taps")
@@ -118,8 +117,13 @@ def generator_run(folder: str | Path) -> Generator:
     return _read(folder, GENERATOR)
 
 
-def model_run(folder: str | Path) -> zoo.Classifier | Generator:
+def model_run(folder: str | Path, network: nn.Module | None = None) -> zoo.Classifier | Generator:
     """The classifier or the generator of a finished run, on the CPU, in evaluation mode.
+
+    Args:
+        folder: of the run.
+        network: for a classifier that was made by code of the user's own: what that code makes, whose weights are
+            replaced.
 
     Raises:
         InputError: no such run, not finished, neither of the two, or weights that do not fit.
@@ -127,7 +131,11 @@ def model_run(folder: str | Path) -> zoo.Classifier | Generator:
     run = open_run(folder)
     if (kind := kind_of(run)) is not CLASSIFIER and kind.family != GENERATOR:
         raise InputError(f"{folder} is {kind.family}, and no classifier or generator: give a run of one of these")
-    return kind.read(run)
+    if network is None:
+        return kind.read(run)
+    if kind is not CLASSIFIER:
+        raise InputError(f"{folder} is {kind.family}, which is built as its files say: leave the network out")
+    return classifier_of(run, network)
 
 
 def _read(folder: str | Path, family: str) -> Any:
@@ -253,23 +261,10 @@ def _of_library(model: str, options: dict) -> zoo.Classifier:
 def _imported(model: str, options: dict) -> zoo.Classifier:
     """The user's own module: a factory that is called without arguments, and its weights."""
     network, settings = made(model, settings=("weights",))
-    _in_single_precision(network, model)  # before it has its weights: these may be of more digits than it was made with
+    in_single_precision(network, model)  # before it has its weights: these may be of more digits than it was made with
     if "weights" in settings:
         weights, metadata = read_tensors(settings["weights"], "weights", foreign=True)
         load_weights(network, weights, settings["weights"], metadata)
     else:  # buffers may be infinite by their making: masks are
         check_finite(dict(network.named_parameters()), model)
     return zoo.wrap(network, **{name: value for name, value in options.items() if value}).eval()
-
-
-def _in_single_precision(network: torch.nn.Module, model: str) -> None:
-    """Bring weights of fewer digits to single precision, in which images and all that is measured are.
-
-    They keep their values; a CPU takes half precision twenty times as long. Double precision stays as it is.
-    """
-    weights = (weight.dtype for weight in network.parameters() if weight.is_floating_point())
-    short = {dtype for dtype in weights if torch.finfo(dtype).bits < 32}
-    if short:
-        named = " and ".join(sorted(str(dtype).removeprefix("torch.") for dtype in short))
-        remark(f"The weights of {model} are {named}: they are read, and the network is run, in float32.")
-        network.float()

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
+from apps.command.own_code import require
 from apps.models.rooms import offered
 from apps.models.sample_settings import SampleSettings
+from apps.models.trainable import is_own, module_of
 from apps.runs.run import Run
 from priors import zoo
-from priors.errors import InputError
+from priors.errors import InputError, reason
 from priors.files.json_files import read_json, write_json
 from priors.files.tensors import write_tensors
 from priors.zoo.network import ImageNetwork
@@ -58,11 +61,43 @@ class Kind:
     describe: Callable[[Any], dict[str, Any]] | None = None
 
 
+def classifier_of(run: Run, network: nn.Module | None = None) -> zoo.Classifier:
+    """The classifier of a finished run, on the CPU, in evaluation mode.
+
+    Args:
+        run: its folder.
+        network: to put the weights of a module of the user's own into; None: their code makes one, where the command
+            line names it.
+
+    Raises:
+        InputError: files that are damaged; code that is not named, or makes another network now.
+    """
+    wrapped = zoo.describe(run.folder).get("wrapped")
+    code = wrapped.get("code") if isinstance(wrapped, dict) else None
+    if network is not None or code is None:
+        return zoo.load(run.folder, network)
+    if not isinstance(code, str) or not is_own(code):
+        raise InputError(f"{run.folder}/model.json names {code!r} as the code of its network: it is damaged")
+    require(code, str(run.folder))
+    try:
+        names, shape = [str(name) for name in wrapped["class_names"]], tuple(map(int, wrapped["image_shape"]))
+        channels, height, width = shape
+    except (KeyError, TypeError, ValueError) as error:
+        place = run.folder / "model.json"
+        raise InputError(f"{place} does not describe a network: it is damaged ({reason(error)})") from None
+    with torch.random.fork_rng(devices=[]):
+        module, _ = module_of(code, names, (channels, height, width))
+    try:
+        return zoo.load(run.folder, module)
+    except InputError as error:
+        raise InputError(f"{run.folder} was made with {code}, which may have changed since: {error}") from None
+
+
 CLASSIFIER = Kind(
     "classifier",
     "a classifier",
     "train classifier",
-    lambda run: zoo.load(run.folder).eval(),
+    classifier_of,
     layered=zoo.Classifier,
 )
 """What a run holds whose description names no other kind."""

@@ -40,7 +40,7 @@ class SampleSettings:
     concentration: Concentration | None = None
     """Concentration of the class prior instead of the trained one: larger is more typical and less varied."""
     allow: tuple[str, ...] = ()
-    """For an inversion that was made with import:...: the same text again, which allows that code of yours to run."""
+    """import:... that the run was made with: the same text again, which allows that code of yours to be run."""
     overwrite: bool = False
     """Whether --out may replace a picture or an .npz."""
     device: Device = "auto"

@@ -31,6 +31,7 @@ from apps.runs.run import Run
 from priors.errors import InputError, reason
 from priors.files.json_files import read_json
 from priors.files.regular import read_bytes
+from priors.files.tensors import read_tensors
 from priors.model.class_table import ClassSummary
 from priors.model.classifier_prior import ClassifierPrior
 from priors.model.provenance import PAPERS
@@ -242,17 +243,33 @@ def _classifier_title(config: dict[str, Any]) -> str:
 
 def _directions(run: Run) -> tuple[tuple[ClassSummary, ...], str]:
     """The class table of a classifier, and what it is of; a network that cannot be built here has none."""
-    if read_json(run.folder / "model.json", "model description").get("wrapped") is not None:
-        return (), "Your own network's classes: see penult prior with import:..., weights=model.safetensors."
-    network = classifier(str(run.folder))
+    described = read_json(run.folder / "model.json", "model description")
+    wrapped = described.get("wrapped")
+    network = classifier(str(run.folder)) if wrapped is None else None
     try:
-        prior = ClassifierPrior.from_classifier(network, 1.0)  # no matter which: only directions are shown
+        # No matter which concentration: only directions are shown.
+        prior = _stored_prior(run, wrapped) if network is None else ClassifierPrior.from_classifier(network, 1.0)
     except InputError as error:  # a single penultimate unit has no directions
         return (), f"No prior in the final layer: {error}."
     return prior.class_table(), (
         f"|w|: norm of the final layer's weight; nearest: the class whose direction in R{_raised(prior.dim)} "
         "is closest, with the cosine between the two."
     )
+
+
+def _stored_prior(run: Run, wrapped: Any) -> ClassifierPrior:
+    """The prior of a network of the user's own by its stored weights: a page runs no code.
+
+    Raises:
+        InputError: the final layer's weight is not stored as it is applied, or has no directions.
+    """
+    place = run.folder / "model.safetensors"
+    tensors, _ = read_tensors(place)
+    names = wrapped.get("class_names") if isinstance(wrapped, dict) else None
+    layer = f"network.{wrapped.get('head')}".removesuffix(".") if isinstance(wrapped, dict) else ""
+    if f"{layer}.weight" not in tensors:
+        raise InputError(f"{place} does not hold its weight as it is; see penult prior {run.quoted}")
+    return ClassifierPrior.from_weight(tensors[f"{layer}.weight"], 1.0, class_names=names)
 
 
 def _provenance(prior: ClassifierPrior) -> str:

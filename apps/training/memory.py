@@ -157,7 +157,7 @@ def _passes(task: Task, image_shape: tuple[int, int, int], batch: int, scale: fl
     """Bytes that a step's pass over a batch holds, and a validation's."""
     step = validation = 0
     for name, given in task.example(image_shape).items():
-        bare = _on_meta(task.networks[name]).eval()
+        bare = on_meta(task.networks[name]).eval()
         held, largest = pass_bytes(bare, given, batch, gradients=True)
         step = max(step, held)  # one of them is trained at a time
         # Few passes hold more than five tensors as large as the largest at a time: where that is little, it is enough.
@@ -166,7 +166,7 @@ def _passes(task: Task, image_shape: tuple[int, int, int], batch: int, scale: fl
     return int(step * scale), validation
 
 
-def _on_meta(network: nn.Module) -> nn.Module:
+def on_meta(network: nn.Module) -> nn.Module:
     """A copy of a network without its numbers, which are not copied on the way either."""
     bare: dict[int, Tensor] = {}
     for parameter in network.parameters():

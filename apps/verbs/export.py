@@ -26,6 +26,8 @@ class Config:
     licence: str | None = None
     """Licence of the weights, by the Hub's identifier, such as mit or cc-by-4.0, written into the card as it is given;
     unset: the card names none."""
+    allow: tuple[str, ...] = ()
+    """import:... that the run was made with: the same text again, which allows that code of yours to be run."""
     overwrite: bool = False
     """Whether an earlier export in DIR may be replaced, and a repository that exists get another commit."""
 

@@ -240,9 +240,7 @@ def build(
     if weights is not None:
         kept = f"{name}:{weights}"
         if parts.new_head:
-            remark(
-                f"{kept}: the final layer is drawn anew for {len(class_names)} classes; all other weights are as trained."
-            )
+            remark(f"{kept}: the final layer is drawn anew for {len(class_names)} classes; the others are as trained.")
         network.provenance["weights"] = f"{kept}, the final layer new" if parts.new_head else kept
     return network
 

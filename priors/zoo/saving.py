@@ -72,7 +72,8 @@ def load(folder: str | Path, network: nn.Module | None = None) -> Classifier:
 
     Args:
         folder: what `save` wrote.
-        network: for a wrapped module, another one of the same make, whose weights are replaced.
+        network: for a wrapped module, another one of the same make, whose weights are replaced; code that a file names
+            is never run.
 
     Raises:
         InputError: files that are missing, truncated, of another format or of two different classifiers, or that name
@@ -89,6 +90,9 @@ def load(folder: str | Path, network: nn.Module | None = None) -> Classifier:
         if wrapped is not None:
             classifier = _wrapped_anew(network, wrapped, folder)
         else:
+            if network is not None:
+                given = type(network).__name__
+                raise InputError(f"{folder} says itself how its network is built: leave the {given} out")
             arguments = _arguments(architecture)
             if (named := trained_weights(architecture["name"], arguments)) is not None:
                 raise InputError(
@@ -104,8 +108,10 @@ def load(folder: str | Path, network: nn.Module | None = None) -> Classifier:
 
 def _wrapped_anew(network: nn.Module | None, wrapped: Mapping[str, Any], folder: Path) -> Wrapped:
     if network is None:
+        code = wrapped.get("code")
+        maker = f", which {code} makes" if code else ""
         raise InputError(
-            f"{folder} holds the weights of your own {wrapped['kind']}: give such a network to put them in"
+            f"{folder} holds the weights of your own {wrapped['kind']}{maker}: give such a network to put them in"
         )
     return wrap(network, **{key: value for key, value in wrapped.items() if key != "kind"})
 
@@ -140,4 +146,5 @@ def _wrapped(classifier: Wrapped) -> dict[str, Any]:
         "mean": classifier.mean.tolist(),
         "std": classifier.std.tolist(),
         "taps": [stage.removeprefix("network.") for stage in classifier.stages],
+        **({} if classifier.code is None else {"code": classifier.code}),
     }

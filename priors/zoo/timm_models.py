@@ -43,7 +43,8 @@ def timm(wanted: Wanted, *, variant: str, weights: str | None = None) -> Parts:
     options: dict[str, Any] = {"in_chans": shape[0], "num_classes": wanted.classes or settings["num_classes"]}
     if settings.get("fixed_input_size") and shape[1:] != size[1:]:
         options["img_size"] = shape[1:]
-    body = _built(library, name, f"{variant}.{settings['tag']}" if settings["tag"] else variant, trained, shape, options)
+    full = f"{variant}.{settings['tag']}" if settings["tag"] else variant
+    body = _built(library, name, full, trained, shape, options)
     head_name, head = _head(name, body)
     if new_head:  # where the number of classes is the same, timm keeps the trained one
         head.reset_parameters()
@@ -85,7 +86,9 @@ def _settings(library: Any, name: str, variant: str, weights: str | None) -> dic
     arch, _, tag = variant.partition(".")
     known = library.list_models()
     if tag and arch in known:
-        raise InputError(f"{name}: weights are named behind a colon: give timm:{arch}:{tag}, or timm:{arch} for fresh ones")
+        raise InputError(
+            f"{name}: weights are named behind a colon: give timm:{arch}:{tag}, or timm:{arch} for fresh ones"
+        )
     if variant not in known:
         raise unknown("classifier", name, [f"timm:{model}" for model in known])
     found = library.models.get_arch_pretrained_cfgs(variant)

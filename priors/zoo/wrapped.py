@@ -18,11 +18,16 @@ class Wrapped(Classifier):
     """Another module with the surface of a classifier: it is neither copied nor changed.
 
     Final. The penultimate activations are what the head is given in an ordinary forward pass of the module.
+
+    Attributes:
+        network: the module.
+        code: whose code makes another one, in its user's words; None where that is not known.
     """
 
-    def __init__(self, network: nn.Module, head: str, **description: Any):
+    def __init__(self, network: nn.Module, head: str, code: str | None = None, **description: Any):
         super().__init__(head_name=f"network.{head}".removesuffix("."), architecture=None, **description)
         self.network = network
+        self.code = code
         self._head = head
 
     @property
@@ -86,6 +91,7 @@ def wrap(
     class_names: Sequence[str] | None = None,
     image_shape: Sequence[int] | None = None,
     taps: Sequence[str] = (),
+    code: str | None = None,
 ) -> Wrapped:
     """Give any network that maps images to logits the surface of a classifier.
 
@@ -97,6 +103,8 @@ def wrap(
         class_names: one an output; "0", "1", ... if left out.
         image_shape: (channels, height, width); any is taken if left out.
         taps: names of the modules in it whose outputs are its stages.
+        code: a note on what makes such a module, as in "import:package.module:factory"; it is saved with the network,
+            and nothing is run because of it.
 
     Raises:
         InputError: the head is ambiguous, unknown or not linear; a tap does not exist; names and outputs differ in
@@ -122,6 +130,7 @@ def wrap(
     return Wrapped(
         module,
         head,
+        code,
         class_names=names,
         image_shape=shape,
         mean=mean,

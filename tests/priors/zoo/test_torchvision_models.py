@@ -106,7 +106,6 @@ def test_vision_transformers_are_made_for_the_images():
             {},
             "unknown weights of torchvision:resnet18 'IMAGENET1K_V3': did you mean 'IMAGENET1K_V1'",
         ),
-        ("resnet18:DEFAULT", {"classes": 10}, "are for 1000 classes, not 10"),
         ("resnet18", {"classes": None}, "classes is needed"),
         ("resnet18", {"image_shape": (1, 32, 32)}, "takes images of 3 channels, not 1"),
         ("alexnet", {"image_shape": (3, 16, 16)}, "alexnet cannot take images of 16x16"),
@@ -135,6 +134,51 @@ def test_weights_that_cannot_be_had_or_do_not_fit_are_said(hub, monkeypatch):
     assert "\n" not in str(error.value)
     with pytest.raises(InputError, match="do not fit|no route"):
         build("torchvision:shufflenet_v2_x0_5:DEFAULT", penultimate=7)
+
+
+@pytest.mark.parametrize(("variant", "head"), [("resnet18", "fc"), ("mobilenet_v3_small", "classifier.3")])
+def test_other_classes_get_a_new_head_and_all_else_is_as_trained(hub, tmp_path, caplog, variant, head):
+    torch.manual_seed(0)
+    reference = without_noise(getattr(models, variant)())
+    hub(variant, reference.state_dict())
+    torch.manual_seed(1)
+    names = ["ant", "bee", "cat"]
+    network = build(f"torchvision:{variant}:DEFAULT", classes=names, image_shape=(3, 64, 64)).eval()
+    assert "the final layer is drawn anew for 3 classes" in caplog.text
+    assert network.class_names == tuple(names) and network.image_shape == (3, 64, 64)
+    assert network.provenance["weights"] == f"torchvision:{variant}:DEFAULT, the final layer new"
+    images = torch.rand(2, 3, 64, 64)
+    width = reference.get_submodule(head).in_features
+    reference.set_submodule(head, nn.Identity())
+    with torch.no_grad():  # normalised as the weights expect
+        torch.testing.assert_close(network.penultimate(images), reference((images - MEAN) / STD))
+    # As torch draws a linear layer, or as the network's own code does: anyhow from the generator, and anew each time.
+    assert network.head.weight.shape == (3, width) and 0.001 < network.head.weight.std() < 0.05
+    again = build(f"torchvision:{variant}:DEFAULT", classes=names, image_shape=(3, 64, 64))
+    assert not torch.equal(again.head.weight, network.head.weight)
+
+    save(network, tmp_path / "run")
+    (tmp_path / "hub" / "checkpoints").rename(tmp_path / "gone")
+    read = load(tmp_path / "run")
+    with torch.no_grad():
+        assert torch.equal(read(images), network(images)) and torch.equal(read.std, network.std)
+
+
+def test_whether_a_head_is_new_hangs_on_the_classes(hub):
+    reference = models.shufflenet_v2_x0_5()
+    hub("shufflenet_v2_x0_5", reference.state_dict())
+
+    def keeps(**options):
+        network = build("torchvision:shufflenet_v2_x0_5:DEFAULT", image_shape=(3, 32, 32), **options)
+        return torch.equal(network.head.weight, reference.fc.weight)
+
+    trained = models.get_model_weights("shufflenet_v2_x0_5").DEFAULT.meta["categories"]
+    assert keeps() and keeps(classes=1000) and keeps(classes=trained)
+    assert keeps(classes=[f"n{number:08d}" for number in range(1000)])  # WordNet's, in ImageNet's order
+    assert not keeps(classes=[f"kind {number}" for number in range(1000)]) and not keeps(classes=7)
+    # A new final layer may be of any width; the trained one is of its own.
+    network = build("torchvision:shufflenet_v2_x0_5:DEFAULT", classes=7, image_shape=(3, 32, 32), penultimate=5)
+    assert network.head.weight.shape == (7, 5) and torch.equal(network.body.conv1[0].weight, reference.conv1[0].weight)
 
 
 def test_trained_heads_are_kept(hub):
