@@ -18,6 +18,7 @@ from apps.models import named
 from apps.models.activations import folder_size, images_for
 from priors.errors import InputError, unknown
 from priors.zoo import Classifier
+from priors.zoo.network import same_classes
 
 _COUNT = 8
 
@@ -50,7 +51,7 @@ def shown(config: SaliencySettings, network: Classifier) -> Shown:
     size = folder_size(config.model, network, config.data, config.sizes.image_size)
     place = {"data": config.data, "image_size": size, "resize": config.sizes.resize, "root": config.place.data_root}
     images = images_for(config.model, network, "test", same_classes=False, first=config.images or _COUNT, **place)
-    labelled = named.same_classes(network.class_names, images.class_names)
+    labelled = same_classes(network.class_names, images.class_names)
     return Shown(images, tuple(f"{images.name} {number}" for number in range(len(images))), labelled)
 
 

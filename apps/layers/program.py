@@ -32,6 +32,7 @@ from apps.runs.evaluations import claim_evaluations, first_images
 from apps.training.session import start
 from priors.errors import InputError
 from priors.zoo import Classifier
+from priors.zoo.network import same_classes
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ def _subject(plan: _Plan, name: str, accelerator: Accelerator) -> Subject:
         layers=layers,
         images=plan.images,
         objects=plan.objects,
-        known=named.same_classes(network.class_names, plan.images.class_names),
+        known=same_classes(network.class_names, plan.images.class_names),
         runs=(plan.config.place.runs, *([Path(name).parent] if named.is_run(name) else [])),
         accelerator=accelerator,
         seed=plan.config.seed,

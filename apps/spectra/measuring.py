@@ -15,10 +15,10 @@ from analysis.spectra.moments import SpectrumMoments
 from apps.data.batches import Batch
 from apps.data.image_set import ImageSet
 from apps.data.sweep import fewer_if_large, sweep
-from apps.models.named import same_classes
 from apps.spectra.sites import MapSite
 from priors.reading.taps import tap
 from priors.zoo import Classifier
+from priors.zoo.network import same_classes
 
 IMAGES = "images"
 """What the images themselves are called beside a network's layers."""

@@ -28,6 +28,7 @@ from apps.spectra.untrained import untrained
 from apps.training.session import start
 from priors.errors import InputError
 from priors.zoo import Classifier
+from priors.zoo.network import same_classes
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def _plan(config: SpectrumMeasuring) -> _Plan:
         size = folder_size(config.model, network, config.data, config.image_size)
         place = {"data": config.data, "image_size": size, "resize": config.resize, "root": root}
         whole = images_for(config.model, network, "test", same_classes=False, first=config.images, **place)
-        if "correct" in config.by and not named.same_classes(network.class_names, whole.class_names):
+        if "correct" in config.by and not same_classes(network.class_names, whole.class_names):
             raise InputError(f"--by correct: the classes of {whole.name} are not those of {config.model}; leave it out")
     images, _ = first_images(whole, config.images)
     others = beside(config.against, images, root, config.seed)

@@ -18,6 +18,7 @@ from apps.runs.evaluations import claim_evaluations, first_images
 from apps.training.session import start
 from priors.errors import InputError
 from priors.zoo import Classifier
+from priors.zoo.network import same_classes
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def _plan(config: RobustnessMeasuring) -> _Plan:
     place = {"data": config.data, "image_size": size, "resize": config.resize, "root": config.place.data_root}
     whole = images_for(config.model, network, "test", same_classes=False, **place)
     images, _ = first_images(whole, config.images)
-    known = named.same_classes(network.class_names, images.class_names)
+    known = same_classes(network.class_names, images.class_names)
     if config.departure == "label" and not known:
         raise InputError(
             f"--from label: the classes of {images.name} are not those of {config.model}; give --from prediction"

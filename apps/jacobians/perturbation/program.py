@@ -30,6 +30,7 @@ from apps.runs.outputs import check_folder
 from apps.training.session import start
 from priors.errors import InputError
 from priors.zoo import Classifier
+from priors.zoo.network import same_classes
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def _plan(config: Perturbing) -> _Plan:
     else:
         images = again.test
     found = wanted if config.methods else _fitting(wanted, network, images)
-    known = named.same_classes(network.class_names, images.class_names)
+    known = same_classes(network.class_names, images.class_names)
     if config.measured == "accuracy" and not known:
         raise InputError(
             f"--measure accuracy: the classes of {images.name} are not those of {config.model}; give --measure logit"
