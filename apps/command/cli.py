@@ -6,11 +6,15 @@ import shlex
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import fields, make_dataclass
+from functools import cache
 from importlib import import_module
+from itertools import takewhile
 from types import ModuleType
 from typing import Any
 
 from apps.command import ending
+from apps.command.answer import Answering, answering
 from apps.command.console import printable
 from apps.command.errors import Diverged, Interrupted, Planned, Unmet
 from apps.command.launch import is_first
@@ -52,6 +56,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "ls": ("apps.verbs.ls", "list runs, classifiers, datasets, terms or tables"),
 }
 
+ANSWERS = {"prior", "evaluate", "table", "ls", *(verb for verb in VERBS if verb.startswith("analyse "))}
+"""Verbs that give a document of what they found, where they are asked for it by --json."""
 ALONE = {"sample", "export", "report", "ls"}
 """Verbs that one process does: of several the others have nothing to do."""
 
@@ -150,7 +156,13 @@ def _dispatch(arguments: list[str]) -> int:
         module, config = configured(name, words)
     except SystemExit as stop:  # after help, or a message of the parser's own
         return int(stop.code or 0)
-    return 0 if name in ALONE and not is_first() else module.main(config) or 0
+    if name in ALONE and not is_first():
+        return 0
+    asked = name in ANSWERS and "--json" in takewhile(lambda word: word != "--", words)
+    with answering(name, words, asked) as answer:
+        status = module.main(config) or 0
+        answer.wanted = not status
+    return status
 
 
 def verb_of(arguments: Sequence[str]) -> tuple[str, list[str]]:
@@ -170,7 +182,7 @@ def verb_of(arguments: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def configured(name: str, words: list[str]) -> tuple[ModuleType, Any]:
-    """A verb's module, and the configuration that the words after it mean.
+    """A verb's module, and the configuration that the words after it mean, without what the command line itself reads.
 
     Raises:
         InputError: a value cannot be; one line says which.
@@ -179,7 +191,9 @@ def configured(name: str, words: list[str]) -> tuple[ModuleType, Any]:
     from apps.command.flags import parse
 
     module = import_module(VERBS[name][0])
-    return module, parse(_kind(module, words), name, module.__doc__, words)
+    own = _kind(module, words)
+    found = parse(_with_shared(own, name), name, module.__doc__, words)
+    return module, own(**{part.name: getattr(found, part.name) for part in fields(own)})
 
 
 def flags_of(arguments: Sequence[str]) -> list[str]:
@@ -187,12 +201,18 @@ def flags_of(arguments: Sequence[str]) -> list[str]:
     from apps.command.options import options_of  # not before: it imports the parser
 
     name, words = verb_of(arguments)
-    return [option.flag for option in options_of(_kind(import_module(VERBS[name][0]), words))]
+    return [option.flag for option in options_of(_with_shared(_kind(import_module(VERBS[name][0]), words), name))]
 
 
 def _kind(module: ModuleType, words: Sequence[str]) -> type:
     """What a verb is told; one whose options depend on its first word says which there are."""
     return module.configuration(words) if hasattr(module, "configuration") else module.Config
+
+
+@cache
+def _with_shared(kind: type, verb: str) -> type:
+    """What a verb is told, and the flags that several verbs share and the command line reads."""
+    return make_dataclass("Config", (), bases=(Answering, kind), frozen=True) if verb in ANSWERS else kind
 
 
 def overview(verbs: Sequence[str] = tuple(VERBS)) -> str:

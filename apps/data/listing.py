@@ -3,6 +3,7 @@
 from contextlib import suppress
 from pathlib import Path
 
+from apps.command.answer import tell
 from apps.command.console import table
 from apps.data.sources.affnist_files import own_files
 from apps.data.sources.catalogue import BIRDS, DATASETS, RANDOM, DatasetInfo, data_root
@@ -17,6 +18,11 @@ def list_datasets(root: Path | None) -> None:
         root: folder of the data sets; None for the usual one.
     """
     root = data_root(root)
+    for info in DATASETS.values():
+        train, test = _counts(info, root)
+        shape = info.image_shape and list(info.image_shape)
+        told = {"name": info.name, "description": info.description, "image_shape": shape, "classes": info.classes}
+        tell("data set", told | {"training": train, "test": test, "here": _here(info, root)})
     table(
         "data sets",
         ("name", "what it is", "images", "classes", "training", "test", "here"),

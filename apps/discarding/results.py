@@ -11,7 +11,8 @@ from apps.discarding.measuring import Entropies, Measured
 from apps.discarding.settings import DiscardSettings
 from apps.discarding.shown import Shown
 from apps.discarding.tables import over_images
-from apps.runs.evaluations import as_kept, finite, keep_evaluation, scores_by
+from apps.runs.evaluations import as_kept, keep_evaluation, scores_by
+from priors.files.json_files import finite
 from priors.files.tensors import write_tensors
 
 FILE, MAPS = "discard.json", "discard-maps.safetensors"

@@ -4,6 +4,7 @@ import ast
 from importlib.util import find_spec
 from pathlib import Path
 
+from apps.command.answer import tell
 from apps.command.console import say, table
 
 
@@ -16,6 +17,8 @@ def list_terms() -> None:
         if path.name != "__init__.py":
             summary = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
             rows.append((path.stem.replace("_", "-"), summary))
+    for name, summary in rows:
+        tell("term", {"name": name, "description": summary})
     if rows:
         table("terms of a distillation objective", ("term", "what it is"), rows)
     else:

@@ -72,8 +72,7 @@ def evaluate(config: FidelityScoring) -> None:
     )
     if accelerator.is_main_process:
         show(pair.name, scored, protocol)
-        if pair.run:
-            _keep(pair, scored, parts)
+        _keep(pair, scored, parts)
 
 
 def _protocol(config: FidelityScoring) -> Protocol:
@@ -120,8 +119,10 @@ def _extractor(config: FidelityScoring, pair: Pair, protocol: Protocol) -> Extra
     return inception.inception_extractor(config.inception_weights)
 
 
-def _keep(pair: Pair, scored: Fidelity, parts: Path) -> None:
-    """Add the scores to the run's, and remove what a stopped scoring would go on from."""
-    keep_evaluation(pair.run.folder, scored.entry() | {"data": pair.against})
+def _keep(pair: Pair, scored: Fidelity, parts: Path | None) -> None:
+    """Add the scores to the run's, where there is one, and remove what a stopped scoring would go on from."""
+    keep_evaluation(pair.run and pair.run.folder, scored.entry() | {"data": pair.against})
+    if pair.run is None:
+        return
     say(f"Written to {pair.run.folder / 'evaluation.json'}.")
     shutil.rmtree(parts, ignore_errors=True)

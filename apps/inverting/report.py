@@ -22,12 +22,13 @@ from analysis.inversion.cross_entropy import (
     uniform_nats,
 )
 from analysis.inversion.neighbour_entropy import NeighbourEntropy, neighbour_entropies
+from apps.command.answer import tell
 from apps.command.console import counted, paragraph, say, table
 from apps.command.launch import is_first, processes
 from apps.data.batches import ordered
 from apps.data.image_set import ImageSet
 from apps.figures import grid, save, short_names
-from apps.inverting.comparison import DRAWS, closest, distances
+from apps.inverting.comparison import DRAWS, Closest, closest, distances
 from apps.inverting.inverted import Inverted, inverted_run
 from apps.models.representation import Representation
 from apps.runs.run import Run
@@ -62,7 +63,9 @@ def conclude(
     for increase in increases({layer: nats for layer, nats in found.items() if layer != "none"}):
         paragraph(f"Caution: {increase}.")
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "inversion.json", _json(model, accuracy, test, scores, steps, means))
+    kept = _json(model, accuracy, test, scores, steps, means)
+    tell("inversion", kept)
+    write_json(folder / "inversion.json", kept)
     _differences(folder / "nce.png", model, found, test)
     say(f"inversion.json and nce.png are in {folder}.")
 
@@ -88,6 +91,7 @@ def against(folder: Path, found: Mapping[str, Tensor], others: Mapping[str, Tens
         {"layer": layer, "against": run, "nats": one.nats, "standard error": one.standard_error}
         for (layer, run), one in differences.items()
     ]
+    tell("against", {"differences": entries})
     write_json(folder / "against.json", entries)
 
 
@@ -269,7 +273,9 @@ def compare(
         f"IM-NN: the closest of {DRAWS}",
     )
     if is_first():
-        write_json(folder / "distances.json", {"images": len(images), "training images": len(training), "layers": kept})
+        found = {"images": len(images), "training images": len(training), "layers": kept}
+        tell("distances", found)
+        write_json(folder / "distances.json", found)
 
 
 def _advance(bar: tqdm, processes: int, done: int) -> None:
@@ -307,8 +313,17 @@ def draw_closest(
             f"and of {counted(len(training), 'training image')}",
         ],
     )
+    tell("closest", {"layer": layer, "picture": path} | _means(found))
     drawn, near = (f"{value.double().mean():.3g}" for value in (found.sample_distance, found.training_distance))
     say(f"{path} shows the closest by {layer}; mean distance a unit: samples {drawn}, training images {near}.")
+
+
+def _means(found: Closest) -> dict[str, float]:
+    """Mean distances a unit."""
+    return {
+        "samples": float(found.sample_distance.double().mean()),
+        "training images": float(found.training_distance.double().mean()),
+    }
 
 
 def estimate(
@@ -327,6 +342,8 @@ def estimate(
         (near,) = neighbour_entropies(
             found, (3,), variance=variance, generator=generator("cpu", 0, "neighbours", layer)
         )
+        told = {"layer": layer, "units": found.shape[1], "noise": [noise.lower, noise.upper]}
+        tell("estimates", told | {"binning": cells.mutual_information, "neighbours": near.mutual_information})
         rows.append(
             (
                 layer,

@@ -14,6 +14,7 @@ from analysis.inversion.cross_entropy import (
     negative_cross_entropy,
     paired_difference,
 )
+from apps.command.answer import tell
 from apps.command.console import counted, paragraph, say, table
 from apps.data.image_set import ImageSet
 from apps.figures import legend, save, short_names
@@ -89,7 +90,9 @@ def conclude(model: str, folder: Path, curves: Mapping[str, Curve], test: ImageS
         for network, curve in found.items()
         for step, scores in curve.items()
     ]
-    write_json(folder / "through-training.json", {"model": Path(model).name, "scored": len(test), "steps": entries})
+    kept = {"model": Path(model).name, "scored": len(test), "steps": entries}
+    tell("through-training", kept)
+    write_json(folder / "through-training.json", kept)
     _draw(folder / "through-training.png", model, curves, test)
     say(f"through-training.json and through-training.png are in {folder}.")
 

@@ -81,7 +81,7 @@ class Guided(TorchFunctionMode):
             )
 
 
-def _limits(function: Callable, args: Sequence[Any], kwargs: Any) -> tuple[float, float | None] | None:
+def _limits(function: Callable, args: Sequence[Any], kwargs: Any) -> tuple[float | int, float | int | None] | None:
     """0 and the largest output of what is a ReLU; None for any other function."""
 
     def argument(place: int, *names: str, default: Any = None) -> Any:

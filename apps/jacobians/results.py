@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from apps.command.answer import tell
 from apps.jacobians.measuring import Found
 from apps.jacobians.settings import SaliencySettings
 from apps.jacobians.shown import Shown
@@ -58,6 +59,7 @@ def keep(
         **({"inside": dict(inside)} if inside else {}),
         "images": entries,
     }
+    tell(Path(FILE).stem, own)
     write_json(folder / FILE, own)
 
 

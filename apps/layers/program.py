@@ -77,7 +77,8 @@ def analyse_layers(config: LayerSettings) -> None:
 
         draw(plan.folder / "layers.png", found)
         maps = ", layers-maps.png" if draw_maps(plan.folder / "layers-maps.png", found, plan.images) else ""
-        keep(plan.folder / FILE, config, plan.images.digest, found)
+    keep(plan.folder, config, plan.images.digest, found)
+    if plan.folder is not None:
         say(f"Written to {plan.folder}: layers.png{maps} and {FILE}.")
 
 

@@ -8,17 +8,18 @@ from analysis.layers.agreement import Agreement
 from apps.layers.agreeing import Pair
 from apps.layers.settings import LayerSettings
 from apps.layers.sheet import Found, Sheet
-from apps.runs.evaluations import as_kept, finite, keep_evaluation
+from apps.runs.evaluations import as_kept, keep_evaluation
+from priors.files.json_files import finite
 
 FILE = "layers.json"
 """In a run's folder: what came out, by protocol."""
 
 
-def keep(path: Path, config: LayerSettings, digest: str, found: Found) -> None:
+def keep(folder: Path | None, config: LayerSettings, digest: str, found: Found) -> None:
     """Write what was found, in the place of what the same protocol gave before.
 
     Args:
-        path: of the file.
+        folder: where to; None for nowhere: the numbers are told, and that is all.
         config: what was asked for.
         digest: of the images.
         found: by it.
@@ -45,7 +46,7 @@ def keep(path: Path, config: LayerSettings, digest: str, found: Found) -> None:
         "without": {sheet.name: sheet.reasons() for sheet in found.sheets},
         "agreement": [_pair(pair) for pair in found.pairs],
     }
-    keep_evaluation(path.parent, entry, path.name, own)
+    keep_evaluation(folder, entry, FILE, own)
 
 
 def _scores(sheet: Sheet) -> dict[str, Any]:

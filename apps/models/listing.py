@@ -1,5 +1,6 @@
 """The architectures of classifiers as tables. No torch is imported: listing them is instant."""
 
+from apps.command.answer import tell
 from apps.command.console import say, table
 from priors.zoo.catalogue import Entry, catalogue
 
@@ -9,6 +10,8 @@ def list_classifiers() -> None:
     families: dict[str, list[Entry]] = {}
     for entry in catalogue():
         families.setdefault(entry.family, []).append(entry)
+        told = {"name": entry.name, "family": entry.family, "paper": entry.paper}
+        tell("classifier", told | {"penultimate": entry.penultimate, "parameters": entry.parameters})
     for entries in families.values():
         first = entries[0]
         rows = [

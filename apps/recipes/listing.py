@@ -1,5 +1,6 @@
 """The papers' tables that can be reproduced, as a table. No torch is imported: listing them is instant."""
 
+from apps.command.answer import tell
 from apps.command.console import table
 from apps.recipes.table import Table, papers, tables
 
@@ -11,6 +12,10 @@ def list_tables() -> None:
         for paper in papers()
         for number, recipe in tables(paper).items()
     ]
+    for paper in papers():
+        for number, recipe in tables(paper).items():
+            told = {"paper": paper, "number": number, "title": recipe.title}
+            tell("table", told | {"cells": len(recipe.cells), "seeds": recipe.seeds})
     table("tables", ("command", "what it shows", "cells", "seeds"), rows)
 
 

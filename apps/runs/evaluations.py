@@ -1,11 +1,11 @@
 """The evaluations of a run: `evaluation.json` and its like, lists of protocols with their scores."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from apps.command.answer import tell
 from apps.command.config import plain
 from apps.data.image_set import ImageSet
 from apps.runs.outputs import check_writable
@@ -112,14 +112,17 @@ def follows(entry: Mapping[str, Any], protocol: Mapping[str, Any]) -> bool:
 
 
 def keep_evaluation(
-    folder: Path, entry: Mapping[str, Any], name: str = "evaluation.json", protocol: Mapping[str, Any] | None = None
+    folder: Path | None,
+    entry: Mapping[str, Any],
+    name: str = "evaluation.json",
+    protocol: Mapping[str, Any] | None = None,
 ) -> None:
-    """Add an evaluation to a folder's, in the place of those by the same protocol.
+    """Tell an evaluation, and add it to a folder's, in the place of those by the same protocol.
 
     What is there is read now, not before the work: another evaluation may have ended meanwhile.
 
     Args:
-        folder: the run's, or the one that was asked for.
+        folder: the run's, or the one that was asked for; None where it is kept nowhere.
         entry: with its scores under "scores".
         name: of the file.
         protocol: what the entry was made by; None: all that it says but the scores.
@@ -127,6 +130,9 @@ def keep_evaluation(
     Raises:
         InputError: the file is damaged or of another program.
     """
+    tell(Path(name).stem, entry)
+    if folder is None:
+        return
     earlier = read_evaluations(folder, name)
     if protocol is None:
         kept = [old for old in earlier if protocol_of(old) != protocol_of(entry)]
@@ -147,11 +153,6 @@ def scores_by(folder: Path, name: str, protocol: Mapping[str, Any]) -> dict[str,
         InputError: the file is damaged or of another program.
     """
     return next((entry["scores"] for entry in read_evaluations(folder, name) if follows(entry, protocol)), None)
-
-
-def finite(value: int | float) -> int | float | None:
-    """A number as JSON has it: None, null there, where there is none."""
-    return value if math.isfinite(value) else None
 
 
 def first_images(images: ImageSet, count: int | None) -> tuple[ImageSet, dict[str, int]]:

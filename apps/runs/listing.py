@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from apps.command.answer import tell
 from apps.command.console import say, table
 from apps.command.ranges import FolderRule
 from apps.runs.columns import Columns, flat
@@ -99,8 +100,8 @@ def list_runs(folder: str | Path = "runs") -> Columns:
     return Columns(rows, [*own, *sorted(names.keys() - set(own))])
 
 
-def print_runs(runs: Path) -> list[Listed]:
-    """Print a row a run: what made it, on which images, how far it is and its score; what was found."""
+def print_runs(runs: Path) -> None:
+    """Print a row a run: what made it, on which images, how far it is and its score."""
     found = listed_runs(runs)
     rows = [
         (
@@ -112,11 +113,12 @@ def print_runs(runs: Path) -> list[Listed]:
         )
         for one in found
     ]
+    for one in found:
+        tell("run", one.row | {"result": one.result})
     if rows:
         table(f"runs in {runs}", ("run", "made by", "data", "state", "score"), rows)
     else:
         say(f"no runs in {runs}: penult demo makes some")
-    return found
 
 
 def _listed(folder: Path) -> Listed:

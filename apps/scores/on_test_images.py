@@ -55,9 +55,12 @@ class OnTestImages(Evaluation):
         everything = sources.load(data, "test", root=config.place.data_root, **sizes)
         images, first = first_images(everything, config.images)
         found = self.score(config, run, images, accelerator)
-        if run is not None and accelerator.is_main_process:
-            resized = {} if config.resize is None else {"resize": config.resize}
-            keep_evaluation(run.folder, {"data": data, "data_digest": images.digest, **first, **resized, **found})
+        if not accelerator.is_main_process:
+            return
+        resized = {} if config.resize is None else {"resize": config.resize}
+        entry = {"data": data, "data_digest": images.digest, **first, **resized, **found}
+        keep_evaluation(run and run.folder, entry)
+        if run is not None:
             following = f" Next: {self.following} {run.quoted}" if self.following else ""
             say(f"Written to {run.folder / 'evaluation.json'}.{following}")
             shutil.rmtree(run.folder / "evaluation.parts", ignore_errors=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from apps.command.answer import tell
 from apps.command.console import say
 from apps.command.console import table as show
 from apps.command.launch import processes
@@ -85,6 +86,8 @@ def reproduce(config: Reproduction) -> int:
     """
     part = _part(config)
     if config.list:
+        for cell in part.cells:
+            tell("commands", _named(part, *cell[:2]) | {"seed": cell[2], "commands": part.lines(cell)})
         for line in dict.fromkeys(line for cell in part.cells for line in part.lines(cell)):
             say(f"penult {line}")
         return 0
@@ -150,8 +153,41 @@ def _print(part: Part) -> None:
     recipe = part.recipe
     heads = [head for metric in recipe.metrics for head in (metric, "published")]
     pairs = [pair for pair in recipe.cells if pair[0] in part.rows and pair[1] in part.columns]
+    for pair in pairs:
+        tell("cell", _told(part, *pair))
     lines = [_line(part, *pair) for pair in pairs]
     show(recipe.title, (*recipe.axes, "seeds", *heads, *recipe.extra), lines, recipe.convention)
+
+
+def _named(part: Part, row: str, column: str) -> dict[str, Any]:
+    """Which cell it is."""
+    return {"paper": part.config.paper, "table": part.config.number, "row": row, "column": column}
+
+
+def _told(part: Part, row: str, column: str) -> dict[str, Any]:
+    """A cell as a document has it: each metric of each seed, None where it is not there, beside the published."""
+    recipe = part.recipe
+    every = [part.scores((row, column, seed)) for seed in range(part.seeds)]
+    known, deviations = (of.get((row, column)) for of in (recipe.published, recipe.deviations))
+    scores = {
+        metric: {
+            "ours": [None if one is None else _value(one, recipe.named(row, column, metric, one)) for one in every],
+            "published": known[index] if known is not None and index < len(recipe.metrics) else None,
+            "published deviation": deviations[index] if deviations and index < len(recipe.metrics) else None,
+        }
+        for index, metric in enumerate((*recipe.metrics, *recipe.extra))
+    }
+    return _named(part, row, column) | {
+        "seeds": part.seeds,
+        "done": sum(one is not None for one in every),
+        "scores": scores,
+    }
+
+
+def _value(scores: Mapping[str, Any], name: str) -> Any:
+    """A score's number, without its error; None where there is none."""
+    value = scores.get(name)
+    return value["value"] if isinstance(value, Mapping) else value
 
 
 def _line(part: Part, row: str, column: str) -> list[str]:
@@ -162,7 +198,7 @@ def _line(part: Part, row: str, column: str) -> list[str]:
     line = [row, column, f"{len(done)}/{part.seeds}"]
     known, deviations = (of.get((row, column)) for of in (recipe.published, recipe.deviations))
     for index, metric in enumerate((*recipe.metrics, *recipe.extra)):
-        values = [scores.get(recipe.named(row, column, metric, scores)) for scores in done]
+        values = [_value(scores, recipe.named(row, column, metric, scores)) for scores in done]
         line.append(_mean(values, recipe.places))
         if index < len(recipe.metrics):
             spread = "" if deviations is None else f" +- {deviations[index]}"
@@ -172,6 +208,6 @@ def _line(part: Part, row: str, column: str) -> list[str]:
 
 def _mean(values: Sequence[Any], places: str) -> str:
     """The mean of the scores that there are, with their deviation where there are several."""
-    there = [value["value"] if isinstance(value, Mapping) else value for value in values if value is not None]
+    there = [value for value in values if value is not None]
     spread = f" +- {stdev(there):{places}}" if len(there) > 1 else ""
     return f"{mean(there):{places}}{spread}" if there else "-"

@@ -77,8 +77,7 @@ def analyse_spectrum(config: SpectrumMeasuring) -> None:
     print_splits((networks or images)[0])
     if training:
         print_training(training)
-    if plan.folder is not None:
-        _keep(plan, networks, images, training)
+    _keep(plan, networks, images, training)
 
 
 def _plan(config: SpectrumMeasuring) -> _Plan:
@@ -189,18 +188,24 @@ def _set(plan: _Plan, name: str, images: ImageSet, accelerator: Accelerator, by:
 
 
 def _keep(plan: _Plan, networks: list[Part], images: list[Part], training: list[Part]) -> None:
-    """The pictures and the numbers."""
+    """The pictures and the numbers, where there is a folder for them."""
+    others = images[1:] if networks else images
+    files = [] if plan.folder is None else _drawn(plan.folder, networks, images, training)
+    parts = [*networks, *others, *(_with_step(part) for part in training)]
+    keep(plan.folder, plan.config, plan.images.digest, plan.convention, parts)
+    if plan.folder is not None:
+        say(f"Written to {plan.folder}: {', '.join(files)} and {FILE}.")
+
+
+def _drawn(folder: Path, networks: list[Part], images: list[Part], training: list[Part]) -> list[str]:
+    """Draw; the names of the pictures."""
     from apps.spectra.figures import draw, draw_training  # the plotting library is slow to load
 
-    others = images[1:] if networks else images
-    files = ["spectrum.png", FILE]
-    draw(plan.folder / "spectrum.png", networks, images)
-    if training:
-        draw_training(plan.folder / "spectrum-training.png", training)
-        files.insert(1, "spectrum-training.png")
-    parts = [*networks, *others, *(_with_step(part) for part in training)]
-    keep(plan.folder / FILE, plan.config, plan.images.digest, plan.convention, parts)
-    say(f"Written to {plan.folder}: {', '.join(files[:-1])} and {files[-1]}.")
+    draw(folder / "spectrum.png", networks, images)
+    if not training:
+        return ["spectrum.png"]
+    draw_training(folder / "spectrum-training.png", training)
+    return ["spectrum.png", "spectrum-training.png"]
 
 
 def _with_step(part: Part) -> Part:

@@ -7,24 +7,25 @@ from pathlib import Path
 from typing import Any
 
 from analysis.spectra.convention import SpectrumConvention
-from apps.runs.evaluations import finite, keep_evaluation, scores_by
+from apps.runs.evaluations import keep_evaluation, scores_by
 from apps.spectra.convention import wanted
 from apps.spectra.exponents import MapSpectrum
 from apps.spectra.found import Part, by_class, by_correctness, difference, kinds_of_maps
 from apps.spectra.measuring import IMAGES
 from apps.spectra.settings import SpectrumMeasuring
+from priors.files.json_files import finite
 
 FILE = "spectrum.json"
 """In a run's folder: what came out, by protocol."""
 
 
 def keep(
-    path: Path, config: SpectrumMeasuring, digest: str, convention: SpectrumConvention, parts: Sequence[Part]
+    folder: Path | None, config: SpectrumMeasuring, digest: str, convention: SpectrumConvention, parts: Sequence[Part]
 ) -> None:
     """Write what was found, in the place of what the same protocol gave before.
 
     Args:
-        path: of the file.
+        folder: where to; None for nowhere: the numbers are told, and that is all.
         config: what was asked for.
         digest: of the images.
         convention: of the spectra.
@@ -35,7 +36,7 @@ def keep(
         "scores": {part.name: _scores(part, parts[0]) for part in parts},
         "spectra": {part.name: _spectra(part) for part in parts},
     }
-    keep_evaluation(path.parent, entry, path.name, own)
+    keep_evaluation(folder, entry, FILE, own)
 
 
 def _protocol(config: SpectrumMeasuring, first: Part, digest: str, convention: SpectrumConvention) -> dict[str, Any]:

@@ -20,6 +20,11 @@ def write_json(path: str | Path, value: Any) -> None:
     write_bytes(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
+def finite(value: int | float) -> int | float | None:
+    """A number as JSON has it: None, null there, where there is none."""
+    return value if math.isfinite(value) else None
+
+
 def read_json(path: str | Path, what: str = "file") -> Any:
     """Read JSON.
 

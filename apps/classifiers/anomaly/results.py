@@ -11,6 +11,7 @@ from torch import Tensor
 from analysis.directions.calibration import Calibration
 from apps.classifiers.anomaly.detection import Detection
 from apps.classifiers.settings import AnomalyScoring
+from apps.command.answer import tell
 from priors.files.json_files import write_json
 
 FILE = "anomaly.json"
@@ -63,16 +64,19 @@ class Anomaly:
         return {**self.calibrations, **self.in_gauges}
 
 
-def keep(path: Path, config: AnomalyScoring, found: Anomaly, earlier: list[dict[str, Any]]) -> None:
+def keep(path: Path | None, config: AnomalyScoring, found: Anomaly, earlier: list[dict[str, Any]]) -> None:
     """Add to what is there: an earlier entry by the same protocol keeps its other sets, and other scores of a set.
 
     Args:
-        path: of the file.
+        path: of the file; None for none: the numbers are told, and that is all.
         config: what was asked for.
         found: what came of it.
         earlier: the entries of the file as it is.
     """
     entry = _entry(config, found)
+    tell(Path(FILE).stem, entry)
+    if path is None:
+        return
     keys = ("data", "data_digest", "concentration", "space", "directions", "images", "seed")
     same = [old for old in earlier if all((_BEFORE | old).get(key) == entry[key] for key in keys)]
     for old in same:

@@ -99,11 +99,11 @@ def score_anomaly(config: AnomalyScoring) -> None:
     print_calibration(config.model, found)
     if measured.without:
         paragraph(f"Gauges that cannot be had here: {'; '.join(measured.without)}.")
-    if folder is None:
-        return
-    _draw(folder, found)
-    keep(folder / FILE, config, found, earlier)
-    say(f"Written to {folder}: anomaly.png, reliability.png and {FILE}.")
+    if folder is not None:
+        _draw(folder, found)
+    keep(folder and folder / FILE, config, found, earlier)
+    if folder is not None:
+        say(f"Written to {folder}: anomaly.png, reliability.png and {FILE}.")
 
 
 def _source(config: AnomalyScoring) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from apps.classifiers.circle.figures import Panel, cyclic_order, draw, panel, said_dots
-from apps.classifiers.circle.gauges import draw_in_every_gauge, say_without
+from apps.classifiers.circle.gauges import draw_in_every_gauge, say_without, tell_panels
 from apps.classifiers.prior.tables import said_gauge
 from apps.classifiers.settings import CircleDrawing
 from apps.classifiers.stages import called, stages
@@ -63,6 +63,7 @@ def draw_circles(config: CircleDrawing) -> None:
         return
     draw(out, panels, _caption(config, panels, images, kappa), config.dots, config.seed)
     _print(panels, images)
+    tell_panels(panels, images, out)
     say(f"The picture is {out}.")
 
 

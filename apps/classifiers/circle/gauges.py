@@ -7,6 +7,7 @@ from typing import get_args
 
 from apps.classifiers.circle.figures import Panel, cyclic_order, draw, panel, said_dots
 from apps.classifiers.settings import CircleDrawing
+from apps.command.answer import tell
 from apps.command.console import counted, say, table
 from apps.data.image_set import ImageSet
 from apps.models.activations import Activations
@@ -51,6 +52,7 @@ def draw_in_every_gauge(
     )
     draw(out, panels, caption, config.dots, config.seed, columns=len(get_args(DirectionsName)), heading=_heading)
     _print(name, there, without, images)
+    tell_panels(there, images, out)
     say(f"The picture is {out}.")
 
 
@@ -90,6 +92,27 @@ def say_without(panels: Sequence[Panel]) -> None:
     if without:
         said = ", ".join(f"{number:,} of {title}" for title, number in without.items())
         say(f"Left out, since they are zero and have no direction: activations {said}.")
+
+
+def tell_panels(panels: Sequence[Panel], images: ImageSet, picture: Path) -> None:
+    """Tell what is printed of each panel."""
+    for one in panels:
+        tell(
+            "circle",
+            {
+                "panel": one.title,
+                "data": images.name,
+                "data_digest": images.digest,
+                "images": len(images),
+                "space": one.prior.space.name,
+                "directions": one.prior.gauge.directions,
+                "scores": {"accuracy": one.accuracy, "mean cosine": one.mean_cosine},
+                "concentration": dict(zip(one.prior.class_names, one.prior.concentration.tolist(), strict=True)),
+                "order": [one.prior.class_names[label] for label in cyclic_order(one.prior.unit_rows())],
+                "without direction": one.without,
+                "picture": picture,
+            },
+        )
 
 
 def _said_concentration(wanted: Wanted) -> str:

@@ -13,11 +13,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from apps.classifiers.prior.comparison import candidates_in, look
+from apps.command.answer import tell
 from apps.data.image_set import ImageSet
 from apps.models.moments import first_pass, run_through
-from apps.runs.evaluations import finite, follows
+from apps.runs.evaluations import follows
 from priors.errors import InputError
-from priors.files.json_files import write_json
+from priors.files.json_files import finite, write_json
 from priors.fit.gauge_comparison import paired
 from priors.gauge.moments import ActivationMoments, DirectionMoments
 from priors.gauge.natural import fit_natural_parameters
@@ -162,6 +163,7 @@ def keep(
         **protocol,
         "scores": {_key(one): _scores(one, by_law) for one, by_law in zip(found, law, strict=True)},
     }
+    tell(path.stem, {"run": path.parent, **entry})
     write_json(path, [*(old for old in earlier if not follows(old, protocol)), entry])
 
 

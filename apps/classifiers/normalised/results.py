@@ -7,6 +7,7 @@ from typing import Any
 from analysis.directions.normalised import NORMALISED, NORMALISED_WITH_BIAS, ORIGINAL
 from apps.classifiers.normalised.gauges import InGauge
 from apps.classifiers.settings import NormalisedScoring
+from apps.command.answer import tell
 from apps.data.image_set import ImageSet
 from apps.models import named
 from apps.runs.evaluations import follows, read_evaluations
@@ -26,7 +27,7 @@ def place(config: NormalisedScoring) -> Path | None:
 
 
 def keep(
-    path: Path,
+    path: Path | None,
     config: NormalisedScoring,
     images: ImageSet,
     first: dict[str, int],
@@ -37,7 +38,7 @@ def keep(
     """Add to what is there, an entry a gauge; one by the same protocol is replaced.
 
     Args:
-        path: of the file.
+        path: of the file; None for none: the numbers are told, and that is all.
         config: what was asked for.
         images: that were scored.
         first: what an entry says of their being the first ones of a set.
@@ -46,6 +47,10 @@ def keep(
         earlier: the entries of the file as it is.
     """
     entries = [_entry(config, images, first, training, one) for one in scores]
+    for entry in entries:
+        tell(Path(FILE).stem, entry)
+    if path is None:
+        return
     new = [_protocol(entry) for entry in entries]
     write_json(path, [*(old for old in earlier if _protocol(old) not in new), *entries])
 

@@ -53,10 +53,9 @@ def score_normalised(config: NormalisedScoring) -> None:
     print_variants(config.model, images.name, scores[0], how)
     if config.every_gauge:
         print_gauges(scores, without, how)
-    if path is None:
-        return
     keep(path, config, images, first, training, scores, earlier)
-    say(f"Written to {path}.")
+    if path is not None:
+        say(f"Written to {path}.")
 
 
 def _images(config: NormalisedScoring, network: Classifier, split: str) -> tuple[ImageSet, partial[Tensor] | None]:

@@ -8,6 +8,7 @@ from accelerate import Accelerator
 from apps.classifiers.prior.comparison import compare_gauges, print_gauges
 from apps.classifiers.prior.concentration_sweep import Choice, choose, is_sweep
 from apps.classifiers.prior.tables import print_choice, print_classes, print_fits, say_in_two_lines
+from apps.classifiers.prior.told import tell_prior
 from apps.classifiers.settings import PriorReading
 from apps.command.console import say
 from apps.data.image_set import ImageSet
@@ -44,6 +45,7 @@ def read_off(config: PriorReading) -> None:
         print_fits(reading)
     if compared is not None:
         print_gauges(compared)
+    tell_prior(config.model, reading, choice, compared)
     if config.out is not None:
         reading.prior.save(config.out)
         data, place = (shlex.quote(str(given)) for given in (_data(config), config.out))

@@ -20,6 +20,8 @@ from priors.errors import InputError
 from priors.zoo import Classifier
 from priors.zoo.network import same_classes
 
+PICTURE = "robustness.png"
+
 
 @dataclass(frozen=True)
 class _Plan:
@@ -53,7 +55,10 @@ def analyse_robustness(config: RobustnessMeasuring) -> Robustness:
     if accelerator.is_main_process:
         print_found(config, plan.images, found)
         if plan.folder is not None:
-            _keep(config, plan, found)
+            _draw(config, plan, found)
+        keep(plan.folder, config, plan.images, found)
+        if plan.folder is not None:
+            say(f"Written to {plan.folder}: {PICTURE}, {NORMS} and {FILE}.")
     return found
 
 
@@ -77,14 +82,11 @@ def _plan(config: RobustnessMeasuring) -> _Plan:
     return _Plan(network, images, known, folder)
 
 
-def _keep(config: RobustnessMeasuring, plan: _Plan, found: Robustness) -> None:
-    """The picture, the norms and the numbers, which come last."""
+def _draw(config: RobustnessMeasuring, plan: _Plan, found: Robustness) -> None:
+    """The picture."""
     from apps.classifiers.robustness.figures import draw  # the plotting library is slow to load
 
-    picture = "robustness.png"
     title = (
         f"{Path(config.model).name}: changes of {len(plan.images):,} images of {plan.images.name}, by {config.method}"
     )
-    draw(plan.folder / picture, found, title)
-    keep(plan.folder, config, plan.images, found)
-    say(f"Written to {plan.folder}: {picture}, {NORMS} and {FILE}.")
+    draw(plan.folder / PICTURE, found, title)

@@ -8,22 +8,24 @@ from typing import Any
 from apps.classifiers.robustness.measuring import Robustness
 from apps.classifiers.robustness.settings import RobustnessMeasuring
 from apps.data.image_set import ImageSet
-from apps.runs.evaluations import as_kept, finite, keep_evaluation, scores_by
+from apps.runs.evaluations import as_kept, keep_evaluation, scores_by
+from priors.files.json_files import finite
 from priors.files.tensors import write_tensors
 
 FILE, NORMS = "robustness.json", "robustness.safetensors"
 
 
-def keep(folder: Path, config: RobustnessMeasuring, images: ImageSet, found: Robustness) -> None:
+def keep(folder: Path | None, config: RobustnessMeasuring, images: ImageSet, found: Robustness) -> None:
     """Write norms, then numbers, in the place of what the same protocol gave before.
 
     Args:
-        folder: where to.
+        folder: where to; None for nowhere: the numbers are told, and that is all.
         config: what was asked for.
         images: that were changed.
         found: what came of it.
     """
-    write_tensors(folder / NORMS, {"norm": found.norm, "target": found.target, "already": found.already})
+    if folder is not None:
+        write_tensors(folder / NORMS, {"norm": found.norm, "target": found.target, "already": found.already})
     own = protocol(config) | {"data_digest": images.digest, "images": len(images)}
     entry = as_kept(own) | {
         "of": images.name,

@@ -10,7 +10,8 @@ from apps.discarding.coherency.tables import largest
 from apps.discarding.results import protocol as protocol_of_discarding
 from apps.discarding.shown import Shown
 from apps.discarding.tables import over_images
-from apps.runs.evaluations import as_kept, finite, keep_evaluation, scores_by
+from apps.runs.evaluations import as_kept, keep_evaluation, scores_by
+from priors.files.json_files import finite
 
 FILE = "coherency.json"
 _WHEN = ("before", "after")

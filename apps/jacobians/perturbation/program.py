@@ -87,7 +87,8 @@ def analyse_perturb(config: Perturbing) -> None:
         picture = f"perturb-{config.benchmark}.png"
         over = counted(config.seeds, "training") if plan.again else counted(len(plan.images), "image")
         draw(plan.folder / picture, config, found, over)
-        keep(plan.folder / FILE, config, plan.images, list(plan.drawing.methods), sigma, accuracy, found)
+    keep(plan.folder, config, plan.images, list(plan.drawing.methods), sigma, accuracy, found)
+    if plan.folder is not None:
         say(f"Written to {plan.folder}: {picture} and {FILE}.")
 
 

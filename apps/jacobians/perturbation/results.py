@@ -9,14 +9,15 @@ from analysis.jacobians.curves import CurveDifference
 from apps.data.image_set import ImageSet
 from apps.jacobians.perturbation.found import Judged
 from apps.jacobians.perturbation.settings import Perturbing
-from apps.runs.evaluations import finite, keep_evaluation
+from apps.runs.evaluations import keep_evaluation
+from priors.files.json_files import finite
 
 FILE = "perturb.json"
 """In a run's folder: what came out, by protocol."""
 
 
 def keep(
-    path: Path,
+    folder: Path | None,
     config: Perturbing,
     images: ImageSet,
     methods: Sequence[str],
@@ -27,7 +28,7 @@ def keep(
     """Write what was found, in the place of what the same protocol gave before.
 
     Args:
-        path: of the file.
+        folder: where to; None for nowhere: the numbers are told, and that is all.
         config: what was asked for.
         images: that were measured.
         methods: whose maps.
@@ -46,7 +47,7 @@ def keep(
             for one in found
         },
     }
-    keep_evaluation(path.parent, entry, path.name, own)
+    keep_evaluation(folder, entry, FILE, own)
 
 
 def _protocol(config: Perturbing, images: ImageSet, methods: Sequence[str], sigma: float) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class Schooling:
     Images are augmented as is usual for the data set, which is the default.
     """
 
-    epochs: float = 163.84
+    epochs: float | int = 163.84
     """64,000 updates of 128 images of CIFAR-10: those of He et al. (2016), whose ResNets the paper takes."""
     batch: int = 128
     """Images of each: likewise."""
