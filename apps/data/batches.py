@@ -14,7 +14,7 @@ from apps.data.order import Order
 from apps.data.pixels import unit
 from apps.data.resized_crop import ResizedCrop
 from apps.data.shift import Shift
-from apps.data.sources.image_files import Cut, ImageFiles
+from apps.data.sources.stored_images import Cut, StoredImages
 from apps.seeds import generator
 from priors.errors import InputError
 
@@ -94,7 +94,7 @@ class Batches:
         )
         self.order = drawing(device=self.device)
         self._decoded = None
-        if isinstance(images.images, ImageFiles):
+        if isinstance(images.images, StoredImages):
             cut = augmentation.box if isinstance(augmentation, ResizedCrop) else None
             if cut is not None:
                 self.augment = augmentation.mirror
@@ -125,7 +125,7 @@ class Batches:
 class _Lookahead:
     """Decodes batches ahead, as long as they are asked for in order; starts anew where they are not."""
 
-    def __init__(self, files: ImageFiles, order: Order, workers: int | None, pin_memory: bool, cut: Cut | None):
+    def __init__(self, files: StoredImages, order: Order, workers: int | None, pin_memory: bool, cut: Cut | None):
         # The order is one of its own on the CPU: to read positions off a GPU would be to wait for it.
         self.files, self.order, self.workers, self.pin_memory, self.cut = files, order, workers, pin_memory, cut
         self.stream: Iterator[Tensor] = iter(())
@@ -185,7 +185,7 @@ def ordered(
 
 def _ordered(images, batch_size, device, numbers, channels_last, workers) -> Iterator[Batch]:
     ranges = [(number * batch_size, min((number + 1) * batch_size, len(images))) for number in numbers]
-    if isinstance(images.images, ImageFiles):
+    if isinstance(images.images, StoredImages):
         stream = images.images.stream(
             ([(position, 0) for position in range(*ends)] for ends in ranges), workers, pin_memory=device.type == "cuda"
         )

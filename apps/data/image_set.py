@@ -12,8 +12,8 @@ from torch import Tensor
 
 from apps.data.own_objects import OwnObjects
 from apps.data.sources.finding import UPRIGHT
-from apps.data.sources.image_files import ImageFiles
 from apps.data.sources.kept_listing import bar
+from apps.data.sources.stored_images import StoredImages
 from apps.seeds import generator
 from priors.errors import InputError
 
@@ -28,7 +28,8 @@ class ImageSet:
     Attributes:
         name: the data set.
         split: "train", "test" or what was cut from them, such as "train-validation".
-        images: uint8, 0 ... 255, of shape (n, channels, height, width); or the files of a set too large for memory.
+        images: uint8, 0 ... 255, of shape (n, channels, height, width); or where those of a set too large for memory
+            are stored.
         labels: int64, 0 ... classes - 1, of shape (n,).
         class_names: one a class, in the order of the labels.
         source: where it was read from, for people.
@@ -37,7 +38,7 @@ class ImageSet:
 
     name: str
     split: str
-    images: UInt8[Tensor, "n channels height width"] | ImageFiles
+    images: UInt8[Tensor, "n channels height width"] | StoredImages
     labels: Int64[Tensor, " n"]
     class_names: tuple[str, ...]
     source: str = ""
@@ -54,23 +55,23 @@ class ImageSet:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(channels, height, width)."""
-        return self.images.image_shape if isinstance(self.images, ImageFiles) else tuple(self.images.shape[1:])
+        return self.images.image_shape if isinstance(self.images, StoredImages) else tuple(self.images.shape[1:])
 
     @property
     def in_memory(self) -> bool:
         """Whether the pixels are held as one tensor, rather than decoded as they are needed."""
-        return not isinstance(self.images, ImageFiles)
+        return not isinstance(self.images, StoredImages)
 
     @cached_property
     def digest(self) -> str:
         """16 hexadecimal digits that name the content (pixels, labels, class names), wherever it was read from.
 
-        Pixels that stay in files are represented by the files' names and sizes; since these do not tell how the files
-        are read, `UPRIGHT` follows.
+        Pixels that stay in files are represented by the files' names and sizes, or by what else `fingerprint` is of;
+        since these do not tell how the files are read, `UPRIGHT` follows.
         """
         hashed = blake2b(json.dumps([self.image_shape, self.class_names]).encode(), digest_size=8)
         hashed.update(self.labels.cpu().numpy().tobytes())
-        if isinstance(self.images, ImageFiles):
+        if isinstance(self.images, StoredImages):
             hashed.update(self.images.fingerprint())
             return hashed.hexdigest() + UPRIGHT
         for chunk in self.images.split(_CHUNK):
@@ -79,7 +80,7 @@ class ImageSet:
 
     def to(self, device: torch.device | str) -> "ImageSet":
         """The same set on `device`; pixels that stay in files are brought there batch by batch."""
-        images = self.images if isinstance(self.images, ImageFiles) else self.images.to(device)
+        images = self.images if isinstance(self.images, StoredImages) else self.images.to(device)
         moved = replace(self, images=images, labels=self.labels.to(device))
         if "digest" in self.__dict__:
             moved.__dict__["digest"] = self.digest
@@ -98,7 +99,7 @@ class ImageSet:
             )
         images = (
             self.images.subset(index)
-            if isinstance(self.images, ImageFiles)
+            if isinstance(self.images, StoredImages)
             else self.images[index.to(self.images.device)]
         )
         labels = self.labels[index.to(self.labels.device)]
@@ -112,7 +113,7 @@ class ImageSet:
             InputError: a position outside the set.
         """
         one = self.subset([number]).images
-        return (one.read_all() if isinstance(one, ImageFiles) else one)[0]
+        return (one.read_all() if isinstance(one, StoredImages) else one)[0]
 
 
 def split_validation(images: ImageSet, count: int, seed: int = 0) -> tuple[ImageSet, ImageSet]:
@@ -177,10 +178,10 @@ def channel_statistics(images: ImageSet) -> tuple[tuple[float, ...], tuple[float
     1/255, so that a constant channel can be divided by it.
     """
     channels = images.image_shape[0]
-    if not isinstance(images.images, ImageFiles):
+    if not isinstance(images.images, StoredImages):
         return _statistics(images.images.split(_CHUNK), channels)
-    listing = images.images.listing
-    if listing is None or listing.facts is None:
+    facts = images.images.facts
+    if facts is None:
         return _statistics(_evenly(images.images), channels)
 
     def fits(value: object) -> bool:
@@ -188,11 +189,11 @@ def channel_statistics(images: ImageSet) -> tuple[tuple[float, ...], tuple[float
         return all(isinstance(part, list) and list(map(type, part)) == [float] * channels for part in parts)
 
     name = f"channel statistics of {images.digest}"
-    found = listing.facts.known(name, lambda: list(map(list, _statistics(_evenly(images.images), channels))), fits)
+    found = facts.known(name, lambda: list(map(list, _statistics(_evenly(images.images), channels))), fits)
     return tuple(map(tuple, found))
 
 
-def _evenly(files: ImageFiles) -> Iterator[Tensor]:
+def _evenly(files: StoredImages) -> Iterator[Tensor]:
     """At most 10,000 of the images, evenly spaced, with a bar."""
     some = range(0, len(files), -(-len(files) // _STATISTICS_FROM))
     return (files.read(position)[None] for position in bar(some, len(some), "channel statistics"))

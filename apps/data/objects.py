@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from apps.data.sources.decoding import centre, decoded, opened, placed, size_of
 from apps.data.sources.finding import IMAGE_SUFFIXES, pictures_under
-from apps.data.sources.image_files import centre, decoded, opened, placed, size_of
 from priors.errors import InputError
 from priors.files.json_files import read_json
 

@@ -15,6 +15,7 @@ from apps.data.image_set import ImageSet
 from apps.data.sources.catalogue import DATASETS, takes_size
 from apps.data.sources.finding import is_birds, is_split
 from apps.data.sources.folder import read_pictures
+from apps.data.sources.forms import holds_shards, is_form
 from apps.data.sources.npz_arrays import is_npz
 from apps.seeds import generator
 from priors.errors import InputError, unknown
@@ -72,8 +73,9 @@ def outliers(
     """The test images of a data set, all pictures of a folder, or noise.
 
     Args:
-        name: a data set's name, an .npz file (of a data set, or as `penult sample` writes), a folder with test/CLASS/*,
-            any other folder of pictures, or "noise": pixels uniform in 0 ... 255, independent.
+        name: a data set's name, or hf:, wds: or import:, an .npz file (of a data set, or as `penult sample` writes), a
+            folder with test/CLASS/*, any other folder of pictures, or "noise": pixels uniform in 0 ... 255,
+            independent.
         wanted: (channels, height, width) that a classifier takes. Noise has this shape; pictures in folders are brought
             to its height (shorter side resized, centre cut out), in colour.
         count: images of noise, at most; fewer where they are large.
@@ -89,7 +91,7 @@ def outliers(
         stream = generator("cpu", seed, "noise")
         pixels = torch.randint(0, 256, (count, *wanted), dtype=torch.uint8, generator=stream)
         return ImageSet(NOISE, "test", pixels, torch.zeros(count, dtype=torch.int64), ("unlabelled",))
-    if name in DATASETS or is_npz(name):
+    if name in DATASETS or is_form(name) or is_npz(name):
         size = height if takes_size(name) else None
         return sources.load_pictures(name, "test", root=root, image_size=size)
     folder = Path(name)
@@ -97,7 +99,7 @@ def outliers(
         if os.sep in name:
             return sources.load(name, "test", root=root)  # says what is not there
         raise unknown("data set", name, [NOISE, *DATASETS], "or give the path of an .npz file or of a folder")
-    if is_birds(folder) or is_split(folder, "test"):
+    if is_birds(folder) or is_split(folder, "test") or holds_shards(folder):
         return sources.load(name, "test", root=root, image_size=height)
     return read_pictures(folder, image_size=height, memory_limit=sources.IN_MEMORY_BYTES, colour=True)
 

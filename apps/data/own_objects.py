@@ -11,7 +11,9 @@ from PIL import Image
 from torch import Tensor
 
 from apps.data.objects import box_mask
-from apps.data.sources.image_files import Crop, ImageFiles, centre, decoded, opened
+from apps.data.sources.decoding import centre, decoded, opened
+from apps.data.sources.image_files import ImageFiles
+from apps.data.sources.stored_images import Crop
 from priors.errors import InputError
 
 _HALF = 128

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from apps.command.console import say
-from apps.data.sources.image_files import centre, decoded, opened
+from apps.data.sources.decoding import centre, decoded, opened
 from priors.errors import InputError
 
 

@@ -12,7 +12,6 @@ from apps.command.console import say
 from apps.command.version import version_of
 from apps.data.image_set import ImageSet
 from apps.data.sources.catalogue import data_root
-from apps.data.sources.image_files import ImageFiles
 from apps.fidelity.extractor import Extractor
 from apps.fidelity.features import Features, features_of
 from apps.training.shares import everywhere
@@ -88,15 +87,8 @@ def _identity(images: ImageSet, extractor: Extractor) -> str:
 
 
 def _stamp(images: ImageSet) -> str:
-    """When files that stay on the disk were written: their digest is of their names and sizes alone."""
-    if not isinstance(images.images, ImageFiles):
-        return ""
-    hashed = blake2b(digest_size=8)
-    files, listing = images.images, images.images.listing
-    known = None if listing is None else listing.times.tolist()
-    for time in known or (os.stat(files.folder / path).st_mtime_ns for path in files.paths):
-        hashed.update(f"{time} ".encode())
-    return hashed.hexdigest()
+    """When what stays on the disk was written: its digest is of names and sizes alone."""
+    return "" if images.in_memory else images.images.stamp()
 
 
 def _file_name(images: ImageSet, extractor: Extractor, identity: str) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from apps.data import sources
 from apps.data.image_set import ImageSet
 from apps.data.sources.catalogue import DATASETS
+from apps.data.sources.forms import is_form
 from apps.data.sources.npz_arrays import is_npz
 from priors.errors import InputError, unknown
 
@@ -20,8 +21,8 @@ def given_images(
     """The images that a word on the command line means.
 
     Args:
-        source: a data set's name; an .npz of a data set, or as `penult sample` writes; a folder with train/CLASS/* and
-            test/CLASS/*, or any other folder of pictures, at any depth.
+        source: a data set's name, or hf:, wds: or import:; an .npz of a data set, or as `penult sample` writes; a
+            folder with train/CLASS/* and test/CLASS/*, or any other folder of pictures, at any depth.
         split: "train" or "test", of what has splits.
         root: folder of the data sets.
         image_size: height and width that the pictures of a folder are brought to.
@@ -33,7 +34,7 @@ def given_images(
     path = Path(source)
     if path.is_dir() and source not in DATASETS and (path / "config.json").is_file():
         raise InputError(f"{source} is a run: give images, such as the data set it was trained on")
-    if source in DATASETS or path.is_dir() or (path.is_file() and is_npz(source)):
+    if source in DATASETS or is_form(source) or path.is_dir() or (path.is_file() and is_npz(source)):
         return sources.load_pictures(source, split, root=root, image_size=image_size, resize=resize)
     if path.exists():
         raise InputError(f"{source} is no images: give a folder of pictures, an .npz, or a data set's name")

@@ -10,8 +10,8 @@ import torch
 from apps.command.console import printable
 from apps.data.image_set import ImageSet
 from apps.data.picture import read_picture
+from apps.data.sources.decoding import channels_of, opened, size_of
 from apps.data.sources.finding import IMAGE_SUFFIXES
-from apps.data.sources.image_files import channels_of, opened, size_of
 from apps.figures import short_names
 from apps.jacobians.settings import SaliencySettings
 from apps.models import named

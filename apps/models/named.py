@@ -16,6 +16,7 @@ from torch import nn
 from apps.command.config import Data, Foreign, Unsaid, Where, restored
 from apps.data.image_set import ImageSet
 from apps.data.sources.catalogue import DATASETS
+from apps.data.sources.forms import is_form, is_there
 from apps.models.generator import GENERATOR, Generator
 from apps.models.imported import in_single_precision, made
 from apps.models.other_images import check_shape, say_if_other
@@ -204,7 +205,7 @@ def data_there(run: Run, advice: str) -> str:
         InputError: it is not there, or the run's configuration does not say.
     """
     data = trained_on(run).data
-    if data not in DATASETS and not Path(data).exists():
+    if data not in DATASETS and not (is_there(data) if is_form(data) else Path(data).exists()):
         raise InputError(f"{run.folder} was trained on {data}, which is not there now: {advice}")
     return data
 

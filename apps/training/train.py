@@ -15,6 +15,7 @@ from apps.command.console import counted, say
 from apps.command.errors import Planned
 from apps.command.launch import local_processes
 from apps.data.image_set import ImageSet
+from apps.data.sources.forms import form_of
 from apps.data.sources.image_files import ImageFiles
 from apps.runs.run import Run
 from apps.training import numerics
@@ -40,7 +41,9 @@ def slug(text: str) -> str:
 
 
 def data_label(name: str) -> str:
-    """A data set's name for a folder's: its own, or the last part of its path without the .npz."""
+    """A data set's name for a folder's: its own, or the last part of its path without the .npz, or of what it is in."""
+    if (form := form_of(name)) is not None:
+        return form.label
     return Path(name).stem if name.lower().endswith(".npz") else Path(name).name
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apps.data.sources.catalogue import DATASETS, DatasetInfo, data_root
-from apps.data.sources.finding import class_folders, holds_splits, is_birds
+from apps.data.sources.finding import class_folders, holds_splits, is_birds, is_split
+from apps.data.sources.forms import Form, form_of, holds_shards, is_form
 from priors.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -30,14 +31,14 @@ def load(
     """Load one split of a data set.
 
     Args:
-        name_or_path: a name in `DATASETS`, an `.npz` file, or a folder with `train/CLASS/*` and `test/CLASS/*`, or as
-            CUB-200-2011 is published.
+        name_or_path: a name in `DATASETS`, an `.npz` file, a folder with `train/CLASS/*` and `test/CLASS/*`, with
+            shards, or as CUB-200-2011 is published, or one of `apps.data.sources.forms`: hf:..., wds:..., import:...
         split: "train" or "test".
         root: where data sets are kept, see `data_root`. `NAME.npz` there is taken first; otherwise torchvision
             downloads into it, but for sets of pictures.
-        image_size: height and width in pixels that the images of a folder are brought to (shorter side resized, then
-            the centre cut out; of CUB-200-2011 see `apps.data.sources.birds`); needed where they differ in size. Of
-            other sets it can only confirm the size.
+        image_size: height and width in pixels that the images of a folder or a form are brought to (shorter side
+            resized, then the centre cut out; of CUB-200-2011 see `apps.data.sources.birds`); needed where they differ
+            in size. Of other sets it can only confirm the size.
         resize: what the shorter side is resized to before that; None: `image_size`.
         memory_limit: bytes of decoded pixels of the split over which a folder's images are decoded as they are needed.
         first: how many of the split's images are wanted, the first ones; None: all. Of a folder no others are decoded.
@@ -50,8 +51,11 @@ def load(
         raise unknown("split", split, ("train", "test"))
     name = str(name_or_path)
     info = DATASETS.get(name)
+    if info is None and (form := _form(name)):
+        return _formed(form, split, image_size, resize, memory_limit, first)
     if (info is not None and info.folders) or (info is None and is_birds(Path(name))):
-        from apps.data.sources.birds import Brought, read_folder_of_birds, read_named
+        from apps.data.sources.birds import read_folder_of_birds, read_named
+        from apps.data.sources.stored_images import Brought
 
         brought = Brought(image_size, resize, memory_limit, first)
         if info is None:
@@ -73,7 +77,7 @@ def load(
             f"no data set at {name}: an .npz file or a folder with train/CLASS/* and test/CLASS/* was expected"
         )
     else:
-        raise unknown("data set", name, DATASETS, "or give the path of an .npz file or of an image folder")
+        raise unknown("data set", name, DATASETS, "or give the path of an .npz file or of an image folder, or hf:NAME")
     if resize is not None:
         raise InputError(f"--resize {resize}: only image folders are resized, and {name} is none; leave it out")
     _, height, width = found.image_shape
@@ -105,7 +109,7 @@ def load_pictures(
         InputError: as for `load`, or no images are there.
     """
     path = Path(name_or_path)
-    if str(name_or_path) not in DATASETS:
+    if str(name_or_path) not in DATASETS and not is_form(str(name_or_path)):
         if path.is_dir() and not holds_splits(path):
             from apps.data.sources.folder import read_pictures
 
@@ -118,6 +122,33 @@ def load_pictures(
             if not has_splits(path):
                 return read_samples(path)
     return load(name_or_path, split, root=root, image_size=image_size, resize=resize, memory_limit=memory_limit)
+
+
+def _form(name: str) -> Form | None:
+    """What a name says by a form; a folder of shards is one as well."""
+    folder = Path(name)
+    if folder.is_dir() and not any(is_split(folder, part) for part in ("train", "test")) and holds_shards(folder):
+        return Form("wds", name, given=name)
+    return form_of(name)
+
+
+def _formed(
+    form: Form, split: str, image_size: int | None, resize: int | None, memory_limit: int, first: int | None
+) -> ImageSet:
+    """A set by its form; each of its classes has training images."""
+    from apps.data.sources.labelled import check_filled
+    from apps.data.sources.stored_images import Brought
+
+    if form.kind == "hf":
+        from apps.data.sources.hugging_face import read_hf as read
+    elif form.kind == "wds":
+        from apps.data.sources.shards import read_shards as read
+    else:
+        from apps.data.sources.own_dataset import read_own as read
+    found = read(form, split, Brought(image_size, resize, memory_limit, first))
+    if split == "train" and first is None:
+        check_filled(found)
+    return found
 
 
 def _named(info: DatasetInfo, split: str, root: Path) -> ImageSet:

@@ -18,7 +18,6 @@ import math
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from heapq import nsmallest
 from itertools import chain, zip_longest
@@ -31,10 +30,11 @@ from apps.data.image_set import ImageSet
 from apps.data.own_objects import OwnObjects
 from apps.data.sources.birds_files import Bird, Box, read_birds
 from apps.data.sources.catalogue import BIRDS, DATASETS, RANDOM, DatasetInfo
+from apps.data.sources.decoding import opened, size_of
 from apps.data.sources.finding import IMAGE_SUFFIXES, pictures_under, readable
-from apps.data.sources.folder import check_resize, held_pixels
-from apps.data.sources.image_files import Crop, ImageFiles, opened, size_of
+from apps.data.sources.image_files import ImageFiles
 from apps.data.sources.kept_listing import bar
+from apps.data.sources.stored_images import Brought, Crop, check_resize, held_pixels
 from priors.errors import InputError
 from priors.remarks import remark
 
@@ -44,35 +44,6 @@ _MASKS = "segmentations"
 
 _SLACK = 1.0
 """Pixels that a box may stick out by rounding, before that is told."""
-
-
-@dataclass(frozen=True)
-class Brought:
-    """How pictures are brought to a size, and held.
-
-    Attributes:
-        image_size: height and width.
-        resize: side of the square that this is the centre of, of whole photographs the shorter side; None: no larger.
-        memory_limit: bytes of decoded pixels of a split over which they are decoded as they are needed.
-        first: how many of a split are wanted; None: all.
-    """
-
-    image_size: int | None
-    resize: int | None
-    memory_limit: int
-    first: int | None = None
-
-    def check(self, name: str) -> None:
-        """Refuse what gives no images of one size."""
-        if self.image_size is None:
-            raise InputError(f"the pictures of {name} differ in size: give --image-size, such as 224, for all")
-        check_resize(self.image_size, self.resize)
-
-    def files(self, folder: Path, paths: Sequence[str], crops: Sequence[Crop | None] | None) -> ImageFiles:
-        """The pictures."""
-        shape = (3, self.image_size, self.image_size)
-        crops = None if crops is None else tuple(crops)
-        return ImageFiles(folder, tuple(paths), shape, resized=True, side=self.resize, crops=crops)
 
 
 def read_named(info: DatasetInfo, split: str, root: Path, brought: Brought) -> ImageSet:
@@ -88,7 +59,7 @@ def read_named(info: DatasetInfo, split: str, root: Path, brought: Brought) -> I
                 f"{info.name} is not downloaded: put {what} there as {root / folder}, or name another folder of data "
                 "sets (--data-root)"
             )
-    brought.check(info.name)
+    _check_sized(brought, info.name)
     if RANDOM in info.folders:
         return _against_random(info, split, root, brought)
     return _birds(info, info.name, split, root / BIRDS, f"--data {_WITH_MARGIN}", brought)
@@ -101,9 +72,23 @@ def read_folder_of_birds(folder: Path, split: str, brought: Brought) -> ImageSet
         InputError: files are missing or damaged, a box lies beside its picture, or no image size is given.
     """
     name = readable(folder.resolve().name)
-    brought.check(name)
+    _check_sized(brought, name)
     wider = f"--data {_WITH_MARGIN} --data-root {folder.resolve().parent}"
     return _birds(DATASETS[_CROPPED], name, split, folder, wider, brought)
+
+
+def _check_sized(brought: Brought, name: str) -> None:
+    """Refuse what gives no images of one size."""
+    if brought.image_size is None:
+        raise InputError(f"the pictures of {name} differ in size: give --image-size, such as 224, for all")
+    check_resize(brought.image_size, brought.resize)
+
+
+def _files(brought: Brought, folder: Path, paths: Sequence[str], crops: Sequence[Crop | None] | None) -> ImageFiles:
+    """The pictures."""
+    shape = (3, brought.image_size, brought.image_size)
+    crops = None if crops is None else tuple(crops)
+    return ImageFiles(folder, tuple(paths), shape, resized=True, side=brought.resize, crops=crops)
 
 
 def _birds(info: DatasetInfo, name: str, split: str, folder: Path, wider: str, brought: Brought) -> ImageSet:
@@ -112,7 +97,7 @@ def _birds(info: DatasetInfo, name: str, split: str, folder: Path, wider: str, b
     birds = of_split[: brought.first]
     boxes, sizes = _boxes(folder, birds)
     crops = None if info.box is None else [_part(*one, info.box) for one in zip(boxes, sizes, strict=True)]
-    files = brought.files(folder, [bird.picture for bird in birds], crops)
+    files = _files(brought, folder, [bird.picture for bird in birds], crops)
     masks = next((place / _MASKS for place in (folder, folder.parent) if (place / _MASKS).is_dir()), None)
     return ImageSet(
         name=name,
@@ -138,7 +123,7 @@ def _against_random(info: DatasetInfo, split: str, root: Path, brought: Brought)
     return ImageSet(
         name=info.name,
         split=split,
-        images=held_pixels(brought.files(root, paths, crops), brought.memory_limit, len(of_split) + len(random)),
+        images=held_pixels(_files(brought, root, paths, crops), brought.memory_limit, len(of_split) + len(random)),
         labels=torch.tensor(labels, dtype=torch.int64),
         class_names=info.class_names,
         source=f"{root / BIRDS} and {root / RANDOM}",

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from apps.data.sources.forms import is_form
+
 Augment = Literal["auto", "none", "flip", "crop", "crop+flip", "resized-crop", "resized-crop+flip"]
 """What --augment takes."""
 
@@ -166,8 +168,8 @@ def data_root(root: str | Path | None = None) -> Path:
 
 
 def takes_size(data: str) -> bool:
-    """Whether pictures of a data set have any size, and are brought to --image-size: those of folders."""
-    return DATASETS[data].image_shape is None if data in DATASETS else Path(data).is_dir()
+    """Whether pictures of a data set have any size, and are brought to --image-size: those of folders, hf:, wds:..."""
+    return DATASETS[data].image_shape is None if data in DATASETS else is_form(data) or Path(data).is_dir()
 
 
 def augmenting(augment: str, data: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from apps.command.console import counted
+from apps.data.sources.forms import holds_shards
 from priors.errors import InputError
 from priors.remarks import remark
 
@@ -105,7 +106,7 @@ def holds_splits(folder: Path) -> bool:
     Raises:
         InputError: as for `class_folders`.
     """
-    return is_birds(folder) or any(is_split(folder, part) for part in ("train", "test"))
+    return is_birds(folder) or any(is_split(folder, part) for part in ("train", "test")) or holds_shards(folder)
 
 
 def readable(name: str) -> str:

@@ -1,34 +1,19 @@
 """Data sets in folders of image files: `train/CLASS/*` and `test/CLASS/*`."""
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from apps.data.image_set import ImageSet
 from apps.data.sources.finding import IMAGE_SUFFIXES, class_folders, pictures_under, readable, say_without_class
-from apps.data.sources.image_files import ImageFiles, channels_of, opened, size_of
-from apps.data.sources.kept_listing import Listing, bar, listing_of
+from apps.data.sources.image_files import ImageFiles
+from apps.data.sources.kept_listing import listing_of
+from apps.data.sources.stored_images import Look, check_agreement, check_resize, held_pixels, look
 from priors.errors import InputError
 
-_LOOKED_AT = 10_000
-
-
-@dataclass(frozen=True)
-class _Look:
-    """What the headers of a split's files say.
-
-    Attributes:
-        shape: (channels, height, width) that all images have, or are brought to.
-        first: the first file.
-        witness: the first in colour, where there is one; else the first.
-    """
-
-    shape: tuple[int, int, int]
-    first: Path
-    witness: Path
+_UNKNOWN = (3, 1, 1)
+"""Shape of files before their headers are looked at."""
 
 
 def read_folder(
@@ -54,14 +39,13 @@ def read_folder(
         InputError: there is no such split, a class is empty, train and test have other classes, sizes or colours, sizes
             differ and no `image_size` is given, `resize` is less than that, or a file is damaged.
     """
-    if image_size is not None and image_size < 1:
-        raise InputError(f"image size {image_size} given: a positive number of pixels was expected")
     check_resize(image_size, resize)
     class_names = _classes(folder, split)
-    listing, look = _looked_at(folder, split, class_names, image_size)
+    files, found = _looked_at(folder, split, class_names, image_size)
     if split == "train" and (folder / "test").is_dir():
-        _check_agreement(folder, look, _looked_at(folder, "test", class_names, image_size)[1])
-    files = ImageFiles(folder, listing.paths, look.shape, image_size is not None, resize, listing=listing)
+        tested = _looked_at(folder, "test", class_names, image_size)
+        check_agreement((files, found), tested, (f"{folder}/train", f"{folder}/test"))
+    files = replace(files, image_shape=found.shape, side=resize)
     number = {name: label for label, name in enumerate(class_names)}
     whole = len(files)
     files = files if first is None else files.subset(torch.arange(min(first, whole)))
@@ -100,7 +84,7 @@ def read_pictures(
     if colour and image_size is not None:
         shape = (3, image_size, image_size)
     else:
-        shape = _look(folder, paths, image_size).shape
+        shape = look(ImageFiles(folder, tuple(paths), _UNKNOWN, image_size is not None), image_size).shape
         shape = (3, *shape[1:]) if colour else shape
     files = ImageFiles(folder, tuple(paths), shape, image_size is not None, resize)
     return ImageSet(
@@ -113,51 +97,32 @@ def read_pictures(
     )
 
 
-def check_resize(image_size: int | None, resize: int | None) -> None:
-    """Refuse a size that nothing can be cut out of."""
-    if resize is not None and image_size is None:
-        raise InputError(f"--resize {resize} without --image-size: say how much is to be cut out of the centre")
-    if resize is not None and resize < image_size:
-        raise InputError(f"--resize {resize}: nothing of {image_size}x{image_size} can be cut out of that")
-
-
 def _name(folder: Path) -> str:
     return readable(folder.resolve().name)
 
 
-def held_pixels(files: ImageFiles, memory_limit: int, whole: int | None = None) -> torch.Tensor | ImageFiles:
-    """The decoded pixels where they fit into memory.
-
-    Args:
-        files: the images.
-        memory_limit: in bytes.
-        whole: how many images the limit is for, where these are some of them: a part is held as the whole is.
-    """
-    count = len(files) if whole is None else whole
-    return files.read_all() if count * math.prod(files.image_shape) <= memory_limit else files
-
-
-def _looked_at(folder: Path, split: str, class_names: list[str], image_size: int | None) -> tuple[Listing, _Look]:
+def _looked_at(folder: Path, split: str, class_names: list[str], image_size: int | None) -> tuple[ImageFiles, Look]:
     """The files of a split, and what their headers say; both are kept of a large one."""
     listing = listing_of(folder, split, lambda: _of_classes(folder, split, class_names))
+    files = ImageFiles(folder, listing.paths, _UNKNOWN, image_size is not None, listing=listing)
     if listing.facts is None:
-        return listing, _look(folder, listing.paths, image_size)
+        return files, look(files, image_size)
 
     def find() -> list:
-        found = _look(folder, listing.paths, image_size)
-        return [list(found.shape), *(str(path.relative_to(folder)) for path in (found.first, found.witness))]
+        found = look(files, image_size)
+        return [list(found.shape), *(files.paths[position] for position in (found.first, found.witness))]
 
     name = "shape where sizes may differ" if image_size is not None else "shape"
-    shape, *paths = listing.facts.known(name, find, _is_look)
+    shape, *paths = listing.facts.known(name, find, lambda value: _is_look(value, files.paths))
     sides = shape[1:] if image_size is None else (image_size, image_size)
-    return listing, _Look((shape[0], *sides), *(folder / path for path in paths))
+    return files, Look((shape[0], *sides), *map(files.paths.index, paths))
 
 
-def _is_look(value: object) -> bool:
-    """Whether a value that was kept says a shape and two files."""
+def _is_look(value: object, paths: tuple[str, ...]) -> bool:
+    """Whether a value that was kept says a shape and two of the files."""
     match value:
-        case [[1 | 3, int(), int()], str(), str()]:
-            return True
+        case [[1 | 3, int(), int()], str() as first, str() as witness]:
+            return first in paths and witness in paths
     return False
 
 
@@ -191,43 +156,3 @@ def _classes(folder: Path, split: str) -> list[str]:
         )
     say_without_class(folder / split)
     return names[split]
-
-
-def _look(folder: Path, paths: Sequence[str], image_size: int | None) -> _Look:
-    """The shape that images have, or are brought to, by their headers."""
-    step = 1 if image_size is None else -(-len(paths) // _LOOKED_AT)
-    coloured, first, size = None, folder / paths[0], None
-    for path in bar((folder / path for path in paths[::step]), len(paths[::step]), "headers of files"):
-        with opened(path) as image:
-            if channels_of(image, path) == 3:
-                coloured = coloured or path
-            if image_size is None:
-                found = size_of(image, path)
-                size = size or found
-                if found != size:
-                    raise InputError(
-                        f"images in {folder} differ in size ({first} is {size[1]}x{size[0]}, {path} is "
-                        f"{found[1]}x{found[0]}): give an image size (--image-size) for all"
-                    )
-    width, height = (image_size, image_size) if image_size is not None else size
-    return _Look((1 if coloured is None else 3, height, width), first, coloured or first)
-
-
-def _check_agreement(folder: Path, train: _Look, test: _Look) -> None:
-    """Refuse test images that what is trained could not be shown.
-
-    Raises:
-        InputError: they have another size or number of channels; a file of each split is named.
-    """
-    (channels, *sides), (other, *theirs) = train.shape, test.shape
-    if sides != theirs:
-        raise InputError(
-            f"the images in {folder}/train and {folder}/test differ in size ({train.first} is {sides[0]}x{sides[1]}, "
-            f"{test.first} is {theirs[0]}x{theirs[1]}): give an image size (--image-size) for all"
-        )
-    if channels != other:
-        grey, colour = (train, test) if channels == 1 else (test, train)
-        raise InputError(
-            f"the images in {folder}/train and {folder}/test differ in colour (all looked at like {grey.first} are "
-            f"grey, {colour.witness} is not): make both grey or both RGB"
-        )

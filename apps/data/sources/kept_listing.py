@@ -79,7 +79,7 @@ class Facts:
         told = self._read()
         if name in told and fits(told[name]):
             return told[name]
-        with _held(self.path.parent):
+        with held(self.path.parent):
             told = self._read()  # another process may have found it meanwhile
             if name in told and fits(told[name]):
                 return told[name]
@@ -107,9 +107,9 @@ def listing_of(folder: Path, split: str, find: Callable[[], list[str]]) -> Listi
     Raises:
         InputError: as `find` does, or a file is gone.
     """
-    place = _place(folder)
+    place = place_of(folder)
     names, facts = place / f"{split}.safetensors", place / f"{split}.json"
-    with _held(place):
+    with held(place):
         if _checked_meanwhile(names) and (kept := _read(names, facts)):
             return kept
         found = _looked(folder, split, find)
@@ -188,7 +188,7 @@ def _checked_meanwhile(path: Path) -> bool:
     return False
 
 
-def _place(folder: Path) -> Path:
+def place_of(folder: Path) -> Path:
     """Where things are kept: in the folder where that can be written, else by its name among the data sets."""
     beside = folder / ".penult"
     if os.access(beside if beside.is_dir() else folder, os.W_OK | os.X_OK):
@@ -198,7 +198,7 @@ def _place(folder: Path) -> Path:
 
 
 @contextmanager
-def _held(place: Path) -> Iterator[None]:
+def held(place: Path) -> Iterator[None]:
     """Wait until no other process looks; where there is no folder or no lock to be had, go on without."""
     handle = None
     with suppress(OSError):

@@ -14,7 +14,7 @@ from apps.data.image_set import channel_statistics
 from apps.data.outliers import outliers
 from apps.data.picture import read_picture
 from apps.data.sources import load, load_pictures
-from apps.data.sources.image_files import centre, decoded, opened
+from apps.data.sources.decoding import centre, decoded, opened
 from priors.errors import InputError
 
 CLASSES = ("ant", "bee")
@@ -162,7 +162,7 @@ def test_deeper_pixels_are_refused_by_every_reader(folder, monkeypatch, way):
     """A plain conversion cuts them off: what is lighter than 255 of 65,535 would be white."""
     Image.fromarray(np.full((6, 5), 300, np.uint16)).save(path := folder / "train" / "bee" / "4.png")
     if way == "not looked at":
-        monkeypatch.setattr("apps.data.sources.folder._LOOKED_AT", 1)
+        monkeypatch.setattr("apps.data.sources.stored_images._LOOKED_AT", 1)
     with pytest.raises(InputError, match="4.png has pixels of more than 8 bits"):
         match way:
             case "outliers":

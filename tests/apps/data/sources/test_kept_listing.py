@@ -11,7 +11,7 @@ from PIL import Image
 
 from apps.data import image_set
 from apps.data.image_set import channel_statistics
-from apps.data.sources import folder as reading
+from apps.data.sources import image_files as reading
 from apps.data.sources import kept_listing, load
 from apps.fidelity.cache import _stamp
 from priors.errors import InputError
