@@ -57,7 +57,8 @@ class Data:
     """Which images."""
 
     data: str = "digits"
-    """Data set: a name (see `penult ls datasets`), an .npz file, or a folder with train/CLASS/* and test/CLASS/*."""
+    """Data set: a name (see `penult ls datasets`), an .npz file, a folder with train/CLASS/* and test/CLASS/*, or of
+    shards; hf:NAME, hf:FOLDER, wds:PATTERN, or import:package.module:factory."""
     image_size: Pixels | None = None
     """Height and width to resize an image folder's pictures to, in pixels; unset: they must be of one size."""
     resize: Pixels | None = added(None, before=None)

@@ -38,8 +38,10 @@ def list_datasets(root: Path | None) -> None:
             for info in DATASETS.values()
         ],
         f"kept in {root} (--data-root, $PENULT_DATA); an .npz file or a folder with train/CLASS/* and test/CLASS/* "
-        f"will do as well; {BIRDS}, as Caltech publishes it, and {RANDOM}, any other pictures, are put there by hand; "
-        "pictures of any size take --image-size",
+        "will do as well, and a folder of WebDataset's .tar shards (wds:PATTERN), hf:NAME[:CONFIG] or hf:FOLDER "
+        "[,image=COLUMN,label=COLUMN,train=SPLIT,test=SPLIT,streaming] by the datasets library, and your own torch "
+        f"Dataset, import:package.module:factory; {BIRDS}, as Caltech publishes it, and {RANDOM}, any other pictures, "
+        "are put there by hand; pictures of any size take --image-size",
     )
 
 

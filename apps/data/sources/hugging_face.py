@@ -72,7 +72,10 @@ def _library():
         import datasets
     except ImportError:
         raise InputError("hf:... is read by the datasets library: pip install datasets") from None
+    import huggingface_hub
+
     datasets.utils.logging.set_verbosity_error()
+    huggingface_hub.utils.logging.set_verbosity_error()  # each of its tries would be a line
     if os.environ.get("RANK", "0") != "0" or not sys.stderr.isatty():
         datasets.disable_progress_bars()
     return datasets
