@@ -6,15 +6,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor, nn, optim
 
 from apps.classifiers.regularisation import Regularisation
+from apps.command.config import Optimisation
 from apps.data.sweep import AT_A_TIME
 from apps.models.accuracy import FOLLOWED, means, scores
 from apps.models.layout import channels_last
 from apps.seeds import derive
-from apps.training.task import Criterion, Task
+from apps.training.task import Criterion, Phase, Task, build_optimizer
 from priors import zoo
+from priors.reading.taps import unwrapped
 from priors.zoo import Classifier
 
 
@@ -29,6 +31,8 @@ class Classification(Task):
         label_smoothing: weight of the uniform distribution in the targets.
         mixup: parameter of the beta distribution by which images and targets are mixed; None: they are not.
         regularisation: of the classifier's layers; None: nothing but the cross-entropy.
+        still: modules of it that stay in evaluation mode.
+        head_scale: times the learning rate of the others that its final layer has.
     """
 
     def __init__(
@@ -40,10 +44,13 @@ class Classification(Task):
         label_smoothing: float = 0.0,
         mixup: float | None = None,
         regularisation: Regularisation | None = None,
+        still: tuple[nn.Module, ...] = (),
+        head_scale: float = 1.0,
     ):
         self.networks = {"model": classifier}
         self.frozen = {}
-        self.seed = seed
+        self.seed, self.still = seed, still
+        self._head_scale = head_scale
         self.criterion = Criterion("accuracy", larger=True) if selecting else None
         self.channels_last = channels_last(classifier)
         self._evaluated = evaluated
@@ -53,6 +60,12 @@ class Classification(Task):
     def example(self, image_shape: tuple[int, int, int]) -> dict[str, tuple[Tensor, ...]]:
         """An image."""
         return {"model": (torch.zeros(1, *image_shape, device="meta"),)}
+
+    def optimizer(self, turn: str, phase: Phase, config: Optimisation) -> optim.Optimizer:
+        """The configured one; the final layer has a learning rate of its own where one was asked for."""
+        network = self.networks["model"]
+        head = () if self._head_scale == 1 else tuple(unwrapped(network).head.parameters())
+        return build_optimizer((network,), config, head, self._head_scale)
 
     def compiled_by_block(self) -> tuple[nn.Module, ...]:
         """The classifier, unless its training pass is derived."""

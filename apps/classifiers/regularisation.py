@@ -106,8 +106,8 @@ class Regularisation:
         over: what their squared norm is a sum over.
 
     Raises:
-        InputError: a layer that there is not (the nearest is offered), that has no bias, runs several times or gives
-            something that cannot be regularised so.
+        InputError: a layer that there is not (the nearest is offered), that has no bias, is frozen, runs several times
+            or gives something that cannot be regularised so.
     """
 
     def __init__(
@@ -126,6 +126,13 @@ class Regularisation:
         found = biased_layers(core, tuple(jacobian), image_shape)
         self._penalties = {name: _Penalty(found[name], strength) for name, strength in jacobian.items()}
         self._decayed = [(_with_bias(core, name), strength) for name, strength in decay.items()]
+        learning = {f"bias-jacobian@{name}": one.layer.bias() for name, one in self._penalties.items()}
+        learning |= {
+            f"bias-decay@{name}": module.bias for name, (module, _) in zip(decay, self._decayed, strict=True)
+        }
+        for what, bias in learning.items():
+            if not bias.requires_grad:
+                raise InputError(f"--regularise {what}: that layer is frozen; name layers that are trained")
         self._check_outputs(image_shape, dropout)
         # Before anything is compiled: later, a hook would not be part of it.
         for name, rate in dropout.items():

@@ -11,6 +11,7 @@ from apps.command.config import Data, Foreign, Gauge, Optimisation, Own, Place, 
 from apps.command.options import ONE_OR_MORE, REQUIRED
 from apps.command.ranges import Count, FromZero, MixupAlpha, PenultimateWidth, Pixels, Rate, Seed
 from apps.data.sources.catalogue import Augment
+from apps.models.tuning import Tuning
 from priors.errors import InputError
 
 
@@ -61,6 +62,7 @@ class ClassifierTraining:
     sync_batchnorm: bool = added(False, before=False)
     """Whether batch norm is over the whole batch where several processes share it, instead of each one's part."""
     own: tyro.conf.OmitArgPrefixes[Own] = field(default_factory=Own)
+    tuning: tyro.conf.OmitArgPrefixes[Tuning] = field(default_factory=Tuning)
     optimisation: tyro.conf.OmitArgPrefixes[Optimisation] = field(
         default_factory=lambda: Optimisation(schedule="cosine")
     )

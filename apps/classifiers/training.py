@@ -1,6 +1,6 @@
 """Training a classifier of the zoo on a data set, or on images that are there already."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +18,9 @@ from apps.data.image_set import ImageSet, balanced_subset, channel_statistics, r
 from apps.data.sources.catalogue import augmenting
 from apps.data.training_images import train_and_test
 from apps.models.accuracy import means, scores
+from apps.models.starting import begun, frozen
 from apps.models.trainable import is_own, trainable
+from apps.models.tuning import Tuning
 from apps.runs.run import Run
 from apps.seeds import derive
 from apps.training.batch_norm import synchronised
@@ -66,7 +68,7 @@ def _name(config: ClassifierTraining) -> str:
         "kernel": config.narrow_kernel,
     }
     words = [f"{word}{value}" for word, value in told.items() if value is not None]
-    variant = "".join(f"-{word}" for word in (*words, *config.regularise))
+    variant = "".join(f"-{word}" for word in (*words, *config.regularise, *config.tuning.words))
     return slug(f"{data_label(config.data.data)}-{config.arch}{variant}-seed{config.optimisation.seed}")
 
 
@@ -100,9 +102,24 @@ def train_on(
     """
     images, held_out = portions(config, images, config.optimisation.seed)
     classifier = _built(config, images, run.format)
+    initial = begun(classifier, config.tuning, f"--arch {config.arch}", speaks=not run.finished)
+    told = {"data_digest": images.digest} if given is None else dict(given)
     classifier.provenance = provenance | classifier.provenance
+    if initial is not None:
+        classifier.provenance |= {"initial weights": initial.source}
+        told |= {"init_digest": initial.digest}
     return train_network(
-        classifier, config, run, accelerator, images, held_out, test, verb=verb, given=given, following=following
+        classifier,
+        config,
+        run,
+        accelerator,
+        images,
+        held_out,
+        test,
+        verb=verb,
+        given=told,
+        following=following,
+        new=() if initial is None else initial.new,
     )
 
 
@@ -138,6 +155,7 @@ def train_network(
     given: Mapping[str, Any] | None = None,
     scored: Mapping[str, Any] | None = None,
     following: str | None = None,
+    new: Collection[str] = (),
 ) -> dict[str, Any]:
     """Train, or resume, a classifier as it stands; returns the result.
 
@@ -153,13 +171,17 @@ def train_network(
         given: what the run's configuration says beside `config`; None: the digest of the images.
         scored: what the result says beside scores.
         following: the command to type next.
+        new: names of weights that nothing has trained, which are not frozen.
 
     Raises:
-        InputError: as for `apps.training.train.train`, or a layer that cannot be regularised.
+        InputError: as for `apps.training.train.train`, a layer that cannot be regularised, or a part that cannot be
+            frozen.
     """
     optimisation, augment = config.optimisation, augmenting(config.augment, config.data.data)
     if config.sync_batchnorm:
         classifier = synchronised(classifier, f"--arch {config.arch}", accelerator.device)
+    shape, called = images.image_shape, f"--arch {config.arch}"
+    still = frozen(classifier, config.tuning, shape, called, not run.finished, new)
     regularisation = None
     if config.regularise:  # also of a finished run: what is wrong is said the same way
         chosen = parse_regularisers(config.regularise)
@@ -185,6 +207,8 @@ def train_network(
             config.label_smoothing,
             config.mixup,
             regularisation,
+            still,
+            config.tuning.head_scale(optimisation.lr),
         ),
         score=score,
         optimisation=optimisation,
@@ -251,7 +275,7 @@ def training_of(
         expected = " or ".join(f"penult {verb}" for verb in verbs)
         raise InputError(f"{run.folder} was made by penult {stored['verb']}, expected a run of {expected}")
     flat = stored["config"] | dict(instead or {})
-    sections = {"data": Data, "own": Own, "optimisation": Optimisation}
+    sections = {"data": Data, "own": Own, "tuning": Tuning, "optimisation": Optimisation}
     try:
         parts = {name: restored(section, flat) for name, section in sections.items()}
         training = restored(ClassifierTraining, flat, **parts)

@@ -5,7 +5,9 @@ from collections.abc import Iterator, Mapping
 from apps.data.augment import RESIZED_CROP
 from apps.data.shift import Shift
 from apps.distilling.settings import CONCENTRATION, PRETRAINING, Config
+from apps.models.tuning import Tuning
 from distill.term import Needs, Term
+from distill.weighted_sum import Objective
 from priors.errors import InputError
 
 
@@ -38,6 +40,20 @@ def check(config: Config, terms: Mapping[str, Term], needs: Needs, shift: Shift 
         )
     if config.optimisation.patience is not None and not config.data.validation:
         raise InputError("--patience counts validations on held-out images: hold some out by --validation N")
+
+
+def check_trainable(objective: Objective, tuning: Tuning) -> None:
+    """Refuse a phase that trains nothing but what is frozen.
+
+    Raises:
+        InputError: there is one.
+    """
+    for phase in objective.phases:
+        if not any(one.requires_grad for one in objective.trainable(phase)):
+            raise InputError(
+                f"--freeze {tuning.freeze}: {phase} has a phase of its own, in which the student is trained by its "
+                "feature maps, and all that gives them is frozen; leave one of them out"
+            )
 
 
 def _check_what_is_missing(config: Config, terms: Mapping[str, Term], needs: Needs) -> None:

@@ -39,6 +39,8 @@ class Distillation(Task):
         teacher_logits: gives the teacher's logits for a batch instead of running it; None: it runs.
         batch_size: of a whole batch, over all processes and parts; None: that of each batch that comes.
         angle: what measures the angle between both networks' input-Jacobians at each validation; None: nothing.
+        still: modules of the student that stay in evaluation mode.
+        head_scale: times the learning rate of the others that the student's final layer has.
     """
 
     def __init__(
@@ -51,8 +53,10 @@ class Distillation(Task):
         teacher_logits: TeacherLogits | DeviceLogits | None = None,
         batch_size: int | None = None,
         angle: JacobianAngle | None = None,
+        still: tuple[nn.Module, ...] = (),
+        head_scale: float = 1.0,
     ):
-        self.objective = objective
+        self.objective, self.still, self._head_scale = objective, still, head_scale
         student = objective.student.network
         self.networks = {"model": student, **objective.learnt}
         self.frozen = self._frozen()
@@ -117,7 +121,8 @@ class Distillation(Task):
 
     def optimizer(self, turn: str, phase: Phase, config: Optimisation) -> optim.Optimizer:
         """The configured one; in a phase that trains the student by its feature maps, without its final layer."""
-        return build_optimizer([nn.ParameterList(self.objective.trainable(phase.name))], config)
+        head = () if self._head_scale == 1 else tuple(self.objective.student.head.parameters())
+        return build_optimizer([nn.ParameterList(self.objective.trainable(phase.name))], config, head, self._head_scale)
 
     @property
     def soft_labels(self) -> dict[str, Tensor]:

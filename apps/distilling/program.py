@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from torch import nn
 
 from apps.command.console import counted, say
 from apps.command.launch import is_first, local_processes
@@ -18,7 +19,7 @@ from apps.data.resized_crop import ResizedCrop
 from apps.data.shift import Shift, parse_shift, shifted_set
 from apps.data.sources.catalogue import augmenting
 from apps.data.training_images import train_and_test
-from apps.distilling.checks import check
+from apps.distilling.checks import check, check_trainable
 from apps.distilling.device_logits import DeviceLogits
 from apps.distilling.distillation import Distillation
 from apps.distilling.jacobian_angle import JacobianAngle, some_of
@@ -26,8 +27,11 @@ from apps.distilling.outcome import say_layers, say_pretraining, say_soft_labels
 from apps.distilling.settings import CONCENTRATION, Config, older, told
 from apps.distilling.teacher_logits import TeacherLogits
 from apps.models.classifier_priors import classifier_prior, is_saved, say_uniform
+from apps.models.freezing import freeze
+from apps.models.initial import Initial
 from apps.models.named import check_classes, classifier
 from apps.models.soft_labels import mean_soft_labels
+from apps.models.starting import begun, frozen
 from apps.models.trainable import is_own, trainable
 from apps.runs.run import Run
 from apps.seeds import derive, generator
@@ -104,8 +108,10 @@ def _one_student(config: Config, guide: bool) -> dict[str, Any]:
     teacher = _teacher(config, needs, pictures) if needs.teacher_at_all or config.jacobian_angle else None
     prior = _prior(config, pictures, accelerator) if needs.prior else None
     run = Run(config.where.runs / (config.where.name or _name(config)))
-    student = _student(config, needs, pictures, run, accelerator)
+    student, initial, still = _student(config, needs, pictures, run, accelerator)
     given = _digests(config, pictures, student, teacher, prior)
+    if initial is not None:
+        given["init_digest"] = initial.digest
     before = sum(bool(term.pretrains) for term in terms.values()) * config.pretraining
     length = config.optimisation.epochs + before
     task = None
@@ -118,7 +124,8 @@ def _one_student(config: Config, guide: bool) -> dict[str, Any]:
         setting = setting_for(student, teacher, pictures.train.labels, prior, drawn, means)
         setting = replace(setting, keyed_draws=run.format < 2)
         objective = Objective(terms, student, teacher, setting, config.teacher_norms)
-        task = _task(config, objective, pictures, given, length, accelerator)
+        check_trainable(objective, config.tuning)
+        task = _task(config, objective, pictures, given, length, accelerator, still)
     if task is not None and accelerator.is_main_process:
         say_soft_labels(task, prior)
         say_layers(task)
@@ -194,16 +201,23 @@ def _prior(config: Config, pictures: _Pictures, accelerator: Accelerator) -> Cla
 
 def _name(config: Config) -> str:
     """The name of a run that was given none."""
-    images = "" if config.train_images is None else f"-images{config.train_images}"
+    words = [] if config.train_images is None else [f"images{config.train_images}"]
+    variant = "".join(f"-{word}" for word in (*words, *config.tuning.words))
     label = data_label(config.data.data)
-    return slug(f"{label}-{config.student}-{config.terms}{images}-seed{config.optimisation.seed}")
+    return slug(f"{label}-{config.student}-{config.terms}{variant}-seed{config.optimisation.seed}")
 
 
 @within_memory()
-def _student(config: Config, needs: Needs, pictures: _Pictures, run: Run, accelerator: Accelerator) -> Followed:
-    """A fresh student; a training that cannot fit into memory is refused before it is built."""
+def _student(
+    config: Config, needs: Needs, pictures: _Pictures, run: Run, accelerator: Accelerator
+) -> tuple[Followed, Initial | None, tuple[nn.Module, ...]]:
+    """The student, what it starts from, and what of it stays in evaluation mode.
+
+    A training that cannot fit into memory is refused before it is built.
+    """
     require_classes(pictures.train)
-    optimisation = config.optimisation
+    optimisation, tuning = config.optimisation, config.tuning
+    called, shape, speaks = f"--student {config.student}", pictures.shape, not run.finished
     if is_own(config.student) and config.penultimate is not None:
         raise InputError(
             f"--penultimate {config.penultimate} with {config.student}: your own code says what its layers are; leave "
@@ -215,7 +229,7 @@ def _student(config: Config, needs: Needs, pictures: _Pictures, run: Run, accele
         trainable,
         config.student,
         pictures.train.class_names,
-        pictures.shape,
+        shape,
         config.own,
         lambda: statistics,
         flag="--student-",
@@ -227,20 +241,24 @@ def _student(config: Config, needs: Needs, pictures: _Pictures, run: Run, accele
     if not run.finished and not is_own(config.student) and trained_weights(config.student, {}) is None:
         with torch.device("meta"):
             bare = build()
+        if tuning.freeze is not None:
+            freeze(bare, tuning.freeze, shape, called=called)
         held = optimisation.batch_size // (optimisation.accumulate * accelerator.num_processes)
-        needed = training_bytes(bare, pictures.shape, held, optimisation.optimizer, optimisation.precision)
-        said = f"--student {config.student} with --batch-size {optimisation.batch_size}"
+        needed = training_bytes(bare, shape, held, optimisation.optimizer, optimisation.precision)
+        said = f"{called} with --batch-size {optimisation.batch_size}"
         # What is free differs from one process to the next.
         agreed(accelerator, lambda: check_memory(said, needed, accelerator.device, local_processes()))
     network = build()
+    initial = begun(network, tuning, called, speaks)
     if config.sync_batchnorm:
-        network = synchronised(network, f"--student {config.student}", accelerator.device)
+        network = synchronised(network, called, accelerator.device)
     network.provenance |= {
         "data": config.data.data,
-        "made by": f"penult distill {config.terms} --student {config.student}",
-    }
+        "made by": f"penult distill {config.terms} {called}",
+    } | ({} if initial is None else {"initial weights": initial.source})
+    still = frozen(network, tuning, shape, called, speaks, () if initial is None else initial.new)
     taps = () if is_own(config.student) else config.student_taps  # of one's own they are its stages
-    return followed(network, pictures.shape, needs, "student", taps, comparing=comparing(_terms(config)))
+    return followed(network, shape, needs, "student", taps, comparing=comparing(_terms(config))), initial, still
 
 
 def _task(
@@ -250,6 +268,7 @@ def _task(
     given: Mapping[str, Any],
     length: float,
     accelerator: Accelerator,
+    still: tuple[nn.Module, ...],
 ) -> Distillation:
     """The task of the loop, which has `length` epochs in all."""
     return Distillation(
@@ -262,6 +281,8 @@ def _task(
         if config.cache_logits is None
         else _kept_logits(config, given, pictures, objective.teacher.network, accelerator),
         angle=_angle(config, objective, pictures),
+        still=still,
+        head_scale=config.tuning.head_scale(config.optimisation.lr),
     )
 
 

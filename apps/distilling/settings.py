@@ -9,6 +9,7 @@ import tyro
 from apps.command.config import Data, Foreign, Gauge, Optimisation, Own, Where, added, identity, older_values, plain
 from apps.command.ranges import Count, Deviation, Epochs, Few, LogitsFolder, Mean, PenultimateWidth
 from apps.data.sources.catalogue import Augment
+from apps.models.tuning import Tuning
 
 CONCENTRATION = 80.0
 """Of each class of a teacher's prior where nothing else is said (section 4.1.1 of the paper of class-wise KD)."""
@@ -86,6 +87,7 @@ class Config:
     the teacher's own."""
     seeds: Few = 1
     """Students to train, with seeds --seed, --seed + 1, ...: each is a run, NAME-seedN, and their spread is printed."""
+    tuning: tyro.conf.OmitArgPrefixes[Tuning] = field(default_factory=Tuning)
     gauge: tyro.conf.OmitArgPrefixes[Gauge] = field(default_factory=Gauge)
     foreign: tyro.conf.OmitArgPrefixes[Foreign] = field(default_factory=Foreign)
     optimisation: tyro.conf.OmitArgPrefixes[Optimisation] = field(default_factory=_protocol)

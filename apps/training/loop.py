@@ -140,7 +140,7 @@ class Fit:
     def prepare(self) -> None:
         """Wrap the networks for their processes and precision, and begin the phase."""
         for name, network in self.raw.items():
-            network.train()
+            self.task.to_training(network)
             self.task.networks[name] = keep_own(self.accelerator.prepare_model(network))
         for average in self.training.averages.values():  # preparing gave every process the first one's weights
             average.restart()
@@ -313,7 +313,7 @@ class Fit:
 
         with scoring(), self.compiled.eager():
             metrics = task.validate(model, over, progress.step)
-        self.raw["model"].train()
+        task.to_training(self.raw["model"])
         for name, value in metrics.items():
             if not math.isfinite(value):
                 self.diverged(f"the validation metric {name!r} was not finite at step {progress.step}")

@@ -116,25 +116,27 @@ def needed_for(
         device: of this process.
     """
     weights = {name: _weights(network) for name, network in task.networks.items()}
-    own = sum(weights.values())
+    own, learning = sum(weights.values()), sum(_weights(network, True) for network in task.networks.values())
     averaged = weights if task.averaged is None else task.averaged
     average = sum(weights[name] for name in averaged) if config.ema is not None else 0
-    moments, best = own * _MOMENTS[config.optimizer], own if task.criterion is not None else 0
+    moments, best = learning * _MOMENTS[config.optimizer], own if task.criterion is not None else 0
     step, validation = _passes(task, image_shape, batch, 0.5 if config.precision == "bf16" else 1.0)
     copied = max(moments, own) if device.type == "cuda" or task.channels_last else 0
     aside = best + max(copied, own + (own if copied else 0))  # of a state; of what is kept at the end
     if device.type != "cuda":
         held = moments + average
-        most = max(held + best + max(own + step, validation), held + aside)
+        most = max(held + best + max(learning + step, validation), held + aside)
         return Needed(most, most)
     frozen = sum(_weights(network) for network in task.frozen.values())
-    return Needed(own + frozen + moments + average + max(own + step, validation), aside)
+    return Needed(own + frozen + moments + average + max(learning + step, validation), aside)
 
 
 def training_bytes(
     network: nn.Module, image_shape: tuple[int, int, int], batch: int, optimizer: str, precision: str = "fp32"
 ) -> int:
     """About the bytes of a network, its gradients, the optimiser's state, and a step's pass over a batch.
+
+    What asks for no gradients has neither those nor a state.
 
     Args:
         network: on the meta device, where nothing takes memory.
@@ -145,12 +147,14 @@ def training_bytes(
     """
     image = torch.empty(1, *image_shape, device="meta")
     held, _ = pass_bytes(network.eval(), (image,), batch, gradients=True)
-    return _weights(network) * (2 + _MOMENTS[optimizer]) + int(held * (0.5 if precision == "bf16" else 1.0))
+    learning = _weights(network, True) * (1 + _MOMENTS[optimizer])
+    return _weights(network) + learning + int(held * (0.5 if precision == "bf16" else 1.0))
 
 
-def _weights(network: nn.Module) -> int:
-    """Bytes of the parameters."""
-    return sum(parameter.numel() * parameter.element_size() for parameter in network.parameters())
+def _weights(network: nn.Module, learning: bool = False) -> int:
+    """Bytes of the parameters, or of those alone that are trained."""
+    chosen = (one for one in network.parameters() if one.requires_grad or not learning)
+    return sum(one.numel() * one.element_size() for one in chosen)
 
 
 def _passes(task: Task, image_shape: tuple[int, int, int], batch: int, scale: float) -> tuple[int, int]:

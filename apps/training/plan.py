@@ -45,12 +45,14 @@ class TrainingPlan:
 
     Attributes:
         weights: parameters by network.
+        trained: those of them that are trained.
         phases: in order; one without steps is left out.
         needed: bytes that it is estimated to take of its device, beside the networks as they are built.
         peak: bytes at the most so far: of the GPU's memory, or of this process.
     """
 
     weights: dict[str, int]
+    trained: dict[str, int]
     phases: tuple[PhasePlan, ...]
     needed: int
     peak: int
@@ -92,7 +94,8 @@ def plan_of(fit: Fit) -> TrainingPlan:
         shape = fit.batches.images.image_shape
         needed = needed_for(fit.task, shape, held, fit.config, fit.device).device
         weights = {name: sum(one.numel() for one in network.parameters()) for name, network in fit.raw.items()}
-        return TrainingPlan(weights, tuple(phases), needed, _peak(fit.device))
+        trained = {name: sum(one.numel() for one in parameters) for name, parameters in fit.trainable.items()}
+        return TrainingPlan(weights, trained, tuple(phases), needed, _peak(fit.device))
     finally:
         fit.take_down()
 
@@ -110,7 +113,10 @@ def print_plan(plan: TrainingPlan, fit: Fit) -> None:
         )
         for phase in plan.phases
     ]
-    weights = ", ".join(f"{name} {count:,}" for name, count in plan.weights.items())
+    weights = ", ".join(
+        f"{name} {count:,}" + ("" if plan.trained[name] == count else f" ({plan.trained[name]:,} trained)")
+        for name, count in plan.weights.items()
+    )
     kind, gib = fit.device.type, 2**30
     most = f"{plan.peak / gib:.2f} GiB at the most so far {'on the GPU' if kind == 'cuda' else 'of this process'}"
     table(

@@ -1,7 +1,7 @@
 """What the training loop asks of a task: its networks, its turns and its losses. A task knows nothing of accelerate."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,6 +69,7 @@ class Task(ABC):
         phases: stretches of training with optimisers, learning rates and warm-ups of their own.
         phase: the one under way, set by the loop.
         criterion: what validation metric chooses the best checkpoint; None keeps the last.
+        still: modules of the networks that stay in evaluation mode while the rest is trained: frozen parts.
         rank: this process's number among those training together, set by the loop.
         slice: number of the part of the global batch at hand, over processes and accumulated parts, set by the loop
             before `losses`: streams of noise name it, so that no two parts share one.
@@ -84,6 +85,7 @@ class Task(ABC):
     validated: int = 0
     channels_last: bool = False
     partial: bool = False
+    still: tuple[nn.Module, ...] = ()
     rank: int = 0
     slice: int = 0
     compiled: Compiled = Compiled()
@@ -123,6 +125,12 @@ class Task(ABC):
         """What --compile leaves as it is and why, for a line; nothing where that is nothing."""
         return ""
 
+    def to_training(self, network: nn.Module) -> None:
+        """Put one of the networks into training mode, but for what is to stay in evaluation mode."""
+        network.train()
+        for module in self.still:
+            module.training = False
+
     def turns(self, step: int) -> tuple[str, ...]:
         """The turns of a step (they may depend on `phase`), in order; each draws a batch of its own."""
         return ("train",)
@@ -158,9 +166,22 @@ class Task(ABC):
         return None
 
 
-def build_optimizer(networks: Iterable[nn.Module], config: Optimisation) -> optim.Optimizer:
-    """The configured optimiser, fused: at small sizes an unfused one costs as much as the backward pass."""
+def build_optimizer(
+    networks: Iterable[nn.Module], config: Optimisation, apart: Collection[nn.Parameter] = (), scale: float = 1.0
+) -> optim.Optimizer:
+    """The configured optimiser, fused: at small sizes an unfused one costs as much as the backward pass.
+
+    Args:
+        networks: what of them asks for gradients is trained.
+        config: which optimiser, and how.
+        apart: those of the parameters that have a learning rate of their own; none: all have the same.
+        scale: times that of the others, at each step.
+    """
     parameters = [parameter for network in networks for parameter in network.parameters() if parameter.requires_grad]
+    if own := [one for one in parameters if any(one is other for other in apart)]:
+        others = [one for one in parameters if all(one is not other for other in own)]
+        group = {"params": own, "lr": config.lr * scale, "lr_scale": scale}
+        parameters = [*([{"params": others, "lr_scale": 1.0}] if others else []), group]
     if config.optimizer in ("sgd", "momentum"):
         nesterov = config.optimizer == "sgd"
         return optim.SGD(

@@ -132,7 +132,7 @@ def load_weights(
         f"{name} holds {str(named.tensors[name].dtype).removeprefix('torch.')}, expected "
         f"{str(own[name].dtype).removeprefix('torch.')}"
         for name in own
-        if name in named.tensors and not _converts(named.tensors[name], own[name].dtype)
+        if name in named.tensors and not converts(named.tensors[name], own[name].dtype)
     ]
     wrong += [
         f"{name} holds numbers that are too large for {str(own[name].dtype).removeprefix('torch.')}"
@@ -154,7 +154,7 @@ def load_weights(
     module.load_state_dict(dict(named.tensors), strict=False)
 
 
-def _converts(tensor: torch.Tensor, dtype: torch.dtype) -> bool:
+def converts(tensor: torch.Tensor, dtype: torch.dtype) -> bool:
     """Whether a tensor means the same in another type: floats in any precision, and counts that a file has as floats.
 
     Integers where floats belong are quantised weights, or those of something else.
