@@ -127,9 +127,7 @@ class Regularisation:
         self._penalties = {name: _Penalty(found[name], strength) for name, strength in jacobian.items()}
         self._decayed = [(_with_bias(core, name), strength) for name, strength in decay.items()]
         learning = {f"bias-jacobian@{name}": one.layer.bias() for name, one in self._penalties.items()}
-        learning |= {
-            f"bias-decay@{name}": module.bias for name, (module, _) in zip(decay, self._decayed, strict=True)
-        }
+        learning |= {f"bias-decay@{name}": module.bias for name, (module, _) in zip(decay, self._decayed, strict=True)}
         for what, bias in learning.items():
             if not bias.requires_grad:
                 raise InputError(f"--regularise {what}: that layer is frozen; name layers that are trained")

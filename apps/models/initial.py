@@ -16,7 +16,7 @@ from priors.files.weight_names import differing, named_as
 from priors.zoo.network import Classifier
 
 _WITHIN = ("", "body.", "network.")
-"""What stands before a network's own names here: nothing in a run's file, and one of the others in the network's own."""
+"""What may stand before names here, and not there: a zoo's network or a wrapped one holds another program's."""
 _LISTED = 4
 
 

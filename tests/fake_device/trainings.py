@@ -80,6 +80,7 @@ WAYS = {
     "mirrored edges": ("--augment", "crop+flip", "--crop-fill", "reflect"),
     "mixing": ("--mixup", 0.2, "--label-smoothing", 0.1),
     "regularised": ("--regularise", "bias-jacobian:1", "dropout:0.5", "bias-decay:0.1"),
+    "frozen in part": ("--freeze", "hidden1", "--head-lr", 0.01),
     "parts, clipped and averaged": ("--accumulate", 2, "--clip", 1, "--ema", 0.9),
     "sgd": ("--optimizer", "sgd", "--weight-decay", 1e-4, "--schedule", "step"),
     "adamw": ("--optimizer", "adamw", "--warmup", 1),
