@@ -16,9 +16,9 @@ class Tuning:
     """Start from the weights of a run or an export (its folder), or of a .safetensors file: all that fit by name and
     shape; the final layer is drawn anew where the classes differ; unset: all weights are the architecture's own."""
     freeze: str | None = added(None, before=None)
-    """What is not trained: body (all before the final layer), or the network from its images to the end of a module,
-    such as a stage (body.block1); what --init has no weights for is trained all the same. Batch norm and dropout there
-    are as in evaluation; unset: nothing."""
+    """What is not trained: body, all before the final layer; or a stage or another module, and all that comes before
+    its end. What --init has no weights for is trained in any case. Batch norm and dropout there are as in evaluation;
+    unset: nothing."""
     head_lr: Annotated[float, Range(above=0, most=1e6)] | None = added(None, before=None)
     """Peak learning rate of the final layer, which follows the schedule as the others do; unset: --lr."""
 

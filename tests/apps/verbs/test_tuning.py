@@ -11,19 +11,6 @@ from priors import zoo
 from priors.files.tensors import read_tensors
 
 SHARED = ["--data", "digits", "--train-images", 40, "--batch-size", 20, "--device", "cpu", "--threads", 1]
-    "--data",
-    "digits",
-    "--train-images",
-    40,
-    "--batch-size",
-    20,
-    "--validate-every",
-    9,
-    "--device",
-    "cpu",
-    "--threads",
-    1,
-]
 TRAIN = ["train", "classifier", *SHARED, "--arch", "wrn-16-1", "--epochs", 2, "--validate-every", 9]
 DISTIL = ["distill", "ce+attention", *SHARED, "--student", "wrn-16-1", "--teacher", "base", "--epochs", 2]
 FROZEN = {"body": lambda name: name.startswith(("body.", "projection.")), "group1": lambda name: ".group1." in name}
