@@ -6,14 +6,14 @@ from pathlib import Path
 
 from torch import Tensor
 
-from apps.models.named import is_run, open_run, same_classes
+from apps.models.named import is_run, open_run
 from apps.models.registry import CLASSIFIER, kind_of, refused
 from priors import zoo
 from priors.errors import InputError
 from priors.files.checksums import check_finite
 from priors.files.tensors import converts, digest_of, read_tensors
 from priors.files.weight_names import differing, named_as
-from priors.zoo.network import Classifier
+from priors.zoo.network import Classifier, same_classes
 
 _WITHIN = ("", "body.", "network.")
 """What may stand before names here, and not there: a zoo's network or a wrapped one holds another program's."""
