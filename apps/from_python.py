@@ -119,7 +119,8 @@ class LoadedRun:
         runs it is the trained network as the run's method reads it.
 
         Raises:
-            InputError: the run is not finished, or its files are damaged.
+            InputError: the run is not finished, its files are damaged, or it was made with code of your own, which a
+                file never has run: name it by `apps.from_pretrained(path, allow="import:...")`.
         """
         from apps.models.named import open_run
         from apps.models.registry import kind_of

@@ -5,17 +5,23 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from apps.command import own_code
 from apps.models.named import model_run
 from apps.sharing import hub
 from priors.errors import InputError, reason, shown
 
 
 def from_pretrained(
-    path_or_repository: str | Path, device: str | torch.device = "cpu", *, network: nn.Module | None = None
+    path_or_repository: str | Path,
+    device: str | torch.device = "cpu",
+    *,
+    network: nn.Module | None = None,
+    allow: str | None = None,
 ) -> nn.Module:
     """A classifier or a generator, in evaluation mode.
 
-    Only JSON and safetensors are read: nothing is unpickled, and no code of the folder's is executed.
+    Only JSON and safetensors are read: nothing is unpickled, and no code that the folder names is executed unless you
+    name it as well.
 
     Args:
         path_or_repository: an exported folder or that of a finished run; or OWNER/NAME on the Hub, where that is no
@@ -23,6 +29,7 @@ def from_pretrained(
         device: where its weights go.
         network: for a classifier that was made by code of your own: what that code makes for its classes and images.
             Its weights are replaced.
+        allow: instead of that, import:package.module:factory as the folder names it, which is then called.
 
     Returns:
         A classifier maps images (N, C, H, W) in [0, 1] to logits (N, classes); a generator has `generate(labels)`,
@@ -36,6 +43,8 @@ def from_pretrained(
         raise InputError(
             f"from_pretrained of {shown(path_or_repository)}: expected the path of a folder, or OWNER/NAME on the Hub"
         )
+    if allow is not None:
+        own_code.allow(allow)
     folder = Path(path_or_repository)
     if not folder.exists() and isinstance(path_or_repository, str) and hub.is_repository(path_or_repository):
         folder = hub.fetch(path_or_repository)

@@ -18,6 +18,7 @@ from apps.training.task import Criterion, Phase, Task, build_optimizer
 from priors import zoo
 from priors.reading.taps import unwrapped
 from priors.zoo import Classifier
+from priors.zoo.wrapped import Wrapped
 
 
 class Classification(Task):
@@ -53,6 +54,7 @@ class Classification(Task):
         self._head_scale = head_scale
         self.criterion = Criterion("accuracy", larger=True) if selecting else None
         self.channels_last = channels_last(classifier)
+        self.partial = isinstance(classifier, Wrapped)  # the user's own may have layers that take no part
         self._evaluated = evaluated
         self.validated = min(AT_A_TIME, len(evaluated))
         self._smoothing, self._mixup, self._regularisation = label_smoothing, mixup, regularisation

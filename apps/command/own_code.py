@@ -6,6 +6,7 @@ data: they run nothing. So each command that is to run such code says its name a
 
 import importlib
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 
@@ -35,7 +36,7 @@ def allowing(given: str) -> str:
         >>> allowing("import:mine:net,weights=net.safetensors"), allowing("wrn-16-2")
         (' --allow import:mine:net', '')
     """
-    return f" --allow {code_of(given)}" if given.startswith("import:") else ""
+    return f" --allow {shlex.quote(code_of(given))}" if given.startswith("import:") else ""
 
 
 def allow_named(words: Sequence[str]) -> None:

@@ -23,6 +23,7 @@ from distill.terms.ckd import SoftCrossEntropy
 from distill.weighted_sum import Objective
 from priors import zoo
 from priors.files.tensors import write_tensors
+from priors.zoo.wrapped import Wrapped
 
 
 class Distillation(Task):
@@ -72,7 +73,8 @@ class Distillation(Task):
             Phase("train", 1 - pretraining * len(own)),
         )  # fmt: skip
         self.phase = self.phases[0]
-        self.partial = len(objective.phases) > 1  # what a phase trains, another may not
+        # What a phase trains, another may not; the user's own may have layers that take no part.
+        self.partial = len(objective.phases) > 1 or isinstance(student, Wrapped)
         held_out = next((name for name in images if not name.startswith("test")), None)
         self.criterion = None if held_out is None else Criterion(f"{held_out} accuracy".strip(), larger=True)
         self._teacher_logits, self._batch_size, self._angle = teacher_logits, batch_size, angle

@@ -8,12 +8,13 @@ from torch import Tensor, nn
 
 from analysis.inversion.reconstruction import squared_error
 from apps.data.image_set import ImageSet
-from apps.models.registry import keep
+from apps.models.registry import can_be_kept, keep
 from apps.models.representation import Representation
 from apps.models.represented import KEPT
 from apps.training.task import Criterion, Sweep, Task
 from priors.files.json_files import write_json
 from priors.files.tensors import write_tensors
+from priors.zoo.wrapped import Wrapped
 
 _SWEPT = 100
 """Images a batch that a model is validated on."""
@@ -42,7 +43,7 @@ class LayerTask(Task):
         alone: bool = False,
     ):
         self.networks = {"model": model}
-        ours = representation is None or representation.network.architecture is not None
+        ours = representation is None or not isinstance(representation.network, Wrapped)
         # A module of the user's own may take no other layout than the usual one.
         self.channels_last = ours and not alone
         self.frozen = {} if representation is None else {"network": representation.network}
@@ -67,7 +68,7 @@ class LayerTask(Task):
         """Write the model, how to build it again, and the network that its contexts are of."""
         write_tensors(folder / "model.safetensors", networks["model"].state_dict())
         write_json(folder / "model.json", self.description)
-        if self._representation is not None and self._representation.network.architecture is not None:
+        if self._representation is not None and can_be_kept(self._representation.network):
             keep(self._representation.network, folder / KEPT)
 
 

@@ -22,6 +22,7 @@ from priors.errors import InputError, reason
 from priors.files.json_files import read_json, write_json
 from priors.files.tensors import write_tensors
 from priors.zoo.network import ImageNetwork
+from priors.zoo.wrapped import Wrapped
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -130,11 +131,16 @@ def description_of(run: Run) -> dict[str, Any]:
     return description
 
 
+def can_be_kept(network: ImageNetwork) -> bool:
+    """Whether a network can be built again by its description: by name, or by code that is named there."""
+    return network.architecture is not None or (isinstance(network, Wrapped) and network.code is not None)
+
+
 def keep(network: ImageNetwork, folder: Path) -> None:
     """Write a network with layers, of whatever kind, so that `kept` reads it again.
 
     Args:
-        network: known by name, so that it can be built again.
+        network: such that it can be built again, see `can_be_kept`.
         folder: made where it does not exist.
     """
     if isinstance(network, zoo.Classifier):

@@ -79,8 +79,9 @@ def pass_bytes(network: nn.Module, given: Sequence[Tensor | None], images: int, 
     """
     rows = [None if one is None else one.new_empty(images, *one.shape[1:]) for one in given]
     live = _Live()
-    # What has no way to be computed there ends the pass: at the end of an SNGAN's discriminator, say.
-    with torch.set_grad_enabled(gradients), suppress(RuntimeError), live:
+    # What has no way to be computed there ends the pass: at the end of an SNGAN's discriminator, say. A module of the
+    # user's own says so by an error of penult's.
+    with torch.set_grad_enabled(gradients), suppress(RuntimeError, InputError), live:
         network(*rows)
     return live.peak + (2 * live.largest if gradients else 0), live.largest
 

@@ -35,7 +35,8 @@ def about(kind: str, model: Any, described: dict[str, Any]) -> str:
     pixels = " x ".join(map(str, model.image_shape or ("any",)))
     classes = len(model.class_names)
     if kind == "classifier":
-        name = (described.get("architecture") or {}).get("name", "network")
+        own = described.get("wrapped") or {}
+        name = (described.get("architecture") or {}).get("name") or own.get("kind", "network")
         entry = next((entry for entry in catalogue() if entry.name == name and entry.paper), None)
         source = f" ({entry.paper})" if entry else ""
         return (

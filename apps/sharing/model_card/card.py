@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from apps.command.console import counted
+from apps.command.own_code import allowing
 from apps.sharing.model_card.about import about, limitations
 from apps.sharing.model_card.front_matter import front_matter
 from apps.sharing.model_card.markdown import code, folded, items, table, text
@@ -86,6 +87,11 @@ class Card:
         return str(self.described.get("model", "classifier"))
 
     @property
+    def own_code(self) -> str:
+        """The code of its author's own that makes its network; empty where there is none."""
+        return str((self.described.get("wrapped") or {}).get("code") or "")
+
+    @property
     def config(self) -> dict[str, Any]:
         """Settings of the training."""
         return self.stored["config"]
@@ -131,10 +137,12 @@ def _samples(exported: Card, grid: Grid) -> str:
 
 def _loading(exported: Card) -> str:
     model, source = exported.model, exported.repository or exported.name
+    own = exported.own_code
+    allow = f", allow={own!r}" if own else ""
     if exported.grid is None:
         shape = ", ".join(map(str, model.image_shape or (3, 224, 224)))
-        use = f"logits = from_pretrained({source!r})(torch.rand(1, {shape}))  # images in [0, 1]"
-        shell = f"penult evaluate {shlex.quote(exported.name)}"
+        use = f"logits = from_pretrained({source!r}{allow})(torch.rand(1, {shape}))  # images in [0, 1]"
+        shell = f"penult evaluate {shlex.quote(exported.name)}{allowing(own)}"
     else:
         labels = f"torch.arange({len(model.class_names)})" if model.conditional else "torch.zeros(8, dtype=torch.int64)"
         what = "one a label" if model.conditional else "as many as there are zeros"
@@ -144,8 +152,14 @@ def _loading(exported: Card) -> str:
         shell = f"hf download {exported.repository} --local-dir {shlex.quote(exported.name)} && {shell}"
     where = "from the Hub (huggingface_hub installed)" if exported.repository else "from the folder that holds this one"
     python = f"import torch\nfrom apps.pretrained import from_pretrained\n{use}"
+    needed = ""
+    if own:
+        needed = (
+            f"The network is made by its author's own code, `{text(own)}`, which is not in this folder. It has to be "
+            "among what Python can import, and is run only where you name it, as below.\n\n"
+        )
     return (
-        f"In Python, with penult installed, {where}; only JSON and safetensors are read:\n\n"
+        f"{needed}In Python, with penult installed, {where}; only JSON and safetensors are read:\n\n"
         f"{code(python, 'python')}\n\n"
         f"In a shell, where this folder is a MODEL for every verb of penult:\n\n{code(shell, 'sh')}"
     )

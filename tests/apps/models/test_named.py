@@ -387,6 +387,8 @@ WRONG = {
     "torchvision's unknown weights": (["torchvision:resnet18:IMAGENET"], "IMAGENET1K_V"),
     "torchvision's unknown network": (["torchvision:resnet81"], "did you mean 'torchvision:resnet18'"),
     "torchvision without a name": (["torchvision:"], "unknown classifier"),
+    "timm with too many parts": (["timm:resnet18:a1_in1k:1"], "expected timm:NAME or timm:NAME:TAG"),
+    "timm with a mean": (["timm:resnet18", "--mean", 0.5], "--mean with timm:resnet18: it is known"),
 }
 
 
