@@ -21,11 +21,12 @@ from apps.models.accuracy import means, scores
 from apps.models.starting import begun, frozen
 from apps.models.trainable import is_own, trainable
 from apps.models.tuning import Tuning
+from apps.runs.by_image import keep_by_image
 from apps.runs.run import Run
 from apps.seeds import derive
 from apps.training.batch_norm import synchronised
 from apps.training.memory import within_memory
-from apps.training.session import start, sweeping
+from apps.training.session import on_main, start, sweeping
 from apps.training.train import data_label, slug, train
 from priors.errors import InputError
 from priors.zoo import Classifier
@@ -189,7 +190,9 @@ def train_network(
         regularisation = Regularisation(classifier, chosen, images.image_shape, *how)
 
     def score(task) -> dict[str, Any]:
-        found = means(scores(task.networks["model"], sweeping(accelerator), test))
+        rows = scores(task.networks["model"], sweeping(accelerator), test)
+        on_main(accelerator, lambda: keep_by_image(run.folder, {"accuracy": rows["accuracy"]}, test.digest))
+        found = means(rows)
         return {f"test/{name}": value for name, value in found.items()} | {"test/images": len(test), **(scored or {})}
 
     return train(

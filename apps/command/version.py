@@ -1,6 +1,8 @@
 """Which version of a program this is, also where it is run from a checkout that was never installed."""
 
+import subprocess
 import tomllib
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -30,3 +32,20 @@ def version_of(distribution: str) -> str:
         return version(distribution)
     except PackageNotFoundError:
         return NOT_INSTALLED
+
+
+@cache
+def own_commit(place: Path = _CHECKOUT) -> str | None:
+    """The commit of the checkout that runs, with a + where files differ from it; None where it is none, or git is not.
+
+    Args:
+        place: the folder that the packages lie in.
+    """
+    if not (place / ".git").exists():
+        return None
+    ask = ["git", "-C", str(place), "describe", "--always", "--abbrev=10", "--dirty=+", "--exclude=*"]
+    try:
+        said = subprocess.run(ask, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return said.stdout.strip() or None

@@ -6,14 +6,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from jaxtyping import Float
+from torch import Tensor
+
 from apps.command.config import identity
 from apps.discarding.measuring import Entropies, Measured
 from apps.discarding.settings import DiscardSettings
 from apps.discarding.shown import Shown
 from apps.discarding.tables import over_images
-from apps.runs.evaluations import as_kept, keep_evaluation, scores_by
+from apps.runs.evaluations import as_kept, follows, keep_evaluation, read_evaluations, scores_by
+from priors.errors import InputError
 from priors.files.json_files import finite
-from priors.files.tensors import write_tensors
+from priors.files.tensors import read_tensors, write_tensors
 
 FILE, MAPS = "discard.json", "discard-maps.safetensors"
 
@@ -74,6 +78,40 @@ def scored(config: DiscardSettings, folder: Path) -> Mapping[str, Any] | None:
         InputError: what is kept is damaged.
     """
     return scores_by(folder, FILE, protocol(config))
+
+
+def entropies_by_image(
+    config: DiscardSettings, folder: Path
+) -> tuple[dict[tuple[int, str], Float[Tensor, " images"]], str] | None:
+    """Mean entropies of each image, in nats a value, as the last command has left them in a folder.
+
+    Args:
+        config: of the command.
+        folder: of its scores.
+
+    Returns:
+        By the network's number, from 1, and by a score's name, such as "penultimate SID"; and the digest of the images.
+        None where nothing is kept, or nothing that can be read.
+
+    Raises:
+        InputError: scores that are kept are damaged.
+    """
+    entries = (entry for entry in read_evaluations(folder, FILE) if follows(entry, protocol(config)))
+    entry = next(entries, None)
+    if entry is None or not (folder / MAPS).is_file():
+        return None
+    try:
+        maps = read_tensors(folder / MAPS, "entropies")[0]
+    except InputError:
+        return None
+    found = {
+        (number, f"{layer} {metric.upper()}"): maps[key].double().flatten(1).mean(1)
+        for number, (network, layers) in enumerate(entry["scores"].items(), start=1)
+        for layer in layers
+        for metric in ("sid", "ru")
+        if (key := f"{network}/{layer}/{metric}") in maps
+    }
+    return found, str(entry.get("data_digest"))
 
 
 def _scores(one: Measured, shown: Shown) -> dict[str, float | None]:

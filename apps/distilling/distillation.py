@@ -161,11 +161,11 @@ class Distillation(Task):
 
     def scored(self, model, sweep, names: Sequence[str]) -> dict[str, float]:
         """The named scores on each set of images, see `apps.models.accuracy`."""
-        return {
-            f"{kind} {name}".strip(): value
-            for kind, images in self._images.items()
-            for name, value in means(scores(model, sweep, images), names).items()
-        }
+        return named_means(self.by_image(model, sweep), names)
+
+    def by_image(self, model, sweep) -> dict[str, dict[str, Tensor]]:
+        """By set of images, what is found of each of them, see `apps.models.accuracy`."""
+        return {kind: scores(model, sweep, images) for kind, images in self._images.items()}
 
     def save(self, folder: Path, networks: dict[str, nn.Module]) -> None:
         """Write the student as the zoo saves classifiers, and the terms that learned beside it."""
@@ -188,3 +188,13 @@ class Distillation(Task):
             memory.load_state_dict(
                 {key.removeprefix(f"{name}."): tensor for key, tensor in state.items() if key.startswith(f"{name}.")}
             )
+
+
+def named_means(rows: Mapping[str, dict[str, Tensor]], names: Sequence[str]) -> dict[str, float]:
+    """The means of the named scores, after what the images of each set are called.
+
+    Args:
+        rows: by set of images, as `Distillation.by_image` has it.
+        names: of scores.
+    """
+    return {f"{kind} {name}".strip(): value for kind, own in rows.items() for name, value in means(own, names).items()}

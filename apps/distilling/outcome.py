@@ -8,27 +8,35 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from apps.command.console import counted, say, table
-from apps.distilling.distillation import Distillation
+from apps.data.image_set import ImageSet
+from apps.distilling.distillation import Distillation, named_means
 from apps.models.accuracy import FINAL
+from apps.runs.by_image import keep_by_image
 from apps.runs.run import Run
-from apps.training.session import sweeping
+from apps.training.session import on_main, sweeping
 from priors.model.classifier_prior import ClassifierPrior
 
 
-def scores(run: Run, task: Distillation, accelerator: Accelerator, images: int) -> dict[str, Any]:
+def scores(run: Run, task: Distillation, accelerator: Accelerator, images: ImageSet) -> dict[str, Any]:
     """Final scores of the weights that are kept, and the best test accuracy on the way, which some papers report.
+
+    What was found of each test image is kept in the run's folder.
 
     Args:
         run: with the metrics of each validation.
         task: trained.
         accelerator: of this process.
-        images: how many there are to test on.
+        images: to test on, as they are.
     """
-    found = task.scored(task.networks["model"], sweeping(accelerator), FINAL)
+    rows = task.by_image(task.networks["model"], sweeping(accelerator))
+    tested = {kind.removeprefix("test"): own["accuracy"] for kind, own in rows.items() if kind.startswith("test")}
+    named = {f"{kind} accuracy".strip(): values for kind, values in tested.items()}
+    on_main(accelerator, lambda: keep_by_image(run.folder, named, images.digest))
+    found = named_means(rows, FINAL)
     result = {f"test/{name.removeprefix('test ')}": value for name, value in found.items() if name.startswith("test ")}
     first = next(name for name in found if name.startswith("test ") and name.endswith("accuracy"))
     seen = [entry[f"validation/{first}"] for entry in run.metrics() if f"validation/{first}" in entry]
-    return result | {"test/best accuracy": max([*seen, found[first]]), "test/images": images}
+    return result | {"test/best accuracy": max([*seen, found[first]]), "test/images": len(images)}
 
 
 def say_pretraining(task: Distillation, epochs: float) -> None:

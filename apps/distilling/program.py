@@ -138,7 +138,7 @@ def _one_student(config: Config, guide: bool) -> dict[str, Any]:
         accelerator=accelerator,
         images=pictures.train,
         build=lambda: task,
-        score=lambda task: scores(run, task, accelerator, len(pictures.test)),
+        score=lambda task: scores(run, task, accelerator, pictures.test),
         optimisation=replace(config.optimisation, epochs=length),
         where=config.where,
         following=f"penult evaluate {run.quoted}{allowing(config.student)}" if guide else None,

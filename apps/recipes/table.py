@@ -2,7 +2,7 @@
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +51,8 @@ class Table:
     """What that folder holds, and where."""
     gaps: frozenset[tuple[str, str]] = frozenset()
     """By row and column, the cells that there are none of, such as of a layer that only other networks have."""
+    against: Mapping[str, str] = field(default_factory=dict)
+    """By row, the one that it is compared with in pairs, cell by cell: of the same seeds, of the same test images."""
 
     @property
     def cells(self) -> tuple[tuple[str, str], ...]:
@@ -70,6 +72,22 @@ class Table:
         own = self.score(row, column, metric)
         names = (own, self.instead.get(metric))
         return next((name for name in names if name in scores), own)
+
+
+def all_against(rows: Sequence[str], row: str, **others: str) -> dict[str, str]:
+    """Every row against one of them.
+
+    Args:
+        rows: of a table.
+        row: that the others are compared with.
+        **others: by row, with `_` for `-`, another that it is compared with instead.
+
+    Example:
+        >>> all_against(("none", "dropout", "decay"), "none", decay="dropout")
+        {'dropout': 'none', 'decay': 'dropout'}
+    """
+    chosen = {name.replace("_", "-"): other for name, other in others.items()}
+    return {one: chosen.get(one, row) for one in rows if one != row}
 
 
 def papers() -> tuple[str, ...]:

@@ -14,15 +14,15 @@ from apps.runs.quantities import Panel
 from priors.errors import InputError
 from priors.files.regular import open_regular
 
-_GENERATOR = "penult report"
+GENERATOR = "penult report"
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-def is_page(path: Path) -> bool:
-    """Whether a file is a page that was written here, and so may be written anew."""
+def is_page(path: Path, generator: str = GENERATOR) -> bool:
+    """Whether a file is a page that a command has written, and so may be written anew."""
     with suppress(OSError, InputError):
         with open_regular(path) as file:
-            return f'<meta name="generator" content="{_GENERATOR}">'.encode() in file.read(1024)
+            return f'<meta name="generator" content="{generator}">'.encode() in file.read(1024)
     return False
 
 
@@ -39,18 +39,28 @@ def page(runs: Sequence[Contents]) -> str:
     if several:
         header = element("header", element("h1", title))
         body = [header, comparison(runs, names), element("div", *body, class_="runs")]
+    return document(title, body, "several" if several else None)
+
+
+def document(title: str, body: Sequence[Html], class_: str | None = None, generator: str = GENERATOR) -> str:
+    """A whole page that needs nothing beside it.
+
+    Args:
+        title: in the head.
+        body: its parts.
+        class_: of the body; "several" for a wide one.
+        generator: the command that writes such pages, by which `is_page` knows them.
+    """
     head = element(
         "head",
         element("meta", charset="utf-8"),
-        element("meta", name="generator", content=_GENERATOR),
+        element("meta", name="generator", content=generator),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
         element("title", title),
         element("style", Html(CSS)),
     )
-    whole = element(
-        "html", head, element("body", element("main", *body), class_="several" if several else None), lang="en"
-    )
+    whole = element("html", head, element("body", element("main", *body), class_=class_), lang="en")
     return f"<!DOCTYPE html>\n{whole}\n"
 
 

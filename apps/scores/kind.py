@@ -9,10 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from apps.command.console import counted
 from apps.command.scoring import Scoring
+
+if TYPE_CHECKING:
+    from apps.runs.by_image import ByImage
 
 Entry = Mapping[str, Any]
 """One evaluation of a run's evaluation.json: its scores, under "scores", and what they were made by."""
@@ -69,6 +72,15 @@ class Kind(ABC):
         Raises:
             InputError: what is kept is damaged.
         """
+
+    def by_image(self, command: Command, scores: Mapping[str, Any]) -> "ByImage | None":
+        """What is kept of each test image, by the names of scores; None where nothing is, or not of these scores.
+
+        Args:
+            command: that has made the scores.
+            scores: that it has left, by name.
+        """
+        return None
 
 
 class Evaluation(Kind):

@@ -84,7 +84,7 @@ def reproduce(config: Reproduction) -> int:
     Raises:
         InputError: no such table, row or column, or the table's images are not there.
     """
-    part = _part(config)
+    part = part_of(config)
     if config.list:
         for cell in part.cells:
             tell("commands", _named(part, *cell[:2]) | {"seed": cell[2], "commands": part.lines(cell)})
@@ -101,8 +101,12 @@ def reproduce(config: Reproduction) -> int:
     return 0
 
 
-def _part(config: Reproduction) -> Part:
-    """What is asked for."""
+def part_of(config: Reproduction) -> Part:
+    """What is asked for of a table.
+
+    Raises:
+        InputError: no such table, row or column, or none of their cells.
+    """
     recipe = table(config.paper, config.number)
     for kind, given, known in (("row", config.row, recipe.rows), ("column", config.column, recipe.columns)):
         if given is not None and given not in known:

@@ -1,6 +1,7 @@
 """What the reproduction of a table can be told. Nothing here imports torch, so that help is instant."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import tyro
@@ -14,10 +15,10 @@ from priors.errors import InputError
 class Reproduction:
     """Reproduce a table."""
 
-    paper: tyro.conf.Positional[str]
-    """The paper (see penult ls tables)."""
-    number: tyro.conf.Positional[str]
-    """The table's number."""
+    paper: tyro.conf.Positional[str | None] = None
+    """The paper (see penult ls tables); with --all, its tables alone."""
+    number: tyro.conf.Positional[str | None] = None
+    """The table's number; with --all, that table alone."""
     row: str | None = None
     """Run and show this row alone; unset: all."""
     column: str | None = None
@@ -30,12 +31,36 @@ class Reproduction:
     """Print every cell as a plain command, and do nothing."""
     show: bool = False
     """Print what there is, and train nothing."""
+    all: bool = False
+    """Print every cell of all tables: published, ours with seeds and spread, how it was made, or what it would take;
+    and rows that share seeds or test images in pairs. Nothing is trained."""
+    out: Path | None = None
+    """HTML file for what --all prints, with no network needed; an earlier one of its kind is replaced."""
     precision: Literal["fp32", "bf16"] | None = None
     """Arithmetic of all trainings of the table; their runs count as this table's only where it is given again. Unset:
-    as the recipe says, else fp32."""
+    as the recipe says, else fp32; with --all, runs of either count."""
     place: tyro.conf.OmitArgPrefixes[Place] = field(default_factory=Place)
 
     def __post_init__(self):
-        """Refuse two things at once, of which one alone would be done."""
+        """Refuse two things at once, of which one alone would be done, and no table where one is needed."""
         if self.list and self.show:
             raise InputError("--list prints the commands of the cells, --show what there is: give one of them")
+        if not self.all:
+            self._check_one()
+            return
+        own = {"--row": self.row, "--column": self.column, "--seeds": self.seeds, "--data": self.data}
+        given = [flag for flag, value in own.items() if value is not None]
+        given += [flag for flag, value in {"--list": self.list, "--show": self.show}.items() if value]
+        if given:
+            raise InputError(f"{', '.join(given)} with --all, which prints whole tables: leave it out")
+
+    def _check_one(self):
+        """Refuse what is of --all alone, and a table that is not named."""
+        if self.out is not None:
+            raise InputError(f"--out {self.out}: pages are of all tables; give --all as well, or leave it out")
+        missing = [name for name, given in {"PAPER": self.paper, "NUMBER": self.number}.items() if given is None]
+        if missing:
+            said = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
+            raise InputError(
+                f"{said}: give penult table PAPER NUMBER (see penult ls tables), or --all; see penult table --help"
+            )

@@ -1,12 +1,16 @@
 """How many CPU cores this process may use, and how many of them other programs leave free."""
 
 import os
+import platform
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 import psutil
+
+from apps.command.console import counted
 
 _MOMENT = 0.05
 """Seconds over which the machine is looked at: five of the ticks that Linux counts time in."""
@@ -109,3 +113,18 @@ def _busy() -> list[float]:
         bound = [cores[number] for number in _bound_to() if number < len(cores)]
         return [sum(value for name, value in one._asdict().items() if name not in _NOT_BUSY) for one in bound]
     return []
+
+
+@cache
+def machine() -> str:
+    """The processor of this machine and the cores that this process may use, in words.
+
+    Example:
+        >>> machine().endswith(("core", "cores"))
+        True
+    """
+    name = platform.processor() or platform.machine() or "unknown processor"
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
+    return f"{name}, {counted(available_cores(), 'core')}"

@@ -14,13 +14,14 @@ from apps.command.config import Optimisation, Where
 from apps.command.console import counted, say
 from apps.command.errors import Planned
 from apps.command.launch import local_processes
+from apps.command.version import own_commit, own_version
 from apps.data.image_set import ImageSet
 from apps.data.sources.forms import form_of
 from apps.data.sources.image_files import ImageFiles
 from apps.runs.run import Run
 from apps.training import numerics
 from apps.training.compiling import check_compiler
-from apps.training.cores import available_cores
+from apps.training.cores import available_cores, machine
 from apps.training.loop import Fit, fit, snapshots_of
 from apps.training.machines import check_shared
 from apps.training.memory import check_training
@@ -48,12 +49,15 @@ def data_label(name: str) -> str:
 
 
 def environment(accelerator: Accelerator, compiled: bool = False) -> dict[str, Any]:
-    """Where a run was made: versions, device, processes, and whether its steps were compiled."""
+    """Where a run was made: versions, device, machine, processes, and whether its steps were compiled."""
     device = accelerator.device
     return {
+        "penult": own_version(),
+        **({} if (commit := own_commit()) is None else {"commit": commit}),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "machine": machine(),
         "processes": accelerator.num_processes,
         "threads": torch.get_num_threads(),
         "compiled": compiled,

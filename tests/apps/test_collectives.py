@@ -98,6 +98,7 @@ COMMANDS = [
     f"sample runs/hvae-l --n 2 --out drawn.png {SMALL}",
     "export runs/hvae-l exported",
     "report runs/hvae-l",
+    "table penultimate 2-short --all --device cpu --threads 1",
     "ls runs",
 ]
 

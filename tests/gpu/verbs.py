@@ -64,6 +64,7 @@ GROUPS = {
         distill ce+ckd --data {colour} --teacher runs/teacher --student wrn-16-1 --epochs {e} --concentration 20
         distill ce+crd --data {colour} --teacher runs/teacher --student wrn-16-1 --epochs {e} --precision bf16
         table penultimate 2-short --show
+        table penultimate 2-short --all
     """,
     "inversion": """
         train classifier --data {grey} --arch lenet-32-32 --epochs {e} --name lenet

@@ -101,4 +101,5 @@ def by_layer(title: str, convention: str, groups: Sequence[Networks], rows: str 
         extra=tuple(f"{score}{ERROR}" for score in scores),
         places=".4f",
         gaps=frozenset((row, column) for row in own for column in columns if column not in own[row].layers),
+        against={row: first for group in groups for first, *rest in [tuple(group.subjects)] for row in rest},
     )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from apps.recipes.jacobian.protocol import CLASSES, IMAGES, Schooling, blocks, compared, norms
-from apps.recipes.table import Table
+from apps.recipes.table import Table, all_against
 
 _METHODS = {
     "ce": "ce",
@@ -148,6 +148,7 @@ def _methods(how: Distilling, title: str, note: str, columns: tuple[str, ...], r
         commands=how.commands,
         run=how.run,
         extra=("best accuracy", "jacobian angle"),
+        against=all_against(rows[1:], "activation"),
         **more,
     )
 

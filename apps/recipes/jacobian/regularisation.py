@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from apps.recipes.jacobian.protocol import CLASSES, IMAGES, Schooling
-from apps.recipes.table import Table
+from apps.recipes.table import Table, all_against
 
 _ROWS = {
     #                  regulariser and its strength (section 7.2)
@@ -83,6 +83,7 @@ def _fourth(how: Regularising, title: str, columns: tuple[str, ...], note: str, 
         commands=how.commands,
         run=how.run,
         extra=("best accuracy",),
+        against=all_against(tuple(_ROWS), "none"),
         **published,
     )
 

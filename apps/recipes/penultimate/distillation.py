@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from apps.recipes.table import Table
+from apps.recipes.table import Table, all_against
 
 # Tian, Krishnan and Isola's code compares a wide residual network's groups as they are summed, without batch norm and
 # ReLU. Where it compares one of them, that is the last (sp, ft) or the second (fitnet), as the terms have it. ab takes
@@ -145,6 +145,7 @@ def _second(how: Compression, title: str, published: dict) -> Table:
         commands=commands,
         run=run,
         extra=("best accuracy",),
+        against=all_against(how.methods, "student"),
     )
 
 
@@ -178,6 +179,7 @@ def _third(how: Compression, title: str, otherwise: str, published: dict) -> Tab
         commands=commands,
         run=run,
         extra=("best accuracy", "clean accuracy"),
+        against=all_against(_SHIFTED, "label"),
     )
 
 

@@ -25,6 +25,7 @@ class Accuracy(OnTestImages):
         from apps.command.console import say
         from apps.models.accuracy import by_class, logits_of_probabilities, means, scores
         from apps.models.named import check_classes, classifier
+        from apps.runs.by_image import keep_by_image
         from apps.training.session import sweeping
 
         network = classifier(config.model, config.foreign).to(accelerator.device)
@@ -35,6 +36,8 @@ class Accuracy(OnTestImages):
         found = means(scored) | {"accuracy by class": by_class(scored["accuracy"], images)}
         if accelerator.is_main_process:
             _show(config.model, images, found)
+            if run is not None and config.images is None:
+                keep_by_image(run.folder, {"accuracy": scored["accuracy"]}, images.digest, replace=False)
         return {"images": len(images), "scores": found}
 
     def made(self, entry: Entry) -> bool:

@@ -1,9 +1,12 @@
 """What a network's layers discard of images: `penult analyse discard`, in discard.json."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from apps.scores.kind import Command, Kind
+
+if TYPE_CHECKING:
+    from apps.runs.by_image import ByImage
 
 
 class Discard(Kind):
@@ -28,6 +31,25 @@ class Discard(Kind):
             for layer, numbers in layers.items()
             for name, value in numbers.items()
         }
+
+    def by_image(self, command: Command, scores: Mapping[str, Any]) -> "ByImage | None":
+        """Mean entropies of each image."""
+        from apps.discarding.results import entropies_by_image
+        from apps.runs.by_image import ByImage
+
+        kept = entropies_by_image(command.config, command.config.out or command.folder)
+        if kept is None:
+            return None
+        by_layer, digest = kept
+        found = {f"{'' if number == 1 else f'{number}: '}{name}": own for (number, name), own in by_layer.items()}
+        same = {name: own for name, own in found.items() if _agrees(own, scores.get(name))}
+        return ByImage(same, digest) if same else None
+
+
+def _agrees(values: Any, score: Any) -> bool:
+    """Whether the mean over images is the score: the maps are those of the last time, the score may be of another."""
+    known = values[values.isfinite()]
+    return isinstance(score, int | float) and bool(len(known)) and abs(float(known.mean()) - score) < 1e-4
 
 
 KIND = Discard()

@@ -43,6 +43,24 @@ class Trained(Kind):
         angle = (result.get("last") or {}).get("jacobian angle")
         return found if angle is None else found | {"jacobian angle": angle}
 
+    def by_image(self, command: Command, scores: Mapping[str, Any]) -> "ByImage | None":
+        """In per cent: 0 or 100."""
+        from apps.runs.by_image import ByImage, by_image
+
+        kept = by_image(command.folder)
+        if kept is None:
+            return None
+        found = {name: 100.0 * values for name, values in kept.scores.items()}
+        if "shifted accuracy" in found:
+            found = {"accuracy": found["shifted accuracy"], "clean accuracy": found.get("accuracy")}
+        same = {name: values for name, values in found.items() if _agrees(values, scores.get(name))}
+        return ByImage(same, kept.digest) if same else None
+
+
+def _agrees(values: Any, score: Any) -> bool:
+    """Whether the mean of what is kept of each image is the score: another evaluation may have written it."""
+    return values is not None and isinstance(score, int | float) and abs(float(values.mean()) - score) < 1e-3
+
 
 def _follows(stored: Mapping[str, Any], command: Command) -> bool:
     """Whether a run was made by what a command tells: else it is one of a recipe of before, under the same name."""
