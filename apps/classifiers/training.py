@@ -102,7 +102,7 @@ def train_on(
         InputError: as for `apps.training.train.train`, or the architecture does not take such images.
     """
     images, held_out = portions(config, images, config.optimisation.seed)
-    classifier = _built(config, images, run.format)
+    classifier = _built(config, images, run)
     initial = begun(classifier, config.tuning, f"--arch {config.arch}", speaks=not run.finished)
     told = {"data_digest": images.digest} if given is None else dict(given)
     classifier.provenance = provenance | classifier.provenance
@@ -222,7 +222,7 @@ def train_network(
 
 
 @within_memory()
-def _built(config: ClassifierTraining, images: ImageSet, format: int) -> Classifier:
+def _built(config: ClassifierTraining, images: ImageSet, run: Run) -> Classifier:
     """The network before its training: its weights hang on the seed alone, its normalisation on the images."""
     _check_options(config)
     require_classes(images)
@@ -234,9 +234,10 @@ def _built(config: ClassifierTraining, images: ImageSet, format: int) -> Classif
         images.image_shape,
         config.own,
         lambda: channel_statistics(images),
+        bare=run.finished,
         penultimate=config.penultimate,
         head_bias=config.head_bias,
-        zero_bias=None if format >= 2 else False,
+        zero_bias=None if run.format >= 2 else False,
         narrow=config.narrow,
         **{name: value for name, value in said.items() if value is not None},
     )

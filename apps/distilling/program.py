@@ -233,6 +233,7 @@ def _student(
         config.own,
         lambda: statistics,
         flag="--student-",
+        bare=run.finished,
         penultimate=config.penultimate,
         zero_bias=None if run.format >= 2 else False,
     )

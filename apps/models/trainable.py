@@ -16,7 +16,7 @@ from priors.errors import InputError
 from priors.files.tensors import load_weights, read_tensors
 from priors.reading.dry_pass import undisturbed
 from priors.reading.heads import find_head
-from priors.zoo.registry import trained_weights
+from priors.zoo.registry import trained_weights, without_weights
 
 CODE = "import:"
 """What the name of a network of the user's own begins with."""
@@ -38,6 +38,7 @@ def trainable(
     statistics: Statistics,
     *,
     flag: str = "--",
+    bare: bool = False,
     **options: Any,
 ) -> zoo.Classifier:
     """A network before its training: what is drawn hangs on torch's global generator alone.
@@ -51,6 +52,7 @@ def trainable(
         own: what code of the user's own does not say.
         statistics: of the images that it is trained on.
         flag: what the flags of `own` begin with.
+        bare: whether trained weights are left out, which have to be at hand or downloaded: nothing is to be trained.
         **options: of `priors.zoo.build`, which code of the user's own takes none of.
 
     Raises:
@@ -61,6 +63,7 @@ def trainable(
         return own_network(name, classes, image_shape, own, statistics)
     if own.given():
         raise InputError(f"{own.given(flag)} with {name}: it is known what that network is like; leave them out")
+    name = without_weights(name) if bare else name
     trained = trained_weights(name, {}) is not None
     mean, std = (None, None) if trained else statistics()
     return zoo.build(name, classes=classes, image_shape=image_shape, mean=mean, std=std, **options)

@@ -255,6 +255,23 @@ def options_of(name: str) -> tuple[str, ...]:
     return _find(name)[0].entry.options
 
 
+def without_weights(name: str) -> str:
+    """The name of the same network with fresh weights.
+
+    Args:
+        name: as for `build`.
+
+    Raises:
+        InputError: an unknown name.
+
+    Example:
+        >>> without_weights("torchvision:resnet18:DEFAULT"), without_weights("mlp")
+        ('torchvision:resnet18', 'mlp')
+    """
+    registered()
+    return _find(name)[1]
+
+
 def trained_weights(name: str, options: Mapping[str, Any]) -> str | None:
     """Which trained weights a name or its options ask for, which may have to be downloaded; None for none.
 
