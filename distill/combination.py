@@ -55,3 +55,11 @@ def weights_of(terms: Mapping[str, Term]) -> dict[str, float]:
     others = {name: weight for term in terms.values() for name, weight in term.beside_terms.items()}
     unset = {name: beside if name == "ce" else others.get(name, term.published_weight) for name, term in terms.items()}
     return {name: unset[name] if term.weight is None else term.weight for name, term in terms.items()}
+
+
+def not_mixable(name: str, term: Term) -> str:
+    """Why a term cannot be computed of images that are mixed of two (mixup, CutMix); empty where it can."""
+    needs = needs_of({name: term})
+    if needs.index:
+        return "remembers single images"
+    return "derives the output of an image's class" if needs.derives else ""

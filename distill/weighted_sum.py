@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from distill.combination import needs_of, weights_of
+from distill.combination import needs_of, not_mixable, weights_of
 from distill.convolutions import Convolutions
 from distill.derived_pass import ValuePass
 from distill.followed import Followed, batch_statistics
@@ -138,6 +138,7 @@ class Objective(nn.Module):
         parts: int | None = None,
         teacher_logits: Float[Tensor, "batch classes"] | None = None,
         prepared: Mapping[str, nn.Module] | None = None,
+        mixed: tuple[Int64[Tensor, " batch"], Float[Tensor, ""]] | None = None,
     ) -> WeightedSum:
         """The sum for a batch, on the graph of the student and of all that is learnt.
 
@@ -152,6 +153,8 @@ class Objective(nn.Module):
             parts: how many there are, all of one size; None: the number of processes.
             teacher_logits: the teacher's, where they are known already: then it does not run.
             prepared: student and members of `learnt` by their names, as they are wrapped for several processes.
+            mixed: where each image has another one mixed in (mixup, CutMix), the classes of those, and the weight of
+                the image's own class in the targets; None: images are whole.
 
         Raises:
             InputError: an argument is missing that a term needs, or there is no such phase.
@@ -160,10 +163,13 @@ class Objective(nn.Module):
             raise unknown("phase", phase, self.phases)
         needs = self.needs(phase)
         _check(needs, index, teacher_logits)
+        if mixed is not None:
+            self.check_mixable()
         rank, processes = place()
         given = Given(
             labels,
             index,
+            *(mixed or (None, None)),
             pretraining=phase != TRAIN,
             part=rank if part is None else part,
             parts=processes if parts is None else parts,
@@ -176,6 +182,16 @@ class Objective(nn.Module):
         if not outside:
             found = {name: part.detach() for name, part in found.items()}
         return WeightedSum(sum(found.values()), found)
+
+    def check_mixable(self) -> None:
+        """Refuse images that are mixed of two where a term is of single ones.
+
+        Raises:
+            InputError: a term remembers single images, or derives the output of their class.
+        """
+        for name, term in self.terms.items():
+            if why := not_mixable(name, term):
+                raise InputError(f"{name} {why}, and mixed images are of two: leave mixup and cutmix out, or {name}")
 
     def _parts(
         self,

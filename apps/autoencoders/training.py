@@ -10,7 +10,7 @@ from apps.autoencoders.errors import errors, rebuilt
 from apps.autoencoders.settings import AutoEncoderTraining
 from apps.command.config import Own, identity, older_values
 from apps.command.options import check_values
-from apps.data.augment import augmentation_by
+from apps.data.augmenting import augmentation_by
 from apps.data.image_set import ImageSet, channel_statistics, split_validation
 from apps.data.sources.catalogue import augmenting
 from apps.data.training_images import train_and_test

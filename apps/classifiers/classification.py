@@ -2,18 +2,16 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor, nn, optim
 
 from apps.classifiers.regularisation import Regularisation
 from apps.command.config import Optimisation
+from apps.data.mixing import Mixing
 from apps.data.sweep import AT_A_TIME
 from apps.models.accuracy import FOLLOWED, means, scores
 from apps.models.layout import channels_last
-from apps.seeds import derive
 from apps.training.task import Criterion, Phase, Task, build_optimizer
 from priors import zoo
 from priors.reading.taps import unwrapped
@@ -30,7 +28,7 @@ class Classification(Task):
         evaluated: images that `validate` scores.
         selecting: whether those are held out, so that the best checkpoint may be chosen by them.
         label_smoothing: weight of the uniform distribution in the targets.
-        mixup: parameter of the beta distribution by which images and targets are mixed; None: they are not.
+        mixing: of images, and of targets alike; None: they are not mixed.
         regularisation: of the classifier's layers; None: nothing but the cross-entropy.
         still: modules of it that stay in evaluation mode.
         head_scale: times the learning rate of the others that its final layer has.
@@ -43,7 +41,7 @@ class Classification(Task):
         evaluated,
         selecting: bool,
         label_smoothing: float = 0.0,
-        mixup: float | None = None,
+        mixing: Mixing | None = None,
         regularisation: Regularisation | None = None,
         still: tuple[nn.Module, ...] = (),
         head_scale: float = 1.0,
@@ -57,7 +55,8 @@ class Classification(Task):
         self.partial = isinstance(classifier, Wrapped)  # the user's own may have layers that take no part
         self._evaluated = evaluated
         self.validated = min(AT_A_TIME, len(evaluated))
-        self._smoothing, self._mixup, self._regularisation = label_smoothing, mixup, regularisation
+        self._smoothing, self._mixing, self._regularisation = label_smoothing, mixing, regularisation
+        self.mixes = mixing is not None
 
     def example(self, image_shape: tuple[int, int, int]) -> dict[str, tuple[Tensor, ...]]:
         """An image."""
@@ -85,24 +84,23 @@ class Classification(Task):
 
     def losses(self, turn: str, batch, step: int) -> dict[str, Tensor]:
         """The cross-entropy in nats, with the targets that belong to mixed images of mixed images; regularisers."""
-        weight = None if self._mixup is None else mixup_weight(self._mixup, self.seed, step)
-        images = batch.images if weight is None else mixed(batch.images, weight)
+        shown = None if self._mixing is None else self._mixing.of(batch, step)
+        images = batch.images if shown is None else shown.images
         network, labels = self.networks["model"], batch.labels
 
         def output(logits: Tensor) -> Tensor:
-            own = logits.gather(1, labels[:, None]).squeeze(1)
-            if weight is None:
-                return own
-            return weight * own + (1 - weight) * logits.gather(1, labels.roll(1)[:, None]).squeeze(1)
+            def of(labels: Tensor) -> Tensor:
+                return logits.gather(1, labels[:, None]).squeeze(1)
+
+            return of(labels) if shown is None else shown.mean(of)
 
         logits, more = (
             (network(images), {}) if self._regularisation is None else self._regularisation(network, images, output)
         )
         against = self.compiled.whole(self._against)
-        if weight is None:
+        if shown is None:
             return {"cross-entropy": against(logits, labels), **more}
-        own, other = against(logits, labels), against(logits, labels.roll(1))
-        return {"cross-entropy": weight * own + (1 - weight) * other, **more}
+        return {"cross-entropy": shown.mean(lambda own: against(logits, own)), **more}
 
     def _against(self, logits: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(logits.float(), labels, label_smoothing=self._smoothing)
@@ -115,19 +113,3 @@ class Classification(Task):
         """Accuracy and cross-entropy; called the test's where the test images stand in for held-out ones."""
         found = means(scores(model, sweep, self._evaluated), FOLLOWED)
         return found if self.criterion else {f"test {name}": value for name, value in found.items()}
-
-
-def mixup_weight(alpha: float, seed: int, step: int) -> float:
-    """The weight from Beta(alpha, alpha) by which mixup (Zhang et al. 2018, arXiv 1710.09412) mixes a step's batch.
-
-    One for all parts and processes, drawn on the CPU: no device is waited for.
-    """
-    return float(np.random.default_rng(derive(seed, "mixup", step)).beta(alpha, alpha))
-
-
-def mixed(images: Float[Tensor, "batch *image"], weight: float) -> Float[Tensor, "batch *image"]:
-    """Each image with the one before it in the batch, the first with the last; `weight` is its own.
-
-    The order of a batch is random already, so a neighbour is a random other image.
-    """
-    return torch.lerp(images.roll(1, 0), images, weight)

@@ -10,7 +10,7 @@ from apps.classifiers.regularisers import parse_regularisers
 from apps.command.config import Data, Foreign, Gauge, Optimisation, Own, Place, Where, added
 from apps.command.options import ONE_OR_MORE, REQUIRED
 from apps.command.ranges import Count, FromZero, MixupAlpha, PenultimateWidth, Pixels, Rate, Seed
-from apps.data.sources.catalogue import Augment
+from apps.data.augment_words import check_augment
 from apps.models.tuning import Tuning
 from priors.errors import InputError
 
@@ -39,16 +39,17 @@ class ClassifierTraining:
     """How many filters the layer --narrow gets; unset: 4, as the paper damages its VGGs."""
     narrow_kernel: Count | None = added(None, before=None)
     """Their height and width in pixels, an odd number; unset: 7, likewise."""
-    augment: Augment = "auto"
-    """Random flips, and crops with 4 pixels of padding, or of 8 to 100 % of the image, brought to its size
-    (resized-crop); auto: what is usual for the data set."""
+    augment: str = "auto"
+    """Words joined by +: flip; crop (4 pixels of padding) or resized-crop (8 to 100 % of the image, brought to its
+    size), or auto, what is usual for the data set; then a policy of torchvision's, autoaugment[-cifar10|-svhn],
+    randaugment or trivial; and mixup or cutmix, which mix images of a batch and their labels. Or none."""
     crop_fill: Literal["black", "mean", "reflect"] = "black"
     """What a crop's padding holds: black, the mean colour, or the image mirrored at its edges."""
     label_smoothing: Rate = 0.0
     """Weight of the uniform distribution in the targets."""
     mixup: MixupAlpha | None = added(None, before=None)
     """Mix each image of a batch with another one, and their labels alike, by a weight of Beta(mixup, mixup) for each
-    batch; unset: no mixing."""
+    batch; unset: no mixing, or 1 where --augment says mixup."""
     regularise: tuple[str, ...] = added((), before=())
     """Regularisers of layers, NAME:STRENGTH@LAYER,LAYER each: bias-jacobian (squared norm of what a layer's bias adds
     to the output of the class), dropout (of each unit that it gives), bias-decay (sum of its bias's squares); without
@@ -69,7 +70,8 @@ class ClassifierTraining:
     where: tyro.conf.OmitArgPrefixes[Where] = field(default_factory=Where)
 
     def __post_init__(self):
-        """Refuse what says more of a layer or a regulariser that there is not."""
+        """Refuse what says more of a layer, a regulariser or a mixing that there is not."""
+        check_augment(self.augment, self.mixup)
         for flag, value in (("--narrow-filters", self.narrow_filters), ("--narrow-kernel", self.narrow_kernel)):
             if value is not None and self.narrow is None:
                 raise InputError(f"{flag} {value} without --narrow LAYER, which says of which layer: leave it out")

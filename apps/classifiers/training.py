@@ -13,8 +13,9 @@ from apps.classifiers.settings import ClassifierTraining
 from apps.command.config import Data, Optimisation, Own, identity, older_values, restored
 from apps.command.options import check_values
 from apps.command.own_code import allowing, code_of, require
-from apps.data.augment import augmentation_by
+from apps.data.augmenting import augmentation_by
 from apps.data.image_set import ImageSet, balanced_subset, channel_statistics, require_classes, split_validation
+from apps.data.mixing import mixing_for
 from apps.data.sources.catalogue import augmenting
 from apps.data.training_images import train_and_test
 from apps.models.accuracy import means, scores
@@ -208,7 +209,7 @@ def train_network(
             held_out or test,
             held_out is not None,
             config.label_smoothing,
-            config.mixup,
+            mixing_for(config.augment, config.mixup, optimisation.seed),
             regularisation,
             still,
             config.tuning.head_scale(optimisation.lr),

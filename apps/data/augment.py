@@ -10,14 +10,11 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from apps.data.pixels import unit
-from apps.data.resized_crop import ResizedCrop
 from priors.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from apps.data.image_set import ImageSet
 
-RESIZED_CROP = "resized-crop"
-"""The word for random parts of images, see `apps.data.resized_crop`."""
 FILLS = ("black", "mean", "reflect")
 """Words for what a crop's padding holds."""
 
@@ -102,29 +99,6 @@ class Augmentation:
                 f"{len(self.fill)} padding values given for images of {channels} channels: give one, or one a channel"
             )
         return self.fill
-
-
-Augmenting = Augmentation | ResizedCrop
-"""What may be done to a batch at random."""
-
-
-def augmentation_by(word: str, images: "ImageSet", fill: str) -> Augmenting | None:
-    """What --augment names, for a training set; None where that is nothing.
-
-    Args:
-        word: "none", or "flip" and one of "crop" (of 4 pixels of padding) and "resized-crop", joined by +.
-        images: the training set.
-        fill: what the padding is, as for `augmentation_for`.
-
-    Raises:
-        InputError: as for `augmentation_for`, or a padding is given for crops that have none.
-    """
-    parts = word.split("+")
-    if RESIZED_CROP not in parts:
-        return augmentation_for(images, flip="flip" in parts, padding=4 if "crop" in parts else 0, fill=fill)
-    if fill != "black":
-        raise InputError(f"--crop-fill {fill}: --augment {word} pads nothing; leave it out")
-    return ResizedCrop("flip" in parts)
 
 
 def augmentation_for(

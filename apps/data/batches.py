@@ -1,17 +1,18 @@
 """Batches of images on the device: any batch of an endless training stream by its number, or a whole set in order."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from apps.data.augment import Augmenting
+from apps.data.augmenting import Augmenting
 from apps.data.image_set import ImageSet
 from apps.data.order import Order
 from apps.data.pixels import unit
+from apps.data.policies import Policy
 from apps.data.resized_crop import ResizedCrop
 from apps.data.shift import Shift
 from apps.data.sources.stored_images import Cut, StoredImages
@@ -30,6 +31,8 @@ class Batch:
         view: int64, (batch,): which augmentation each image got, see `apps.data.augment.Augmentation` and
             `apps.data.resized_crop.ResizedCrop`; 0 without any.
         number: which batch this is, counted over all processes from 0.
+        last: image and label of the one that comes before the first of these in the whole batch, (1, channels, height,
+            width) and (1,), or is the last of it where these are its beginning; None: the last of these.
         on_cpu: gives index and view in the CPU's memory, without waiting for the device; None where nobody has them.
     """
 
@@ -39,9 +42,17 @@ class Batch:
     view: Int64[Tensor, " batch"]
     number: int = 0
     on_cpu: Callable[[], tuple[Int64[Tensor, " batch"], Int64[Tensor, " batch"]]] | None = None
+    last: tuple[Float[Tensor, "1 channels height width"], Int64[Tensor, " 1"]] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def before(self) -> tuple[Float[Tensor, "batch channels height width"], Int64[Tensor, " batch"]]:
+        """For each image the one before it in the whole batch, and its label."""
+        if self.last is None:
+            return self.images.roll(1, 0), self.labels.roll(1, 0)
+        image, label = self.last
+        return torch.cat([image, self.images[:-1]]), torch.cat([label, self.labels[:-1]])
 
 
 class Batches:
@@ -65,6 +76,7 @@ class Batches:
         channels_last: bool = False,
         workers: int | None = None,
         shift: Shift | None = None,
+        neighbours: bool = False,
     ):
         """Move the set to the device, and draw nothing yet.
 
@@ -79,6 +91,7 @@ class Batches:
             channels_last: whether images are laid out channels last in memory.
             workers: processes that decode a set too large for memory; by default one a core, at most 8.
             shift: what is done to the images before they are augmented, drawn anew for each batch; None for nothing.
+            neighbours: whether a part of a batch is to have the image before its first as well, as mixing wants it.
 
         Raises:
             InputError: the set is empty, or the batch size is not divisible by the number of processes.
@@ -88,17 +101,19 @@ class Batches:
         self.images = images.to(device)
         self.batch_size, self.channels_last = batch_size, channels_last
         self.augment = None if augmentation is None else augmentation.apply
-        self.device, self.seed, self.shift = self.images.labels.device, seed, shift
+        self.device, self.seed, self.shift, self.neighbours = self.images.labels.device, seed, shift, neighbours
+        self.by_policy = isinstance(augmentation, Policy)
         drawing = partial(
             Order, len(images), batch_size, seed, augmentation=augmentation, rank=rank, world_size=world_size
         )
         self.order = drawing(device=self.device)
         self._decoded = None
         if isinstance(images.images, StoredImages):
-            cut = augmentation.box if isinstance(augmentation, ResizedCrop) else None
+            moves = augmentation.moves if self.by_policy else augmentation
+            cut = augmentation.box if isinstance(moves, ResizedCrop) else None
             if cut is not None:
                 self.augment = augmentation.mirror
-            self._decoded = _Lookahead(images.images, drawing(), workers, self.device.type == "cuda", cut)
+            self._decoded = _Lookahead(images.images, drawing(), workers, self.device.type == "cuda", cut, neighbours)
 
     def at(self, number: int, micro: int = 0, accumulate: int = 1) -> Batch:
         """This process's slice of global batch `number`, or of its part `micro` where it is cut into `accumulate`.
@@ -106,44 +121,68 @@ class Batches:
         Raises:
             InputError: there is no such batch or part, or the batch size is not divisible by `world_size * accumulate`.
         """
-        index, view = self.order.at(number, micro, accumulate)
+        place = (number, micro, accumulate)
+        index, view = self.order.at(*place, with_last=self.neighbours)
         images = self.images
         if self._decoded is None:
             pixels = images.images.index_select(0, index)
         else:
-            pixels = self._decoded.take((number, micro, accumulate)).to(self.device, non_blocking=True)
+            pixels = self._decoded.take(place).to(self.device, non_blocking=True)
         if self.shift is not None:
             # Drawn for the whole batch, so that neither parts nor processes change what an image gets.
             draws = self.shift.draw(self.batch_size, generator("cpu", self.seed, "shift", number))
-            first = (micro * self.order.world_size + self.order.rank) * len(index)
-            pixels = self.shift.apply(pixels, draws[first : first + len(index)].to(self.device, non_blocking=True))
+            own = self.order.places(micro, accumulate, with_last=self.neighbours)
+            pixels = self.shift.apply(pixels, draws[own].to(self.device, non_blocking=True))
         labels = images.labels.index_select(0, index)
-        on_cpu = partial(self.order.at, number, micro, accumulate, on_cpu=True)
-        return _batch(pixels, labels, index, view, number, self.augment, self.channels_last, on_cpu)
+        augment = self.augment
+        if self.by_policy:  # what is drawn is read on the CPU
+            told = self.order.at(*place, on_cpu=True, with_last=self.neighbours)[1]
+            augment = partial(augment, on_cpu=told)
+        on_cpu = partial(self.order.at, *place, on_cpu=True)
+        batch = _batch(pixels, labels, index, view, number, augment, self.channels_last, on_cpu)
+        return _with_last(batch) if self.neighbours else batch
+
+
+def _with_last(batch: Batch) -> Batch:
+    """A batch whose last image is the one before its first."""
+    last = batch.images[-1:], batch.labels[-1:]
+    parts = {name: getattr(batch, name)[:-1] for name in ("images", "labels", "index", "view")}
+    return replace(batch, **parts, last=last)
 
 
 class _Lookahead:
     """Decodes batches ahead, as long as they are asked for in order; starts anew where they are not."""
 
-    def __init__(self, files: StoredImages, order: Order, workers: int | None, pin_memory: bool, cut: Cut | None):
+    def __init__(
+        self,
+        files: StoredImages,
+        order: Order,
+        workers: int | None,
+        pin_memory: bool,
+        cut: Cut | None,
+        with_last: bool = False,
+    ):
         # The order is one of its own on the CPU: to read positions off a GPU would be to wait for it.
         self.files, self.order, self.workers, self.pin_memory, self.cut = files, order, workers, pin_memory, cut
+        self.with_last = with_last
         self.stream: Iterator[Tensor] = iter(())
         self.expected: tuple[int, int, int] | None = None
 
     def take(self, place: tuple[int, int, int]) -> Tensor:
         if place != self.expected:
-            self.stream = self.files.stream(_places(self.order, place), self.workers, self.pin_memory, self.cut)
+            self.stream = self.files.stream(
+                _places(self.order, place, self.with_last), self.workers, self.pin_memory, self.cut
+            )
         self.expected = None  # a stream that raises is at its end
         pixels = next(self.stream)
         self.expected = _following(place)
         return pixels
 
 
-def _places(order: Order, place: tuple[int, int, int]) -> Iterator[list[tuple[int, int]]]:
+def _places(order: Order, place: tuple[int, int, int], with_last: bool) -> Iterator[list[tuple[int, int]]]:
     """The positions and views of a slice and of all that follow; no method: a dropped stream ends at once."""
     while True:
-        index, view = order.at(*place)
+        index, view = order.at(*place, with_last=with_last)
         yield list(zip(index.tolist(), view.tolist(), strict=True))
         place = _following(place)
 

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from apps.data.augment import Augmenting
+from apps.data.augmenting import Augmenting
 from apps.seeds import generator
 from priors.errors import InputError
 
@@ -63,8 +63,29 @@ class Order:
             )
         return self.batch_size // parts
 
+    def places(self, micro: int = 0, accumulate: int = 1, *, with_last: bool = False) -> list[int]:
+        """The places in a whole batch of this process's slice of a part.
+
+        Args:
+            micro: which part of it.
+            accumulate: how many parts there are.
+            with_last: whether the place before these is wanted as well, after them; before the first is the last.
+
+        Raises:
+            InputError: as for `share`.
+        """
+        share = self.share(accumulate)
+        first = (micro * self.world_size + self.rank) * share
+        return [*range(first, first + share), *([(first - 1) % self.batch_size] if with_last else [])]
+
     def at(
-        self, number: int, micro: int = 0, accumulate: int = 1, *, on_cpu: bool = False
+        self,
+        number: int,
+        micro: int = 0,
+        accumulate: int = 1,
+        *,
+        on_cpu: bool = False,
+        with_last: bool = False,
     ) -> tuple[Int64[Tensor, " b"], Int64[Tensor, " b"]]:
         """Positions in the set, and views, of this process's slice of part `micro` of batch `number`.
 
@@ -73,6 +94,7 @@ class Order:
             micro: which part of it.
             accumulate: how many parts there are.
             on_cpu: have them there, where reading them is to wait for no device.
+            with_last: have those of the image before these in the whole batch as well, after them, see `places`.
 
         Raises:
             InputError: there is no such batch or part, or the batch size is not divisible by `world_size * accumulate`.
@@ -81,7 +103,16 @@ class Order:
         if number < 0 or not 0 <= micro < accumulate:
             raise InputError(f"micro-batch {micro} of {accumulate} of batch {number}: no such batch")
         start = number * self.batch_size + (micro * self.world_size + self.rank) * share
-        stop = start + share
+        pieces = self._pieces(start, start + share, on_cpu)
+        if with_last:
+            last = number * self.batch_size + self.places(micro, accumulate, with_last=True)[-1]
+            pieces += self._pieces(last, last + 1, on_cpu)
+        if len(pieces) == 1:
+            return pieces[0]
+        return torch.cat([order for order, _ in pieces]), torch.cat([view for _, view in pieces])
+
+    def _pieces(self, start: int, stop: int, on_cpu: bool) -> list[tuple[Tensor, Tensor]]:
+        """Positions and views of a stretch of the stream, an epoch at a time."""
         pieces, where = [], "cpu" if on_cpu else str(self.device)
         while start < stop:
             epoch, offset = divmod(start, self.count)
@@ -90,9 +121,7 @@ class Order:
             view = self._zero[where].expand(length) if self.augmentation is None else views[offset : offset + length]
             pieces.append((order[offset : offset + length], view))
             start += length
-        if len(pieces) == 1:
-            return pieces[0]
-        return torch.cat([order for order, _ in pieces]), torch.cat([view for _, view in pieces])
+        return pieces
 
     def _epoch(self, epoch: int) -> dict[str, tuple[Tensor, Tensor]]:
         """By where they are, the permutation of an epoch and the view at each place of it."""

@@ -4,14 +4,17 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int64, UInt8
+from jaxtyping import Bool, Float, Float64, Int64, UInt8
 from torch import Tensor
 
 from apps.data.pixels import unit
 
 _TRIES = 10
 """Parts that are drawn until one lies within the image, as torchvision does."""
-_NUMBERS = 1 << 62
+NUMBERS = 1 << 62
+"""Views that there are."""
+DRAWS = 2 * _TRIES + 3
+"""Numbers that are made of a view: those of the tries, two of the place, one of the flip."""
 _GOLDEN, _FIRST, _SECOND = (value - (1 << 64) for value in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 """Of SplitMix64 (Steele, Lea and Flood, 2014), as signed numbers of 64 bits."""
 
@@ -36,14 +39,14 @@ class ResizedCrop:
 
     def draw(self, count: int, generator: torch.Generator) -> Int64[Tensor, " count"]:
         """`count` views, uniformly at random, on the generator's device."""
-        return torch.randint(_NUMBERS, (count,), generator=generator, device=generator.device)
+        return torch.randint(NUMBERS, (count,), generator=generator, device=generator.device)
 
     def boxes(self, view: Int64[Tensor, " batch"], height: int, width: int) -> Int64[Tensor, "batch 4"]:
         """The part of each view in an image of `height` x `width`: its top, left, height and width.
 
         Where no try lies within the image it is the centre, as far as its shape allows.
         """
-        drawn = _uniform(view, 2 * _TRIES + 2)
+        drawn = uniform(view, 2 * _TRIES + 2)
         areas = height * width * (self.scale[0] + (self.scale[1] - self.scale[0]) * drawn[:, :_TRIES])
         low, high = map(math.log, self.ratio)
         ratios = (low + (high - low) * drawn[:, _TRIES : 2 * _TRIES]).exp()
@@ -70,7 +73,7 @@ class ResizedCrop:
         """Whether each view is mirrored."""
         if not self.flip:
             return torch.zeros_like(view, dtype=torch.bool)
-        return _uniform(view, 1, start=2 * _TRIES + 2)[:, 0] < 0.5
+        return uniform(view, 1, start=2 * _TRIES + 2)[:, 0] < 0.5
 
     def apply(
         self,
@@ -102,8 +105,8 @@ class ResizedCrop:
         return torch.where(self.flipped(view)[:, None, None, None], pixels.flip(3), pixels) if self.flip else pixels
 
 
-def _uniform(view: Tensor, count: int, start: int = 0) -> Tensor:
-    """(batch, count): numbers in [0, 1) in float64, the streams that SplitMix64 gives from each view on.
+def uniform(view: Int64[Tensor, " batch"], count: int, start: int = 0) -> Float64[Tensor, "batch count"]:
+    """Numbers in [0, 1), from number `start` on of the stream that SplitMix64 gives from each view on.
 
     Products of 64 bits wrap around; the sign is no bit apart, so a shift to the right clears what it shifts in.
     """

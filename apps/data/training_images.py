@@ -4,7 +4,7 @@ from pathlib import Path
 
 from apps.command.config import Data
 from apps.data import sources
-from apps.data.augment import RESIZED_CROP
+from apps.data.augment_words import RESIZED_CROP
 from apps.data.image_set import ImageSet
 
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 
-from apps.data.augment import RESIZED_CROP
+from apps.data.augment_words import RESIZED_CROP, augment_words
 from apps.data.shift import Shift
 from apps.distilling.settings import CONCENTRATION, PRETRAINING, Config
 from apps.models.tuning import Tuning
+from distill.combination import not_mixable
 from distill.term import Needs, Term
 from distill.weighted_sum import Objective
 from priors.errors import InputError
@@ -23,6 +24,12 @@ def check(config: Config, terms: Mapping[str, Term], needs: Needs, shift: Shift 
     Raises:
         InputError: the flag, what is wrong with it and what to do.
     """
+    mixed = augment_words(config.augment).mixes
+    for name, term in terms.items() if mixed else ():
+        if why := not_mixable(name, term):
+            raise InputError(
+                f"--augment {config.augment}: {name} {why}, and mixed images are of two; leave one of them out"
+            )
     _check_what_is_missing(config, terms, needs)
     for flag, value, wanted, why in _flags_that_hang_on_terms(config, needs):
         if value and not wanted:
@@ -97,5 +104,8 @@ def _against_cached_logits(config: Config, needs: Needs, shift: Shift | None) ->
         shift is not None and shift.drawn,
         f"--shift {config.shift} gives an image more views than could be kept",
     )
-    yield RESIZED_CROP in config.augment, f"--augment {config.augment} gives an image more views than could be kept"
+    said = augment_words(config.augment)
+    endless = RESIZED_CROP in config.augment or said.policy is not None
+    yield endless, f"--augment {config.augment} gives an image more views than could be kept"
+    yield bool(said.mixes), f"--augment {config.augment} mixes images with others, each time anew"
     yield config.teacher_norms == "batch", "--teacher-norms batch makes an image's logits depend on its batch"

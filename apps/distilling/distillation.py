@@ -10,6 +10,7 @@ from torch import Tensor, nn, optim
 from apps.command.config import Optimisation
 from apps.data.batches import Batch
 from apps.data.image_set import ImageSet
+from apps.data.mixing import Mixing
 from apps.data.sweep import AT_A_TIME
 from apps.distilling.device_logits import DeviceLogits
 from apps.distilling.jacobian_angle import NAME as ANGLE
@@ -42,6 +43,7 @@ class Distillation(Task):
         angle: what measures the angle between both networks' input-Jacobians at each validation; None: nothing.
         still: modules of the student that stay in evaluation mode.
         head_scale: times the learning rate of the others that the student's final layer has.
+        mixing: of images, and of targets alike; the teacher sees the mixed images. None: they are not mixed.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Distillation(Task):
         angle: JacobianAngle | None = None,
         still: tuple[nn.Module, ...] = (),
         head_scale: float = 1.0,
+        mixing: Mixing | None = None,
     ):
         self.objective, self.still, self._head_scale = objective, still, head_scale
         student = objective.student.network
@@ -78,6 +81,7 @@ class Distillation(Task):
         held_out = next((name for name in images if not name.startswith("test")), None)
         self.criterion = None if held_out is None else Criterion(f"{held_out} accuracy".strip(), larger=True)
         self._teacher_logits, self._batch_size, self._angle = teacher_logits, batch_size, angle
+        self._mixing, self.mixes = mixing, mixing is not None
 
     def _frozen(self) -> dict[str, nn.Module]:
         """What is never trained, and moves to the device all the same."""
@@ -139,8 +143,9 @@ class Distillation(Task):
         if self._teacher_logits is not None and self.objective.needs(phase).teacher:
             with torch.no_grad():
                 known = self._teacher_logits(self.objective.teacher.network, batch)
+        shown = None if self._mixing is None else self._mixing.of(batch, step)
         found = self.objective(
-            batch.images,
+            batch.images if shown is None else shown.images,
             batch.labels,
             batch.index,
             phase=phase,
@@ -149,6 +154,7 @@ class Distillation(Task):
             parts=max(1, (self._batch_size or len(batch)) // len(batch)),
             teacher_logits=known,
             prepared={**self.networks, "student": self.networks["model"]},
+            mixed=None if shown is None else (shown.others, torch.full((), shown.weight, device=batch.labels.device)),
         )
         return found.parts
 

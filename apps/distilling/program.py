@@ -13,9 +13,10 @@ from apps.command.console import counted, say
 from apps.command.launch import is_first, local_processes
 from apps.command.options import check_values
 from apps.command.own_code import allowing
-from apps.data.augment import Augmenting, augmentation_by
+from apps.data.augment_words import RESIZED_CROP
+from apps.data.augmenting import Augmenting, augmentation_by
 from apps.data.image_set import ImageSet, balanced_subset, channel_statistics, require_classes, split_validation
-from apps.data.resized_crop import ResizedCrop
+from apps.data.mixing import mixing_for
 from apps.data.shift import Shift, parse_shift, shifted_set
 from apps.data.sources.catalogue import augmenting
 from apps.data.training_images import train_and_test
@@ -167,7 +168,7 @@ def _pictures(config: Config, shift: Shift | None) -> _Pictures:
         clean = {} if shift.small else scored  # which a student of smaller images cannot take
         scored = {f"{name} shifted".strip(): shifted_set(some, shift) for name, some in scored.items()} | clean
     augmentation = augmentation_by(augmenting(config.augment, data.data), images, config.crop_fill)
-    if shift is not None and isinstance(augmentation, ResizedCrop) and not images.in_memory:
+    if shift is not None and RESIZED_CROP in config.augment and not images.in_memory:
         raise InputError(
             f"--shift {config.shift} with --augment {config.augment}: parts are cut out of a folder's pictures as they "
             "are decoded, and the shift comes before that; leave one of them out"
@@ -284,6 +285,7 @@ def _task(
         angle=_angle(config, objective, pictures),
         still=still,
         head_scale=config.tuning.head_scale(config.optimisation.lr),
+        mixing=mixing_for(config.augment, None, config.optimisation.seed),
     )
 
 

@@ -8,7 +8,6 @@ import tyro
 
 from apps.command.config import Data, Foreign, Gauge, Optimisation, Own, Where, added, identity, older_values, plain
 from apps.command.ranges import Count, Deviation, Epochs, Few, LogitsFolder, Mean, PenultimateWidth
-from apps.data.sources.catalogue import Augment
 from apps.models.tuning import Tuning
 
 CONCENTRATION = 80.0
@@ -77,9 +76,10 @@ class Config:
     to 256 training images; with jacobian or full-jacobian it does anyway."""
     pretraining: Epochs = PRETRAINING
     """Epochs of each term that has a phase of its own (ab, ft), before the others."""
-    augment: Augment = "auto"
-    """Random flips, and crops with 4 pixels of padding, or of 8 to 100 % of the image, brought to its size
-    (resized-crop); auto: what is usual for the data set."""
+    augment: str = "auto"
+    """Words joined by +: flip; crop (4 pixels of padding) or resized-crop (8 to 100 % of the image, brought to its
+    size), or auto, what is usual for the data set; then a policy of torchvision's, autoaugment[-cifar10|-svhn],
+    randaugment or trivial; and mixup or cutmix, which mix images of a batch and their labels. Or none."""
     crop_fill: Literal["black", "mean", "reflect"] = "black"
     """What a crop's padding holds: black, the mean colour, or the image mirrored at its edges."""
     shift: str | None = None

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from apps.command.config import Optimisation, Where
 from apps.command.console import counted, printable
 from apps.command.errors import Diverged, Interrupted
-from apps.data.augment import Augmenting
+from apps.data.augmenting import Augmenting
 from apps.data.batches import Batches
 from apps.data.image_set import ImageSet
 from apps.data.shift import Shift
@@ -80,6 +80,7 @@ class Fit:
             device=self.device,
             channels_last=task.channels_last,
             shift=shift,
+            neighbours=task.mixes,
         )
         self.batches.order.share(config.accumulate)  # refuse a batch that does not divide before anything is done
         self.per_epoch = per_epoch = len(images) / config.batch_size

@@ -84,6 +84,7 @@ class Task(ABC):
     averaged: tuple[str, ...] | None = None
     validated: int = 0
     channels_last: bool = False
+    mixes: bool = False
     partial: bool = False
     still: tuple[nn.Module, ...] = ()
     rank: int = 0

@@ -14,7 +14,8 @@ class _CrossEntropy(Loss):
         self.smoothing = smoothing
 
     def loss(self, student: Trace, teacher: Trace | None, given: Given):
-        return F.cross_entropy(student.logits.float(), given.labels, label_smoothing=self.smoothing)
+        logits = student.logits.float()
+        return given.mean(lambda labels: F.cross_entropy(logits, labels, label_smoothing=self.smoothing))
 
 
 @dataclass(frozen=True)

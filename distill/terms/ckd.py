@@ -48,7 +48,7 @@ class SoftCrossEntropy(Loss):
 
     def loss(self, student: Trace, teacher: Trace | None, given: Given):
         """-T^2 sum_j p(j|i) log softmax(z / T)_j, a mean over the batch."""
-        return soft_cross_entropy(student.logits, given.labels, self.posterior, self.temperature)
+        return given.mean(lambda labels: soft_cross_entropy(student.logits, labels, self.posterior, self.temperature))
 
 
 @dataclass(frozen=True)

@@ -204,3 +204,27 @@ def test_class_means_are_asked_for_in_words_and_once():
     expected = -0.9 * 16 * (means(4.0)[LABELS] * logs).sum(1).mean()
     torch.testing.assert_close(found[1], expected)
     assert asked == [4.0, 4.0]  # the second is the one above
+
+
+def test_mixed_images_have_mixed_targets():
+    """Against cross-entropies with soft targets, of ce by one-hot rows and of ckd by rows of its table."""
+    student = zoo.build("convnet-half", classes=4, image_shape=(1, 6, 6), mean=0.0, std=1.0)
+    teacher = zoo.build("convnet", classes=4, image_shape=(1, 6, 6), mean=0.0, std=1.0)
+    prior = ClassifierPrior.from_classifier(teacher, concentration=20.0)
+    built = objective("ce+ckd", student=student, prior=prior, image_shape=(1, 6, 6))
+    others, own = LABELS.roll(1), torch.tensor(0.7)
+    student.eval()
+    found = built(PICTURES, LABELS, mixed=(others, own)).parts
+    posterior, temperature = built.losses["ckd"].posterior, built.losses["ckd"].temperature
+    logits = student(PICTURES)
+    targets = own * F.one_hot(LABELS, 4) + (1 - own) * F.one_hot(others, 4)
+    torch.testing.assert_close(found["ce"], built.weights["ce"] * F.cross_entropy(logits, targets))
+    soft = F.cross_entropy(logits / temperature, targets.float() @ posterior)
+    torch.testing.assert_close(found["ckd"], built.weights["ckd"] * temperature**2 * soft)
+
+
+def test_mixed_images_are_refused_where_a_term_is_of_single_ones():
+    for words, why in (("ce+crd", "crd remembers single images"), ("ce+jacobian", "jacobian derives the output")):
+        built = compared(words, labels=LABELS) if "crd" in words else compared(words)
+        with pytest.raises(InputError, match=why):
+            built(PICTURES, LABELS, torch.arange(len(LABELS)), mixed=(LABELS, torch.tensor(0.5)))

@@ -8,7 +8,7 @@ from typing import Literal
 from apps.data.sources.forms import is_form
 
 Augment = Literal["auto", "none", "flip", "crop", "crop+flip", "resized-crop", "resized-crop+flip"]
-"""What --augment takes."""
+"""What --augment takes where images are neither mixed nor altered by a policy."""
 
 BIRDS = "CUB_200_2011"
 """The folder of CUB-200-2011, as Caltech publishes it."""
@@ -173,6 +173,9 @@ def takes_size(data: str) -> bool:
 
 
 def augmenting(augment: str, data: str) -> str:
-    """How images are augmented: what --augment says, or for "auto" what is usual for a data set."""
+    """How images are augmented: what --augment says, with what is usual for a data set for "auto"."""
     usual = DATASETS[data].augmentation if data in DATASETS else "none"
-    return usual if augment == "auto" else augment
+    words = [word for word in augment.split("+") if word != "auto"]
+    if len(words) == len(augment.split("+")):
+        return augment
+    return "+".join([usual, *words] if usual != "none" or not words else words)

@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from scipy import stats
 
-from apps.classifiers.classification import Classification, mixed, mixup_weight
+from apps.classifiers.classification import Classification
 from apps.data.batches import Batch
 from apps.data.image_set import ImageSet
+from apps.data.mixing import Mixing, mixup_weight
 from priors import zoo
 
 
@@ -34,12 +35,13 @@ def test_the_loss_is_that_of_soft_targets(smoothing):
         batch_of(8),
         ImageSet("noise", "test", torch.zeros(1, 3, 2, 2).byte(), torch.zeros(1).long(), ("a",)),
     )
-    task = Classification(network, 7, images, False, smoothing, 0.4)
+    mixing = Mixing(("mixup",), 0.4, 7)
+    task = Classification(network, 7, images, False, smoothing, mixing)
     for step in range(3):
         weight = mixup_weight(0.4, 7, step)
         before = [7, *range(7)]  # the image before each
         shown = weight * batch.images + (1 - weight) * batch.images[before]
-        torch.testing.assert_close(mixed(batch.images, weight), shown)
+        torch.testing.assert_close(mixing.of(batch, step).images, shown)
         targets = F.one_hot(batch.labels, 4).float()
         targets = weight * targets + (1 - weight) * targets[before]
         targets = (1 - smoothing) * targets + smoothing / 4
@@ -49,7 +51,7 @@ def test_the_loss_is_that_of_soft_targets(smoothing):
 
 def test_in_expectation_over_weights_both_images_count_alike():
     batch = batch_of(6)
-    weights = [mixup_weight(0.3, 0, step) for step in range(4000)]
-    mean = sum(mixed(batch.images, weight) for weight in weights) / 4000
+    mixing = Mixing(("mixup",), 0.3, 0)
+    mean = sum(mixing.of(batch, step).images for step in range(4000)) / 4000
     half = (batch.images + batch.images.roll(1, 0)) / 2
     assert (mean - half).abs().max() < 4 * np.sqrt(1 / (4 * 1.6) / 4000)

@@ -8,10 +8,10 @@ from scipy.stats import ks_2samp
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from apps.data.augment import augmentation_by
+from apps.data.augmenting import augmentation_by
 from apps.data.batches import Batches
 from apps.data.image_set import ImageSet
-from apps.data.resized_crop import ResizedCrop, _uniform
+from apps.data.resized_crop import ResizedCrop, uniform
 from apps.data.sources.image_files import ImageFiles
 from priors.errors import InputError
 
@@ -28,7 +28,7 @@ def test_draws_are_splitmix64s():
     """By its definition, in NumPy's unsigned numbers."""
     view = views(50)
     with np.errstate(over="ignore"):
-        for place, column in enumerate(_uniform(view, 4, start=3).T, start=4):
+        for place, column in enumerate(uniform(view, 4, start=3).T, start=4):
             mixed = view.numpy().astype(np.uint64) + np.uint64(place) * np.uint64(0x9E3779B97F4A7C15)
             mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
             mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
