@@ -17,6 +17,7 @@ from apps.command import ending
 from apps.command.answer import Answering, answering
 from apps.command.console import printable
 from apps.command.errors import Diverged, Interrupted, Planned, Unmet
+from apps.command.given import running
 from apps.command.launch import is_first
 from apps.command.own_code import allow_named
 from apps.command.places import holding
@@ -53,12 +54,13 @@ VERBS: dict[str, tuple[str, str]] = {
     "export": ("apps.verbs.export", "write a run as a folder to hand on, with a model card; push it to the Hub"),
     "report": ("apps.verbs.report", "write one page on a run, or several side by side"),
     "table": ("apps.verbs.table", "reproduce a table of a paper, ours beside the published"),
+    "show": ("apps.verbs.show", "print the command that made a run, its state and its settings"),
     "ls": ("apps.verbs.ls", "list runs, classifiers, datasets, terms or tables"),
 }
 
-ANSWERS = {"prior", "evaluate", "table", "ls", *(verb for verb in VERBS if verb.startswith("analyse "))}
+ANSWERS = {"prior", "evaluate", "table", "ls", "show", *(verb for verb in VERBS if verb.startswith("analyse "))}
 """Verbs that give a document of what they found, where they are asked for it by --json."""
-ALONE = {"sample", "export", "report", "ls"}
+ALONE = {"sample", "export", "report", "ls", "show"}
 """Verbs that one process does: of several the others have nothing to do."""
 
 _THE_USERS_TO_MEND = {
@@ -153,13 +155,14 @@ def _dispatch(arguments: list[str]) -> int:
     name, words = verb_of(arguments)
     allow_named(words)
     try:
+        words = completed(name, words)
         module, config = configured(name, words)
     except SystemExit as stop:  # after help, or a message of the parser's own
         return int(stop.code or 0)
     if name in ALONE and not is_first():
         return 0
     asked = name in ANSWERS and "--json" in takewhile(lambda word: word != "--", words)
-    with answering(name, words, asked) as answer:
+    with running([*name.split(), *words]), answering(name, words, asked) as answer:
         status = module.main(config) or 0
         answer.wanted = not status
     return status
@@ -190,10 +193,42 @@ def configured(name: str, words: list[str]) -> tuple[ModuleType, Any]:
     """
     from apps.command.flags import parse
 
-    module = import_module(VERBS[name][0])
+    module, words = import_module(VERBS[name][0]), completed(name, words)
     own = _kind(module, words)
     found = parse(_with_shared(own, name), name, module.__doc__, words)
     return module, own(**{part.name: getattr(found, part.name) for part in fields(own)})
+
+
+def completed(name: str, words: Sequence[str]) -> list[str]:
+    """The words after a verb, and in the place of --like and --config what they stand for.
+
+    Raises:
+        InputError: no such run or file, or settings that the verb has not or that cannot be.
+    """
+    module = import_module(VERBS[name][0])
+    if not hasattr(module, "like") or not any(word.startswith(("--like", "--config")) for word in words):
+        return list(words)
+    from apps.command.settings import completed as with_settings
+    from apps.command.settings import file_of_settings, split
+
+    elsewhere, rest = split(words)
+    sources = [file_of_settings(elsewhere["config"])] if "config" in elsewhere else []
+    if "like" in elsewhere:
+        sources.append(module.like(elsewhere["like"], name))
+    return with_settings(name, module.Config, getattr(module, "configuration", None), rest, sources)
+
+
+def options_after(arguments: Sequence[str]) -> tuple[type, list[Any]]:
+    """What the verb that a command line begins with is told, and the options that it has for that.
+
+    Raises:
+        InputError: no such verb, or words that it has no options for.
+    """
+    from apps.command.options import options_of  # not before: it imports the parser
+
+    name, words = verb_of(arguments)
+    kind = _kind(import_module(VERBS[name][0]), words)
+    return kind, list(options_of(kind))
 
 
 def flags_of(arguments: Sequence[str]) -> list[str]:
@@ -212,7 +247,12 @@ def _kind(module: ModuleType, words: Sequence[str]) -> type:
 @cache
 def _with_shared(kind: type, verb: str) -> type:
     """What a verb is told, and the flags that several verbs share and the command line reads."""
-    return make_dataclass("Config", (), bases=(Answering, kind), frozen=True) if verb in ANSWERS else kind
+    shared = [Answering] if verb in ANSWERS else []
+    if hasattr(import_module(VERBS[verb][0]), "like"):
+        from apps.command.settings import Settings
+
+        shared.append(Settings)
+    return make_dataclass("Config", (), bases=(*shared, kind), frozen=True) if shared else kind
 
 
 def overview(verbs: Sequence[str] = tuple(VERBS)) -> str:

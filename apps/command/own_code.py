@@ -52,6 +52,11 @@ def allow_named(words: Sequence[str]) -> None:
             allow(value)
 
 
+def is_named(given: str) -> bool:
+    """Whether this command line has named code of the user's own."""
+    return given in _named
+
+
 def require(given: str, made: str) -> None:
     """Whether code that a run's files name has been named on the command line as well.
 

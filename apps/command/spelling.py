@@ -40,7 +40,6 @@ VERB_SYNONYMS = {
     "reproduce": "table",
     "save": "export",
     "score": "evaluate",
-    "show": "report",
     "sngan": "train sngan",
     "start": "demo",
     "test": "evaluate",

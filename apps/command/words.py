@@ -19,7 +19,7 @@ _SHORT = re.compile(r"-[^\W\d]")
 
 
 @dataclass(frozen=True)
-class _Given:
+class Given:
     """One option as it stands on the command line; of words by their places each is one.
 
     Attributes:
@@ -49,32 +49,44 @@ def check_words(kind: type, verb: str, words: Sequence[str]) -> None:
         return
     options, see = options_of(kind), f"see penult {verb} --help"
     given: dict[str, str] = {}
-    for one in _read(words, verb, options):
+    for one in read_words(words, verb, options):
         option, before = one.option, given.get(one.option.flag)
         if option.named and before is not None:
             said = "is given twice" if before == one.name else f"contradicts {before}"
             raise InputError(f"{one.name} {said}: leave one out")
         given[option.flag] = one.name
-        _check_count(one, see)
-        for value in one.values:
-            nothing = option.unsets(value) or (option.several and one.values == ["none"])
-            if isinstance(option.rule, Choices) and not nothing and value not in option.rule.names:
-                raise unknown(f"value of {option.flag}", value, option.rule.names, see)
-            if not option.reads(value):
-                shown = " ".join(one.values) if all(one.values) else repr(value)
-                each = "of each " if len(one.values) > 1 else ""
-                raise InputError(f"{option.flag} {shown}: expected {each}{option.expected}; {see}")
-            if refusal := option.refuses(value):
-                raise InputError(
-                    f"{option.flag} {' '.join(one.values)}: {refusal}{', of each' * (len(one.values) > 1)}"
-                )
+        check_given(one, see)
     missing = [option.flag for option in options if option.required and option.flag not in given]
     if missing:
         usage = " ".join(["penult", verb, *(option.flag for option in options if option.required)])
         raise InputError(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing: give {usage}; {see}")
 
 
-def _check_count(given: _Given, see: str) -> None:
+def check_given(one: Given, see: str) -> None:
+    """Find values of an option that cannot be.
+
+    Args:
+        one: the option with its values.
+        see: where help is, for messages.
+
+    Raises:
+        InputError: one is missing, of another type, out of its range, or no name that there is.
+    """
+    option = one.option
+    _check_count(one, see)
+    for value in one.values:
+        nothing = option.unsets(value) or (option.several and one.values == ["none"])
+        if isinstance(option.rule, Choices) and not nothing and value not in option.rule.names:
+            raise unknown(f"value of {option.flag}", value, option.rule.names, see)
+        if not option.reads(value):
+            shown = " ".join(one.values) if all(one.values) else repr(value)
+            each = "of each " if len(one.values) > 1 else ""
+            raise InputError(f"{option.flag} {shown}: expected {each}{option.expected}; {see}")
+        if refusal := option.refuses(value):
+            raise InputError(f"{option.flag} {' '.join(one.values)}: {refusal}{', of each' * (len(one.values) > 1)}")
+
+
+def _check_count(given: Given, see: str) -> None:
     """Refuse too few values after an option."""
     option = given.option
     if option.switch or (given.values and option.count in (None, len(given.values))):
@@ -84,8 +96,17 @@ def _check_count(given: _Given, see: str) -> None:
     raise InputError(f"{shown}: expected {wanted}; {see}")
 
 
-def _read(words: Sequence[str], verb: str, options: Sequence[Option]) -> Iterator[_Given]:
-    """Each option that is given with its values; words by their places come one by one."""
+def read_words(words: Sequence[str], verb: str, options: Sequence[Option]) -> Iterator[Given]:
+    """Each option that is given with its values; words by their places come one by one.
+
+    Args:
+        words: after the verb.
+        verb: its name.
+        options: that it has.
+
+    Raises:
+        InputError: an unknown option, or a word too many.
+    """
     known = {spelling: option for option in options if option.named for spelling in option.spellings}
     places = iter([option for option in options if not option.named])
     place, last, rest, flags = next(places, None), None, list(words), True
@@ -102,13 +123,13 @@ def _read(words: Sequence[str], verb: str, options: Sequence[Option]) -> Iterato
         elif flags and _SHORT.match(word):
             raise unknown_option(word.partition("=")[0], verb, known)
         elif place is not None:
-            yield _Given(place, place.flag, [word])
+            yield Given(place, place.flag, [word])
             place = place if place.several else next(places, None)
         else:
             raise _too_many(word, verb, options, last)
 
 
-def _option(word: str, rest: list[str], verb: str, known: dict[str, Option]) -> _Given:
+def _option(word: str, rest: list[str], verb: str, known: dict[str, Option]) -> Given:
     """An option, and its values taken off the rest of the words."""
     name, equals, value = word.partition("=")
     name = name.replace("_", "-")
@@ -118,12 +139,12 @@ def _option(word: str, rest: list[str], verb: str, known: dict[str, Option]) -> 
     if option.switch:
         if equals:
             raise InputError(f"{word}: {_takes(option)}; see penult {verb} --help")
-        return _Given(option, name, [])
+        return Given(option, name, [])
     if equals:
-        return _Given(option, name, [value])
+        return Given(option, name, [value])
     found = list(takewhile(lambda other: not other.startswith("--"), rest))[: option.count]
     del rest[: len(found)]
-    return _Given(option, name, found)
+    return Given(option, name, found)
 
 
 def _takes(option: Option) -> str:
@@ -132,7 +153,7 @@ def _takes(option: Option) -> str:
     return f"{option.flag} takes {'one value' if option.count == 1 else f'{option.count} values'}"
 
 
-def _too_many(word: str, verb: str, options: Sequence[Option], last: _Given | None) -> InputError:
+def _too_many(word: str, verb: str, options: Sequence[Option], last: Given | None) -> InputError:
     """The error for a word that has no place."""
     see = f"see penult {verb} --help"
     flag = f"--{word.partition('=')[0].replace('_', '-')}"

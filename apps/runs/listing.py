@@ -60,7 +60,7 @@ class Listed:
 
 def listed_runs(runs: Path) -> list[Listed]:
     """All runs in a folder by name, also those that are not finished or cannot be read."""
-    return [_listed(path.parent) for path in sorted(runs.glob("*/config.json"))]
+    return [listed(path.parent) for path in sorted(runs.glob("*/config.json"))]
 
 
 def list_runs(folder: str | Path = "runs") -> Columns:
@@ -121,8 +121,8 @@ def print_runs(runs: Path) -> None:
         say(f"no runs in {runs}: penult demo makes some")
 
 
-def _listed(folder: Path) -> Listed:
-    """A run; one that cannot be read is listed as such."""
+def listed(folder: Path) -> Listed:
+    """A run in a row; one that cannot be read is listed as such."""
     try:
         stored = _json_object(folder / "config.json")
         result = _json_object(folder / "result.json") if (folder / "result.json").is_file() else None

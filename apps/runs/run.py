@@ -5,7 +5,6 @@ import math
 import os
 import shlex
 import shutil
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from apps.command.config import differences
 from apps.command.console import say
+from apps.command.given import given_words
 from apps.command.places import SHORT, is_at, lock
 from apps.runs.format import DIGESTS_OF_IMAGES, FORMAT, as_stored, format_of
 from apps.runs.logged import is_damaged, logged_lines
@@ -142,7 +142,7 @@ class Run:
                 return
         # New, or stopped before its first step was logged: nothing there to lose.
         told = {"verb": verb, "config": identity} | ({"older": dict(older)} if older else {})
-        write_json(path, {"format": self._new_format, **told, "environment": environment, "command": sys.argv[1:]})
+        write_json(path, {"format": self._new_format, **told, "environment": environment, "command": given_words()})
 
     def check(self, verb: str, identity: dict[str, Any], older: Mapping[str, Any] | None = None) -> None:
         """Whether `open` would take the run, as far as can be seen without opening it.

@@ -9,6 +9,9 @@ and adds to coherency.json. The same command again goes on where it was stopped.
 """
 
 from apps.discarding.coherency.settings import CoherencySettings as Config
+from apps.models.like import like
+
+__all__ = ["Config", "like", "main"]
 
 
 def main(config: Config) -> None:

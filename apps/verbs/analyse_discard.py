@@ -8,6 +8,9 @@ same command again goes on where it was stopped.
 """
 
 from apps.discarding.settings import DiscardSettings as Config
+from apps.models.like import like
+
+__all__ = ["Config", "like", "main"]
 
 
 def main(config: Config) -> None:

@@ -7,6 +7,9 @@ draws samples and reconstructions by layer: samples differ in what the layer has
 """
 
 from apps.inverting.settings import InvertSettings as Config
+from apps.models.like import like
+
+__all__ = ["Config", "like", "main"]
 
 
 def main(config: Config) -> None:

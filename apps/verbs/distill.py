@@ -8,8 +8,9 @@ after 150, 180 and 210 of them, batches of 64, weight decay 5e-4. The same comma
 """
 
 from apps.distilling.settings import Config, configuration
+from apps.models.like import like
 
-__all__ = ["Config", "configuration", "main"]
+__all__ = ["Config", "configuration", "like", "main"]
 
 
 def main(config: Config) -> None:

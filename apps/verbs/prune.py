@@ -6,6 +6,9 @@ layer.
 """
 
 from apps.classifiers.pruning.settings import Pruning as Config
+from apps.models.like import like
+
+__all__ = ["Config", "like", "main"]
 
 
 def main(config: Config) -> None:

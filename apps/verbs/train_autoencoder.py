@@ -4,6 +4,9 @@ The same command again resumes it.
 """
 
 from apps.autoencoders.settings import AutoEncoderTraining as Config
+from apps.models.like import like
+
+__all__ = ["Config", "like", "main"]
 
 
 def main(config: Config) -> None:

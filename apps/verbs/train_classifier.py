@@ -1,6 +1,9 @@
 """Train a classifier from the zoo with cross-entropy; the same command again resumes it."""
 
 from apps.classifiers.settings import ClassifierTraining as Config
+from apps.models.like import like
+
+__all__ = ["Config", "like", "main"]
 
 
 def main(config: Config) -> None:

@@ -5,6 +5,9 @@ held-out images) and a cosine decay of the learning rate.
 """
 
 from apps.generators.hvae_settings import HVAESettings as Config
+from apps.models.like import like
+
+__all__ = ["Config", "like", "main"]
 
 
 def main(config: Config) -> None:

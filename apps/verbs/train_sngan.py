@@ -5,6 +5,9 @@ resumes it. The defaults are those of --preset gan-evaluation, which the paper f
 """
 
 from apps.generators.sngan_settings import SNGANSettings as Config
+from apps.models.like import like
+
+__all__ = ["Config", "like", "main"]
 
 
 def main(config: Config) -> None:
