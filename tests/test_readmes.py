@@ -2,7 +2,7 @@
 
 `sh` blocks run, the blocks of a file from top to bottom in one empty folder; of their lines those count that begin with
 `penult`. `console` blocks, for what is bigger or elsewhere, are parsed. `python` blocks run in one namespace; one that
-begins with `# NAME.py` is written to that file instead. Each line of a `text` block is printed by the `sh` block above,
+begins with `# NAME.py` is written to that file instead, as a `yaml` block that begins with `# NAME.yaml` is. Each line of a `text` block is printed by the `sh` block above,
 numbers aside. A block without a kind is a drawing.
 """
 
@@ -23,7 +23,7 @@ MANUALS = [ROOT / "README.md", *(ROOT / package / "README.md" for package in PAC
 FOLDERS = ("apps/recipes", "tests/bench", "tests/gpu")
 BESIDE = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.md"))
 FILES = MANUALS + BESIDE
-KINDS = {"sh", "console", "python", "text", ""}
+KINDS = {"sh", "console", "python", "yaml", "text", ""}
 PATH = re.compile(r"`((?:priors|analysis|distill|apps|tests|\.assets|\.ci)/[\w./-]*)`")
 NAME = re.compile(r"`((?:priors|analysis|distill|apps)(?:\.\w+)+)(?:\(.*?\))?`")
 WITHIN = re.compile(r"`(\w+)` in `([\w/]+\.py)`")
@@ -78,7 +78,7 @@ def test_every_example_runs(path, penult, monkeypatch, tmp_path):
     namespace, said = {"__name__": "readme"}, ""
     monkeypatch.syspath_prepend(str(tmp_path))
     for block in blocks(path):
-        if block.kind == "python" and (file := re.match(r"# (\w+\.py)\n", block.text)):
+        if block.kind in ("python", "yaml") and (file := re.match(r"# (\w+\.(py|yaml))\n", block.text)):
             (tmp_path / file[1]).write_text(block.text)
         elif block.kind == "python":
             lines = "\n" * block.line + block.text  # so that an error names the line of the file

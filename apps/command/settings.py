@@ -226,9 +226,11 @@ def typed(option: Option, value: Any) -> list[str]:
     for one in values:
         if isinstance(one, bool) or not isinstance(one, str | int | float):
             raise InputError(f"{option.flag} {shown(one)}: expected {option.expected}")
-    return [
-        f"{one:.0f}" if isinstance(one, float) and one.is_integer() and abs(one) < 1e15 else str(one) for one in values
-    ]
+    return [f"{one:.0f}" if isinstance(one, float) and _whole(one) else str(one) for one in values]
+
+
+def _whole(value: float) -> bool:
+    return value.is_integer() and abs(value) < 1e15
 
 
 def usual(kind: type, option: Option) -> Any:
