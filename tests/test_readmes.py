@@ -2,8 +2,8 @@
 
 `sh` blocks run, the blocks of a file from top to bottom in one empty folder; of their lines those count that begin with
 `penult`. `console` blocks, for what is bigger or elsewhere, are parsed. `python` blocks run in one namespace; one that
-begins with `# NAME.py` is written to that file instead, as a `yaml` block that begins with `# NAME.yaml` is. Each line of a `text` block is printed by the `sh` block above,
-numbers aside. A block without a kind is a drawing.
+begins with `# NAME.py` is written to that file instead, and so is a `yaml` block that begins with `# NAME.yaml`. Each
+line of a `text` block is printed by the `sh` block above, numbers aside. A block without a kind is a drawing.
 """
 
 import pkgutil
