@@ -14,6 +14,7 @@ from priors.model.classifier_prior import ClassifierPrior as ClassifierPrior
 from priors.model.concentration import strategy as strategy
 from priors.model.provenance import Provenance as Provenance
 from priors.reading.heads import find_head as find_head
+from priors.reading.penultimate import penultimate as penultimate
 from priors.reading.taps import Taps as Taps
 from priors.reading.taps import find_module as find_module
 from priors.reading.taps import tap as tap

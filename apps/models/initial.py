@@ -86,13 +86,15 @@ def start_from(network: Classifier, given: str, called: str) -> Initial:
     """
     source = _read(given)
     own = {name: tensor for name, tensor in network.state_dict().items() if isinstance(tensor, Tensor)}
-    head = f"{network.head_name}."
+    of_head = {id(one) for one in network.head.parameters()}
+    head = {name for name, one in network.named_parameters() if id(one) in of_head}
+    head |= {name for name in own if name.startswith(f"{network.head_name}.")}
     fitting = max((_fitting(own, source, within) for within in _WITHIN), key=len)
     others = source.class_names is not None and not same_classes(source.class_names, network.class_names)
     if others:
-        fitting = {name: tensor for name, tensor in fitting.items() if not name.startswith(head)}
+        fitting = {name: tensor for name, tensor in fitting.items() if name not in head}
     parameters = dict(network.named_parameters())
-    if not any(name in parameters and not name.startswith(head) for name in fitting):
+    if not any(name in parameters and name not in head for name in fitting):
         raise InputError(_nothing_fits(given, called, source))
     check_finite(fitting, source.file, own)
     if pair := differing(own, fitting):
@@ -100,7 +102,7 @@ def start_from(network: Classifier, given: str, called: str) -> Initial:
     network.load_state_dict(fitting, strict=False)
     memory = {own[name].data_ptr() for name in fitting}
     new = tuple(name for name, tensor in own.items() if name not in fitting and tensor.data_ptr() not in memory)
-    why = "the classes are others" if others and any(name.startswith(head) for name in new) else ""
+    why = "the classes are others" if others and any(name in head for name in new) else ""
     taken = sum(own[name].numel() for name in fitting if name in parameters)
     weights = sum(one.numel() for one in parameters.values())
     left = len(source.tensors) - len(fitting)

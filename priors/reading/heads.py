@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves
 
 from priors.errors import InputError
+from priors.reading.affine_head import AffineHead
 from priors.reading.dry_pass import undisturbed
 from priors.reading.taps import find_module, modules_by_name, refuse_scripted, tap, unwrapped
 
@@ -134,13 +135,20 @@ def find_head(
         name, head = find_module(module, name)
         if not isinstance(head, nn.Linear):
             raise InputError(
-                f"the head {name!r} is a {type(head).__name__}: a linear layer (torch.nn.Linear) was expected"
+                f"the head {name!r} is a {type(head).__name__}: a linear layer (torch.nn.Linear) was expected; for "
+                "other heads, such as a 1x1 convolution or cosines, see priors.zoo.Adapted"
             )
         return name, head
     modules = modules_by_name(core)
     linear = {path: layer for path, layer in modules.items() if isinstance(layer, nn.Linear)}
     if not linear:
-        raise InputError(f"{type(core).__name__} has no linear layer (torch.nn.Linear) to read a prior from")
+        raise InputError(
+            f"{type(core).__name__} has no linear layer (torch.nn.Linear) to read a prior from; for other heads, such "
+            "as a 1x1 convolution or cosines, see priors.zoo.Adapted"
+        )
+    adapted = [path for path, layer in linear.items() if isinstance(layer, AffineHead)]
+    if len(adapted) == 1:  # made to be one
+        return adapted[0], linear[adapted[0]]
     seen = _giving_output(core, linear, image_shape) if len(linear) > 1 else ()
     if len({linear[path] for path in seen}) == 1:  # one layer, under whatever names
         return seen[0], linear[seen[0]]

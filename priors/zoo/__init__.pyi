@@ -1,3 +1,4 @@
+from priors.zoo.adapted import Adapted as Adapted
 from priors.zoo.network import Classifier as Classifier
 from priors.zoo.registry import Parts as Parts
 from priors.zoo.registry import Wanted as Wanted

@@ -207,6 +207,7 @@ def vmf(give: Given) -> priors.VonMisesFisher:
 
 
 CALLS: dict[str, Callable[[Given], Any]] = {
+    "penultimate": lambda give: priors.penultimate(*looked_into(give)),
     "ClassifierPrior": lambda give: (lambda made: (made.loc, made.bias, made.concentration))(
         priors.ClassifierPrior.from_weight(give.normal(CLASSES, M), 5.0, give.normal(CLASSES))
     ),
