@@ -12,8 +12,9 @@ from apps.data.image_set import ImageSet
 from apps.data.sizes import sizes_for
 from apps.fidelity import inception, protocols
 from apps.fidelity.cache import cache_folder
-from apps.fidelity.extractor import Extractor, classifier_extractor
+from apps.fidelity.extractor import Extractor
 from apps.fidelity.protocols import Protocol
+from apps.fidelity.registered import extractor_by_name
 from apps.fidelity.scores import Fidelity, few_images, fitting, scores
 from apps.fidelity.settings import FidelityScoring
 from apps.fidelity.sources import given_images
@@ -113,7 +114,7 @@ def _pair(config: FidelityScoring, device: torch.device) -> Pair:
 def _extractor(config: FidelityScoring, pair: Pair, protocol: Protocol) -> Extractor:
     """The network whose features are compared."""
     if config.extractor:
-        return classifier_extractor(config.extractor, config.foreign)
+        return extractor_by_name(config.extractor, config.foreign)
     # What the images are is looked at before weights are downloaded.
     fitting(pair.source, pair.reals, protocol, inception.DECLARED, pair.name)
     return inception.inception_extractor(config.inception_weights)

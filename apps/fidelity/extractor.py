@@ -43,6 +43,8 @@ class Extractor:
     """(height, width) of its images; None where any are taken."""
     batch_size: int = 500
     """Images at a time."""
+    classifies: bool = True
+    """Whether it has logits of classes; otherwise there is no Inception score, and `extract` gives none, (n, 0)."""
     standard: bool = False
     """Whether its scores are those that are meant where nothing else is said."""
 

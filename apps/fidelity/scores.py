@@ -58,7 +58,7 @@ class Fidelity:
     inception_score: Spread | None
     """exp of the mean KL(p(y|x) || p(y)) in nats; mean over chunks or splits. Higher is better.
 
-    None where a split would be of one image, which is 1 whatever the image is.
+    None where a split would be of one image, which is 1 whatever the image is, or where the extractor has no logits.
     """
     kid: Spread
     """Unbiased squared maximum mean discrepancy of a cubic kernel; mean over subsets. Lower is better.
@@ -133,6 +133,8 @@ def few_images(cut: Layout, extractor: Extractor) -> str:
             f"FID needs more images than features: chunks of {smaller:,} images have singular covariances of "
             f"{extractor.features:,} features, so it is far too high; KID has no such bias"
         )
+    if not extractor.classifies:
+        return ". ".join(said)
     split = cut.fakes // (IS_SPLITS if cut.chunks == 1 else 1)
     if split < 2:
         said.append(f"IS is left out: it is 1 for splits of one image, give {2 * IS_SPLITS} images or more")
@@ -291,7 +293,7 @@ def _kid(fakes: Tensor, reals: Tensor) -> Spread:
 
 
 def _inception_score(logits: Tensor, chunks: int) -> Spread | None:
-    if chunks == 1 and len(logits) < 2 * IS_SPLITS:
+    if not logits.shape[1] or (chunks == 1 and len(logits) < 2 * IS_SPLITS):
         return None
     splits = {"splits": chunks, "shuffle": False} if chunks > 1 else {}
     found = isc_features_to_metric(logits, **splits)

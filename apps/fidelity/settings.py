@@ -19,7 +19,8 @@ class FidelityScoring(Scoring):
     split: Literal["train", "test"] = "train"
     """With --protocol: whether the real images are those of the training or of the test split."""
     extractor: str | None = None
-    """A classifier whose penultimate activations (logits for IS) are compared; unset: Inception's features are."""
+    """A classifier whose penultimate activations (logits for IS) are compared, or torch-fidelity:NAME[:LAYER], such as
+    torch-fidelity:dinov2-vit-b-14 or torch-fidelity:clip-vit-b-32; unset: Inception's features are."""
     inception_weights: Path | None = None
     """torch-fidelity's file of Inception weights; unset: its own, downloaded on first use."""
 

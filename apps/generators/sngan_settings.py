@@ -79,8 +79,8 @@ class SNGANSettings:
     score_every: Count | None = None
     """Updates between scores, grids and checkpoints; unset: a twentieth of the steps."""
     extractor: str | None = None
-    """Classifier that scores images during the training, or inception; the weights of the best FID are then kept;
-    unset: nothing is scored."""
+    """Classifier that scores images during the training, inception, or torch-fidelity:NAME[:LAYER]; the weights of the
+    best FID are then kept; unset: nothing is scored."""
     inception_weights: Path | None = None
     """torch-fidelity's file of Inception weights; unset: its own, downloaded on first use."""
     score_images: Annotated[int, Range(10, most=1_000_000_000)] = 5_000

@@ -13,7 +13,8 @@ from apps.data import sources
 from apps.data.augment import augmentation_for
 from apps.data.image_set import ImageSet
 from apps.fidelity.cache import cache_folder
-from apps.fidelity.extractor import Extractor, classifier_extractor
+from apps.fidelity.extractor import Extractor
+from apps.fidelity.registered import extractor_by_name
 from apps.fidelity.watching import Watch
 from apps.generators.class_prior import class_prior
 from apps.generators.latents import Gaussian, Latent, UniformSphere, VonMisesFisherLatent
@@ -201,4 +202,4 @@ def _extractor(config: SNGANSettings, images: ImageSet) -> Extractor | None:
 
         DECLARED.check(images.image_shape, images.name)  # before weights are downloaded
         return inception_extractor(config.inception_weights)
-    return classifier_extractor(config.extractor, config.foreign)
+    return extractor_by_name(config.extractor, config.foreign)
