@@ -69,7 +69,8 @@ def train_autoencoder(config: AutoEncoderTraining) -> dict[str, Any]:
 def _name(config: AutoEncoderTraining) -> str:
     """Of a run that is given none: what was told that usually is not."""
     code = "" if config.code == "maps" else f"-{config.code}"
-    return slug(f"{data_label(config.data.data)}-{config.arch}-autoencoder{code}-seed{config.optimisation.seed}")
+    label = data_label(config.data.data, config.data.classes)
+    return slug(f"{label}-{config.arch}-autoencoder{code}-seed{config.optimisation.seed}")
 
 
 @within_memory()

@@ -107,6 +107,8 @@ class PriorReading:
     """Data set that activations are measured on, and a sweep trains on; unset: the one the run was trained on."""
     image_size: Pixels | None = None
     """Height and width to resize an image folder's pictures to, in pixels; unset: as the run was trained."""
+    classes: str | None = None
+    """Only these of its classes, in this order: names or numbers joined by commas; unset: as trained, or all."""
     measure: bool = True
     """Whether to run the training images through the network for the second table."""
     compare: bool = True
@@ -131,6 +133,8 @@ class NormalisedScoring:
     """Data set whose test images are classified; unset: the one the run was trained on."""
     image_size: Pixels | None = None
     """Height and width to resize an image folder's pictures to, in pixels; unset: as trained, or the network's own."""
+    classes: str | None = None
+    """Only these of its classes, in this order: names or numbers joined by commas; unset: as trained, or all."""
     resize: Pixels | None = None
     """Shorter side of a folder's pictures before the centre is cut out, 256 on ImageNet; unset: the image size."""
     images: Count | None = None
@@ -173,6 +177,8 @@ class AnomalyScoring:
     """The classifier's own data set; unset: the one the run was trained on."""
     image_size: Pixels | None = None
     """Height and width to resize an image folder's pictures to, in pixels; unset: as the run was trained."""
+    classes: str | None = None
+    """Only these of its classes, in this order: names or numbers joined by commas; unset: as trained, or all."""
     concentration: tuple[str, ...] = ("mle",)
     """Concentration of q(a|i): a number, one for each class, or a strategy of penult prior, by training images."""
     images: Count | None = None
@@ -212,6 +218,8 @@ class CircleDrawing:
     """Data set whose test images are run through the networks; unset: the one the run was trained on."""
     image_size: Pixels | None = None
     """Height and width to resize an image folder's pictures to, in pixels; unset: as the run was trained."""
+    classes: str | None = None
+    """Only these of its classes, in this order: names or numbers joined by commas; unset: as trained, or all."""
     dots: FromZero = 1500
     """How many images to show in a panel; accuracies and concentrations are of all."""
     seed: Seed = 0
@@ -240,6 +248,8 @@ class GaugeFollowing:
     data: str | None = None
     """Data set on whose training images gauges are measured, and on whose test images they are scored; unset: the one
     the run was trained on."""
+    classes: str | None = None
+    """Only these of its classes, in this order: names or numbers joined by commas; unset: as trained, or all."""
     out: Path | None = None
     """Picture to write; unset: gauges.png in the run's folder."""
     overwrite: bool = False

@@ -71,7 +71,9 @@ def _name(config: ClassifierTraining) -> str:
     }
     words = [f"{word}{value}" for word, value in told.items() if value is not None]
     variant = "".join(f"-{word}" for word in (*words, *config.regularise, *config.tuning.words))
-    return slug(f"{data_label(config.data.data)}-{config.arch}{variant}-seed{config.optimisation.seed}")
+    return slug(
+        f"{data_label(config.data.data, config.data.classes)}-{config.arch}{variant}-seed{config.optimisation.seed}"
+    )
 
 
 def train_on(

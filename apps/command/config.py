@@ -63,13 +63,15 @@ class Data:
     """Height and width to resize an image folder's pictures to, in pixels; unset: they must be of one size."""
     resize: Pixels | None = added(None, before=None)
     """Shorter side of a folder's pictures before the centre is cut out, 256 on ImageNet; unset: the image size."""
+    classes: str | None = added(None, before=None)
+    """Only these of the set's classes, in this order: names or numbers from 0, joined by commas; unset: all."""
     validation: FromZero | None = None
     """Training images held out to choose the best checkpoint by; unset: a sixth for train hvae, else 0."""
 
     @property
-    def sizes(self) -> dict[str, int | None]:
+    def sizes(self) -> dict[str, int | str | None]:
         """What `apps.data.sources.load` is told of them."""
-        return {"image_size": self.image_size, "resize": self.resize}
+        return {"image_size": self.image_size, "resize": self.resize, "classes": self.classes}
 
 
 @dataclass(frozen=True)

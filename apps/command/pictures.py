@@ -12,12 +12,15 @@ OWN = Path("auto")
 
 @dataclass(frozen=True)
 class PictureSizes:
-    """To which size pictures are brought."""
+    """To which size pictures are brought, and of which classes of a data set they are."""
 
     image_size: Pixels | None = None
     """Height and width to bring pictures to, in pixels; unset: as trained, or the network's own."""
     resize: Pixels | None = None
     """Shorter side of a picture before the centre is cut out, 256 on ImageNet; unset: the image size."""
+    classes: str | None = None
+    """Only these of a data set's classes, in this order: names or numbers joined by commas; unset: as trained, or
+    all."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ class Scoring:
     resize: Pixels | None = None
     """Shorter side of a folder's pictures before the centre is cut out, 256 on ImageNet; unset: as the run was trained,
     or the image size."""
+    classes: str | None = None
+    """Only these of its classes, in this order: names or numbers joined by commas; unset: as trained, or all."""
     samples: Annotated[int, Range(1, most=1_000_000)] = 500
     """Importance samples for each image, where an HVAE's likelihood is scored."""
     images: Count | None = None

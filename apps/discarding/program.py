@@ -112,6 +112,7 @@ def training_images(config: DiscardSettings, network: ImageNetwork, images: Imag
         raise InputError(f"--metrics ru trains decoders: which images are they to see for {config.model}? Give --data")
     size = folder_size(config.model, network, config.data, config.sizes.image_size)
     place = {"data": config.data, "image_size": size, "resize": config.sizes.resize, "root": config.place.data_root}
+    place |= {"classes": config.sizes.classes}
     found = images_for(config.model, network, "train", same_classes=False, again=True, **place)
     if found.image_shape != images.image_shape:
         theirs, ours = ("x".join(map(str, one.image_shape)) for one in (found, images))

@@ -58,11 +58,17 @@ def shown(config: DiscardSettings, network: ImageNetwork) -> Shown:
             with them.
     """
     if config.folder is not None:
+        if config.sizes.classes is not None:
+            raise InputError(
+                f"--classes {config.sizes.classes} is for a data set (--data): pictures in a folder have none; leave "
+                "it out"
+            )
         return _pictures(config, network, config.folder)
     if config.data is None and not named.is_run(config.model):
         raise InputError(f"which images to run {config.model} on: give --data, or a folder of pictures by --images")
     size = folder_size(config.model, network, config.data, config.sizes.image_size)
     place = {"data": config.data, "image_size": size, "resize": config.sizes.resize, "root": config.place.data_root}
+    place |= {"classes": config.sizes.classes}
     images = images_for(config.model, network, "test", same_classes=False, first=config.count, **place)
     names = tuple(f"{images.name} {number}" for number in range(len(images)))
     return Shown(images, names, _objects(config, images, names))

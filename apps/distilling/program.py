@@ -204,7 +204,7 @@ def _name(config: Config) -> str:
     """The name of a run that was given none."""
     words = [] if config.train_images is None else [f"images{config.train_images}"]
     variant = "".join(f"-{word}" for word in (*words, *config.tuning.words))
-    label = data_label(config.data.data)
+    label = data_label(config.data.data, config.data.classes)
     return slug(f"{label}-{config.student}-{config.terms}{variant}-seed{config.optimisation.seed}")
 
 

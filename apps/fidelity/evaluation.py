@@ -94,6 +94,7 @@ def _pair(config: FidelityScoring, device: torch.device) -> Pair:
     """What is compared: the images of a run's generator, or given ones, with real ones."""
     run = Run(config.model) if (Path(config.model) / "config.json").is_file() else None
     root, sizes = config.place.data_root, {"image_size": config.image_size, "resize": config.resize}
+    sizes |= {"classes": config.classes}
     if run:
         source, name = generator_run(run.folder).to(device), run.folder.name
         against = trained_data(run, config.against, "--against")

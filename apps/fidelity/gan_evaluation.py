@@ -81,7 +81,7 @@ def _trial(config: GanScoring) -> Trial:
     except InputError as error:
         raise InputError(f"--classify-by: {error}") from None
     data = named.trained_data(run, config.data)
-    sizes = sizes_for(trained, data, config.image_size, config.resize)
+    sizes = sizes_for(trained, data, config.image_size, config.resize, config.classes)
     everything = sources.load(data, "test", root=root, **sizes)
     check(model, folder, network, by, everything)
     training = None

@@ -17,6 +17,7 @@ def given_images(
     root: Path | None = None,
     image_size: int | None = None,
     resize: int | None = None,
+    classes: str | None = None,
 ) -> ImageSet:
     """The images that a word on the command line means.
 
@@ -27,6 +28,7 @@ def given_images(
         root: folder of the data sets.
         image_size: height and width that the pictures of a folder are brought to.
         resize: their shorter side before the centre is cut out; None: the image size.
+        classes: which of a data set's are wanted; None: all.
 
     Raises:
         InputError: there is no such thing, or no images in it.
@@ -35,7 +37,7 @@ def given_images(
     if path.is_dir() and source not in DATASETS and (path / "config.json").is_file():
         raise InputError(f"{source} is a run: give images, such as the data set it was trained on")
     if source in DATASETS or is_form(source) or path.is_dir() or (path.is_file() and is_npz(source)):
-        return sources.load_pictures(source, split, root=root, image_size=image_size, resize=resize)
+        return sources.load_pictures(source, split, root=root, image_size=image_size, resize=resize, classes=classes)
     if path.exists():
         raise InputError(f"{source} is no images: give a folder of pictures, an .npz, or a data set's name")
     hint = "or give a run's folder, a folder of pictures, or an .npz"

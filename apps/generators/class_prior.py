@@ -33,7 +33,8 @@ def class_prior(
     Raises:
         InputError: as for `classifier_prior`.
     """
-    measured = {} if is_run(model) else {"data": data.data, "image_size": data.image_size}
+    measured = {"data": data.data, "image_size": data.image_size, "classes": data.classes}
+    measured = {} if is_run(model) else measured
     place = {"gauge": gauge, "root": where.data_root, "accelerator": accelerator}
     prior = classifier_prior(model, concentration, foreign, **place, **measured)
     say_uniform(prior, model)

@@ -107,7 +107,7 @@ def _dim(config: HVAESettings) -> int:
 
 def _name(config: HVAESettings) -> str:
     """Of a run that is given none."""
-    label, seed = data_label(config.data.data), config.optimisation.seed
+    label, seed = data_label(config.data.data, config.data.classes), config.optimisation.seed
     return slug(f"{label}-{config.variant}-d{config.latent_dim}-seed{seed}")
 
 

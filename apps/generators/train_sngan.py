@@ -76,7 +76,9 @@ def train_sngan(config: SNGANSettings, guide: bool = True) -> dict[str, Any]:
 
 def _name(config: SNGANSettings) -> str:
     """Of a run that is given none."""
-    return slug(f"{data_label(config.data.data)}-sngan-{config.latent}-seed{config.optimisation.seed}")
+    return slug(
+        f"{data_label(config.data.data, config.data.classes)}-sngan-{config.latent}-seed{config.optimisation.seed}"
+    )
 
 
 def resolved(config: SNGANSettings) -> SNGANSettings:

@@ -75,7 +75,7 @@ def plan(config: InvertSettings) -> Plan:
     """
     where = config.where(name_of(config))
     network = classifier(config.model, config.foreign)
-    source = {"data": config.data, "image_size": config.image_size, "root": where.data_root}
+    source = {"data": config.data, "image_size": config.image_size, "classes": config.classes, "root": where.data_root}
     training, test = (images_for(config.model, network, split, **source) for split in ("train", "test"))
     check_weights(config.model, config.foreign, network)
     layers = _layers(network, _names(config, network), training.image_shape)

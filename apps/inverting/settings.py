@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from apps.command.config import Foreign, Optimisation, Place, Where
+from apps.command.config import Foreign, Optimisation, Place, Where, added
 from apps.command.ranges import Count, Deviation, Few, FromZero, LogEvery, Mean, Pixels, Range
 from apps.inverting.protocol import Decoder, Density
 
@@ -29,6 +29,8 @@ class InvertSettings:
     """Data set to train and score on; unset: the one the run was trained on."""
     image_size: Pixels | None = None
     """Height and width to resize an image folder's pictures to, in pixels; unset: as the run was trained."""
+    classes: str | None = added(None, before=None)
+    """Only these of its classes, in this order: names or numbers joined by commas; unset: as trained, or all."""
     validation: FromZero | None = None
     """Training images held out to choose checkpoints by; unset: a twelfth."""
     test_images: Annotated[int, Range(2, most=1_000_000_000)] | None = None

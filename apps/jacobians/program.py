@@ -53,7 +53,8 @@ def analyse_saliency(config: SaliencySettings) -> None:
     accelerator = start(config.place.where())
     network = plan.network.to(accelerator.device)
     wanted = _methods(plan, network, accelerator)
-    place = {"data": config.data, "image_size": config.sizes.image_size, "root": config.place.data_root}
+    place = {"data": config.data, "image_size": config.sizes.image_size, "classes": config.sizes.classes}
+    place |= {"root": config.place.data_root}
     prior = prior_of(config.explained, config.model, config.foreign, accelerator, **place)
     controls = (*CONTROLS, "blurred") if plan.masks else ()
     sigma = usual_blur(*plan.shown.images.image_shape[1:])

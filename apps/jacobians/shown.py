@@ -45,11 +45,16 @@ def shown(config: SaliencySettings, network: Classifier) -> Shown:
         InputError: none were asked for, files that are no pictures, or of a size that is not the network's.
     """
     if config.pictures:
+        if config.sizes.classes is not None:
+            raise InputError(
+                f"--classes {config.sizes.classes} is for a data set (--data): picture files have none; leave it out"
+            )
         return _pictures(config, network)
     if config.data is None and not named.is_run(config.model):
         raise InputError(f"which images to explain {config.model} on: give picture files after it, or --data")
     size = folder_size(config.model, network, config.data, config.sizes.image_size)
     place = {"data": config.data, "image_size": size, "resize": config.sizes.resize, "root": config.place.data_root}
+    place |= {"classes": config.sizes.classes}
     images = images_for(config.model, network, "test", same_classes=False, first=config.images or _COUNT, **place)
     labelled = same_classes(network.class_names, images.class_names)
     return Shown(images, tuple(f"{images.name} {number}" for number in range(len(images))), labelled)

@@ -18,6 +18,7 @@ def prior_of(
     *,
     data: str | None,
     image_size: int | None,
+    classes: str | None,
     root: Path | None,
 ) -> ClassifierPrior | None:
     """The prior of the network's final layer, or the one that was given; None where nothing is under one.
@@ -29,6 +30,7 @@ def prior_of(
         accelerator: of this process, for what is measured.
         data: set whose training images are run through the network where something is measured.
         image_size: that its pictures are brought to.
+        classes: which of its classes; None as for the run.
         root: folder of the data sets.
 
     Raises:
@@ -46,5 +48,6 @@ def prior_of(
         accelerator=accelerator,
         data=None if other else data,
         image_size=image_size,
+        classes=classes,
     )
     return prior.to(accelerator.device)

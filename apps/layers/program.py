@@ -106,10 +106,12 @@ def _images(config: LayerSettings, network: Classifier) -> ImageSet:
     size = folder_size(config.model, network, config.data, config.sizes.image_size)
     if _is_folder_of_pictures(config.data):
         size = size or (network.image_shape and network.image_shape[1])
-        whole = sources.load_pictures(config.data, "test", root=root, image_size=size, resize=config.sizes.resize)
+        brought = {"image_size": size, "resize": config.sizes.resize, "classes": config.sizes.classes}
+        whole = sources.load_pictures(config.data, "test", root=root, **brought)
         check_shape(network.image_shape, config.model, whole)
     else:
         given = {"data": config.data, "image_size": size, "resize": config.sizes.resize, "root": root}
+        given |= {"classes": config.sizes.classes}
         whole = images_for(config.model, network, "test", same_classes=False, first=config.images, **given)
     if len(whole) < 4:
         raise InputError(f"{whole.name} has {len(whole)} images: 4 or more were expected, for errors")

@@ -46,6 +46,7 @@ def images_for(
     same_classes: bool = True,
     again: bool = False,
     first: int | None = None,
+    classes: str | None = None,
 ) -> ImageSet:
     """The images to run a MODEL on: a named data set, or else the one that the run was trained on.
 
@@ -60,6 +61,8 @@ def images_for(
         same_classes: whether the set's classes must be the network's.
         again: whether images of the set were asked for before, so that nothing need be said of it once more.
         first: how many images are wanted, the first ones; None: all.
+        classes: which of the set's are wanted; None as for the run. Where the network has all of the set's, images keep
+            their labels.
 
     Raises:
         InputError: no data set is known, its classes are not the network's, or its images have another shape.
@@ -68,7 +71,9 @@ def images_for(
     if not (data or trained.data):
         raise InputError(f"which images to run {model} on: give --data")
     name = data or named.trained_data(Run(model), None)
-    images = sources.load(name, split, root=root, first=first, **sizes_for(trained, name, image_size, resize))
+    sizes = sizes_for(trained, name, image_size, resize, classes)
+    known = getattr(network, "class_names", None) or False
+    images = sources.load(name, split, root=root, first=first, known=known, **sizes)
     if same_classes:
         made_of = None if again else network.provenance.get("data")
         named.check_classes(network.class_names, model, images, made_of, network.image_shape)

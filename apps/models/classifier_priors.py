@@ -66,6 +66,7 @@ def classifier_prior(
     gauge: Gauge | None = None,
     data: str | None = None,
     image_size: int | None = None,
+    classes: str | None = None,
     root: Path | None = None,
     accelerator: Accelerator | None = None,
 ) -> ClassifierPrior:
@@ -80,13 +81,15 @@ def classifier_prior(
         data: data set whose training images are run through the network where something is measured; None for what the
             run was trained on.
         image_size: height and width that the pictures of an image folder are brought to; None as for the run.
+        classes: which of the set's are run through it; None as for the run.
         root: folder of the data sets.
         accelerator: of this process, for what is measured.
 
     Raises:
         InputError: no such model, a concentration or a gauge that cannot be, or something to measure without data.
     """
-    place = {"gauge": gauge, "data": data, "image_size": image_size, "root": root, "accelerator": accelerator}
+    place = {"gauge": gauge, "data": data, "image_size": image_size, "classes": classes, "root": root}
+    place |= {"accelerator": accelerator}
     return read_prior(model, concentration, foreign, **place).prior
 
 
@@ -98,6 +101,7 @@ def read_prior(
     gauge: Gauge | None = None,
     data: str | None = None,
     image_size: int | None = None,
+    classes: str | None = None,
     root: Path | None = None,
     accelerator: Accelerator | None = None,
     measure: bool = False,
@@ -124,7 +128,7 @@ def read_prior(
     if not wanted.measured and not (measure and known):
         return Reading(prior)
     try:
-        images = images_for(model, network, "train", data=data, image_size=image_size, root=root)
+        images = images_for(model, network, "train", data=data, image_size=image_size, classes=classes, root=root)
         reading = _measured(wanted, network, images, accelerator, measure, compare and measure)
     except InputError as error:
         if wanted.measured:

@@ -25,6 +25,8 @@ class Request:
     """Images to train on."""
     image_size: int | None
     """What an image folder's pictures are brought to."""
+    classes: str | None
+    """Which of the images' classes to train on; None: all."""
     foreign: Foreign
     place: Place
     gauge: Gauge

@@ -9,6 +9,8 @@ from apps.command.scoring import Scoring
 from apps.scores.kind import Entry, Evaluation, count
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from accelerate import Accelerator
 
     from apps.data.image_set import ImageSet
@@ -51,13 +53,15 @@ class OnTestImages(Evaluation):
         if run:
             claim_evaluations(run.folder)  # what is damaged is found before the work
         accelerator = start(config.place.where(), work=self.work)
-        sizes = sizes_for(trained, data, config.image_size, config.resize)
-        everything = sources.load(data, "test", root=config.place.data_root, **sizes)
+        sizes = sizes_for(trained, data, config.image_size, config.resize, config.classes)
+        known = _known(config, trained, data) if config.classes else False
+        everything = sources.load(data, "test", root=config.place.data_root, known=known, **sizes)
         images, first = first_images(everything, config.images)
         found = self.score(config, run, images, accelerator)
         if not accelerator.is_main_process:
             return
         resized = {} if config.resize is None else {"resize": config.resize}
+        resized |= {} if config.classes is None else {"classes": config.classes}
         entry = {"data": data, "data_digest": images.digest, **first, **resized, **found}
         keep_evaluation(run and run.folder, entry)
         if run is not None:
@@ -67,9 +71,18 @@ class OnTestImages(Evaluation):
 
     def follows(self, entry: Entry, config: Scoring) -> bool:
         """By the images."""
-        made = tuple(entry.get(name) for name in ("data", "first", "resize"))
-        return made == (config.data, config.images, config.resize)
+        made = tuple(entry.get(name) for name in ("data", "first", "resize", "classes"))
+        return made == (config.data, config.images, config.resize, config.classes)
 
     def standing(self, entry: Entry) -> tuple[int, int, bool]:
         """The most images go first, then the most samples."""
         return count(entry.get("images")), count(entry.get("samples")), False
+
+
+def _known(config: Scoring, trained: Data, data: str) -> "Sequence[str] | bool":
+    """Whether images of some classes keep the labels of the whole set: a run's of it, or the classes of a network."""
+    from apps.models import named
+
+    if trained.data == data:
+        return trained.classes is None
+    return () if named.is_run(config.model) else named.classifier(config.model, config.foreign).class_names

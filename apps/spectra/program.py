@@ -88,11 +88,18 @@ def _plan(config: SpectrumMeasuring) -> _Plan:
         check_folder(config.out)
     root, networks, kept = config.place.data_root, [], []
     if config.model == ALONE:
-        whole = sources.load_pictures(config.data, "test", root=root, image_size=config.image_size)
+        brought = {"image_size": config.image_size, "classes": config.classes}
+        whole = sources.load_pictures(config.data, "test", root=root, **brought)
     else:
         network = named.classifier(config.model, config.foreign)
         size = folder_size(config.model, network, config.data, config.image_size)
-        place = {"data": config.data, "image_size": size, "resize": config.resize, "root": root}
+        place = {
+            "data": config.data,
+            "image_size": size,
+            "resize": config.resize,
+            "classes": config.classes,
+            "root": root,
+        }
         whole = images_for(config.model, network, "test", same_classes=False, first=config.images, **place)
         if "correct" in config.by and not same_classes(network.class_names, whole.class_names):
             raise InputError(f"--by correct: the classes of {whole.name} are not those of {config.model}; leave it out")

@@ -51,6 +51,7 @@ def _asked(config: SpectrumMeasuring, convention: SpectrumConvention) -> dict[st
         "model": config.model,
         "first": config.images,
         "image_size": config.image_size,
+        **({} if config.classes is None else {"classes": config.classes}),
         "resize": config.resize,
         "taps": list(config.taps),
         "pooled": config.pooled,

@@ -57,6 +57,8 @@ class SpectrumMeasuring:
     """Data set whose test images are measured; unset: the one the run was trained on."""
     image_size: Pixels | None = None
     """Height and width to resize an image folder's pictures to, in pixels; unset: as trained, or the network's own."""
+    classes: str | None = None
+    """Only these of its classes, in this order: names or numbers joined by commas; unset: as trained, or all."""
     resize: Pixels | None = None
     """Shorter side of a folder's pictures before the centre is cut out, 256 on ImageNet; unset: the image size."""
     images: Count | None = None

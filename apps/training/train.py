@@ -41,11 +41,15 @@ def slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")
 
 
-def data_label(name: str) -> str:
-    """A data set's name for a folder's: its own, or the last part of its path without the .npz, or of what it is in."""
+def data_label(name: str, classes: str | None = None) -> str:
+    """A data set's name for a folder's: its own, or the last part of its path without the .npz, or of what it is in.
+
+    Those of its classes that were chosen follow.
+    """
+    chosen = "" if classes is None else f"-{classes}"
     if (form := form_of(name)) is not None:
-        return form.label
-    return Path(name).stem if name.lower().endswith(".npz") else Path(name).name
+        return form.label + chosen
+    return (Path(name).stem if name.lower().endswith(".npz") else Path(name).name) + chosen
 
 
 def environment(accelerator: Accelerator, compiled: bool = False) -> dict[str, Any]:

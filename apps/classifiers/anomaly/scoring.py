@@ -108,7 +108,12 @@ def score_anomaly(config: AnomalyScoring) -> None:
 
 def _source(config: AnomalyScoring) -> dict[str, Any]:
     """Where the classifier's own images are."""
-    return {"data": config.data, "image_size": config.image_size, "root": config.place.data_root}
+    return {
+        "data": config.data,
+        "image_size": config.image_size,
+        "classes": config.classes,
+        "root": config.place.data_root,
+    }
 
 
 def _others(config: AnomalyScoring, own: ImageSet) -> list[_Other]:

@@ -110,7 +110,12 @@ def _titled(model: str, alone: bool) -> list[tuple[str, str]]:
 
 def _images(stage: _Stage, config: CircleDrawing) -> ImageSet:
     """The images that are run through a network."""
-    place = {"data": config.data, "image_size": config.image_size, "root": config.place.data_root}
+    place = {
+        "data": config.data,
+        "image_size": config.image_size,
+        "classes": config.classes,
+        "root": config.place.data_root,
+    }
     return images_for(stage.model, stage.network, "test", **place)
 
 

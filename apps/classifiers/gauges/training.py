@@ -86,7 +86,7 @@ def _followed(model: str, config: GaugeFollowing) -> _Followed:
         InputError: it is no classifier, its images are not there, or its file cannot be added to.
     """
     run, network = open_run(model), classifier(model)
-    place = {"data": config.data, "root": config.place.data_root}
+    place = {"data": config.data, "classes": config.classes, "root": config.place.data_root}
     train = images_for(model, network, "train", **place)
     test = images_for(model, network, "test", **place, again=True)
     earlier = claim_evaluations(run.folder, FILE)

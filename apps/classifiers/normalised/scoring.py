@@ -63,13 +63,14 @@ def _images(config: NormalisedScoring, network: Classifier, split: str) -> tuple
     root, again = config.place.data_root, split == "train"
     size = folder_size(config.model, network, config.data, config.image_size)
     if config.resize is None:
-        place = {"data": config.data, "image_size": size, "root": root, "again": again}
-        return images_for(config.model, network, split, **place), None
+        place = {"data": config.data, "image_size": size, "classes": config.classes, "root": root}
+        return images_for(config.model, network, split, **place, again=again), None
     if size is None or not config.data:
         raise InputError(f"--resize {config.resize} is for image folders: give --data FOLDER, and --image-size")
     if config.resize < size:
         raise InputError(f"--resize {config.resize}: nothing of {size}x{size} can be cut out of that")
-    images = sources.load(config.data, split, root=root, image_size=config.resize)
+    brought = {"image_size": config.resize, "classes": config.classes, "known": network.class_names}
+    images = sources.load(config.data, split, root=root, **brought)
     made_of = None if again else network.provenance.get("data")
     named.check_classes(network.class_names, config.model, images, made_of)
     return images, partial(center_crop, output_size=[size, size])

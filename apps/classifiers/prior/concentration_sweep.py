@@ -113,6 +113,7 @@ def choose(
     data: str | None = None,
     image_size: int | None = None,
     gauge: Gauge | None = None,
+    classes: str | None = None,
 ) -> Choice:
     """Train a model for each value, or resume, or take those that are finished, and compare them.
 
@@ -127,13 +128,15 @@ def choose(
         data: images to train on; None for what the run was trained on.
         image_size: what an image folder's pictures are brought to; None as for the run.
         gauge: of the prior; nothing for a saved prior's own.
+        classes: which of the images' classes to train on; None as for the run.
 
     Raises:
         InputError: a sweep, task, model or option that cannot be: before anything is trained.
     """
     kind, values = downstream_task(task), sweep_values(concentration)
     prior = classifier_prior(model, (str(values[0]),), foreign)
-    request = Request(model, prior.dim, *_images(model, data, image_size), foreign, place, gauge or Gauge())
+    images = _images(model, data, image_size, classes)
+    request = Request(model, prior.dim, *images, foreign, place, gauge or Gauge())
     trainings = _trainings(task, kind, request, values, options)
     trials = []
     for number, training in enumerate(trainings):
@@ -145,14 +148,17 @@ def choose(
     return Choice(task, kind, tuple(trials), best)
 
 
-def _images(model: str, data: str | None, image_size: int | None) -> tuple[str, int | None]:
-    """Which images to train on, and what a folder's pictures are brought to."""
+def _images(
+    model: str, data: str | None, image_size: int | None, classes: str | None
+) -> tuple[str, int | None, str | None]:
+    """Which images to train on, what a folder's pictures are brought to, and which of the classes are wanted."""
     if data is not None:
-        return data, image_size
+        return data, image_size, classes
     if is_saved(model) or not is_run(model):
         raise InputError(f"which images to train on with the prior of {model}: give --data")
-    size = trained_on(Run(model)).image_size if image_size is None else image_size
-    return trained_data(Run(model), None), size
+    trained = trained_on(Run(model))
+    size = trained.image_size if image_size is None else image_size
+    return trained_data(Run(model), None), size, classes or trained.classes
 
 
 def _trainings(
@@ -183,10 +189,11 @@ def _asked(kind: DownstreamTask, options: Sequence[str]) -> dict[str, list[str]]
     given = (
         "data",
         "image-size",
+        "classes",
         "concentration",
         "space",
         "directions",
-        *kind.own(Request("", 2, "", None, Foreign(), Place(), Gauge())),
+        *kind.own(Request("", 2, "", None, None, Foreign(), Place(), Gauge())),
     )
     known = {name.replace("_", "-"): value for name, value in identity(kind.settings(*kind.begins)).items()}
     known = {"name": ""} | {name: value for name, value in known.items() if name not in given}
@@ -213,6 +220,8 @@ def _words(kind: DownstreamTask, request: Request, asked: dict[str, list[str]], 
     words = [*kind.begins, "--data", request.data]
     if request.image_size is not None:
         words += ["--image-size", str(request.image_size)]
+    if request.classes is not None:
+        words += ["--classes", request.classes]
     for name, text in kind.own(request).items():
         words += [f"--{name}", text]
     words += ["--concentration", _plain(value), *request.gauge.given().split()]

@@ -100,7 +100,8 @@ def _held_out(config: PriorReading) -> ImageSet | None:
     if not (measured and config.compare) or config.gauge.given():
         return None
     network = classifier(config.model, config.foreign)
-    place = {"data": config.data, "image_size": config.image_size, "root": config.place.data_root}
+    place = {"data": config.data, "image_size": config.image_size, "classes": config.classes}
+    place |= {"root": config.place.data_root}
     try:
         return images_for(config.model, network, "test", **place, again=True)
     except InputError as error:
@@ -112,7 +113,8 @@ def _choice(config: PriorReading) -> Choice:
     """What validation says of a sweep's concentrations; what is measured afterwards is looked at before."""
     if config.measure and not is_saved(config.model) and (config.data or is_run(config.model)):
         network, root = classifier(config.model, config.foreign), config.place.data_root
-        images_for(config.model, network, "train", data=config.data, image_size=config.image_size, root=root)
+        place = {"data": config.data, "image_size": config.image_size, "classes": config.classes, "root": root}
+        images_for(config.model, network, "train", **place)
     return choose(
         config.task,
         config.concentration,
@@ -123,6 +125,7 @@ def _choice(config: PriorReading) -> Choice:
         config.data,
         config.image_size,
         config.gauge,
+        config.classes,
     )
 
 
@@ -136,6 +139,7 @@ def _reading(config: PriorReading, choice: Choice | None, accelerator: Accelerat
         # A sweep on a saved prior trains on --data, but there is no network to measure on it.
         data=None if choice is not None and is_saved(config.model) else config.data,
         image_size=config.image_size,
+        classes=config.classes,
         root=config.place.data_root,
         accelerator=accelerator,
         measure=config.measure,

@@ -68,7 +68,13 @@ def _plan(config: RobustnessMeasuring) -> _Plan:
     network = named.classifier(config.model, config.foreign)
     check_weights(config.model, config.foreign, network)
     size = folder_size(config.model, network, config.data, config.image_size)
-    place = {"data": config.data, "image_size": size, "resize": config.resize, "root": config.place.data_root}
+    place = {
+        "data": config.data,
+        "image_size": size,
+        "resize": config.resize,
+        "classes": config.classes,
+        "root": config.place.data_root,
+    }
     whole = images_for(config.model, network, "test", same_classes=False, **place)
     images, _ = first_images(whole, config.images)
     known = same_classes(network.class_names, images.class_names)

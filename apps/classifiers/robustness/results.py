@@ -41,6 +41,7 @@ def protocol(config: RobustnessMeasuring) -> dict[str, Any]:
         "model": config.model,
         "data": config.data,
         "image_size": config.image_size,
+        **({} if config.classes is None else {"classes": config.classes}),
         "resize": config.resize,
         "asked": config.images,
         "wrong": config.wrong,

@@ -20,6 +20,8 @@ class RobustnessMeasuring:
     """Data set whose test images are changed; unset: the one the run was trained on."""
     image_size: Pixels | None = None
     """Height and width to bring pictures to, in pixels; unset: as trained, or the network's own."""
+    classes: str | None = None
+    """Only these of its classes, in this order: names or numbers joined by commas; unset: as trained, or all."""
     resize: Pixels | None = None
     """Shorter side of a picture before the centre is cut out, 256 on ImageNet; unset: the image size."""
     images: Count = 64

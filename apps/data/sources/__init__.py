@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +29,8 @@ def load(
     resize: int | None = None,
     memory_limit: int = IN_MEMORY_BYTES,
     first: int | None = None,
+    classes: str | None = None,
+    known: Sequence[str] | bool = False,
 ) -> ImageSet:
     """Load one split of a data set.
 
@@ -42,6 +46,8 @@ def load(
         resize: what the shorter side is resized to before that; None: `image_size`.
         memory_limit: bytes of decoded pixels of the split over which a folder's images are decoded as they are needed.
         first: how many of the split's images are wanted, the first ones; None: all. Of a folder no others are decoded.
+        classes: which of its classes are wanted, see `apps.data.class_choice.chosen`; None: all.
+        known: as for `chosen`.
 
     Raises:
         InputError: the set is unknown, unreadable or inconsistent, or its download failed; one line says which and what
@@ -49,7 +55,38 @@ def load(
     """
     if split not in ("train", "test"):
         raise unknown("split", split, ("train", "test"))
-    name = str(name_or_path)
+    brought = {"image_size": image_size, "resize": resize}
+    if classes is None:
+        found = _whole(str(name_or_path), split, root, memory_limit=memory_limit, first=first, **brought)
+    else:
+        from apps.data.class_choice import chosen
+
+        # Nothing is decoded before it is known to be wanted.
+        found = chosen(_whole(str(name_or_path), split, root, memory_limit=0, **brought), classes, known)
+        whole = len(found)
+        found = found if first is None or first >= whole else found.subset(range(first))
+        if not found.in_memory:
+            from apps.data.sources.stored_images import held_pixels
+
+            found = replace(found, images=held_pixels(found.images, memory_limit, whole))
+    if split == "train" and first is None and is_form(str(name_or_path)):
+        from apps.data.sources.labelled import check_filled
+
+        check_filled(found)
+    return found
+
+
+def _whole(
+    name: str,
+    split: str,
+    root: str | Path | None,
+    *,
+    image_size: int | None,
+    resize: int | None,
+    memory_limit: int,
+    first: int | None = None,
+) -> ImageSet:
+    """All classes of a split, or the first images; the arguments are those of `load`."""
     info = DATASETS.get(name)
     if info is None and (form := _form(name)):
         return _formed(form, split, image_size, resize, memory_limit, first)
@@ -96,6 +133,7 @@ def load_pictures(
     image_size: int | None = None,
     resize: int | None = None,
     memory_limit: int = IN_MEMORY_BYTES,
+    classes: str | None = None,
 ) -> ImageSet:
     """As `load`, where images without splits will do as well: an `.npz` as `penult sample` writes, or any folder.
 
@@ -115,13 +153,22 @@ def load_pictures(
 
             splits = set(class_folders(path)) <= {"train", "test"} and (path / split).is_dir()
             place = path / split if splits else path
+            _without(classes, path)
             return read_pictures(place, image_size=image_size, resize=resize, memory_limit=memory_limit)
         if path.is_file() and path.suffix.lower() == ".npz":
             from apps.data.sources.npz import has_splits, read_samples
 
             if not has_splits(path):
+                _without(classes, path)
                 return read_samples(path)
-    return load(name_or_path, split, root=root, image_size=image_size, resize=resize, memory_limit=memory_limit)
+    brought = {"image_size": image_size, "resize": resize, "memory_limit": memory_limit, "classes": classes}
+    return load(name_or_path, split, root=root, **brought)
+
+
+def _without(classes: str | None, path: Path) -> None:
+    """Refuse classes of what has none."""
+    if classes is not None:
+        raise InputError(f"--classes {classes}: {path} holds images without classes; leave it out")
 
 
 def _form(name: str) -> Form | None:
@@ -135,8 +182,7 @@ def _form(name: str) -> Form | None:
 def _formed(
     form: Form, split: str, image_size: int | None, resize: int | None, memory_limit: int, first: int | None
 ) -> ImageSet:
-    """A set by its form; each of its classes has training images."""
-    from apps.data.sources.labelled import check_filled
+    """A set by its form."""
     from apps.data.sources.stored_images import Brought
 
     if form.kind == "hf":
@@ -145,16 +191,11 @@ def _formed(
         from apps.data.sources.shards import read_shards as read
     else:
         from apps.data.sources.own_dataset import read_own as read
-    found = read(form, split, Brought(image_size, resize, memory_limit, first))
-    if split == "train" and first is None:
-        check_filled(found)
-    return found
+    return read(form, split, Brought(image_size, resize, memory_limit, first))
 
 
 def _named(info: DatasetInfo, split: str, root: Path) -> ImageSet:
     """A data set of the table: from `root/NAME.npz` if it is there, else from where it is published."""
-    from dataclasses import replace
-
     local = root / f"{info.name}.npz"
     if local.is_file():
         from apps.data.sources.npz import read_npz

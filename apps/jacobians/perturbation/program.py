@@ -94,7 +94,8 @@ def analyse_perturb(config: Perturbing) -> None:
 
 def _under_prior(config: Perturbing, plan: _Plan, accelerator: Accelerator) -> Drawing:
     """The maps, of log-densities where they are wanted."""
-    place = {"data": config.data, "image_size": config.sizes.image_size, "root": config.place.data_root}
+    place = {"data": config.data, "image_size": config.sizes.image_size, "classes": config.sizes.classes}
+    place |= {"root": config.place.data_root}
     return replace(plan.drawing, prior=prior_of(config.explained, config.model, config.foreign, accelerator, **place))
 
 
@@ -110,6 +111,7 @@ def _plan(config: Perturbing) -> _Plan:
     if again is None:
         size = folder_size(config.model, network, config.data, config.sizes.image_size)
         place = {"data": config.data, "image_size": size, "resize": config.sizes.resize, "root": config.place.data_root}
+        place |= {"classes": config.sizes.classes}
         images = images_for(config.model, network, "test", same_classes=False, first=config.images, **place)
     else:
         images = again.test

@@ -234,7 +234,16 @@ def test_pages_complete_an_older_run_beside_a_newer_one(penult, copied, monkeypa
     told = {"deterministic": False, "mixup": None, "reset_momentum": False, "resize": None, "sync_batchnorm": False}
     told |= {"tf32": "convolutions", "regularise": [], "jacobian_norms": "running", "jacobian_over": "parameters"}
     told |= {"narrow": None, "narrow_filters": None, "narrow_kernel": None}
-    told |= {"init": None, "freeze": None, "head_lr": None, "mean": [], "std": [], "head": None, "taps": []}
+    told |= {
+        "classes": None,
+        "init": None,
+        "freeze": None,
+        "head_lr": None,
+        "mean": [],
+        "std": [],
+        "head": None,
+        "taps": [],
+    }
     assert before == told, "what new flags do not do unless asked"
 
 
