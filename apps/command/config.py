@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from apps.command.options import check_values
 from apps.command.ranges import (
+    Code,
     Count,
     DataFolder,
     Deviation,
@@ -155,7 +156,7 @@ class Place:
     auto takes a GPU where there is one."""
     threads: Threads | None = None
     """CPU threads; unset: 1 for small networks, else the cores free at the start; a resumed run keeps its number."""
-    allow: tuple[str, ...] = ()
+    allow: tuple[Code, ...] = ()
     """import:... that a run was made with: the same text again, which allows that code of yours to be run."""
 
     def where(self, name: str | None = None) -> "Where":

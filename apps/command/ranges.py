@@ -118,6 +118,21 @@ class DeviceRule:
         return None if known else "expected auto, cpu, cuda, cuda:N, xpu, xpu:N or mps"
 
 
+@dataclass(frozen=True)
+class CodeRule:
+    """Code of the user's own, as a run or an export names it."""
+
+    def refusal(self, value: str) -> str | None:
+        """What is expected instead, in words; None for a name of this form.
+
+        Example:
+            >>> CodeRule().refusal("import:mine:net"), CodeRule().refusal("mine.net")
+            (None, 'expected import:package.module:factory, as the run was made with')
+        """
+        known = re.fullmatch(r"import:[^:,]+:[^:,]+(,.*)?", value)
+        return None if known else "expected import:package.module:factory, as the run was made with"
+
+
 ANY_INT = Range(-(2**31), most=2**31 - 1)
 """Of whole numbers whose flag says nothing."""
 ANY_FLOAT = Range(-1e30, most=1e30)
@@ -161,6 +176,8 @@ Deviation = Annotated[float, Range(above=0, most=1000)]
 """Likewise."""
 Device = Annotated[str, DeviceRule()]
 """What computes."""
+Code = Annotated[str, CodeRule()]
+"""Whose running is allowed."""
 LogitsFolder = Annotated[Path, FolderRule("logits")]
 """Where a teacher's logits are."""
 RunsFolder = Annotated[Path, FolderRule("runs")]

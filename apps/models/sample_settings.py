@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from apps.command.ranges import Concentration, Count, Device, Range, Seed, Threads
+from apps.command.ranges import Code, Concentration, Count, Device, Range, Seed, Threads
 
 COUNT = 8
 """Images a class, or of each picture, where `n` is unset."""
@@ -39,7 +39,7 @@ class SampleSettings:
     drawn as a picture."""
     concentration: Concentration | None = None
     """Concentration of the class prior instead of the trained one: larger is more typical and less varied."""
-    allow: tuple[str, ...] = ()
+    allow: tuple[Code, ...] = ()
     """import:... that the run was made with: the same text again, which allows that code of yours to be run."""
     overwrite: bool = False
     """Whether --out may replace a picture or an .npz."""

@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
 
 from apps.command.config import Own
 from apps.command.own_code import code_of, described
@@ -14,7 +13,7 @@ from apps.training.memory import on_meta
 from priors import zoo
 from priors.errors import InputError
 from priors.files.tensors import load_weights, read_tensors
-from priors.reading.dry_pass import undisturbed
+from priors.reading.dry_pass import settle, undisturbed
 from priors.reading.heads import find_head
 from priors.zoo.registry import trained_weights, without_weights
 
@@ -143,11 +142,7 @@ def module_of(code: str, classes: Sequence[str], image_shape: tuple[int, int, in
     }
     network, settings = made(code, settings=("weights",), offered=offered)
     in_single_precision(network, code)
-    if any(is_lazy(parameter) for parameter in network.parameters()):  # their shapes come with the first images
-        training = network.training
-        with torch.no_grad():
-            _passing(lambda: network.eval()(torch.zeros(2, *image_shape)), code, image_shape)
-        network.train(training)
+    _passing(lambda: settle(network, image_shape), code, image_shape)
     return network, settings
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import tyro
 
+from apps.command.ranges import Code
+
 
 @dataclass(frozen=True)
 class Config:
@@ -26,7 +28,7 @@ class Config:
     licence: str | None = None
     """Licence of the weights, by the Hub's identifier, such as mit or cc-by-4.0, written into the card as it is given;
     unset: the card names none."""
-    allow: tuple[str, ...] = ()
+    allow: tuple[Code, ...] = ()
     """import:... that the run was made with: the same text again, which allows that code of yours to be run."""
     overwrite: bool = False
     """Whether an earlier export in DIR may be replaced, and a repository that exists get another commit."""

@@ -1,10 +1,11 @@
 """Passes of a network for what can be learnt from it, which leave it and torch's random state as they were."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 
 @contextmanager
@@ -54,3 +55,15 @@ def constant_parameters(network: nn.Module) -> Iterator[None]:
     finally:
         for one in asking:
             one.requires_grad_(True)
+
+
+def settle(network: nn.Module, image_shape: Sequence[int]) -> None:
+    """Let layers that have no shape yet (`torch.nn.LazyLinear`) take it from images; draws as their making does.
+
+    Args:
+        network: changed in place, where it has such layers; any other is not run.
+        image_shape: (channels, height, width).
+    """
+    if any(is_lazy(parameter) for parameter in network.parameters()):
+        with evaluating(network), torch.no_grad():
+            network(torch.zeros(2, *image_shape))

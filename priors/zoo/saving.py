@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from priors.errors import InputError, shown
+from priors.errors import InputError, reason, shown
 from priors.files.building import building
 from priors.files.json_files import read_json, write_json
 from priors.files.tensors import load_weights, read_tensors, write_tensors
+from priors.reading.dry_pass import settle
 from priors.zoo.network import Classifier
 from priors.zoo.registry import build, trained_weights
 from priors.zoo.wrapped import Wrapped, wrap
@@ -113,6 +114,14 @@ def _wrapped_anew(network: nn.Module | None, wrapped: Mapping[str, Any], folder:
         raise InputError(
             f"{folder} holds the weights of your own {wrapped['kind']}{maker}: give such a network to put them in"
         )
+    if (shape := wrapped["image_shape"]) is not None:
+        try:
+            settle(network, shape)
+        except Exception as error:  # a module of the user's own may raise anything
+            shown = "x".join(map(str, shape))
+            raise InputError(
+                f"the {type(network).__name__} cannot take the images of {folder}, of {shown}: {reason(error)}"
+            ) from None
     return wrap(network, **{key: value for key, value in wrapped.items() if key != "kind"})
 
 

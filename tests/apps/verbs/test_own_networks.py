@@ -174,7 +174,7 @@ def test_a_page_shows_the_classes_and_runs_no_code(penult, own):
     assert "nearest" in page and "No prior" not in page and "import:mine:net" in page
 
 
-def test_from_python_by_a_network_or_by_naming_its_code(own):
+def test_from_python_by_a_network_or_by_naming_its_code(penult, own):
     from mine import Maps
 
     images = torch.rand(3, 1, 8, 8)
@@ -188,6 +188,11 @@ def test_from_python_by_a_network_or_by_naming_its_code(own):
         expected = zoo.load(own, Maps(10, (1, 8, 8)))(images)
         assert torch.equal(given(images), expected) and torch.equal(named(images), expected)
         assert torch.equal(apps.load_run(own).model(images), expected)
+    assert penult(*TRAIN, "--arch", "import:mine:lazy", "--epochs", 0.1, "--name", "lazy").status == 0
+    from mine import lazy  # shapes that come with the first images are those of the run
+
+    unsettled = apps.from_pretrained("runs/lazy", network=lazy(10))
+    assert torch.equal(unsettled.head.weight, weights("runs/lazy")["network.3.weight"])
     with pytest.raises(InputError, match="do not fit this network"):
         apps.from_pretrained(own, network=Maps(10, (1, 9, 9)))
 
@@ -302,6 +307,7 @@ REFUSED = {
     "classes": ([*TRAIN, "--arch", "import:mine:wide"], "cannot take images of 1x8x8"),
     "raises": ([*TRAIN, "--arch", "import:mine:raises"], "raised ZeroDivisionError: no classes today"),
     "no module": ([*TRAIN, "--arch", "import:mine:text"], "gave a str, expected a torch.nn.Module"),
+    "nothing that is allowed": (["evaluate", "runs/own", "--allow", "mine.net"], "--allow mine.net: expected import:"),
     "no file": ([*TRAIN, "--arch", "import:mien:net"], "mien cannot be imported"),
 }
 
