@@ -55,12 +55,13 @@ VERBS: dict[str, tuple[str, str]] = {
     "report": ("apps.verbs.report", "write one page on a run, or several side by side"),
     "table": ("apps.verbs.table", "reproduce a table of a paper, ours beside the published"),
     "show": ("apps.verbs.show", "print the command that made a run, its state and its settings"),
+    "completion": ("apps.verbs.completion", "print what a shell needs to complete penult's command lines"),
     "ls": ("apps.verbs.ls", "list runs, classifiers, datasets, terms or tables"),
 }
 
 ANSWERS = {"prior", "evaluate", "table", "ls", "show", *(verb for verb in VERBS if verb.startswith("analyse "))}
 """Verbs that give a document of what they found, where they are asked for it by --json."""
-ALONE = {"sample", "export", "report", "ls", "show"}
+ALONE = {"sample", "export", "report", "ls", "show", "completion"}
 """Verbs that one process does: of several the others have nothing to do."""
 
 _THE_USERS_TO_MEND = {
@@ -218,6 +219,16 @@ def completed(name: str, words: Sequence[str]) -> list[str]:
     return with_settings(name, module.Config, getattr(module, "configuration", None), rest, sources)
 
 
+def kind_of(name: str, words: Sequence[str]) -> type:
+    """All that a verb can be told, with the words after it.
+
+    Args:
+        name: of the verb.
+        words: after it; only those count that say which options there are.
+    """
+    return _with_shared(_kind(import_module(VERBS[name][0]), words), name)
+
+
 def options_after(arguments: Sequence[str]) -> tuple[type, list[Any]]:
     """What the verb that a command line begins with is told, and the options that it has for that.
 
@@ -236,7 +247,7 @@ def flags_of(arguments: Sequence[str]) -> list[str]:
     from apps.command.options import options_of  # not before: it imports the parser
 
     name, words = verb_of(arguments)
-    return [option.flag for option in options_of(_with_shared(_kind(import_module(VERBS[name][0]), words), name))]
+    return [option.flag for option in options_of(kind_of(name, words))]
 
 
 def _kind(module: ModuleType, words: Sequence[str]) -> type:

@@ -41,8 +41,7 @@ def parse(kind: type[Config], verb: str, description: str, arguments: Sequence[s
                 prog=f"penult {verb}",
                 description=_wrapped(description),
                 args=list(arguments),
-                config=(tyro.conf.PositionalMetavarFromFieldName,),
-                registry=_registry(),
+                **parser_settings(),
                 console_outputs=is_first(),
             )
     except SystemExit as stop:
@@ -54,6 +53,11 @@ def parse(kind: type[Config], verb: str, description: str, arguments: Sequence[s
         raise
     check_values(config)
     return config
+
+
+def parser_settings() -> dict[str, Any]:
+    """What tyro is told of how options are typed and shown."""
+    return {"config": (tyro.conf.PositionalMetavarFromFieldName,), "registry": _registry()}
 
 
 def _refusal(stop: SystemExit) -> InputError | None:

@@ -100,6 +100,7 @@ COMMANDS = [
     "report runs/hvae-l",
     "table penultimate 2-short --all --device cpu --threads 1",
     "show runs/hvae-l",
+    "completion names -- evaluate runs/",
     "ls runs",
 ]
 
@@ -121,5 +122,5 @@ def test_no_process_sends_what_another_does_not(machine, trained, tmp_path):
             assert other[command][3] == sent, command
     assert len(first) == len(COMMANDS)
     apart = {command for command, found in first.items() if not found[3]}
-    assert {command.split()[0] for command in apart} <= {"sample", "export", "report", "show", "ls"}
+    assert {command.split()[0] for command in apart} <= {"sample", "export", "report", "show", "completion", "ls"}
     assert Path(tmp_path, "drawn.png").is_file()

@@ -40,6 +40,7 @@ GROUPS = {
         export runs/hvae handed
         report runs/hvae runs/teacher --n 2
         show runs/hvae
+        completion names -- evaluate runs/
         ls runs
     """,
     "colour": """
@@ -144,7 +145,7 @@ def all_verbs() -> dict:
 def done(command: str, sizes: Mapping[str, str], folder: Path) -> dict:
     """Run a command in this process; what it said last."""
     words = shlex.split(command.format(**sizes))
-    if verb_of(words)[0] not in ("export", "report", "show", "ls"):
+    if verb_of(words)[0] not in ("export", "report", "show", "completion", "ls"):
         words += ["--device", sizes["device"]]
     folder.mkdir(parents=True, exist_ok=True)
     out, err = StringIO(), StringIO()
