@@ -11,6 +11,7 @@ from apps.tables.cells import Filled, Filling
 from apps.tables.costs import Costs
 from apps.tables.pages import check_page, write_page
 from apps.tables.printing import print_sum, print_table
+from apps.tables.told import tell_table
 from apps.training import devices
 from apps.training.cores import available_cores
 
@@ -33,6 +34,7 @@ def show_tables(config: Reproduction) -> int:
     for paper, number in wanted:
         found.append(Filling(replace(config, paper=paper, number=number), costs).filled())
         print_table(found[-1])
+        tell_table(found[-1])
     print_sum(found, costs)
     if config.out is not None:
         write_page(config.out, found, costs, config.place.runs)

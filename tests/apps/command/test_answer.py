@@ -125,6 +125,10 @@ def test_lists_and_tables(trained, penult, monkeypatch, tmp_path):
         "published": -124.0,
         "published deviation": None,
     }
+    every = document(penult("table", "penultimate", "4", "--all", "--json"))["found"]
+    same = next(one for one in every if one["kind"] == "cell" and (one["row"], one["column"]) == ("hvae", "3"))
+    assert all(same[name] == value for name, value in cell.items() if name != "scores")
+    assert same["scores"]["ELBO"] == cell["scores"]["ELBO"] and same["hours"] is None
     listed = document(penult("table", "penultimate", "4", "--list", "--json"))["found"]
     plain = penult("table", "penultimate", "4", "--list").out.splitlines()
     assert [f"penult {line}" for line in dict.fromkeys(line for one in listed for line in one["commands"])] == plain
