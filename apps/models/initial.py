@@ -6,8 +6,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from apps.models.named import is_run, open_run
+from apps.models.named import is_network, is_run, open_run
 from apps.models.registry import CLASSIFIER, kind_of, refused
+from apps.runs.run import Run
 from priors import zoo
 from priors.errors import InputError
 from priors.files.checksums import check_finite
@@ -116,7 +117,7 @@ def _read(given: str) -> _Source:
         InputError: as for `start_from`.
     """
     place = Path(given)
-    if not is_run(given):
+    if not is_run(given) and not is_network(given):
         raise InputError(
             f"--init {given}: expected the folder of a run or a .safetensors file; weights that torchvision or your "
             "own code brings are named by the architecture"
@@ -125,7 +126,7 @@ def _read(given: str) -> _Source:
         return _Source(place, *read_tensors(place, "weights", foreign=True))
     if place.is_file():
         raise InputError(f"--init {given}: expected the folder of a run, or a file ending in .safetensors")
-    run = open_run(place)
+    run = Run(place) if is_network(place) else open_run(place)
     if (kind := kind_of(run)) is not CLASSIFIER:
         raise refused(given, kind, CLASSIFIER.family)
     described = zoo.describe(place)

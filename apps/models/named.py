@@ -1,6 +1,6 @@
 """A MODEL on the command line.
 
-It is a run's folder, `torchvision:NAME[:WEIGHTS]`, `timm:NAME[:TAG]`, or
+It is a run's folder, one that `priors.zoo.save` wrote, `torchvision:NAME[:WEIGHTS]`, `timm:NAME[:TAG]`, or
 `import:package.module:factory[,weights=FILE]`.
 """
 
@@ -39,8 +39,14 @@ _NEAREST = 6
 
 
 def is_run(model: str) -> bool:
-    """Whether a MODEL is meant as a run's folder, rather than by a prefix."""
-    return not model.startswith(("import:", *(f"{library}:" for library in _LIBRARIES)))
+    """Whether a MODEL is meant as a run's folder, rather than by a prefix, or as a network alone."""
+    return not model.startswith(("import:", *(f"{library}:" for library in _LIBRARIES))) and not is_network(model)
+
+
+def is_network(model: str | Path) -> bool:
+    """Whether a MODEL is a folder that `priors.zoo.save` wrote: a network, without what it was trained by and on."""
+    there = {name: (Path(model) / name).is_file() for name in ("model.json", "model.safetensors", "config.json")}
+    return there["model.json"] and there["model.safetensors"] and not there["config.json"]
 
 
 def open_run(folder: str | Path, finished: bool = True) -> Run:
@@ -177,6 +183,11 @@ def classifier(model: str, foreign: Unsaid | None = None) -> zoo.Classifier:
     if is_run(model):
         _check_alone(model, foreign)
         return _read(model, CLASSIFIER.family)
+    if is_network(model):
+        _check_alone(model, foreign)
+        if (kind := kind_of(Run(model))) is not CLASSIFIER:
+            raise refused(model, kind, CLASSIFIER.family)
+        return CLASSIFIER.read(Run(model))
     if model.startswith("import:"):
         return _imported(model, options)
     return _of_library(model, options)

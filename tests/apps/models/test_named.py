@@ -20,6 +20,7 @@ from apps.models.named import (
     check_classes,
     classifier,
     generator_run,
+    is_network,
     is_run,
     open_run,
     trained_on,
@@ -29,6 +30,7 @@ from apps.models.representation import representation
 from priors import ClassifierPrior, zoo
 from priors.errors import InputError
 
+CPU = ("--device", "cpu", "--threads", 1)
 OWN = '''
 import warnings
 
@@ -186,6 +188,26 @@ def test_a_generator_needs_its_folder_alone(copied, variant):
 def test_what_is_a_run():
     assert is_run("runs/a") and is_run("prior.safetensors")
     assert not is_run("torchvision:resnet18") and not is_run("import:a:b")
+
+
+def test_a_network_that_a_loop_of_ones_own_saved_is_a_model(penult, trained, tmp_path):
+    network = zoo.load(trained / "classifier")
+    zoo.save(network, tmp_path / "saved")
+    assert not is_run("saved") and is_network("saved") and not is_network(trained / "classifier")
+    for name, tensor in classifier("saved").state_dict().items():
+        assert torch.equal(tensor, network.state_dict()[name])
+    said = penult("prior", "saved", "--concentration", 15, "--no-measure")
+    assert said.status == 0, said.err
+    said = penult("evaluate", "saved", "--data", "digits", *CPU)
+    assert said.status == 0 and "360 test images" in said.out, said.err
+    assert sorted(path.name for path in (tmp_path / "saved").iterdir()) == ["model.json", "model.safetensors"]
+    said = penult("analyse", "layers", "saved", *CPU)
+    assert said.status == 2 and "--data" in said.err and said.err.count("\n") == 1
+    said = penult("prior", "saved", "--mean", 0.5)
+    assert said.status == 2 and "leave them out" in said.err
+    few = ("--arch", "mlp", "--penultimate", 6, "--data", "digits", "--epochs", 0.1, *CPU)
+    said = penult("train", "classifier", "--init", "saved", "--name", "again", *few)
+    assert said.status == 0, said.err
 
 
 # The user's own.
