@@ -97,7 +97,7 @@ FLOORS = (
     ("fidelity",),
     ("distilling", "generators", "autoencoders", "inverting", "spectra", "jacobians", "discarding"),
     ("scores", "layers", "report", "sharing"),
-    ("pretrained", "from_python", "tables"),
+    ("pretrained", "from_python", "tables", "tour"),
     ("verbs",),
 )
 """The rooms of apps from below: each may import what is on the floors below it, and none on its own.
@@ -114,7 +114,7 @@ LOWEST = {
     "seeds": set(),
 }
 """By room of the lowest floor, what it may import of that floor."""
-PEERS = {"report": {"scores"}, "sharing": {"scores"}, "discarding": {"jacobians"}}
+PEERS = {"report": {"scores"}, "sharing": {"scores"}, "discarding": {"jacobians"}, "tour": {"tables"}}
 """By room, what it may import of its own floor."""
 FILES_OF_APPS = [path for path in FILES if package(path) == "apps"]
 

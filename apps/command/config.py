@@ -5,6 +5,7 @@ Everything else decides the numbers that come out, is stored with the run, and m
 """
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from importlib.util import find_spec
@@ -162,6 +163,21 @@ class Place:
     def where(self, name: str | None = None) -> "Where":
         """The same place for a training run called `name`."""
         return Where(name=name, **{field.name: getattr(self, field.name) for field in fields(Place)})
+
+    def flags(self) -> str:
+        """What differs from the defaults, as it is typed after a command.
+
+        Example:
+            >>> Place(device="cpu", threads=2).flags()
+            ' --device cpu --threads 2'
+        """
+        said = ""
+        for part in fields(Place):
+            value = getattr(self, part.name)
+            if value != part.default:
+                words = [str(one) for one in value] if isinstance(value, tuple) else [str(value)]
+                said += f" --{part.name.replace('_', '-')} {shlex.join(words)}"
+        return said
 
 
 @dataclass(frozen=True)

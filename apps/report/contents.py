@@ -341,16 +341,26 @@ def _pictures(folder: Path) -> tuple[Picture, ...]:
     most = min(_MOST_GRIDS, len(grids))
     spread = sorted({round(place * (len(grids) - 1) / max(1, most - 1)) for place in range(most)})
     meanwhile = [
-        _picture(file, f"Samples after {counted(int(_step(file)), 'step')}") for file in (grids[at] for at in spread)
+        read_picture(file, f"Samples after {counted(int(_step(file)), 'step')}")
+        for file in (grids[at] for at in spread)
     ]
-    return (*map(_picture, files), *meanwhile)
+    return (*map(read_picture, files), *meanwhile)
 
 
 def _step(file: Path) -> str:
     return file.stem.removeprefix("step-")
 
 
-def _picture(file: Path, shows: str = "") -> Picture:
+def read_picture(file: Path, shows: str = "") -> Picture:
+    """A PNG of a run's folder.
+
+    Args:
+        file: its place.
+        shows: what it shows; empty: as its name says.
+
+    Raises:
+        InputError: it is not there, or no PNG.
+    """
     png = read_bytes(file, "picture")  # one line for a folder in its place
     try:
         with Image.open(io.BytesIO(png), formats=["PNG"]) as opened:

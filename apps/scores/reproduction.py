@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from statistics import mean, stdev
@@ -58,11 +58,9 @@ class Part:
 
     def _options(self, words: Sequence[str]) -> str:
         """The flags of the place that differ from their defaults, and the arithmetic of a command that trains."""
-        place, precision = self.config.place, self.config.precision
-        chosen = [(part.name.replace("_", "-"), getattr(place, part.name), part.default) for part in fields(place)]
-        if precision is not None and _has_precision(words[0], words[1]):
-            chosen.append(("precision", precision, None))
-        return "".join(f" --{flag} {shlex.quote(str(value))}" for flag, value, usual in chosen if value != usual)
+        precision = self.config.precision
+        has_it = precision is not None and _has_precision(words[0], words[1])
+        return self.config.place.flags() + (f" --precision {precision}" if has_it else "")
 
     def scores(self, cell: Cell) -> Mapping[str, Any] | None:
         """The scores that a cell's last command has left; None where it is not done."""
