@@ -110,7 +110,7 @@ def _expectations(shown: Sequence[Shown]) -> Html:
     ]
     note = (
         "Measured, as apps/recipes/PAPER/RESULTS.md says with all that belongs to it. penult table --all has every "
-        "published number beside what was run of it; --plan after a training's command says what it takes on your machine."
+        "published number beside what was run of it; --plan after a training's command says what it takes here."
     )
     return element(
         "section",

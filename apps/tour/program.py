@@ -79,6 +79,9 @@ def _go(step: Step, config: WholePath) -> int:
     runs = config.place.runs
     if step.products and all((runs / product).is_file() for product in step.products):
         return 0
+    if is_first():
+        for draft in (path for pattern in step.drafts for path in runs.glob(pattern)):
+            draft.unlink()
     return main(shlex.split(line(step, config)))
 
 

@@ -52,18 +52,17 @@ def distillation(students: Mapping[str, Path], teacher: Path, labelled: int) -> 
     alone, *taught = students
     found = [
         f"Three students see the same {labelled} images; their teacher has seen all, and is right on "
-        f"{accuracy(teacher):.1%} of the test images. On labels alone a student gets to {accuracy(students[alone]):.1%}."
+        f"{accuracy(teacher):.1%} of the test images. On labels alone one gets to {accuracy(students[alone]):.1%}."
     ]
     for name in taught:
-        gain = 100 * (accuracy(students[name]) - accuracy(students[alone]))
+        own = accuracy(students[name])
+        gain = 100 * (own - accuracy(students[alone]))
         how = (
             "With the teacher's answers beside them"
             if name == "the teacher"
             else "With the teacher's prior, which needs no pass of the teacher over any image,"
         )
-        found.append(
-            f"{how} it gets to {accuracy(students[name]):.1%}: {gain:+.1f} points{_said(students[name], students[alone])}."
-        )
+        found.append(f"{how} it gets to {own:.1%}: {gain:+.1f} points{_said(students[name], students[alone])}.")
     return [" ".join(found)]
 
 

@@ -26,10 +26,12 @@ class Step:
     Attributes:
         line: after `penult`; {runs} is the folder of runs, quoted.
         products: files in that folder by which it is known to be done; none: a training, which knows by itself.
+        drafts: what a command that was stopped may leave there, as patterns, which it would not write over.
     """
 
     line: str
     products: tuple[str, ...] = ()
+    drafts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,7 @@ def stops(config: WholePath) -> tuple[Stop, ...]:
                     f"analyse saliency {{runs}}/{_NETWORK} --images 4 --methods full-jacobian bias-jacobian --drawn 4 "
                     f"--out {{runs}}/tour-saliency",
                     ("tour-saliency/saliency.png", "tour-saliency/saliency.json"),
+                    tuple(f"tour-saliency/{name}" for name in ("saliency.*", "sheet-*.png", "maps.safetensors")),
                 ),
             ),
             "tour-saliency/saliency.png",
