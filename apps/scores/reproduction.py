@@ -143,11 +143,11 @@ def _done(part: Part, cell: Cell) -> bool:
 
 def _from_first(part: Part, find: Callable[[], bool]) -> bool:
     """What the first of several processes finds, however long it still works by itself."""
-    if processes() == 1:
+    if processes() == 1:  # and torch need not be imported
         return find()
-    from apps.training.session import from_main, start
+    from apps.training.session import from_first
 
-    return from_main(start(part.config.place.where(), work="small"), find, long=True)
+    return from_first(part.config.place.where(), find)
 
 
 def _print(part: Part) -> None:

@@ -16,6 +16,7 @@ from apps.tour.page import GENERATOR, Shown, by_idea, page
 from apps.tour.sentences import accuracy
 from apps.tour.stops import STUDENTS, Step, stops
 from apps.tour.students import draw_students
+from apps.training.session import from_first
 from priors.errors import InputError
 from priors.files.regular import write_bytes
 
@@ -77,11 +78,17 @@ def _go(step: Step, config: WholePath) -> int:
     from apps.command.cli import main  # which imports no verb before it is called
 
     runs = config.place.runs
-    if step.products and all((runs / product).is_file() for product in step.products):
-        return 0
-    if is_first():
+
+    def find() -> bool:
+        """Whether it is done; what was stopped goes, to be made anew."""
+        done = all((runs / product).is_file() for product in step.products)
         for draft in (path for pattern in step.drafts for path in runs.glob(pattern)):
-            draft.unlink()
+            if not done:
+                draft.unlink()
+        return done
+
+    if step.products and from_first(config.place.where(), find):
+        return 0
     return main(shlex.split(line(step, config)))
 
 

@@ -30,7 +30,7 @@ def accuracy(run: Path) -> float:
 def prior(run: Path) -> list[str]:
     """Of a classifier of two units."""
     return [
-        f"This network finds the class of {accuracy(run):.1%} of the test images by two numbers alone, whose direction "
+        f"This network finds the class of {_share(accuracy(run))} of the test images by two numbers alone, whose direction "
         "is an angle on the circle. Read its final layer's weights as mean directions of von Mises-Fisher "
         "distributions, and it holds a generative model of these directions: one hill a class.",
     ]
@@ -42,8 +42,8 @@ def generator(run: Path) -> list[str]:
     scores = entry["scores"]
     return [
         "A latent is drawn from the prior of its class, which another classifier's final layer holds, and decoded. "
-        f"A third network finds the class that was asked for in {scores['GAN-test accuracy']:.1%} of "
-        f"{entry['drawn']:,} images that were drawn, and in {scores['accuracy of the classifier']:.1%} of real ones.",
+        f"A third network finds the class that was asked for in {_share(scores['GAN-test accuracy'])} of "
+        f"{entry['drawn']:,} images that were drawn, and in {_share(scores['accuracy of the classifier'])} of real ones.",
     ]
 
 
@@ -52,7 +52,7 @@ def distillation(students: Mapping[str, Path], teacher: Path, labelled: int) -> 
     alone, *taught = students
     found = [
         f"Three students see the same {labelled} images; their teacher has seen all, and is right on "
-        f"{accuracy(teacher):.1%} of the test images. On labels alone one gets to {accuracy(students[alone]):.1%}."
+        f"{_share(accuracy(teacher))} of the test images. On labels alone one gets to {_share(accuracy(students[alone]))}."
     ]
     for name in taught:
         own = accuracy(students[name])
@@ -62,7 +62,7 @@ def distillation(students: Mapping[str, Path], teacher: Path, labelled: int) -> 
             if name == "the teacher"
             else "With the teacher's prior, which needs no pass of the teacher over any image,"
         )
-        found.append(f"{how} it gets to {own:.1%}: {gain:+.1f} points{_said(students[name], students[alone])}.")
+        found.append(f"{how} it gets to {_share(own)}: {gain:+.1f} points{_said(students[name], students[alone])}.")
     return [" ".join(found)]
 
 
@@ -74,7 +74,7 @@ def _said(run: Path, other: Path) -> str:
     paired = over_images([ours.scores["accuracy"]], [theirs.scores["accuracy"]])
     p = chance(paired)
     sure = "more than chance" if paired.p is not None and paired.p < _SURE else "which may be chance"
-    return f" over {paired.pairs} test images ({sure}: p {'' if p.startswith('<') else '= '}{p})"
+    return f" on {paired.pairs} test images ({sure}: by McNemar's test p {'' if p.startswith('<') else '= '}{p})"
 
 
 def inversion(folder: Path) -> list[str]:
@@ -114,7 +114,7 @@ def saliency(folder: Path) -> list[str]:
     return [
         "A network's output is exactly its slope times the image, plus what each layer adds of its own; a saliency map "
         f"puts all of that where it belongs. Over {counted(len(images), 'image')} the outputs sum to {total:.1f}, the "
-        f"slopes' parts have sizes that sum to {own:.1f}, and the sums are exact to {most:.0e} of their parts.",
+        f"slopes' parts have sizes that sum to {own:.1f}, and the sums are exact to {most:.0e} of the sizes of their parts.",
     ]
 
 
@@ -129,6 +129,10 @@ def discarding(folder: Path) -> list[str]:
         f"the image the layer has thrown away. Over {entry['images']} images its entropy is {one['SID']:.2f} nats a "
         f"pixel at {first} and {other['SID']:.2f} at {last}: {last} discards {way}.",
     ]
+
+
+def _share(part: float) -> str:
+    return f"{100 * part:.1f} %"
 
 
 def _of(path: Path, take: Any) -> Any:

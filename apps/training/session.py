@@ -16,7 +16,7 @@ from accelerate.utils import InitProcessGroupKwargs
 
 from apps.command import ending
 from apps.command.config import Where
-from apps.command.launch import local_processes
+from apps.command.launch import local_processes, processes
 from apps.data.sweep import sweep
 from apps.training.cores import free_cores
 from apps.training.devices import chosen
@@ -135,6 +135,21 @@ def from_main(accelerator: Accelerator, find: Callable[[], Found], long: bool = 
     if accelerator.num_processes > 1:
         torch.distributed.broadcast_object_list(found, src=0)
     return found[0]
+
+
+def from_first(where: Where, find: Callable[[], Found]) -> Found:
+    """What the first of several processes finds, on every process, before an accelerator is there.
+
+    However long that one still works by itself, the others wait.
+
+    Args:
+        where: the processes compute.
+        find: called on the first one.
+
+    Raises:
+        InputError, OSError: on every process, where it raised one.
+    """
+    return find() if processes() == 1 else from_main(start(where, work="small"), find, long=True)
 
 
 @contextmanager

@@ -32,7 +32,8 @@ def test_commands_are_commands_of_the_page():
 
 
 def numbers(text: str) -> set[str]:
-    return {number.strip(".,") for number in re.findall(r"\d[\d,]*\.?\d*|\.\d+", text.replace(" .", " 0."))}
+    """All numbers, with a 0 before a point."""
+    return {number.strip(".,") for number in re.findall(r"\d[\d,]*\.?\d*", re.sub(r"(?<!\d)\.(?=\d)", "0.", text))}
 
 
 def test_numbers_are_those_of_the_sections_below():

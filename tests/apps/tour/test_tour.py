@@ -59,17 +59,21 @@ def test_sentences_of_students_have_their_numbers_and_their_test(tmp_path):
     rights = {"labels alone": 300, "the teacher": 330, "the prior": 304}
     runs = {name: finished(tmp_path / name, right) for name, right in rights.items()}
     (said,) = sentences.distillation(runs, finished(tmp_path / "teacher", 351), 100)
-    assert "same 100 images" in said and "97.5%" in said and "gets to 83.3%" in said
-    assert re.search(r"91\.7%: \+8\.3 points over 360 test images \(more than chance: p < \.0001\)", said)
-    assert re.search(r"84\.4%: \+1\.1 points over 360 test images \(which may be chance: p = \.12\)", said)
+    assert "same 100 images" in said and "97.5 %" in said and "gets to 83.3 %" in said
+    assert re.search(
+        r"91\.7 %: \+8\.3 points on 360 test images \(more than chance: by McNemar's test p < \.0001\)", said
+    )
+    assert re.search(
+        r"84\.4 %: \+1\.1 points on 360 test images \(which may be chance: by McNemar's test p = \.12\)", said
+    )
     assert set(rights) == set(STUDENTS)
 
 
 def test_sentences_follow_what_was_measured(tmp_path):
-    assert "95.0%" in sentences.prior(finished(tmp_path / "circle", 342))[0]
+    assert "95.0 %" in sentences.prior(finished(tmp_path / "circle", 342))[0]
     scores = {"GAN-test accuracy": 0.75, "accuracy of the classifier": 0.9}
     run = written(tmp_path / "hvae", "evaluation.json", [{"drawn": 1234, "scores": scores}])
-    assert re.search(r"75\.0% of 1,234 .* 90\.0%", sentences.generator(run)[0])
+    assert re.search(r"75\.0 % of 1,234 .* 90\.0 %", sentences.generator(run)[0])
     layers = [{"layer": "group1", "NCE": -60.25}, {"layer": "logits", "NCE": -80.5}]
     said = sentences.inversion(written(tmp_path / "kept", "inversion.json", {"layers": layers}))[0]
     assert "-60.2" in said and "-80.5" in said and "20.2 nats less" in said
