@@ -30,8 +30,8 @@ def accuracy(run: Path) -> float:
 def prior(run: Path) -> list[str]:
     """Of a classifier of two units."""
     return [
-        f"This network finds the class of {_share(accuracy(run))} of the test images by two numbers alone, whose direction "
-        "is an angle on the circle. Read its final layer's weights as mean directions of von Mises-Fisher "
+        f"This network finds the class of {_share(accuracy(run))} of the test images by two numbers alone, whose "
+        "direction is an angle on the circle. Read its final layer's weights as mean directions of von Mises-Fisher "
         "distributions, and it holds a generative model of these directions: one hill a class.",
     ]
 
@@ -39,24 +39,25 @@ def prior(run: Path) -> list[str]:
 def generator(run: Path) -> list[str]:
     """Of an HVAE-L that another network has classified."""
     entry = next(one for one in read_evaluations(run) if "GAN-test accuracy" in one["scores"])
-    scores = entry["scores"]
+    drawn, real = (entry["scores"][name] for name in ("GAN-test accuracy", "accuracy of the classifier"))
     return [
         "A latent is drawn from the prior of its class, which another classifier's final layer holds, and decoded. "
-        f"A third network finds the class that was asked for in {_share(scores['GAN-test accuracy'])} of "
-        f"{entry['drawn']:,} images that were drawn, and in {_share(scores['accuracy of the classifier'])} of real ones.",
+        f"A third network finds the class that was asked for in {_share(drawn)} of {entry['drawn']:,} images that were "
+        f"drawn, and that of {_share(real)} of real ones.",
     ]
 
 
 def distillation(students: Mapping[str, Path], teacher: Path, labelled: int) -> list[str]:
     """Of students of the same few images, the first of which has labels alone."""
     alone, *taught = students
+    whole, least = accuracy(teacher), accuracy(students[alone])
     found = [
-        f"Three students see the same {labelled} images; their teacher has seen all, and is right on "
-        f"{_share(accuracy(teacher))} of the test images. On labels alone one gets to {_share(accuracy(students[alone]))}."
+        f"Three students see the same {labelled} images; their teacher has seen all, and is right on {_share(whole)} "
+        f"of the test images. On labels alone one gets to {_share(least)}."
     ]
     for name in taught:
         own = accuracy(students[name])
-        gain = 100 * (own - accuracy(students[alone]))
+        gain = 100 * (own - least)
         how = (
             "With the teacher's answers beside them"
             if name == "the teacher"
@@ -113,8 +114,8 @@ def saliency(folder: Path) -> list[str]:
     most = max(abs(one["residual"]) for one in images)
     return [
         "A network's output is exactly its slope times the image, plus what each layer adds of its own; a saliency map "
-        f"puts all of that where it belongs. Over {counted(len(images), 'image')} the outputs sum to {total:.1f}, the "
-        f"slopes' parts have sizes that sum to {own:.1f}, and the sums are exact to {most:.0e} of the sizes of their parts.",
+        f"puts all of that where it belongs. Over {counted(len(images), 'image')} the outputs sum to {total:.1f}, and the "
+        f"slopes' parts have sizes that sum to {own:.1f}; sums are exact to {most:.0e} of the sizes of their parts.",
     ]
 
 

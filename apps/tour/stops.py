@@ -73,19 +73,19 @@ def stops(config: WholePath) -> tuple[Stop, ...]:
 
     def student(name: str) -> Step:
         run, terms, more = STUDENTS[name]
-        own = training(200, f" --optimizer adam --lr 1e-3 --weight-decay 0{more} --name {run}")
+        own = training(200.0, f" --optimizer adam --lr 1e-3 --weight-decay 0{more} --name {run}")
         return Step(f"distill {terms} --train-images {LABELLED} --student mlp {own}")
 
     densities = 6.0 if config.epochs is None else config.epochs
     warmup = (100.0 if config.epochs is None else config.epochs) / 8
-    network = Step(f"train classifier --arch resnet-20 --lr 3e-3 {training(12)} --name {_NETWORK}")
+    network = Step(f"train classifier --arch resnet-20 --lr 3e-3 {training(12.0)} --name {_NETWORK}")
     return (
         Stop(
             "prior",
             "A classifier holds a prior",
             ("penultimate",),
             (
-                Step(f"train classifier --arch mlp --penultimate 2 --lr 3e-3 {training(30)} --name {_CIRCLE}"),
+                Step(f"train classifier --arch mlp --penultimate 2 --lr 3e-3 {training(30.0)} --name {_CIRCLE}"),
                 Step(f"analyse circle {{runs}}/{_CIRCLE}", (f"{_CIRCLE}/circle.png",)),
             ),
             f"{_CIRCLE}/circle.png",
@@ -98,10 +98,10 @@ def stops(config: WholePath) -> tuple[Stop, ...]:
             ("penultimate",),
             (
                 network,
-                Step(f"train classifier --arch mlp --penultimate 6 --lr 3e-3 {training(30)} --name {_DIRECTIONS}"),
+                Step(f"train classifier --arch mlp --penultimate 6 --lr 3e-3 {training(30.0)} --name {_DIRECTIONS}"),
                 Step(
                     f"train hvae --variant hvae-l --latent-dim 5 --classifier {{runs}}/{_DIRECTIONS} "
-                    f"--concentration 20 --kl-warmup {warmup:g} --final-lr 0.05 {training(100)} --name {_GENERATOR}"
+                    f"--concentration 20 --kl-warmup {warmup:g} --final-lr 0.05 {training(100.0)} --name {_GENERATOR}"
                 ),
                 Step(
                     f"sample {{runs}}/{_GENERATOR} --labels 0-9 --n 12 --seed {config.seed} "

@@ -46,7 +46,7 @@ def _classifier(how: Protocol, arch: str, metrics: str) -> Networks:
     return Networks(how, f"{arch}-discarded", {arch: trained(how, arch)}, layers, metrics, maps=len(MAPS[arch]))
 
 
-_LONG, _SHORT = Encoding(CIFAR10, epochs=CIFAR10.schooling.epochs), Encoding(SHORT, epochs=2, width=16)
+_LONG, _SHORT = Encoding(CIFAR10, epochs=CIFAR10.schooling.epochs), Encoding(SHORT, epochs=2.0, width=16)
 _RESNETS = ("resnet-20", "resnet-32", "resnet-44")
 
 TABLES = {

@@ -70,7 +70,7 @@ class Schooling:
         plain = network.startswith(("alexnet", ALEXNET, "torchvision:vgg"))
         return self.plain_rate if plain else self.rate
 
-    def _flags(self, epochs: float, rate: float, schedule: str) -> str:
+    def _flags(self, epochs: float | int, rate: float, schedule: str) -> str:
         return (
             f"--epochs {epochs:g} --batch-size {self.batch} --optimizer momentum --lr {rate:g} "
             f"--weight-decay {self.decay:g} {schedule}"
@@ -224,7 +224,7 @@ SHORT = Protocol(
     "cifar10",
     "discarding-short",
     Schooling(epochs=5, decay=5e-4, schedule="--schedule cosine"),
-    Measuring(images=64, decoder_epochs=2, decoder_images=5000),
+    Measuring(images=64, decoder_epochs=2.0, decoder_images=5000),
     epochs=("0", "0.25", "0.5", "1", "2", "5"),
 )
 """For two cores of a CPU."""

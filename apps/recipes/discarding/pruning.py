@@ -61,7 +61,7 @@ _SAID = (
     "The figure has no printed numbers: pruning lowered SID, and changed RU and concentration little. In per cent of "
     "the parameters"
 )
-LONG_PRUNING, SHORT_PRUNING = Pruning(BIRDS, VGG_16, epochs=20), Pruning(FEW, "vgg-8", epochs=1)
+LONG_PRUNING, SHORT_PRUNING = Pruning(BIRDS, VGG_16, epochs=20.0), Pruning(FEW, "vgg-8", epochs=1.0)
 PRUNED_BIRDS = LONG_PRUNING.networks((*PERCENTS, _APPENDIX_E), PUBLISHED[VGG_16], "sid,ru", 5)
 PRUNED_SMALL = SHORT_PRUNING.networks(PERCENTS, MAPS["vgg-8"] | VECTORS)
 """The networks of figure 4b, whose last layers are those of appendix A."""
