@@ -114,7 +114,7 @@ def saliency(folder: Path) -> list[str]:
     most = max(abs(one["residual"]) for one in images)
     return [
         "A network's output is exactly its slope times the image, plus what each layer adds of its own; a saliency map "
-        f"puts all of that where it belongs. Over {counted(len(images), 'image')} the outputs sum to {total:.1f}, and the "
+        f"puts all of that where it belongs. Over {counted(len(images), 'image')} outputs sum to {total:.1f}, and the "
         f"slopes' parts have sizes that sum to {own:.1f}; sums are exact to {most:.0e} of the sizes of their parts.",
     ]
 

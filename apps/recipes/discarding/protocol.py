@@ -105,7 +105,7 @@ class Measuring:
     """What errors of reconstructions are taken from (equation 8: mu_rec = x)."""
     variant: str = "paper"
     """Equation 8's logarithm of the mean squared error; the authors' code has the mean of its logarithm."""
-    decoder_epochs: float = 5
+    decoder_epochs: float = 5.0
     """Of each decoder: of the authors' code."""
     decoder_rate: float = 0.01
     """Peak rate of Adam: likewise. It falls along a cosine, so that batch norm's statistics come to rest."""

@@ -139,6 +139,12 @@ def test_cells_that_are_run_stand_beside_those_that_are_not(penult, standin, tmp
     assert ["long", "mlp", "98.5 \N{PLUS-MINUS SIGN} 0.25"] in [one[:3] for one in found.rows]
     assert ["never", "mlp"] in [one[:2] for one in found.rows] and "&lt;tag&gt;" in page
     assert all(source.startswith("#") for source in found.sources), "no network is needed"
+    document = json.loads(penult("table", "standin", 1, "--all", "--json", *words).out)["found"]
+    told = {(one["row"], one["column"]): one for one in document if one["kind"] == "cell"}
+    assert told["long", "mlp"]["scores"]["accuracy"]["ours"] == ours.tolist()
+    assert told["never", "mlp"]["made"] == "" and told["never", "mlp"]["hours left"]["hours"] > 0
+    (pair,) = [one for one in document if one["kind"] == "pair" and one["over"] == "2 seeds"]
+    assert pair["difference"] == pytest.approx(float(apart.mean())) and pair["other"] == "short"
     again = penult("table", "standin", "--all", "--out", "all.html", *words)
     assert again.status == 0 and (tmp_path / "all.html").read_text() == page
 
