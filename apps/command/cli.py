@@ -26,7 +26,7 @@ from apps.command.streams import ready
 from priors.errors import InputError
 
 VERBS: dict[str, tuple[str, str]] = {
-    "demo": ("apps.verbs.demo", "the whole path on a small data set, in about a minute; or a tour of five papers"),
+    "demo": ("apps.verbs.demo", "the whole path on a small data set, in a minute; or a tour of five papers"),
     "train classifier": ("apps.verbs.train_classifier", "train a classifier from the zoo"),
     "train autoencoder": (
         "apps.verbs.train_autoencoder",
