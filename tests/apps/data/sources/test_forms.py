@@ -1,6 +1,6 @@
 """Sets by a word and a colon: a table of the datasets library, shards, a data set of one's own; all alike."""
 
-import io
+import sys
 import tarfile
 from pathlib import Path
 
@@ -9,30 +9,17 @@ import pytest
 import torch
 from PIL import Image
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from insects import COUNTS, NAMES, add, encoded, pixels, write_shards
+
 from apps.command.own_code import _named, allow
 from apps.data.batches import Batches
 from apps.data.image_set import channel_statistics
 from apps.data.sources import load
 from apps.data.sources.forms import form_of
-from apps.data.sources.shard_index import members
-from apps.data.sources.shards import expanded
+from apps.models.named import classifier
 from priors.errors import InputError
-
-NAMES = ("ant", "bee", "cat")
-COUNTS = {"train": 14, "test": 5}
-
-
-def pixels(split: str, channels: int = 3) -> tuple[np.ndarray, np.ndarray]:
-    """Noise of 6x5 pixels in three classes."""
-    rng = np.random.default_rng(COUNTS[split])
-    shape = (COUNTS[split], 6, 5, 3) if channels == 3 else (COUNTS[split], 6, 5)
-    return rng.integers(0, 256, shape, np.uint8), np.arange(COUNTS[split]) % 3
-
-
-def encoded(array: np.ndarray, kind: str = "PNG") -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(array).save(file, kind)
-    return file.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -57,27 +44,6 @@ def tables(datasets, channels: int = 3, names=NAMES):
         rows = {"id": list(range(len(labels))), "photo": list(map(Image.fromarray, images)), "species": labels.tolist()}
         found[split] = datasets.Dataset.from_dict(rows, features=features)
     return datasets.DatasetDict(found)
-
-
-def write_shards(folder: Path, each: int = 4, names: bool = True, places: str = "{split}-{number:03d}.tar") -> Path:
-    for split in COUNTS:
-        images, labels = pixels(split)
-        for start in range(0, len(labels), each):
-            path = folder / places.format(split=split, number=start // each)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tarfile.open(path, "w") as shard:
-                for number in range(start, min(start + each, len(labels))):
-                    add(shard, f"{number:05d}.png", encoded(images[number]))
-                    add(shard, f"{number:05d}.cls", str(labels[number]).encode())
-    if names:
-        (folder / "classes.txt").write_text("\n".join(NAMES))
-    return folder
-
-
-def add(shard: tarfile.TarFile, name: str, data: bytes) -> None:
-    info = tarfile.TarInfo(name)
-    info.size = len(data)
-    shard.addfile(info, io.BytesIO(data))
 
 
 @pytest.fixture
@@ -298,103 +264,6 @@ def test_what_is_wrong_with_a_table_is_one_line(cached, tmp_path, monkeypatch):
         load(name)
 
 
-def test_samples_are_those_that_webdataset_reads(tmp_path):
-    webdataset = pytest.importorskip("webdataset")
-    folder = tmp_path / "odd"
-    folder.mkdir()
-    images, labels = pixels("train")
-    with tarfile.open(folder / "train-0.tar", "w") as shard:
-        add(shard, "__meta__", b"no sample")
-        add(shard, "README", b"no sample")
-        for number, name in enumerate(("deep/er/a", "b", "c", "./d")):
-            add(shard, f"{name}.PNG", encoded(images[number]))
-            add(shard, f"{name}.seg.png", encoded(images[number + 4]))
-            add(shard, f"{name}.json", b"{}")
-            add(shard, f"{name}.cls", str(labels[number]).encode())
-    with tarfile.open(folder / "test-0.tar", "w") as shard:
-        add(shard, "a.png", encoded(images[0]))
-        add(shard, "a.cls", b"0")
-    with open(folder / "train-0.tar", "rb") as file:  # the library leaves what it opens to the collector
-        theirs = list(
-            webdataset.tariterators.group_by_keys(
-                webdataset.tariterators.tar_file_expander([{"url": "train-0.tar", "stream": file}])
-            )
-        )
-    ours: dict = {}
-    for member in members(folder / "train-0.tar"):
-        ours.setdefault(member.key, []).append(member.extension)
-    assert list(ours) == [sample["__key__"] for sample in theirs]
-    for sample in theirs:
-        assert ours[sample["__key__"]] == [name for name in sample if not name.startswith("__")]
-    found = load(folder)
-    assert torch.equal(found.images, torch.from_numpy(images[:4]).permute(0, 3, 1, 2))
-    decoded = [np.asarray(Image.open(io.BytesIO(sample["png"]))) for sample in theirs]
-    assert np.array_equal(found.images.permute(0, 2, 3, 1).numpy(), np.stack(decoded))
-    assert found.labels.tolist() == [int(sample["cls"]) for sample in theirs]
-
-
-@pytest.mark.parametrize(
-    "pattern", ["a", "{a,b}-{08..11}.tar", "x{0..3}{a,b}", "{train-{00..02},test-{3..4}}.tar", "{9..11}"]
-)
-def test_braces_are_expanded_as_webdataset_does(pattern):
-    braceexpand = pytest.importorskip("braceexpand").braceexpand
-    assert expanded(pattern) == list(braceexpand(pattern))
-
-
-def test_an_index_is_kept_and_made_anew_where_a_shard_changed(tmp_path, monkeypatch):
-    from apps.data.sources import shard_index
-
-    monkeypatch.setattr(shard_index, "KEPT_FROM", 1)
-    write_shards(tmp_path / "shards", names=False)
-    first = load(tmp_path / "shards", memory_limit=0)
-    assert list((tmp_path / "shards" / ".penult").glob("shards-*.safetensors"))
-
-    def refuse(*_):
-        raise AssertionError("looked again")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(shard_index, "_looked", refuse)
-        again = load(tmp_path / "shards", memory_limit=0)
-    assert again.digest == first.digest and torch.equal(again.images.read_all(), first.images.read_all())
-    write_shards(tmp_path / "shards", each=3, names=False)
-    (tmp_path / "shards" / "train-003.tar").unlink()
-    with pytest.raises(InputError, match="there is no shard .*train-003.tar"):
-        load(f"wds:{tmp_path}/shards/{{train,test}}-{{000..003}}.tar", memory_limit=0)
-    assert load(tmp_path / "shards", memory_limit=0).digest != first.digest
-    for path in (tmp_path / "shards" / ".penult").glob("shards-*"):
-        path.write_bytes(b"damaged")
-    load(tmp_path / "shards", memory_limit=0)
-
-
-def test_what_is_wrong_with_shards_is_one_line(tmp_path):
-    write_shards(tmp_path / "shards", names=False)
-    (tmp_path / "empty").mkdir()
-    shard = tmp_path / "shards" / "train-000.tar"
-    for given, said in {
-        f"wds:{tmp_path}/empty": r"holds no shards \(\*.tar\)",
-        f"wds:{tmp_path}/none-{{0..1}}.tar": "there is no shard .*none-0.tar",
-        f"wds:{tmp_path}/shards/{{train}}.tar": "neither a range such as",
-        f"wds:{tmp_path}/shards,label=txt": "no 00000.txt .found: png, cls",
-        f"wds:{shard}": "no shards of the test split",
-        "wds:https://somewhere/a.tar": "https is a stream",
-        "wds:pipe:cat a.tar": "pipe is a stream",
-    }.items():
-        with pytest.raises(InputError, match=said):
-            load(given, "test" if given.endswith("000.tar") else "train")
-    content = shard.read_bytes()
-    import gzip
-
-    for damaged in (gzip.compress(content), b"no tar", content[:700]):
-        shard.write_bytes(damaged)
-        with pytest.raises(InputError, match="train-000.tar"):
-            load(tmp_path / "shards")
-    shard.write_bytes(content)
-    lazy = load(tmp_path / "shards", memory_limit=0)
-    shard.write_bytes(content[:600])
-    with pytest.raises(InputError, match=r"00000 in .*train-000.tar is cut off|damaged"):
-        lazy.images.read(0)
-
-
 def test_code_of_ones_own_is_run_where_it_is_named_alone(mine):
     with pytest.raises(InputError, match="the run was made with import:own_insects:insects, which is code"):
         load("import:own_insects:insects")
@@ -453,3 +322,20 @@ def test_what_is_wrong_with_a_data_set_of_ones_own_is_one_line(mine):
             load(f"import:own_insects:{name}")
     with pytest.raises(InputError, match="unknown setting of import"):
         form_of("import:a:b,c=3")
+
+
+def test_the_same_images_give_the_same_run_and_code_is_named_again(penult, npz, cached, mine, tmp_path):
+    tables(cached).save_to_disk(tmp_path / "saved")
+    write_shards(tmp_path / "shards")
+    weights = []
+    for number, name in enumerate((npz, "hf:saved", "wds:shards", "import:own_insects:tensors")):
+        words = "--arch", "mlp", "--epochs", 2, "--batch-size", 4, "--device", "cpu", "--augment", "flip+trivial"
+        assert penult("train", "classifier", "--data", name, *words, "--name", f"run{number}").status == 0
+        weights.append(classifier(f"runs/run{number}").state_dict())
+    for other in weights[1:]:
+        assert all(torch.equal(other[name], value) for name, value in weights[0].items())
+    _named.clear()  # another command line
+    said = penult("evaluate", "runs/run3")
+    assert said.status == 2 and "which is code: name it as well" in said.err
+    assert penult("evaluate", "runs/run3", "--data", "import:own_insects:tensors").status == 0
+    assert penult("evaluate", "runs/run3", "--data", "hf:saved").status == 0
