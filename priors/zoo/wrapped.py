@@ -96,7 +96,8 @@ def wrap(
     """Give any network that maps images to logits the surface of a classifier.
 
     Args:
-        module: the network; it is not copied, so training one trains the other.
+        module: the network; it is not copied, so training one trains the other. One whose head is no linear layer is
+            told about by a `priors.zoo.Adapted`.
         head: the name of its final linear layer, where `priors.reading.heads.find_head` cannot tell by a dry pass.
         mean: of the pixels in [0, 1], as the network was trained with; 0 if left out.
         std: likewise; 1 if left out.
