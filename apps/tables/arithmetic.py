@@ -38,9 +38,14 @@ class Words:
     flags: Mapping[str, str]
 
     def value(self, flag: str) -> Any:
-        """A flag's value as it is written, or else the verb's own default."""
+        """A flag's value as it is written, or else the verb's own default; None where that is none.
+
+        Example:
+            >>> Words("train classifier", "", {"--train-images": "none"}).value("--train-images") is None
+            True
+        """
         if flag in self.flags:
-            return self.flags[flag]
+            return None if self.flags[flag] == "none" else self.flags[flag]
         return _defaults(self.verb).get(flag.removeprefix("--").replace("-", "_"))
 
 
