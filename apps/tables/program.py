@@ -7,13 +7,6 @@ from apps.command.launch import is_first
 from apps.recipes.table import papers, tables
 from apps.scores.reproduction import reproduce
 from apps.scores.settings import Reproduction
-from apps.tables.cells import Filled, Filling
-from apps.tables.costs import Costs
-from apps.tables.pages import check_page, write_page
-from apps.tables.printing import print_sum, print_table
-from apps.tables.told import tell_table
-from apps.training import devices
-from apps.training.cores import available_cores
 
 
 def show_tables(config: Reproduction) -> int:
@@ -24,8 +17,21 @@ def show_tables(config: Reproduction) -> int:
     """
     if not config.all:
         return reproduce(config)
-    if not is_first():  # of several processes the others have nothing to do
-        return 0
+    if is_first():  # of several processes the others have nothing to do
+        _show_all(config)
+    return 0
+
+
+def _show_all(config: Reproduction) -> None:
+    """Print every cell, and write the page where one is asked for."""
+    from apps.tables.cells import Filled, Filling  # not before: they import torch, and lists of commands are instant
+    from apps.tables.costs import Costs
+    from apps.tables.pages import check_page, write_page
+    from apps.tables.printing import print_sum, print_table
+    from apps.tables.told import tell_table
+    from apps.training import devices
+    from apps.training.cores import available_cores
+
     wanted = chosen(config)
     if config.out is not None:
         check_page(config.out)
@@ -39,7 +45,6 @@ def show_tables(config: Reproduction) -> int:
     if config.out is not None:
         write_page(config.out, found, costs, config.place.runs)
         say(f"Written to {config.out}: open it in a browser.")
-    return 0
 
 
 def chosen(config: Reproduction) -> list[tuple[str, str]]:
