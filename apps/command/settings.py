@@ -142,7 +142,8 @@ def completed(
     words = list(words)
     if kind is not None and (not words or words[0].startswith("-")):
         words = _first_word(base, sources) + words
-    options = options_of(base if kind is None else kind(words))
+    own = base if kind is None else kind(words)
+    options = options_of(own)
     given = {one.option.flag for one in read_words(words, verb, options)}
     places, flags = [], []
     known = {name_of(option): option for option in options}
@@ -153,8 +154,8 @@ def completed(
                 if source.strict:
                     _refuse(name, verb, options, source.said)
                 continue
-            if option.flag in given:
-                continue
+            if option.flag in given or not (source.strict or option.required or value != usual(own, option)):
+                continue  # what is usual need not be said
             given.add(option.flag)
             said = _said(option, value, verb, source.said)
             (flags if option.named else places).append(said)
