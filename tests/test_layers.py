@@ -97,7 +97,7 @@ FLOORS = (
     ("fidelity",),
     ("distilling", "generators", "autoencoders", "inverting", "spectra", "jacobians", "discarding"),
     ("scores", "layers", "report", "sharing"),
-    ("pretrained", "from_python", "tables", "tour"),
+    ("pretrained", "from_python", "completion", "tables", "tour"),
     ("verbs",),
 )
 """The rooms of apps from below: each may import what is on the floors below it, and none on its own.

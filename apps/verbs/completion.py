@@ -23,6 +23,6 @@ class Config:
 
 def main(config: Config) -> None:
     """Print."""
-    from apps.models.completion import complete
+    from apps.completion import complete
 
     complete(config.shell, config.words)

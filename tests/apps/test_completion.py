@@ -11,9 +11,9 @@ import pytest
 from importing import imports_from
 
 from apps.command.cli import VERBS
-from apps.models.completion import names, script
+from apps.completion import names, script
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
