@@ -97,7 +97,7 @@ def factory_of(given: str, settings: Sequence[str] = ()) -> tuple[Callable, str,
         sys.path.insert(0, os.getcwd())
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything, and be a program that ends
         where = "it is looked for in the current folder and in the environment"
         raise InputError(f"{given}: {module_name} cannot be imported ({described(error)}); {where}") from error
     factory = getattr(module, factory_name, None)
@@ -107,7 +107,7 @@ def factory_of(given: str, settings: Sequence[str] = ()) -> tuple[Callable, str,
     return factory, factory_name, found
 
 
-def described(error: Exception) -> str:
+def described(error: BaseException) -> str:
     """An error by its kind and its first line."""
     text = str(error).partition("\n")[0]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

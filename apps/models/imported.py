@@ -36,7 +36,7 @@ def made(
         network = factory(*arguments, **named)
     except (torch.OutOfMemoryError, MemoryError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         called = f"it is called with {shown}" if shown else "it is called without arguments"
         raise InputError(f"{given}: {factory_name}({shown}) raised {described(error)}; {called}") from error
     if not isinstance(network, torch.nn.Module):

@@ -151,6 +151,7 @@ def _labelled(form: Form, table: "Dataset", called: str) -> Labelled:
     labels = table.with_format(None)[label][:]
     if any(value is None for value in labels):
         raise InputError(f"{form.given}: row {labels.index(None)} of {called} has no {label}: fill or remove it")
+    table = table.select_columns([image])  # a row is read whole: other pictures in it would be decoded, too
     images = TableImages(table, image, f"{form.given} {called}", np.arange(len(table)), UNKNOWN)
     return Labelled(images, [int(value) for value in labels] if _is_number(kind) else labels, names, called)
 

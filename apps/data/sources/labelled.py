@@ -132,13 +132,14 @@ def _numbered(part: Labelled, names: tuple[str, ...], source: str) -> np.ndarray
         if strange is not None:
             raise InputError(f"{source}: class {strange!r} of its split {part.called} is none of the training images'")
         return np.array([number[label] for label in part.labels], dtype=np.int64)
-    labels = np.asarray(part.labels, dtype=np.int64)
+    # Numbers that only Python holds are outside as well.
+    labels = np.array([min(max(int(label), -1), 2**62) for label in part.labels], dtype=np.int64)
     outside = np.flatnonzero((labels < 0) | (labels >= len(names)))
     if outside.size:
         which = int(outside[0])
         none = " (images without a class: name another split, test=...)" if (labels < 0).all() else ""
         raise InputError(
-            f"{source}: label {labels[which]} of image {which} of its split {part.called}, expected 0 to "
+            f"{source}: label {part.labels[which]} of image {which} of its split {part.called}, expected 0 to "
             f"{len(names) - 1}{none}"
         )
     return labels

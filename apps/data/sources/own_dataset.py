@@ -8,6 +8,7 @@ from hashlib import blake2b
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Int64
 from PIL import Image
 from torch import Tensor
@@ -25,6 +26,8 @@ _HASHED = 1_000
 """Images whose pixels a fingerprint is of, evenly spaced."""
 _COMPARED = 100
 """Items whose classes are compared with what a data set says of them all."""
+_STEADY = 16
+"""Items whose images are asked for twice, evenly spaced."""
 
 
 @dataclass(frozen=True)
@@ -98,13 +101,21 @@ def read_own(form: Form, split: str, brought: Brought) -> ImageSet:
     def read(part: str) -> Labelled:
         items = make(part)
         source = f"{form.given} ({part})"
-        names = getattr(items, "classes", None) or getattr(getattr(items, "dataset", None), "classes", None)
-        names = None if names is None else check_names([str(each) for each in names], form.given)
+        names = _class_names(items) or _class_names(getattr(items, "dataset", None))
+        names = None if names is None else check_names(names, form.given)
         images = OwnImages(items, source, np.arange(len(items)), UNKNOWN)
         _check_steady(images)
         return Labelled(images, _labels(items, source), names, part)
 
     return image_set(form.label, form.given, split, read, brought)
+
+
+def _class_names(items: Any) -> list[str] | None:
+    """What `.classes` says, by some name for each; None where it says nothing, or how many there are."""
+    try:
+        return [str(each) for each in getattr(items, "classes", ())] or None
+    except TypeError:
+        return None
 
 
 def _by_split(given: str, name: str, factory: Callable) -> Callable[[str], Any]:
@@ -128,7 +139,7 @@ def _by_split(given: str, name: str, factory: Callable) -> Callable[[str], Any]:
             shown = ", ".join(f"{key}={value!r}" for key, value in told.items())
             try:
                 found = factory(*([split] if asked and not told else []), **told)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise InputError(f"{given}: {name}({shown}) raised {described(error)}") from error
             if not asked:
                 if not isinstance(found, dict) or split not in found:
@@ -170,7 +181,8 @@ def _picture(image: Any, name: str) -> Image.Image:
         image.info = {}
         return image
     if isinstance(image, Tensor):
-        image = image.detach().cpu().numpy()
+        image = image.detach().cpu()
+        image = (image.float() if image.dtype == torch.bfloat16 else image).numpy()  # which numpy has not
     if not isinstance(image, np.ndarray):
         raise InputError(f"{name} is a {type(image).__name__}, expected a PIL image, an array or a tensor")
     return pixels_as_image(image, name)
@@ -184,7 +196,7 @@ def _labels(items: Any, source: str) -> list[int]:
         said = getattr(items, name, None)
         try:
             said = None if said is None or len(said) != count else [int(value) for value in said]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RuntimeError, OverflowError):
             continue
         if said is not None and all(_number(items, number, source) == said[number] for number in some):
             return said
@@ -202,7 +214,7 @@ def _number(items: Any, number: int, source: str) -> int:
         found = int(label)
         if found == label:
             return found
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         pass
     raise InputError(f"item {number} of {source} has the class {label!r}, expected a whole number from 0")
 
@@ -210,15 +222,16 @@ def _number(items: Any, number: int, source: str) -> int:
 def _check_steady(images: OwnImages) -> None:
     """Refuse a data set that augments by itself: its images would hang on who asks, and when.
 
+    Several are looked at: of images that are flipped at random, every other one is the same twice.
+
     Raises:
-        InputError: the first image is another one the second time.
+        InputError: one of them is another one the second time.
     """
-    if not len(images):
-        return
-    name = images.called(0)
-    first, second = (np.asarray(_picture(_item(images.items, 0, images.source)[0], name)) for _ in range(2))
-    if first.shape != second.shape or not (first == second).all():
-        raise InputError(
-            f"{name} is another image each time: give images as they are, and augment them by --augment, which is the "
-            "same after a resumption and on several processes"
-        )
+    for position in range(0, len(images), max(1, -(-len(images) // _STEADY))):
+        name, number = images.called(position), int(images.rows[position])
+        first, second = (np.asarray(_picture(_item(images.items, number, images.source)[0], name)) for _ in range(2))
+        if first.shape != second.shape or not (first == second).all():
+            raise InputError(
+                f"{name} is another image each time: give images as they are, and augment them by --augment, which is "
+                "the same after a resumption and on several processes"
+            )

@@ -6,6 +6,7 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 
@@ -44,12 +45,17 @@ class ShardIndex:
     def __len__(self) -> int:
         return len(self.keys)
 
+    @cached_property
+    def numbered(self) -> bool:
+        """Whether all classes are written as whole numbers."""
+        return all(re.fullmatch(r"-?\d+", label) for label in set(self.labels))
+
     def numbers(self, names: tuple[str, ...] | None) -> list[int] | list[str]:
         """The classes as numbers, where they are written so, else as names.
 
         Where the names of the classes are known, whole numbers that are none of them are their positions.
         """
-        if all(re.fullmatch(r"-?\d+", label) for label in self.labels) and not set(self.labels) <= set(names or ()):
+        if self.numbered and not set(self.labels) <= set(names or ()):
             return [int(label) for label in self.labels]
         return list(self.labels)
 
@@ -106,6 +112,7 @@ def members(path: Path) -> Iterator[_Member]:
                 if member.issparse():
                     raise InputError(f"{readable(str(path))}: {member.name} is sparse: write it whole")
                 yield _Member(found.group(1), found.group(2).lower(), member.offset_data, member.size)
+            _check_end(shard)
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         if isinstance(error, InputError):
             raise
@@ -113,6 +120,19 @@ def members(path: Path) -> Iterator[_Member]:
             f"{readable(str(path))} is damaged, compressed, or no .tar file ({error}): images are read in any order, "
             "from shards that are not compressed"
         ) from None
+
+
+def _check_end(shard: tarfile.TarFile) -> None:
+    """Make sure that what ends a shard is the mark of its end: what was cut off, or is damaged, ends the reading too.
+
+    Raises:
+        tarfile.ReadError: it is something else.
+    """
+    shard.fileobj.seek(shard.offset)
+    block = shard.fileobj.read(tarfile.BLOCKSIZE)
+    if block != tarfile.NUL * tarfile.BLOCKSIZE:
+        what = "a damaged header" if len(block) == tarfile.BLOCKSIZE else "the end of the file, without the mark of it"
+        raise tarfile.ReadError(f"at byte {shard.offset:,} is {what}")
 
 
 def _looked(shards: tuple[Path, ...], image: str | None, label: str) -> ShardIndex:

@@ -7,6 +7,7 @@ augmentation and the resumption of a training are those of any other set. It is 
 """
 
 import re
+from functools import cache
 from glob import glob
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from apps.data.sources.finding import readable
 from apps.data.sources.forms import SHARDS, Form, apart
 from apps.data.sources.labelled import UNKNOWN, Labelled, check_names, image_set
 from apps.data.sources.shard_images import ShardImages
-from apps.data.sources.shard_index import index_of
+from apps.data.sources.shard_index import ShardIndex, index_of
 from apps.data.sources.stored_images import Brought
 from priors.errors import InputError
 
@@ -49,12 +50,18 @@ def read_shards(form: Form, split: str, brought: Brought) -> ImageSet:
         )
     names = _class_names(form, [*splits["train"], *splits["test"]])
 
+    @cache
+    def index(part: str) -> ShardIndex:
+        return index_of(splits[part], form.settings.get("image"), form.settings.get("label", "cls"))
+
     def read(part: str) -> Labelled | None:
         if not splits[part]:
             return None
-        index = index_of(splits[part], form.settings.get("image"), form.settings.get("label", "cls"))
-        images = ShardImages(splits[part], index, UNKNOWN)
-        return Labelled(images, index.numbers(names), names, part)
+        own = index(part)
+        # Where training images are of classes by name, a number among the test images' is a name too, and none of them.
+        named = names is None and bool(splits["train"]) and not index("train").numbered
+        labels = list(own.labels) if named else own.numbers(names)
+        return Labelled(ShardImages(splits[part], own, UNKNOWN), labels, names, part)
 
     return image_set(form.label, form.given, split, read, brought)
 

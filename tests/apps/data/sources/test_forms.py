@@ -264,6 +264,14 @@ def test_what_is_wrong_with_a_table_is_one_line(cached, tmp_path, monkeypatch):
         load(name)
 
 
+def test_of_a_row_nothing_but_its_picture_is_read(cached, tmp_path):
+    """Another column may hold pictures that are damaged, or sound that needs a library of its own."""
+    both = tables(cached).map(lambda row: {"mask": {"bytes": b"no picture", "path": None}}, remove_columns=[])
+    both.cast_column("mask", cached.Image()).save_to_disk(tmp_path / "both")
+    found = load(f"hf:{tmp_path}/both,image=photo", memory_limit=0)
+    assert found.images.read(0).shape == found.images.image_shape and found.digest
+
+
 def test_code_of_ones_own_is_run_where_it_is_named_alone(mine):
     with pytest.raises(InputError, match="the run was made with import:own_insects:insects, which is code"):
         load("import:own_insects:insects")
@@ -297,6 +305,20 @@ def deep(split): return make((np.zeros((2, 2), np.uint16) + 300, 0))
 def raising(split): return make(KeyError("gone"))
 def augmenting(split): return make(lambda: (np.random.randint(0, 256, (8, 8), np.uint8), 0))
 def shape(split): return make((np.zeros((2, 2, 2), np.uint8), 0))
+def infinite(split): return make((np.zeros((2, 2), np.uint8), float("inf")))
+def program(): raise SystemExit(0)
+class Flipped(One):
+    classes = 2
+    def __len__(self): return 40
+    def __getitem__(self, number):
+        image = np.arange(4, dtype=np.uint8).reshape(2, 2)
+        return image[:, :: np.random.choice((-1, 1)) if number else 1], 0
+def flipped(split): return Flipped(None)
+def counted(split):
+    import torch
+    made = One((torch.full((1, 2, 2), 0.5, dtype=torch.bfloat16), 0))
+    made.classes = 1
+    return made
 """
 
 
@@ -316,10 +338,16 @@ def test_what_is_wrong_with_a_data_set_of_ones_own_is_one_line(mine):
         "augmenting": "is another image each time: .*--augment",
         "shape": r"pixels of shape \(2, 2, 2\)",
         "strem": "did you mean 'stream'",
+        "infinite": "has the class inf, expected a whole number",
+        "program": r"program\(\) raised SystemExit: 0",
+        "flipped": "is another image each time",  # by chance not seen of one in 2^15 data sets
     }.items():
         allow(f"import:own_insects:{name}")
         with pytest.raises(InputError, match=said):
             load(f"import:own_insects:{name}")
+    allow("import:own_insects:counted")
+    found = load("import:own_insects:counted")
+    assert found.class_names == ("0",) and found.images.unique().tolist() == [128]
     with pytest.raises(InputError, match="unknown setting of import"):
         form_of("import:a:b,c=3")
 

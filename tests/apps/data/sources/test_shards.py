@@ -106,7 +106,11 @@ def test_what_is_wrong_with_shards_is_one_line(tmp_path):
     content = shard.read_bytes()
     import gzip
 
-    for damaged in (gzip.compress(content), b"no tar", content[:700]):
+    with tarfile.open(shard) as file:
+        second = file.getmembers()[2].offset  # of the second sample
+    broken = content[:second] + b"\xff" * 100 + content[second + 100 :]
+    cut = (content[:700], content[:second], content[: second + 200])
+    for damaged in (gzip.compress(content), b"no tar", *cut, broken):
         shard.write_bytes(damaged)
         with pytest.raises(InputError, match="train-000.tar"):
             load(tmp_path / "shards")
@@ -115,3 +119,23 @@ def test_what_is_wrong_with_shards_is_one_line(tmp_path):
     shard.write_bytes(content[:600])
     with pytest.raises(InputError, match=r"00000 in .*train-000.tar is cut off|damaged"):
         lazy.images.read(0)
+
+
+def test_a_number_is_no_class_where_training_images_have_names(tmp_path):
+    def shard(split: str, labels: tuple[str, ...]) -> None:
+        with tarfile.open(tmp_path / f"{split}.tar", "w") as file:
+            for number, label in enumerate(labels):
+                add(file, f"{number}.png", encoded(pixels("train")[0][number]))
+                add(file, f"{number}.cls", label.encode())
+
+    shard("train", ("cat", "0", "cat"))
+    shard("test", ("0", "1"))
+    for split in ("train", "test"):
+        with pytest.raises(InputError, match="class '1' of its split test is none of the training images'"):
+            load(tmp_path, split)
+    shard("test", ("0", "0"))
+    assert load(tmp_path, "test").labels.tolist() == [0, 0]
+    shard("train", ("0", "1", "0"))
+    shard("test", ("0", "9" * 30))
+    with pytest.raises(InputError, match="label 9+ of image 1 of its split test, expected 0 to 1"):
+        load(tmp_path)
