@@ -53,15 +53,17 @@ def words_of(words: Sequence[str]) -> Words:
     """A command's verb, first word and flags.
 
     Example:
-        >>> words_of(["distill", "ce+kd", "--taps", "a", "b", "--plan"]).flags
-        {'--taps': 'a b', '--plan': ''}
+        >>> words_of(["distill", "ce+kd", "--taps", "a", "b", "--plan", "--student=mlp"]).flags
+        {'--taps': 'a b', '--plan': '', '--student': 'mlp'}
     """
     verb, rest = verb_of(list(words))
     flags: dict[str, list[str]] = {}
     first, last = "", None
     for word in rest:
         if word.startswith("--"):
-            last = flags.setdefault(word, [])
+            flag, equals, value = word.partition("=")
+            last = flags.setdefault(flag, [])
+            last += [value] * bool(equals)
         elif last is not None:
             last.append(word)
         else:
