@@ -4,6 +4,7 @@ They become words of the command line, where it does not say the same itself, so
 command line goes before the file, the file before the run, and the run before what is usual.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields
 from pathlib import Path
@@ -19,6 +20,8 @@ from priors.files.json_files import read_json
 from priors.files.regular import read_bytes
 
 ENDINGS = (".yaml", ".yml", ".json")
+_DEEPEST = 5
+"""Mappings within mappings that a file may have; names of flags have one."""
 OWN = {part.name for part in fields(Where)} - {"snapshots"} | {"out", "overwrite", "allow"}
 """Names of fields that are a run's own: where it is, what computes it, and how it is shown. --like takes none."""
 
@@ -90,19 +93,36 @@ def file_of_settings(path: Path) -> Source:
     if path.suffix.lower() not in ENDINGS:
         raise InputError(f"--config {path}: expected a file of settings that ends in {', '.join(ENDINGS)}")
     said = f"--config {path}"
-    found = read_json(path, "file of settings") if path.suffix.lower() == ".json" else _yaml(path)
+    found = _json(path, said) if path.suffix.lower() == ".json" else _yaml(path, said)
     if not isinstance(found, dict):
         held = "nothing" if found is None else shown(found)
         raise InputError(f"{said}: expected names of flags with their values, as in epochs: 5; it holds {held}")
     return Source(said, _flat(found, said), strict=True)
 
 
-def _yaml(path: Path) -> Any:
+def _json(path: Path, said: str) -> Any:
+    found = read_json(path, "file of settings")
+    # A reader of JSON takes the last of two that have one name.
+    text = read_bytes(path, "file of settings").decode()
+    json.loads(text, object_pairs_hook=lambda pairs: _check_once([name for name, _ in pairs], said))
+    return found
+
+
+def _yaml(path: Path, said: str) -> Any:
     import yaml  # not before: help is instant
+
+    class Loader(yaml.SafeLoader):
+        """As YAML has it, whose names are each there once; this reader takes the last."""
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+            _check_once([key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)], said)
+            return super().construct_mapping(node, deep)
 
     text = read_bytes(path, "file of settings")
     try:
-        return yaml.safe_load(text.decode())
+        return yaml.load(text.decode(), Loader)  # noqa: S506 (a safe one)
+    except InputError:
+        raise
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = "" if mark is None else f" at line {mark.line + 1}"
@@ -110,7 +130,16 @@ def _yaml(path: Path) -> Any:
         raise InputError(f"--config {path} is no readable YAML{line}: {said}") from None
 
 
+def _check_once(names: Sequence[str], said: str) -> None:
+    """Refuse a name that is there twice."""
+    twice = next((name for number, name in enumerate(names) if name in names[:number]), None)
+    if twice is not None:
+        raise InputError(f"{said}: {twice} stands there twice: leave one out")
+
+
 def _flat(values: Mapping[Any, Any], said: str, prefix: str = "") -> dict[str, Any]:
+    if prefix.count(".") > _DEEPEST:  # an anchor of YAML may hold itself
+        raise InputError(f"{said}: {shown(prefix)}... is nested too deeply for the name of a flag")
     found: dict[str, Any] = {}
     for key, value in values.items():
         if not isinstance(key, str):

@@ -21,5 +21,6 @@ def sizes_for(
     """
     own = trained if takes_size(other) else Data(other)
     kept = own.resize if image_size is None else None
-    classes = classes or (trained.classes if other == trained.data else None)
+    if classes is None and other == trained.data:
+        classes = trained.classes
     return {"image_size": image_size or own.image_size, "resize": resize or kept, "classes": classes}

@@ -54,7 +54,7 @@ class OnTestImages(Evaluation):
             claim_evaluations(run.folder)  # what is damaged is found before the work
         accelerator = start(config.place.where(), work=self.work)
         sizes = sizes_for(trained, data, config.image_size, config.resize, config.classes)
-        known = _known(config, trained, data) if config.classes else False
+        known = _known(config, trained, data) if config.classes is not None else False
         everything = sources.load(data, "test", root=config.place.data_root, known=known, **sizes)
         images, first = first_images(everything, config.images)
         found = self.score(config, run, images, accelerator)

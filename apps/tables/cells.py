@@ -273,11 +273,13 @@ class Filling:
         names = [self.recipe.named(each.row, each.column, metric, {}) for each in (cell, other)]
         both = [
             seed
-            for seed in cell.images.keys() & other.images.keys()
+            for seed in sorted(cell.images.keys() & other.images.keys())
             if names[0] in cell.images[seed].scores
             and names[1] in other.images[seed].scores
             and cell.images[seed].digest == other.images[seed].digest
         ]
+        # An image's mean is over seeds that were all asked it.
+        both = [seed for seed in both if cell.images[seed].digest == cell.images[both[0]].digest]
         if both:
             paired = over_images(
                 [cell.images[seed].scores[names[0]] for seed in both],

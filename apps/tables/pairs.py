@@ -81,7 +81,7 @@ def _by_t(difference: float, deviation: float | None, count: int) -> Paired:
     if deviation is None:
         return Paired(difference, None, count, "", None)
     error = deviation / math.sqrt(count)
-    if error == 0:  # no spread to hold the difference against
+    if error <= 1e-9 * abs(difference):  # no spread to hold the difference against, but for how floats are rounded
         return Paired(difference, error, count, "", None)
     p = float(2 * stats.t.sf(abs(difference) / error, count - 1))
     return Paired(difference, error, count, f"t, {count - 1:,} df", p)

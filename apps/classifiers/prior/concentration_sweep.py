@@ -158,7 +158,7 @@ def _images(
         raise InputError(f"which images to train on with the prior of {model}: give --data")
     trained = trained_on(Run(model))
     size = trained.image_size if image_size is None else image_size
-    return trained_data(Run(model), None), size, classes or trained.classes
+    return trained_data(Run(model), None), size, trained.classes if classes is None else classes
 
 
 def _trainings(

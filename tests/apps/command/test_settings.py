@@ -119,6 +119,8 @@ def test_words_by_their_places_come_from_a_file_where_they_are_not_given(file):
         ("lr: 2001-01-01", "--lr .*: expected a number"),
         ("lr: {a: 1}", "unknown option --lr.a"),
         ("head_bias: true\nhead-bias: true", "head-bias stands there twice"),
+        ("epochs: 3\nseed: 1\nepochs: 4", "epochs stands there twice"),
+        ("augment: &own {flip: *own}", "is nested too deeply"),
         ("3: 4", "3 is no name of a flag"),
         ("[1, 2]", r"expected names of flags with their values, as in epochs: 5; it holds \[1, 2\]"),
         ("", "it holds nothing"),
@@ -135,6 +137,7 @@ def test_files_that_cannot_be_are_refused_in_a_line(file, text, said):
 
 
 def test_flags_that_cannot_be_are_refused(file, trained, copied, tmp_path):
+    twice = file('{"seed": 1, "seed": 2}', "two.json")
     for line, said in (
         ("--config", "--config has no value: expected a file that ends in .yaml"),
         ("--like --epochs 3", "--like has no value: expected a run's folder"),
@@ -142,6 +145,7 @@ def test_flags_that_cannot_be_are_refused(file, trained, copied, tmp_path):
         (f"--config {tmp_path}/none.yaml", "no file of settings at"),
         (f"--config {tmp_path}/none.toml", "expected a file of settings that ends in .yaml, .yml, .json"),
         (f"--config {file('{', 'cut.json')}", "is not a readable file of settings"),
+        (f"--config {twice}", "seed stands there twice"),
         (f"--like {trained / 'clasifier'}", "unknown run .*did you mean"),
         (f"--like {trained / 'hvae'}", "was made by penult train hvae, expected a run of penult train classifier"),
         (f"--like {tmp_path}", "is not a run: it has no config.json"),

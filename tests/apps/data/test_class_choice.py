@@ -103,6 +103,8 @@ def test_a_run_of_some_classes_is_shown_them_again(penult, npz, tmp_path):
         assert penult(*verb).status == 0
     said = penult("evaluate", run, "--classes", "bee")
     assert said.status == 2 and "they must agree" in said.err
+    said = penult("evaluate", run, "--classes", "")
+    assert said.status == 2 and "unknown class of" in said.err
 
 
 def test_a_network_of_all_classes_keeps_its_labels(penult, npz, tmp_path):

@@ -148,6 +148,13 @@ def test_cells_that_are_run_stand_beside_those_that_are_not(penult, standin, tmp
     again = penult("table", "standin", "--all", "--out", "all.html", *words)
     assert again.status == 0 and (tmp_path / "all.html").read_text() == page
 
+    # A seed whose images are others is left out of the pairs of images.
+    for name in ("short", "long"):
+        folder = tmp_path / f"runs/in-{name}-mlp-1"
+        keep_by_image(folder, {"accuracy": by_image(folder).scores["accuracy"].repeat(2)}, "of each image twice")
+    fewer = penult("table", "standin", "--all", *words)
+    assert fewer.status == 0 and "McNemar" in row(fewer.out, "long - short", "mlp", "360 images")
+
 
 def test_what_is_kept_of_images_counts_where_it_is_of_the_score(penult, standin, tmp_path):
     words = ["table", "standin", 1, "--device", "cpu", "--threads", 1]

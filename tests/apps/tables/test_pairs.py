@@ -25,6 +25,8 @@ def test_one_pair_and_equal_differences_are_no_test():
     assert (one.difference, one.error, one.test, one.p) == (1.5, None, "", None)
     same = over_seeds({0: 2.0, 1: 3.0}, {0: 1.0, 1: 2.0})
     assert (same.difference, same.error, same.p) == (1.0, 0.0, None)
+    rounded = over_seeds({0: 0.9, 1: 0.7}, {0: 0.8, 1: 0.6})
+    assert rounded.difference == pytest.approx(0.1) and rounded.p is None
     assert over_seeds({0: 1.0}, {1: 1.0}) is None
 
 
