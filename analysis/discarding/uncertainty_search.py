@@ -191,9 +191,10 @@ class _Images:
     def searched(self) -> tuple[Float[Tensor, "batch c rows columns"], Bool[Tensor, "batch c rows columns"]]:
         """Scales of noise by which the mean entropy is largest, about; and which cells are ignored.
 
-        With A the mean of log(error_i) and B the logarithm of the root of E ||f' - f||^2, the slope of A - nu B is
-        followed, all scales being brought back to the constraint after each step. Where all scales grow alike, A - nu B
-        must not change: that says what nu is. Cells are ignored that begin at the cap and have no slope in any step.
+        With A the mean of log(error_i) and B the logarithm of the root of E ||f' - f||^2 over what is wanted of it, the
+        slope of A - nu B is followed, all scales being brought back to the constraint after each step. Where all scales
+        grow alike, A - nu B must not change: that says what nu is. Cells are ignored that begin at the cap and have no
+        slope in any step.
         """
         ignored = self.begin >= self.search.begun.cap
         logs = self.begin.log().to(self.made.dtype).requires_grad_()
@@ -206,10 +207,12 @@ class _Images:
                 moves = self.search.begun.grid.spread(logs.exp()) * torch.cat([noise, -noise])
                 made, features = self._split(self.own((self.own.images + moves).flatten(0, 1)))
                 made, features = (one.unflatten(0, (-1, len(self.made))) for one in (made, features))
-                square = (features - self.still).square().sum(2).mean(0)
+                # Over what is wanted before the logarithm: where features are scaled by a power of two, all numbers of
+                # the search then stay as they are, whose rounding its steps would magnify.
+                ratio = (features - self.still).square().sum(2).mean(0) / self.wanted
                 off = (self.mu - made) / self.own.deviation
                 error = off.square().mean(0).clamp_min(_SMALLEST)
-                goal, limit = error.log().flatten(1).mean(1) / 2, square.log() / 2
+                goal, limit = error.log().flatten(1).mean(1) / 2, ratio.log() / 2
                 if multiplier is None:  # as if all were linear: what part of errors grows with the noise
                     grown = (off * (self.made - made) / self.own.deviation).mean(0) / error
                     multiplier = grown.detach().flatten(1).mean(1).clamp_min(0)
@@ -219,8 +222,8 @@ class _Images:
             optimiser.step()
             multiplier = (multiplier - _FOLLOWED * logs.grad.flatten(1).sum(1)).clamp_min(0)
             with torch.no_grad():
-                back = (self.wanted.log() / 2 - limit).nan_to_num(0.0, 0.0, 0.0)
-                logs.add_(back[:, None, None, None]).clamp_(max=top)
+                back = limit.nan_to_num(0.0, 0.0, 0.0)
+                logs.sub_(back[:, None, None, None]).clamp_(max=top)
         return logs.detach().exp(), ignored
 
     def _squares(self, sigma: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
