@@ -154,8 +154,14 @@ def _given(
 
 
 def _value(option: Option, word: str) -> Any:
-    """A word as JSON has it."""
+    """A word as JSON has it.
+
+    Raises:
+        InputError: it is none of the option.
+    """
     if option.unsets(word) or (option.several and word == "none"):
         return None
+    if not option.reads(word):
+        raise InputError(f"{option.flag} {word}: expected {option.expected}")
     reads: Mapping[type, Callable[[str], Any]] = {int: int, float: float}
     return reads.get(option.kind, str)(word)

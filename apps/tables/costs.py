@@ -139,7 +139,10 @@ class Costs:
         found: dict[str, list[float]] = {}
         for kept in self._kept.values():
             for seconds, words in kept:
-                flop, updates = operations(words, makers), _updates(words, makers)
+                try:
+                    flop, updates = operations(words, makers), _updates(words, makers)
+                except (ValueError, ArithmeticError):  # words that were never a command of this program, or are damaged
+                    continue
                 if flop and updates:
                     precision = str(words.value("--precision") or "fp32")
                     found.setdefault(precision, []).append(flop / (seconds * updates))
@@ -158,7 +161,8 @@ class Costs:
                 words = words_of([str(word) for word in stored.get("command") or ()])
             except (InputError, IndexError, OSError):
                 continue  # a damaged run is no measurement, and others say so
-            device = str((stored.get("environment") or {}).get("device", "cpu"))
+            environment = stored.get("environment")
+            device = str(environment.get("device", "cpu")) if isinstance(environment, dict) else "cpu"
             if (device == "cpu") != (self.device.type == "cpu"):
                 continue
             seconds, steps = result.get("seconds"), result.get("steps")

@@ -105,7 +105,8 @@ def _took(runs: Path) -> tuple[float | None, str]:
         run = Run(path.parent)
         try:
             seconds.append(run.result().get("seconds"))
-            machine = (run.config().get("environment") or {}).get("machine", machine)
+            environment = run.config().get("environment")
+            machine = environment.get("machine", machine) if isinstance(environment, dict) else machine
         except InputError:
             return None, machine
     return (sum(seconds) if seconds and all(isinstance(one, int | float) for one in seconds) else None), machine

@@ -81,6 +81,18 @@ def test_runs_of_a_layer_show_the_command_of_all(copied, penult):
     assert said.status == 2 and said.out == ""
 
 
+def test_a_word_that_is_no_number_is_passed_over_where_settings_say_it(copied):
+    run = copied("classifier")
+    stored = json.loads((run / "config.json").read_text())
+    stored["command"] = ["train", "classifier", "--epochs", "many"]
+    (run / "config.json").write_text(json.dumps(stored))
+    assert "many" not in command_of(Run(run))
+    stored["verb"], stored["command"] = "analyse invert", ["analyse", "invert", "runs/x", "--epochs", "many"]
+    (run / "config.json").write_text(json.dumps(stored))
+    with pytest.raises(InputError, match="--epochs many: expected a number"):
+        meant(["analyse", "invert", "--like", str(run)])
+
+
 def test_what_is_no_run_is_refused(penult, trained, tmp_path):
     for place, said in ((trained / "clasifier", "did you mean"), (tmp_path, "is not a run")):
         found = penult("show", place)

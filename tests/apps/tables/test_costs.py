@@ -114,6 +114,17 @@ def test_arithmetic_goes_by_the_median_of_runs(tmp_path, monkeypatch):
     assert "the median of 3 finished trainings here" in found.said()[0]
 
 
+def test_runs_that_are_damaged_are_no_measurement(tmp_path, monkeypatch):
+    beginning = "train classifier --data digits --arch mlp"
+    for name, more in {"odd": "--epochs many", "none": "--epochs 1 --batch-size 0", "env": "--epochs 1"}.items():
+        finished(tmp_path, f"{beginning} {more} --name {name}", 10, 10)
+    stored = json.loads((tmp_path / "env/config.json").read_text())
+    (tmp_path / "env/config.json").write_text(json.dumps(stored | {"environment": ["cpu"]}))
+    monkeypatch.setattr(costs, "_measured", lambda device, threads, precision: 2e9)
+    found = estimate(Costs(tmp_path, torch.device("cpu"), 1), TEACHER)
+    assert found.hours == pytest.approx(operations(MAKERS["teacher"], {}) / 2e9 / 3600)
+
+
 def test_a_training_of_which_nothing_is_known_makes_all_unknown(tmp_path):
     found = estimate(
         Costs(tmp_path / "none", torch.device("cpu"), 1), "train hvae --data mnist --epochs 3", "evaluate x"
