@@ -10,6 +10,7 @@ from apps.autoencoders.errors import errors, rebuilt
 from apps.autoencoders.settings import AutoEncoderTraining
 from apps.command.config import Own, identity, older_values
 from apps.command.options import check_values
+from apps.command.own_code import allowing
 from apps.data.augmenting import augmentation_by
 from apps.data.image_set import ImageSet, channel_statistics, split_validation
 from apps.data.sources.catalogue import augmenting
@@ -61,7 +62,7 @@ def train_autoencoder(config: AutoEncoderTraining) -> dict[str, Any]:
         score=score,
         optimisation=optimisation,
         where=where,
-        following=f"penult analyse discard {run.quoted}",
+        following=f"penult analyse discard {run.quoted}{allowing(data.data)}",
         augmentation=augmentation_by(augmenting(config.augment, data.data), images, config.crop_fill),
     )
 

@@ -48,6 +48,7 @@ def train_classifier(config: ClassifierTraining, guide: bool = True) -> dict[str
     accelerator = start(where, precision=config.optimisation.precision, work=work)
     images, test = train_and_test(config.data, where.data_root, config.augment)
     run = Run(where.runs / (where.name or _name(config)))
+    code = allowing(config.arch, name)
     return train_on(
         config,
         run,
@@ -55,7 +56,7 @@ def train_classifier(config: ClassifierTraining, guide: bool = True) -> dict[str
         images,
         test,
         provenance={"data": name, "made by": f"penult train classifier --arch {config.arch}"},
-        following=f"penult prior {run.quoted} --concentration 20{allowing(config.arch)}" if guide else None,
+        following=f"penult prior {run.quoted} --concentration 20{code}" if guide else None,
     )
 
 

@@ -29,14 +29,17 @@ def code_of(given: str) -> str:
     return given.partition(",")[0]
 
 
-def allowing(given: str) -> str:
-    """What a command has to say after a run that was made with `given`, with a space before it; empty where nothing.
+def allowing(*given: str) -> str:
+    """What a command has to say after a run that was made with all of `given`, after a space; empty where nothing.
 
     Example:
         >>> allowing("import:mine:net,weights=net.safetensors"), allowing("wrn-16-2")
         (' --allow import:mine:net', '')
+        >>> allowing("import:mine:net", "import:mysets:birds")
+        ' --allow import:mine:net import:mysets:birds'
     """
-    return f" --allow {shlex.quote(code_of(given))}" if given.startswith("import:") else ""
+    named = dict.fromkeys(shlex.quote(code_of(each)) for each in given if each.startswith("import:"))
+    return " ".join([" --allow", *named]) if named else ""
 
 
 def allow_named(words: Sequence[str]) -> None:

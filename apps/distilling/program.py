@@ -142,7 +142,7 @@ def _one_student(config: Config, guide: bool) -> dict[str, Any]:
         score=lambda task: scores(run, task, accelerator, pictures.test),
         optimisation=replace(config.optimisation, epochs=length),
         where=config.where,
-        following=f"penult evaluate {run.quoted}{allowing(config.student)}" if guide else None,
+        following=f"penult evaluate {run.quoted}{allowing(config.student, config.data.data)}" if guide else None,
         augmentation=pictures.augmentation,
         shift=shift,
     )

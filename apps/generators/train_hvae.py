@@ -7,6 +7,7 @@ import torch
 from apps.command.config import identity, older_values
 from apps.command.console import say
 from apps.command.options import check_values
+from apps.command.own_code import allowing
 from apps.data import sources
 from apps.data.image_set import ImageSet, split_validation
 from apps.generators.class_prior import class_prior
@@ -56,6 +57,7 @@ def train_hvae(config: HVAESettings, guide: bool = True) -> dict[str, Any]:
             f"divergence ends at {optimisation.epochs / config.kl_warmup:.2g}, not at 1."
         )
     warmup_steps = round(config.kl_warmup * len(images) / optimisation.batch_size)
+    following = f"penult sample {run.quoted} --out grid.png, or penult evaluate {run.quoted}{allowing(name)}"
     return train(
         verb="train hvae",
         run=run,
@@ -67,7 +69,7 @@ def train_hvae(config: HVAESettings, guide: bool = True) -> dict[str, Any]:
         score=lambda task: {},
         optimisation=optimisation,
         where=where,
-        following=f"penult sample {run.quoted} --out grid.png, or penult evaluate {run.quoted}" if guide else None,
+        following=following if guide else None,
     )
 
 

@@ -10,6 +10,7 @@ from apps.classifiers.stages import called
 from apps.classifiers.training import portions, train_network, training_of
 from apps.command.console import counted, paragraph, say, table
 from apps.command.options import check_values
+from apps.command.own_code import allowing
 from apps.data.training_images import train_and_test
 from apps.models import named
 from apps.runs.run import Run
@@ -68,7 +69,7 @@ def prune(config: Pruning) -> dict[str, Any]:
             verb=VERB,
             given=told | {"data_digest": images.digest},
             scored=_shares(masks),
-            following=f"penult analyse discard {run.quoted} --taps logits",
+            following=f"penult analyse discard {run.quoted} --taps logits{allowing(before.arch, before.data.data)}",
         )
     if accelerator.is_main_process:
         _print(run, config, masks)

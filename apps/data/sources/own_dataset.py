@@ -148,7 +148,7 @@ def _by_split(given: str, name: str, factory: Callable) -> Callable[[str], Any]:
                         "split, or a dict with train and test"
                     )
                 found = found[split]
-            if not (hasattr(found, "__len__") and hasattr(found, "__getitem__")):
+            if isinstance(found, dict) or not (hasattr(found, "__len__") and hasattr(found, "__getitem__")):
                 raise InputError(
                     f"{given}: {name}({shown}) gave a {type(found).__name__}, expected a map-style torch Dataset: one "
                     "with a length, and items by number"

@@ -142,7 +142,7 @@ def _loading(exported: Card) -> str:
     if exported.grid is None:
         shape = ", ".join(map(str, model.image_shape or (3, 224, 224)))
         use = f"logits = from_pretrained({source!r}{allow})(torch.rand(1, {shape}))  # images in [0, 1]"
-        shell = f"penult evaluate {shlex.quote(exported.name)}{allowing(own)}"
+        shell = f"penult evaluate {shlex.quote(exported.name)}{allowing(own, str(exported.config.get('data')))}"
     else:
         labels = f"torch.arange({len(model.class_names)})" if model.conditional else "torch.zeros(8, dtype=torch.int64)"
         what = "one a label" if model.conditional else "as many as there are zeros"

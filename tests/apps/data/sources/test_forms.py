@@ -284,6 +284,7 @@ class Stream(IterableDataset):
     def __iter__(self): return iter(())
 def stream(split): return Stream()
 def nothing(): return 3
+def split_dict(split): return {"train": make((np.zeros((2, 2), np.uint8), 0))}
 def broken(split): raise RuntimeError("no disk")
 class One:
     classes = ["a", "a"]
@@ -325,6 +326,7 @@ def counted(split):
 def test_what_is_wrong_with_a_data_set_of_ones_own_is_one_line(mine):
     mine.write_text(WRONG)
     for name, said in {
+        "split_dict": r"split_dict\(split='train'\) gave a dict, expected a map-style torch Dataset",
         "stream": "gave a Stream, expected a map-style torch Dataset",
         "nothing": "takes no split, and gave a int: expected a parameter split, or a dict",
         "broken": r"broken\(split='train'\) raised RuntimeError: no disk",
@@ -358,10 +360,12 @@ def test_the_same_images_give_the_same_run_and_code_is_named_again(penult, npz, 
     weights = []
     for number, name in enumerate((npz, "hf:saved", "wds:shards", "import:own_insects:tensors")):
         words = "--arch", "mlp", "--epochs", 2, "--batch-size", 4, "--device", "cpu", "--augment", "flip+trivial"
-        assert penult("train", "classifier", "--data", name, *words, "--name", f"run{number}").status == 0
+        trained = penult("train", "classifier", "--data", name, *words, "--name", f"run{number}")
+        assert trained.status == 0
         weights.append(classifier(f"runs/run{number}").state_dict())
     for other in weights[1:]:
         assert all(torch.equal(other[name], value) for name, value in weights[0].items())
+    assert trained.out.rstrip().endswith("--concentration 20 --allow import:own_insects:tensors")  # of the last one
     _named.clear()  # another command line
     said = penult("evaluate", "runs/run3")
     assert said.status == 2 and "which is code: name it as well" in said.err
