@@ -5,6 +5,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from apps.command import own_code
 from apps.runs.columns import Columns
 from apps.runs.run import Run
 from priors.errors import InputError, shown
@@ -120,7 +121,7 @@ class LoadedRun:
 
         Raises:
             InputError: the run is not finished, its files are damaged, or it was made with code of your own, which a
-                file never has run: name it by `apps.from_pretrained(path, allow="import:...")`.
+                file never has run: name it by `load_run(path, allow="import:...")`.
         """
         from apps.models.named import open_run
         from apps.models.registry import kind_of
@@ -132,12 +133,13 @@ class LoadedRun:
         return f"<run {self.path}: {self.verb}, {'finished' if self.finished else 'not finished'}>"
 
 
-def load_run(path: str | Path, unfinished: bool = False) -> LoadedRun:
+def load_run(path: str | Path, unfinished: bool = False, *, allow: str | None = None) -> LoadedRun:
     """A run by its folder: settings, metrics, scores, pictures, and the model.
 
     Args:
         path: of the folder of a run, of a snapshot, or of an export.
         unfinished: whether a run that is not finished will do; it has no `result` and no `model`.
+        allow: import:package.module:factory that the run was made with: the same text, which lets `model` call it.
 
     Raises:
         InputError: there is no run (the nearest is offered), it is not finished, damaged, another program's or of a
@@ -147,4 +149,6 @@ def load_run(path: str | Path, unfinished: bool = False) -> LoadedRun:
 
     if not isinstance(path, str | Path):
         raise InputError(f"load_run of {shown(path)}: expected the path of a run's folder")
+    if allow is not None:
+        own_code.allow(allow)
     return LoadedRun(open_run(path, finished=not unfinished).folder)

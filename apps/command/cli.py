@@ -106,7 +106,7 @@ def _run(arguments: list[str]) -> int:
 def _ended(error: Exception, arguments: list[str]) -> int:
     """The exit status where an error ended a command; what is a bug is raised again."""
     if isinstance(error, InputError):
-        return _say(error, 2)
+        return _say(f"{error}{_origins(arguments, str(error))}", 2)
     if isinstance(error, Planned):
         return 0
     if isinstance(error, OSError):
@@ -207,16 +207,40 @@ def completed(name: str, words: Sequence[str]) -> list[str]:
         InputError: no such run or file, or settings that the verb has not or that cannot be.
     """
     module = import_module(VERBS[name][0])
-    if not hasattr(module, "like") or not any(word.startswith(("--like", "--config")) for word in words):
-        return list(words)
+    sources, rest = _elsewhere(module, name, words)
+    if not sources:
+        return rest
     from apps.command.settings import completed as with_settings
+
+    return with_settings(name, module.Config, getattr(module, "configuration", None), rest, sources)
+
+
+def _elsewhere(module: ModuleType, name: str, words: Sequence[str]) -> tuple[list[Any], list[str]]:
+    """Where else settings come from (see `apps.command.settings.Source`), and the words that do not say so."""
+    if not hasattr(module, "like") or not any(word.startswith(("--like", "--config")) for word in words):
+        return [], list(words)
     from apps.command.settings import file_of_settings, split
 
     elsewhere, rest = split(words)
     sources = [file_of_settings(elsewhere["config"])] if "config" in elsewhere else []
     if "like" in elsewhere:
         sources.append(module.like(elsewhere["like"], name))
-    return with_settings(name, module.Config, getattr(module, "configuration", None), rest, sources)
+    return sources, rest
+
+
+def _origins(arguments: Sequence[str], message: str) -> str:
+    """Which settings that a message speaks of are another run's or a file's, and not the command line's."""
+    try:
+        name, words = verb_of(arguments)
+        module = import_module(VERBS[name][0])
+        sources, rest = _elsewhere(module, name, words)
+        if not sources:
+            return ""
+        from apps.command.settings import origins
+
+        return origins(name, _kind(module, completed(name, words)), rest, sources, message)
+    except InputError:  # that is what the message is about
+        return ""
 
 
 def kind_of(name: str, words: Sequence[str]) -> type:

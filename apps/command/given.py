@@ -22,6 +22,11 @@ def running(words: Sequence[str]) -> Iterator[None]:
         _running.pop()
 
 
+def runs() -> bool:
+    """Whether a command runs: else it is a program of the user's own that calls penult's functions."""
+    return bool(_running)
+
+
 def given_words() -> list[str]:
     """The words of the command that runs, after `penult`; of a program of the user's own those after its name."""
     return list(_running[-1] if _running else sys.argv[1:])

@@ -10,6 +10,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 
+from apps.command.given import runs
 from priors.errors import InputError, unknown
 
 _named: set[str] = set()
@@ -61,7 +62,7 @@ def is_named(given: str) -> bool:
 
 
 def require(given: str, made: str) -> None:
-    """Whether code that a run's files name has been named on the command line as well.
+    """Refuse code that a run's files name where the command line, or a Python program, has not named it as well.
 
     Args:
         given: the code.
@@ -71,7 +72,8 @@ def require(given: str, made: str) -> None:
         InputError: it has not: nothing is run because a file says so.
     """
     if given not in _named:
-        raise InputError(f"{made} was made with {given}, which is code: name it as well, by --allow {given}, to run it")
+        how = f"--allow {given}" if runs() else f"allow={given!r}"
+        raise InputError(f"{made} was made with {given}, which is code: name it as well, by {how}, to run it")
 
 
 def factory_of(given: str, settings: Sequence[str] = ()) -> tuple[Callable, str, dict[str, str]]:

@@ -5,6 +5,7 @@ command line goes before the file, the file before the run, and the run before w
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields
 from pathlib import Path
@@ -24,6 +25,9 @@ _DEEPEST = 5
 """Mappings within mappings that a file may have; names of flags have one."""
 OWN = {part.name for part in fields(Where)} - {"snapshots"} | {"out", "overwrite", "allow"}
 """Names of fields that are a run's own: where it is, what computes it, and how it is shown. --like takes none."""
+
+
+_FLAG = re.compile(r"(?<![\w-])--[a-z][\w.-]*\w")
 
 
 @dataclass(frozen=True)
@@ -183,14 +187,49 @@ def completed(
                 if source.strict:
                     _refuse(name, verb, options, source.said)
                 continue
-            if option.flag in given or not (source.strict or option.required or value != usual(own, option)):
-                continue  # what is usual need not be said
+            if option.flag in given or not _counts(source, own, option, value):
+                continue
             given.add(option.flag)
             said = _said(option, value, verb, source.said)
             (flags if option.named else places).append(said)
     end = words.index("--") if "--" in words else len(words)
     added = [word for said in flags for word in said]
     return [word for said in places for word in said] + words[:end] + added + words[end:]
+
+
+def _counts(source: Source, own: type, option: Option, value: Any) -> bool:
+    """Whether a value from elsewhere becomes words: of a run, what is usual need not be said."""
+    return source.strict or option.required or value != usual(own, option)
+
+
+def origins(verb: str, own: type, words: Sequence[str], sources: Sequence[Source], message: str) -> str:
+    """Where those settings are from that a message speaks of and the command line does not give.
+
+    Args:
+        verb: its name.
+        own: its configuration, by all its words.
+        words: after the verb, without --like and --config.
+        sources: the first goes before the others.
+        message: what is wrong.
+
+    Returns:
+        what to add to the message; empty where there is nothing to say.
+    """
+    if any(source.said in message for source in sources):
+        return ""
+    options = options_of(own)
+    given = {one.option.flag for one in read_words(words, verb, options)}
+    named = set(_FLAG.findall(message)) - given
+    found = []
+    for option in (option for option in options if option.flag in named):
+        name = name_of(option)
+        where = next(
+            (one for one in sources if name in one.values and _counts(one, own, option, one.values[name])), None
+        )
+        if where is not None and where.values[name] is not None:
+            undone = f", and {option.flag} none leaves it out" if option.optional else ""
+            found.append(f"{option.flag} is from {where.said}{undone}")
+    return f" ({'; '.join(found)})" if found else ""
 
 
 def _first_word(base: type, sources: Sequence[Source]) -> list[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from apps.command.given import runs
 from apps.command.own_code import require
 from apps.models.rooms import offered
 from apps.models.sample_settings import SampleSettings
@@ -75,10 +76,18 @@ def classifier_of(run: Run, network: nn.Module | None = None) -> zoo.Classifier:
     """
     wrapped = zoo.describe(run.folder).get("wrapped")
     code = wrapped.get("code") if isinstance(wrapped, dict) else None
+    saved = "wrap(network, image_shape=(C, H, W), code='import:package.module:factory')"
+    if network is None and isinstance(wrapped, dict) and code is None and runs():
+        raise InputError(
+            f"{run.folder} holds the weights of your own {wrapped.get('kind')}, and does not say what makes such a "
+            f"network: save it as {saved}, and name that code by --allow"
+        )
     if network is not None or code is None:
         return zoo.load(run.folder, network)
     if not isinstance(code, str) or not is_own(code):
         raise InputError(f"{run.folder}/model.json names {code!r} as the code of its network: it is damaged")
+    if wrapped.get("image_shape", ()) is None:
+        raise InputError(f"{run.folder} does not say for which images {code} is to make a network: save it as {saved}")
     require(code, str(run.folder))
     try:
         names, shape = [str(name) for name in wrapped["class_names"]], tuple(map(int, wrapped["image_shape"]))

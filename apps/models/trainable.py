@@ -15,6 +15,8 @@ from priors.errors import InputError
 from priors.files.tensors import load_weights, read_tensors
 from priors.reading.dry_pass import settle, undisturbed
 from priors.reading.heads import find_head
+from priors.reading.taps import tap
+from priors.remarks import remark
 from priors.zoo.registry import trained_weights, without_weights
 
 CODE = "import:"
@@ -163,8 +165,35 @@ def _try(network: zoo.Classifier, image_shape: tuple[int, int, int]) -> None:
     except Exception as error:  # what is in a module of the user's own may raise anything
         raise InputError(f"it cannot be copied ({described(error)}): keep what cannot be copied out of it") from None
     images = network.mean.new_zeros(2, *image_shape)
-    with undisturbed(network):
-        _passing(lambda: (network(images), network.penultimate(images)), "it", image_shape)
+    given: list[torch.Tensor] = []
+    with undisturbed(network), tap(network, [network.head_name], copy=True) as taps:
+        _passing(lambda: (network.penultimate(images), given.append(network(images))), "it", image_shape)
+        logits = taps[network.head_name] if len(taps.calls(network.head_name)) == 1 else given[0]
+    _check_logits(given[0], logits, network.head_name.removeprefix("network."))
+
+
+def _check_logits(given: torch.Tensor, logits: torch.Tensor, head: str) -> None:
+    """Refuse probabilities, and remark where a network gives something else than its head does.
+
+    Args:
+        given: what the network gives.
+        logits: what its head gives in the same pass; one number for all classes of an image may lie between.
+        head: its name.
+
+    Raises:
+        InputError: the network gives probabilities.
+    """
+    if given.is_meta:
+        return
+    between = given - logits if given.shape == logits.shape else given.new_tensor([0.0, 1.0])
+    if (between - between.mean(-1, keepdim=True)).abs().max() <= 1e-4 * (1 + logits.abs().max()):
+        return
+    if (given >= 0).all() and torch.allclose(given.sum(1), given.new_ones(len(given)), atol=1e-4):
+        raise InputError("it gives probabilities, and logits are expected: leave its softmax out")
+    remark(
+        f"What the network gives is not what its head {head!r} gives: a prior read off that layer is another one. "
+        "For heads that are more than one linear layer see priors.zoo.Adapted."
+    )
 
 
 def _passing(call: Callable[[], object], called: str, image_shape: Sequence[int]) -> None:

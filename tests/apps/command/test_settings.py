@@ -193,3 +193,19 @@ def test_a_place_is_not_taken_but_snapshots_are(copied):
     (run / "config.json").write_text(json.dumps(stored))
     found = config(f"train classifier --like {run}")
     assert found.where == replace(config("train classifier").where, snapshots=(0, 20))
+
+
+def test_what_is_wrong_with_a_setting_from_elsewhere_says_where_it_is_from(copied, trained, penult, file):
+    run = copied("classifier")
+    stored = json.loads((run / "config.json").read_text())
+    stored["config"]["patience"] = 3
+    (run / "config.json").write_text(json.dumps(stored))
+    said = penult("train", "classifier", "--like", run, *SMALL)
+    assert said.status == 2 and said.err.count("\n") == 1 and "--patience counts validations" in said.err
+    assert said.err.endswith(f" (--patience is from --like {run}, and --patience none leaves it out)\n")
+    said = penult("train", "classifier", "--like", run, "--patience", "3", *SMALL)  # the command line says it itself
+    assert said.status == 2 and "--patience counts validations" in said.err and "is from" not in said.err
+    own = file(f"teacher: {trained / 'classifier'}")
+    said = penult("distill", "ce", "--config", own, *SMALL)
+    assert said.status == 2 and said.err.count("\n") == 1
+    assert said.err.endswith(f"leave it out (--teacher is from --config {own}, and --teacher none leaves it out)\n")

@@ -178,8 +178,9 @@ def test_from_python_by_a_network_or_by_naming_its_code(penult, own):
     from mine import Maps
 
     images = torch.rand(3, 1, 8, 8)
-    with pytest.raises(InputError, match="name it as well"):
-        apps.from_pretrained(own)
+    for refused in (apps.from_pretrained, lambda folder: apps.load_run(folder).model):
+        with pytest.raises(InputError, match="name it as well, by allow='import:mine:net', to run it"):
+            refused(own)
     with pytest.raises(InputError, match="which import:mine:net makes: give such a network"):
         zoo.load(own)
     given = apps.from_pretrained(own, network=Maps(10, (1, 8, 8)))
@@ -187,7 +188,8 @@ def test_from_python_by_a_network_or_by_naming_its_code(penult, own):
     with torch.no_grad():
         expected = zoo.load(own, Maps(10, (1, 8, 8)))(images)
         assert torch.equal(given(images), expected) and torch.equal(named(images), expected)
-        assert torch.equal(apps.load_run(own).model(images), expected)
+        _named.clear()
+        assert torch.equal(apps.load_run(own, allow="import:mine:net").model(images), expected)
     assert penult(*TRAIN, "--arch", "import:mine:lazy", "--epochs", 0.1, "--name", "lazy").status == 0
     from mine import lazy  # shapes that come with the first images are those of the run
 
@@ -195,6 +197,27 @@ def test_from_python_by_a_network_or_by_naming_its_code(penult, own):
     assert torch.equal(unsettled.head.weight, weights("runs/lazy")["network.3.weight"])
     with pytest.raises(InputError, match="do not fit this network"):
         apps.from_pretrained(own, network=Maps(10, (1, 9, 9)))
+
+
+def test_what_a_loop_of_ones_own_saved_says_what_makes_it(penult):
+    from mine import Maps
+
+    network, words = Maps(10, (1, 8, 8)), ["--data", "digits", "--device", "cpu", "--threads", 1]
+    zoo.save(zoo.wrap(network), "bare")
+    zoo.save(zoo.wrap(network, code="import:mine:net"), "shapeless")
+    zoo.save(zoo.wrap(network, image_shape=(1, 8, 8), code="import:mine:net"), "mine-trained")
+    said = penult("evaluate", "bare", *words)
+    assert said.status == 2 and said.err.count("\n") == 1
+    assert "does not say what makes such a network: save it as wrap(network, image_shape=" in said.err
+    said = penult("evaluate", "shapeless", *words, *ALLOW)
+    assert said.status == 2 and said.err.count("\n") == 1
+    assert "does not say for which images import:mine:net is to make a network" in said.err
+    _named.clear()  # another command line
+    assert "by --allow import:mine:net" in penult("evaluate", "mine-trained", *words).err
+    said = penult("evaluate", "mine-trained", *words, *ALLOW)
+    assert said.status == 0, said.err
+    with pytest.raises(InputError, match="give such a network to put them in"):
+        zoo.load("bare")
 
 
 def test_a_network_for_what_says_itself_how_it_is_built_is_refused(trained):
@@ -258,6 +281,18 @@ def test_what_a_training_can_be_told(penult, more):
     said = penult(*NET, "--epochs", 0.2, *more, "--name", "own")
     assert said.status == 0, said.err
     assert all(torch.isfinite(tensor).all() for tensor in weights("runs/own").values())
+
+
+def test_what_gives_no_logits_is_refused_or_remarked_upon(penult, caplog):
+    said = penult(*TRAIN, "--arch", "import:mine:probable", "--epochs", 0.1, "--name", "probable")
+    assert said.status == 2 and said.err.count("\n") == 1
+    assert "import:mine:probable: it gives probabilities, and logits are expected: leave its softmax out" in said.err
+    said = penult(*TRAIN, "--arch", "import:mine:Summed", "--head", "one", "--epochs", 0.1, "--name", "summed")
+    assert said.status == 0 and "is not what its head 'one' gives" in caplog.text
+    caplog.clear()
+    for name in ("logged", "lazy"):
+        said = penult(*TRAIN, "--arch", f"import:mine:{name}", "--epochs", 0.1, "--name", name)
+        assert said.status == 0 and "is not what its head" not in caplog.text, said.err
 
 
 def test_a_plan_of_it(penult):
