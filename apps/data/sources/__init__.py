@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 IN_MEMORY_BYTES = 2**30
 """Image folders of up to this many bytes of pixels are held in memory, larger ones decoded as they are needed."""
+_OTHERWISE = (
+    "or give an .npz file, a folder of images or of shards by its path, hf:NAME, wds:PATTERN or "
+    "import:package.module:factory"
+)
 
 
 def load(
@@ -114,7 +118,7 @@ def _whole(
             f"no data set at {name}: an .npz file or a folder with train/CLASS/* and test/CLASS/* was expected"
         )
     else:
-        raise unknown("data set", name, DATASETS, "or give the path of an .npz file or of an image folder, or hf:NAME")
+        raise unknown("data set", name, DATASETS, _OTHERWISE)
     if resize is not None:
         raise InputError(f"--resize {resize}: only image folders are resized, and {name} is none; leave it out")
     _, height, width = found.image_shape
