@@ -93,7 +93,10 @@ def _plan(config: LayerSettings) -> _Plan:
         own = network if name == config.model else named.classifier(name)
         if own is not network:
             check_shape(own.image_shape, f"--against {name}", images)
-        networks[name] = own, layers_of(own, config.taps, images.image_shape)
+        try:
+            networks[name] = own, layers_of(own, config.taps, images.image_shape)
+        except InputError as error:
+            raise InputError(f"{name}: {error}" if config.against else str(error)) from None
     check_apart({name: own for name, (own, _) in networks.items()})
     if folder is not None:
         claim_evaluations(folder, FILE)

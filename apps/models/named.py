@@ -34,6 +34,8 @@ _SAID = ("head", "mean", "std", "taps")
 """Options by which one says of a module of one's own what runs know of theirs."""
 _LIBRARIES = {"torchvision": ("WEIGHTS", "DEFAULT"), "timm": ("TAG", "pretrained")}
 """Zoos of others: what they call weights, and which are taken where none are named."""
+_LISTED = 20
+"""Classes that a message names at most."""
 _NEAREST = 6
 """Runs that a message names at most."""
 
@@ -244,13 +246,15 @@ def check_classes(
         InputError: another number of classes, other names, another order, or another shape.
     """
     theirs, ours = tuple(class_names), images.class_names
+    named = not all(name.isdecimal() for name in theirs) and len(theirs) <= _LISTED and "," not in "".join(theirs)
+    chosen = f"; --classes {','.join(theirs)} takes its classes" if named and set(theirs) <= set(ours) else ""
     if len(theirs) != len(ours):
-        raise InputError(f"{source} has {len(theirs)} classes and {images.name} {len(ours)}: they must agree")
+        raise InputError(f"{source} has {len(theirs)} classes and {images.name} {len(ours)}: they must agree{chosen}")
     if not same_classes(theirs, ours):
         number = next(number for number, pair in enumerate(zip(theirs, ours, strict=True)) if pair[0] != pair[1])
         raise InputError(
             f"the classes of {source} and of {images.name} differ: class {number} is {theirs[number]!r} there and "
-            f"{ours[number]!r} here; they must agree, in the same order"
+            f"{ours[number]!r} here; they must agree, in the same order{chosen}"
         )
     check_shape(image_shape, source, images)
     same = "their classes have the same names"

@@ -103,6 +103,9 @@ def test_a_run_of_some_classes_is_shown_them_again(penult, npz, tmp_path):
         assert penult(*verb).status == 0
     said = penult("evaluate", run, "--classes", "bee")
     assert said.status == 2 and "they must agree" in said.err
+    student = "distill", "ce+hinton", "--teacher", run, "--data", npz, "--student", "mlp", "--device", "cpu"
+    said = penult(*student, "--lr", 0.01, "--epochs", 2)
+    assert said.status == 2 and said.err.endswith("they must agree; --classes cat,ant takes its classes\n")
     said = penult("evaluate", run, "--classes", "")
     assert said.status == 2 and "unknown class of" in said.err
 
