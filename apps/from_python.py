@@ -150,5 +150,5 @@ def load_run(path: str | Path, unfinished: bool = False, *, allow: str | None = 
     if not isinstance(path, str | Path):
         raise InputError(f"load_run of {shown(path)}: expected the path of a run's folder")
     if allow is not None:
-        own_code.allow(allow)
+        own_code.allow_in_python(allow)
     return LoadedRun(open_run(path, finished=not unfinished).folder)

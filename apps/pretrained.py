@@ -24,8 +24,9 @@ def from_pretrained(
     name it as well.
 
     Args:
-        path_or_repository: an exported folder or that of a finished run; or OWNER/NAME on the Hub, where that is no
-            path and huggingface_hub is installed: it is then downloaded into the Hub's cache.
+        path_or_repository: an exported folder, that of a finished run, or what `priors.zoo.save` wrote; or OWNER/NAME
+            on the Hub, where that is no path and huggingface_hub is installed: it is then downloaded into the Hub's
+            cache.
         device: where its weights go.
         network: for a classifier that was made by code of your own: what that code makes for its classes and images.
             Its weights are replaced.
@@ -44,7 +45,7 @@ def from_pretrained(
             f"from_pretrained of {shown(path_or_repository)}: expected the path of a folder, or OWNER/NAME on the Hub"
         )
     if allow is not None:
-        own_code.allow(allow)
+        own_code.allow_in_python(allow)
     folder = Path(path_or_repository)
     if not folder.exists() and isinstance(path_or_repository, str) and hub.is_repository(path_or_repository):
         folder = hub.fetch(path_or_repository)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from apps.command.given import runs
-from priors.errors import InputError, unknown
+from priors.errors import InputError, shown, unknown
 
 _named: set[str] = set()
 """What this command line has named."""
@@ -23,6 +23,17 @@ def allow(given: str) -> None:
     It is named whatever is set behind a comma, such as the weights of a network.
     """
     _named.update((given, code_of(given)))
+
+
+def allow_in_python(given: str) -> None:
+    """Do as `allow` does for a program of the user's own, whose text no command line has looked at.
+
+    Raises:
+        InputError: it is no name of code.
+    """
+    if not isinstance(given, str) or not given.startswith("import:"):
+        raise InputError(f"allow={shown(given)}: expected import:package.module:factory, as the run was given it")
+    allow(given)
 
 
 def code_of(given: str) -> str:

@@ -130,14 +130,14 @@ def model_run(folder: str | Path, network: nn.Module | None = None) -> zoo.Class
     """The classifier or the generator of a finished run, on the CPU, in evaluation mode.
 
     Args:
-        folder: of the run.
+        folder: of the run, or what `priors.zoo.save` wrote.
         network: for a classifier that was made by code of the user's own: what that code makes, whose weights are
             replaced.
 
     Raises:
         InputError: no such run, not finished, neither of the two, or weights that do not fit.
     """
-    run = open_run(folder)
+    run = Run(Path(folder)) if is_network(folder) else open_run(folder)
     if (kind := kind_of(run)) is not CLASSIFIER and kind.family != GENERATOR:
         raise InputError(f"{folder} is {kind.family}, and no classifier or generator: give a run of one of these")
     if network is None:

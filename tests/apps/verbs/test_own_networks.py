@@ -218,6 +218,11 @@ def test_what_a_loop_of_ones_own_saved_says_what_makes_it(penult):
     assert said.status == 0, said.err
     with pytest.raises(InputError, match="give such a network to put them in"):
         zoo.load("bare")
+    found = apps.from_pretrained("mine-trained", allow="import:mine:net")
+    assert torch.equal(found.head.weight, network.out.weight)
+    assert isinstance(apps.from_pretrained("bare", network=Maps(10, (1, 8, 8))), zoo.Classifier)
+    with pytest.raises(InputError, match="allow='mine:net': expected import:package.module:factory"):
+        apps.from_pretrained("mine-trained", allow="mine:net")
 
 
 def test_a_network_for_what_says_itself_how_it_is_built_is_refused(trained):
