@@ -1,11 +1,11 @@
 """Parts of a network that are not trained: their weights stay, and what they compute is as in evaluation."""
 
-from collections.abc import Collection, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from priors.checks.floats import own_dtype
 from priors.errors import InputError, unknown
@@ -61,7 +61,7 @@ def freeze(
         one.requires_grad_(False)
     counts = {one: one.numel() for one in network.parameters()}
     trained = sum(count for one, count in counts.items() if one.requires_grad)
-    if not trained:
+    if not trained or not _can_be_trained(network, image_shape):
         raise InputError(
             f"--freeze {what}: nothing of {called} is left to train; name an earlier module, or {BODY}, which leaves "
             "the final layer"
@@ -94,14 +94,8 @@ def _up_to(
     parameters = [one for one in network.parameters() if one.is_floating_point()]
     asking = [one for one in parameters if one.requires_grad]
     events: list[nn.Module | None] = []  # None: the module has ended
-    like = parameters[0]
-    images = torch.zeros(2, *image_shape, device=like.device, dtype=own_dtype(network) or like.dtype)
     with ExitStack() as stack:
-        stack.enter_context(evaluating(network))
-        stack.enter_context(torch.random.fork_rng(devices=[]))
-        stack.enter_context(without_autocast(like.device))
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.enable_grad())
+        images = stack.enter_context(_trying(network, image_shape))
         for one in parameters:
             one.requires_grad_(True)
         try:
@@ -125,6 +119,26 @@ def _up_to(
     before, after = set(events[:last]), set(events[last:])
     found = [one for one, gradient in zip(parameters, used, strict=True) if gradient is not None]
     return found, [one for one in network.modules() if one in before - after]
+
+
+@contextmanager
+def _trying(network: Classifier, image_shape: Sequence[int]) -> Iterator[Tensor]:
+    """Black images for a pass that is derived, in evaluation mode, and leaves no trace."""
+    like = next(one for one in network.parameters() if one.is_floating_point())
+    with (
+        evaluating(network),
+        torch.random.fork_rng(devices=[]),
+        without_autocast(like.device),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+    ):
+        yield torch.zeros(2, *image_shape, device=like.device, dtype=own_dtype(network) or like.dtype)
+
+
+def _can_be_trained(network: Classifier, image_shape: Sequence[int]) -> bool:
+    """Whether logits hang on weights that ask for gradients; there may be others, of layers that take no part."""
+    with _trying(network, image_shape) as images:
+        return network(images).requires_grad
 
 
 def _named(network: Classifier, what: str) -> tuple[str, nn.Module]:

@@ -91,7 +91,7 @@ def start_from(network: Classifier, given: str, called: str) -> Initial:
     head = {name for name, one in network.named_parameters() if id(one) in of_head}
     head |= {name for name in own if name.startswith(f"{network.head_name}.")}
     fitting = max((_fitting(own, source, within) for within in _WITHIN), key=len)
-    others = source.class_names is not None and not same_classes(source.class_names, network.class_names)
+    others = source.class_names is not None and _others(source.class_names, network.class_names)
     if others:
         fitting = {name: tensor for name, tensor in fitting.items() if name not in head}
     parameters = dict(network.named_parameters())
@@ -108,6 +108,12 @@ def start_from(network: Classifier, given: str, called: str) -> Initial:
     weights = sum(one.numel() for one in parameters.values())
     left = len(source.tensors) - len(fitting)
     return Initial(given, new, taken, weights, digest_of(fitting), why, left)
+
+
+def _others(theirs: Sequence[str], ours: Sequence[str]) -> bool:
+    """Whether classes are others; numbers beside numbers are names, as where some of a set's were chosen."""
+    numbered = all(name.isdecimal() for name in (*theirs, *ours))
+    return not same_classes(theirs, ours) or (numbered and tuple(theirs) != tuple(ours))
 
 
 def _read(given: str) -> _Source:

@@ -19,7 +19,7 @@ from apps.data.sources.catalogue import DATASETS
 from apps.data.sources.forms import is_form, is_there
 from apps.models.generator import GENERATOR, Generator
 from apps.models.imported import in_single_precision, made
-from apps.models.other_images import check_shape, say_if_other
+from apps.models.other_images import check_shape, is_of, say_if_other
 from apps.models.registry import CLASSIFIER, classifier_of, kind_of, refused
 from apps.runs.format import check_known
 from apps.runs.run import Run
@@ -233,7 +233,8 @@ def check_classes(
     """Make sure that a model can be shown a data set: of its classes, in the same order, and of its shape.
 
     Bare numbers are taken as they come, and so are WordNet's: an ImageNet folder has its classes in order by those.
-    Where the model is of another set than this one, a line says so.
+    Of one set that calls its classes by numbers they are names: other classes of it may have been chosen. Where the
+    model is of another set than this one, a line says so.
 
     Args:
         class_names: the model's.
@@ -250,7 +251,8 @@ def check_classes(
     chosen = f"; --classes {','.join(theirs)} takes its classes" if named and set(theirs) <= set(ours) else ""
     if len(theirs) != len(ours):
         raise InputError(f"{source} has {len(theirs)} classes and {images.name} {len(ours)}: they must agree{chosen}")
-    if not same_classes(theirs, ours):
+    own = made_of is not None and is_of(made_of, images) and all(name.isdecimal() for name in ours)
+    if not same_classes(theirs, ours) or (own and theirs != ours):
         number = next(number for number, pair in enumerate(zip(theirs, ours, strict=True)) if pair[0] != pair[1])
         raise InputError(
             f"the classes of {source} and of {images.name} differ: class {number} is {theirs[number]!r} there and "

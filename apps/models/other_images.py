@@ -1,11 +1,13 @@
 """Images that a model was not trained on: whether it can be shown them, and that they are others."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from apps.command.console import say
 from apps.data.image_set import ImageSet
 from apps.data.sources.finding import readable
+from apps.data.sources.forms import form_of, is_form
 from apps.data.sources.npz_arrays import is_npz
 from priors.errors import InputError
 
@@ -35,11 +37,20 @@ def say_if_other(source: str, made_of: str | None, images: ImageSet, more: str =
         images: what it is to be shown.
         more: to be said with it.
     """
-    if made_of not in (None, "unknown") and not _same(made_of, images):
+    if made_of not in (None, "unknown") and not is_of(made_of, images):
         say(f"Note: {source} is of {made_of}, and these images are of {images.name}{'; ' + more if more else ''}.")
 
 
-def _same(recorded: str, images: ImageSet) -> bool:
-    """Whether a recorded data set is this one, by its name: a set may have been moved."""
+def is_of(recorded: str, images: ImageSet) -> bool:
+    """Whether a recorded data set is this one, by its name: a set may have been moved.
+
+    Args:
+        recorded: as a command line named it.
+        images: the set.
+    """
+    if is_form(recorded):
+        with suppress(InputError):  # damaged, and of no set
+            return images.name == form_of(recorded).label
+        return False
     name = Path(recorded).stem if is_npz(recorded) else Path(recorded).resolve().name
     return images.name in (recorded, readable(name))

@@ -161,6 +161,8 @@ def names_of_classes(classes: int | Sequence[str]) -> tuple[str, ...]:
 def same_classes(theirs: Sequence[str], ours: Sequence[str]) -> bool:
     """Whether a model's classes are a data set's: by name, or in order where names are bare numbers or WordNet's.
 
+    Numbers in an order that no list of folders has, as of chosen classes, are names.
+
     Args:
         theirs: names of the model's.
         ours: of the data set's.
@@ -168,10 +170,19 @@ def same_classes(theirs: Sequence[str], ours: Sequence[str]) -> bool:
     Example:
         >>> same_classes(["0", "1"], ["cat", "dog"]), same_classes(["cat", "dog"], ["dog", "cat"])
         (True, False)
+        >>> same_classes(["0", "1"], ["1", "0"])
+        False
     """
     theirs, ours = tuple(theirs), tuple(ours)
-    by_number = theirs == tuple(map(str, range(len(theirs)))) or all(re.fullmatch(r"n\d{8}", name) for name in ours)
+    by_number = theirs == tuple(map(str, range(len(theirs)))) and not _renumbered(ours)
+    by_number |= all(re.fullmatch(r"n\d{8}", name) for name in ours)
     return len(theirs) == len(ours) and (theirs == ours or by_number)
+
+
+def _renumbered(names: Sequence[str]) -> bool:
+    """Whether names are numbers that stand neither in order nor as texts are sorted."""
+    numbers = all(name.isdecimal() for name in names)
+    return numbers and list(names) != sorted(names) and list(names) != sorted(names, key=int)
 
 
 def _as_text(shape: Sequence[int]) -> str:

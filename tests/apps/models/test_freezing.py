@@ -108,6 +108,15 @@ def test_what_nothing_has_trained_is_trained():
     assert network.projection not in found.modules and network not in found.modules
 
 
+def test_layers_that_take_no_part_are_nothing_to_train():
+    own = Own()
+    own.spare = nn.Linear(2, 2)
+    network = zoo.wrap(own, head="out", image_shape=(1, 4, 4))
+    freeze(network, "late", (1, 4, 4))
+    with pytest.raises(InputError, match="--freeze out: nothing of the network is left to train"):
+        freeze(network, "out", (1, 4, 4))
+
+
 def test_what_the_user_froze_stays_frozen():
     own = Own()
     own.side.requires_grad_(False)

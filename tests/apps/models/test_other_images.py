@@ -38,6 +38,22 @@ def test_the_same_images_need_no_word(capsys, made_of):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize("made_of", ["hf:some/set,image=photo", "wds:sets/set", "import:mine:set"])
+def test_sets_by_a_form_need_no_word_either(capsys, made_of):
+    check_classes(("0", "1"), "model", images_of("a", "b"), made_of)
+    assert capsys.readouterr().out == ""
+
+
+def test_numbers_are_names_where_classes_of_a_set_were_chosen(capsys):
+    """A network of classes 0 and 1 is not to be scored on, or to teach, 1 and 0, or 3 and 5, of the same set."""
+    for chosen, made_of in ((("1", "0"), "set"), (("1", "0"), None), (("3", "5"), "set")):
+        with pytest.raises(InputError, match="class 0 is '0' there and '[13]' here"):
+            check_classes(("0", "1"), "model", images_of(*chosen), made_of)
+    check_classes(("0", "1"), "model", images_of("3", "5"))  # a folder of another program's, in order
+    check_classes(tuple("0123456789"), "model", images_of(*sorted(map(str, range(1, 11)))))
+    capsys.readouterr()
+
+
 @pytest.mark.parametrize("made_of", [os.fsdecode(b"sets/caf\xe9.npz"), os.fsdecode(b"sets/caf\xe9")])
 def test_names_that_are_no_text_are_told_as_well(capsys, made_of):
     check_classes(("0", "1"), "model", images_of("a", "b", name="caf\\xe9"), made_of)
