@@ -149,8 +149,6 @@ class Given:
 
     Attributes:
         labels: (batch,).
-        others: (batch,), the class of what was mixed into each image; None where images are not mixed.
-        own: weight of the image's own class in the targets of mixed images.
         index: (batch,), each image's position in the training set; None where no term needs it.
         generator: of what is drawn in this step, the same for all parts of a batch, each of which draws for the whole
             and takes its own; None: torch's own.
@@ -158,17 +156,19 @@ class Given:
         parts: how many there are.
         pretraining: whether this is the term's own phase, before the student is trained as a whole.
         shared: what was made for each request of `Needs.shared`.
+        others: (batch,), the class of what was mixed into each image; None where images are not mixed.
+        own: weight of the image's own class in the targets of mixed images.
     """
 
     labels: Int64[Tensor, " batch"]
     index: Int64[Tensor, " batch"] | None = None
-    others: Int64[Tensor, " batch"] | None = None
-    own: Float[Tensor, ""] | None = None
     generator: torch.Generator | None = None
     pretraining: bool = False
     part: int = 0
     parts: int = 1
     shared: Mapping[Shared, Any] = field(default_factory=dict)
+    others: Int64[Tensor, " batch"] | None = None
+    own: Float[Tensor, ""] | None = None
 
     def mean(self, loss: Callable[[Tensor], Tensor]) -> Tensor:
         """A loss of labels that is linear in their targets, for the targets of this batch, which may be mixed.

@@ -166,10 +166,12 @@ class Objective(nn.Module):
         if mixed is not None:
             self.check_mixable()
         rank, processes = place()
+        others, own = mixed or (None, None)
         given = Given(
             labels,
             index,
-            *(mixed or (None, None)),
+            others=others,
+            own=own,
             pretraining=phase != TRAIN,
             part=rank if part is None else part,
             parts=processes if parts is None else parts,

@@ -32,6 +32,7 @@ class Adapted(nn.Module, ABC):
             than weight . a + bias.
 
     Example:
+        >>> import torch
         >>> class Cosine(Adapted):
         ...     def activations(self, images):
         ...         return nn.functional.normalize(images.flatten(1))

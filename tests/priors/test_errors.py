@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from apps.pretrained import from_pretrained
-from apps.report.contents import _picture
+from apps.report.contents import read_picture
 from priors.checks.draws import require_generator, sample_shape
 from priors.errors import InputError, reason, shown, unknown
 from priors.zoo.network import names_of_classes
@@ -73,5 +73,5 @@ def test_errors_of_others_are_given_in_their_first_line():
 def test_a_picture_that_is_none_is_named_by_its_file(tmp_path):
     (tmp_path / "circle.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match="circle.png is no readable PNG") as refused:
-        _picture(tmp_path / "circle.png")
+        read_picture(tmp_path / "circle.png")
     assert " at 0x" not in str(refused.value)
