@@ -56,8 +56,23 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_collection_finish(session):
     """Every training ends with a collection of garbage, which need not look through all that was imported by now."""
+    _freeze()
+
+
+def pytest_runtest_teardown(item, nextitem):
+    """Nor through the large libraries that tests import as they go."""
+    if len(sys.modules) > _frozen[-1] + 100:
+        _freeze()
+
+
+_frozen: list[int] = []
+"""How many modules were imported whenever what there was then was put aside."""
+
+
+def _freeze() -> None:
     gc.collect()
     gc.freeze()
+    _frozen.append(len(sys.modules))
 
 
 @pytest.fixture(scope="session")
