@@ -35,7 +35,11 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("name", WAYS)
+SLOW = {"solve": pytest.mark.slow}
+"""Takes longest; its images are worked on in turn as those of the others are."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW.get(name, ())) for name in WAYS])
 def test_the_peak_is_within_what_was_given(name):
     """Beside what is returned, which is held twice while its parts are put together."""
     model, images, memory = network(), torch.rand(48, 3, 48, 48), 10 * 2**20

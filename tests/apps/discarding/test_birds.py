@@ -81,6 +81,7 @@ def test_the_boxes_alone_have_no_outside_but_masks_do(penult, there, tmp_path):
         assert said.status == 2 and said.err.count("\n") == 1 and what in said.err, (more, said.err)
 
 
+@pytest.mark.slow
 def test_sheets_of_layers_and_shares_of_maps_take_them_too(penult, there, tmp_path):
     words = ("--data-root", there, "--images", 5, *CPU)
     layers = ("analyse", "layers", there / "net", "--taps", "logits", "--lenses", "concentration", "sid", *words)

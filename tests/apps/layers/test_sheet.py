@@ -293,6 +293,7 @@ def _reached(network, images, target, sites):
     return output.gather(1, target[:, None]).sum(), [taps[site] for site in sites]
 
 
+@pytest.mark.slow
 def test_several_networks_on_the_same_images(penult, runs, run, tmp_path):
     other = runs / "second"
     few = ["--lenses", "bias", "nce", "sid", "--images", COUNT]

@@ -107,6 +107,7 @@ def test_a_classifier_as_it_is_typed(tmp_path):
     assert len(losses[0]) == 3 and losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_an_inversion(machine, tmp_path):
     """Two processes train one density, score every test image once and in its place, and draw what one draws."""
     runs = ["--runs", str(tmp_path)]
@@ -160,6 +161,7 @@ TABLES = {
 """
 
 
+@pytest.mark.slow
 def test_a_table_whose_scores_only_the_first_process_writes(machine, tmp_path):
     """Cells that share a command are told done by both, though one is still drawing when the other has ended."""
     (tmp_path / "standin").mkdir()

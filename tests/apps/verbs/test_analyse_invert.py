@@ -219,6 +219,7 @@ def test_a_training_that_died_goes_on_to_the_same_weights(penult, trained, monke
     assert other.status == 0, "another layer is another run"
 
 
+@pytest.mark.slow
 def test_snapshots_are_inverted_as_well(penult):
     words = ["train", "classifier", "--arch", "mlp", "--epochs", 0.3, "--snapshots", 0, 3, "--name", "some"]
     assert penult(*words, "--device", "cpu", "--threads", 1).status == 0
