@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
@@ -18,7 +18,7 @@ from apps.data.image_set import ImageSet
 from apps.data.sources.forms import Form
 from apps.data.sources.kept_listing import bar
 from apps.data.sources.labelled import UNKNOWN, Labelled, check_names, image_set
-from apps.data.sources.stored_images import Brought, StoredImages
+from apps.data.sources.stored_images import Brought, RowImages
 from apps.data.sources.table_images import pixels_as_image
 from priors.errors import InputError
 
@@ -31,7 +31,7 @@ _STEADY = 16
 
 
 @dataclass(frozen=True)
-class OwnImages(StoredImages):
+class OwnImages(RowImages):
     """The images of some items of a map-style data set.
 
     Attributes:
@@ -46,18 +46,6 @@ class OwnImages(StoredImages):
     image_shape: tuple[int, int, int]
     resized: bool = False
     side: int | None = None
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def place(self) -> str:
-        """The factory."""
-        return self.source
-
-    def subset(self, index: Int64[Tensor, " m"]) -> "OwnImages":
-        """The items at positions `index`, in that order."""
-        return replace(self, rows=self.rows[index.numpy()])
 
     def called(self, position: int) -> str:
         """The item's number."""

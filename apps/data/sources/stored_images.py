@@ -5,7 +5,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -164,6 +164,30 @@ class StoredImages(ABC):
             if isinstance(images, InputError):
                 raise images
             yield images
+
+
+class RowImages(StoredImages):
+    """Images that are had by a number each, such as rows of a table.
+
+    Attributes:
+        source: where they are, for people.
+        rows: numbers of those that are meant, in order.
+    """
+
+    source: str
+    rows: Int64[np.ndarray, " n"]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def place(self) -> str:
+        """The source."""
+        return self.source
+
+    def subset(self, index: Int64[Tensor, " m"]) -> "Self":
+        """Those at positions `index`, in that order."""
+        return replace(self, rows=self.rows[index.numpy()])
 
 
 @dataclass(frozen=True)

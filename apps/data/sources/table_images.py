@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Int64
 from PIL import Image
-from torch import Tensor
 
 from apps.data.sources.decoding import opened, opened_bytes
-from apps.data.sources.stored_images import StoredImages
+from apps.data.sources.stored_images import RowImages
 from priors.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ _AT_A_TIME = 10_000
 
 
 @dataclass(frozen=True)
-class TableImages(StoredImages):
+class TableImages(RowImages):
     """The images of some rows of a table.
 
     Attributes:
@@ -43,18 +42,6 @@ class TableImages(StoredImages):
     image_shape: tuple[int, int, int]
     resized: bool = False
     side: int | None = None
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def place(self) -> str:
-        """The table's."""
-        return self.source
-
-    def subset(self, index: Int64[Tensor, " m"]) -> "TableImages":
-        """The rows at positions `index`, in that order."""
-        return replace(self, rows=self.rows[index.numpy()])
 
     def called(self, position: int) -> str:
         """The row and the column."""
