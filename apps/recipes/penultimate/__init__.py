@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from apps.recipes.penultimate.distillation import TABLES as DISTILLATION
+from apps.recipes.penultimate.likelihoods import TABLES as LIKELIHOODS
 from apps.recipes.table import Table, all_against
 
 # Table 1: top-1 accuracy on ImageNet's validation images before and after normalising a and w_i, in per cent.
@@ -29,131 +30,6 @@ def _table1_commands(row: str, column: str, seed: int) -> tuple[str, ...]:
     return (
         f"analyse normalised torchvision:{network}:IMAGENET1K_V1 --data {{data}} --image-size 224 --resize 256 "
         f"--out {scores}",
-    )
-
-
-# Table 4: log-likelihood and ELBO on MNIST, five runs each.
-_DIMENSIONS = ("3", "5", "10", "20")
-_PUBLISHED = {
-    #           log-likelihood                     ELBO
-    "hvae": ((-122.0, -107.4, -93.6, -90.9), (-124.0, -111.3, -98.0, -96.3)),
-    "hvae-c": ((-124.9, -110.7, -93.3, -89.7), (-127.6, -114.3, -97.6, -95.3)),
-    "hvae-l": ((-119.4, -105.2, -90.5, -87.9), (-123.0, -109.1, -95.1, -93.3)),
-}
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How the generators of table 4 are trained and scored, the same for all of its cells.
-
-    The paper follows the S-VAE: Adam, learning rate 1e-3, batches of 64 (`PAPER`); its epochs are not said. With those,
-    220 epochs and a cosine HVAE-L reaches a bound of -96.3 and log p(x|i) of -91.9 at d = 10; a higher rate, averaged
-    weights and a little weight decay reach more in fewer epochs, and are the defaults.
-    """
-
-    convention: str = "sphere"
-    """What d counts: S^d in R^(d+1); "ambient" for S^(d-1) in R^d."""
-    validation: int = 10_000
-    """Training images held out; the best checkpoint by the ELBO on them is kept."""
-    patience: int = 50
-    """Epochs without a better one before training stops."""
-    epochs: int = 150
-    batch_size: int = 64
-    optimizer: str = "adamw"
-    weight_decay: float = 0.015
-    lr: float = 6e-3
-    warmup: float = 2
-    """Epochs over which the learning rate rises."""
-    schedule: str = "cosine"
-    final_lr: float = 0.01
-    """Where the schedule ends, as a fraction of the peak."""
-    ema: float | None = 0.9995
-    kl_warmup: float = 30
-    """Epochs over which the weight of the divergence rises."""
-    concentration: float = 20
-    """Of HVAE-L's prior (section 4.2)."""
-    samples: int = 500
-    """Importance samples an image."""
-    classifier_epochs: int = 10
-    suffix: str = ""
-    """Of the table's number."""
-    said: str = "The optimiser is not the paper's, which 4-adam has: AdamW at 6e-3, a warm-up, a cosine, averages."
-    """How it differs from the paper's, in words."""
-
-    def width(self, column: str) -> int:
-        """The dimension of the space that the sphere lies in, and so of the classifier's penultimate layer."""
-        return int(column) + (self.convention == "sphere")
-
-
-PROTOCOL = Protocol()
-PAPER = Protocol(
-    epochs=1000,
-    optimizer="adam",
-    weight_decay=0.0,
-    lr=1e-3,
-    warmup=0.0,
-    schedule="constant",
-    final_lr=0.0,
-    ema=None,
-    kl_warmup=100.0,
-    suffix="-adam",
-    said=(
-        "Adam at 1e-3 (section 4.2). What the paper leaves open is as in the S-VAE authors' code: 100 epochs over "
-        "which the divergence gains its weight, and training until 50 epochs bring nothing better."
-    ),
-)
-"""The paper's optimiser: Adam, a learning rate of 1e-3, batches of 64."""
-_SPHERES = {"sphere": "sphere S^d in R^(d+1)", "ambient": "sphere S^(d-1) in R^d"}
-
-
-def _fourth(p: Protocol, title: str) -> Table:
-    def run(row: str, column: str, seed: int) -> str:
-        return f"penultimate-4{p.suffix}-{row}-d{column}-seed{seed}"
-
-    def commands(row: str, column: str, seed: int) -> tuple[str, ...]:
-        name = run(row, column, seed)
-        shared = f"--data mnist --validation {p.validation} --batch-size {p.batch_size} --seed {seed}"
-        train = (
-            f"train hvae {shared} --variant {row} --latent-dim {column} --convention {p.convention} "
-            f"--epochs {p.epochs} --patience {p.patience} --kl-warmup {p.kl_warmup:g} --optimizer {p.optimizer} "
-            f"--weight-decay {p.weight_decay:g} --lr {p.lr:g} --warmup {p.warmup:g} --schedule {p.schedule} "
-            f"--final-lr {p.final_lr:g} --ema {p.ema} --name {name}"
-        )
-        evaluate = f"evaluate {{runs}}/{name} --samples {p.samples} --seed 0"
-        if row != "hvae-l":
-            return (train, evaluate)
-        classifier = f"penultimate-4-classifier-d{column}-seed{seed}"  # Adam at 1e-3, as the paper has it
-        return (
-            f"train classifier {shared} --arch mlp --penultimate {p.width(column)} --epochs {p.classifier_epochs} "
-            f"--name {classifier}",
-            f"{train} --classifier {{runs}}/{classifier} --concentration {p.concentration:g}",
-            evaluate,
-        )
-
-    return Table(
-        title=title,
-        convention=(
-            f"{_SPHERES[p.convention]}, encoder q(z|x), images binarised afresh each batch, "
-            f"{60_000 - p.validation:,} for training and {p.validation:,} for validation; scored on the "
-            f"10,000 test images with K = {p.samples}. The published columns are compared with log p(x) of HVAE "
-            "and log p(x|i) of HVAE-C and HVAE-L, and the bounds of those; log p(x) is what all three share. "
-            f"{p.said}"
-        ),
-        rows=("hvae", "hvae-c", "hvae-l"),
-        columns=_DIMENSIONS,
-        seeds=5,
-        axes=("model", "d"),
-        metrics=("log p(x|i)", "ELBO"),
-        instead={"log p(x|i)": "log p(x)"},  # an unconditional model has no label
-        published={
-            (row, column): (likelihoods[index], bounds[index])
-            for row, (likelihoods, bounds) in _PUBLISHED.items()
-            for index, column in enumerate(_DIMENSIONS)
-        },
-        commands=commands,
-        run=run,
-        extra=("log p(x,i)", "log p(x)"),
-        against={"hvae-l": "hvae-c"},  # which both have log p(x|i); hvae has no label
     )
 
 
@@ -236,10 +112,7 @@ TABLES = {
         layout="ImageNet's validation images in test/n01440764/* ... test/n15075141/*, a folder a class",
     ),
     **DISTILLATION,
-    "4": _fourth(PROTOCOL, "Table 4: generative modelling of MNIST, log-likelihood and ELBO in nats (section 4.2)"),
-    "4-adam": _fourth(
-        PAPER, "Table 4 by the paper's optimiser: generative modelling of MNIST, log-likelihood and ELBO in nats"
-    ),
+    **LIKELIHOODS,
     "5": Table(
         title="Table 5: generative modelling of CIFAR-10, Inception score and FID 5k (section 4.3)",
         convention=(
