@@ -4,21 +4,18 @@ Section 4.2 of "On The Distribution of Penultimate Activations of Classification
 """
 
 import math
-from dataclasses import asdict
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from apps.command.console import counted
+from apps.generators.class_latents import ClassLatents
 from apps.generators.drawing_input import check_draws, labels_to_draw
 from apps.generators.hyperspherical_vae import HypersphericalVAE
-from priors import ClassifierPrior, VonMisesFisher
+from priors import VonMisesFisher
 from priors.checks.draws import gaussians
 from priors.errors import InputError, unknown
-from priors.model.provenance import Provenance
 from priors.vmf.bessel import kl_to_uniform
-from priors.vmf.transport import rsample
 
 
 class HVAE(HypersphericalVAE):
@@ -81,56 +78,14 @@ class HVAEC(HypersphericalVAE):
         return reconstruction, reconstruction + prior, torch.logsumexp(every, 1) - math.log(classes) + prior
 
 
-class HVAEL(HypersphericalVAE):
+class HVAEL(ClassLatents):
     """Conditioned by a classifier's prior: z of class i is vMF around the i-th column of its final layer (equation 12).
 
-    Args:
-        prior: one vMF a class on the sphere in R^dim; kept inside, so that sampling needs no classifier.
-        **options: of HypersphericalVAE.
+    Its arguments are those of `ClassLatents`.
     """
 
     variant = "hvae-l"
     title = "HVAE-L"
-
-    def __init__(
-        self, image_shape, dim, class_names, hidden=(256, 128), encoder_label=False, *, prior: ClassifierPrior
-    ):
-        super().__init__(image_shape, dim, class_names, hidden, encoder_label)
-        if prior.dim != dim:
-            raise InputError(
-                f"the classifier's prior lives in R^{prior.dim} (its penultimate width) and the latents in R^{dim}: "
-                f"give dim={prior.dim}, or train a classifier with --penultimate {dim}"
-            )
-        if prior.classes != len(self.class_names):
-            raise InputError(
-                f"the prior has {counted(prior.classes, 'class')} and the data {len(self.class_names)}: they must agree"
-            )
-        self.prior = prior.on_its_sphere().float()
-
-    def description(self) -> dict:
-        """How to build this model again; the prior's tensors are among the weights."""
-        return super().description() | {"prior": asdict(self.prior.provenance)}
-
-    def _of(self, labels: Tensor) -> VonMisesFisher:
-        return VonMisesFisher(self.prior.loc[labels], self.prior.concentration[labels], validate_args=False)
-
-    def divergence(self, posterior, labels):
-        """KL(vMF || vMF) to the class's prior."""
-        return torch.distributions.kl_divergence(posterior, self._of(labels))
-
-    def sample_latent(self, labels, generator=None, concentration=None):
-        """z from the class's vMF, at its own concentration or the one given."""
-        check_draws(generator, concentration)
-        prior = self._of(labels_to_draw(labels, self.class_names, self.prior.loc.device))
-        kappa = prior.concentration if concentration is None else torch.full_like(prior.concentration, concentration)
-        return rsample(prior.loc, kappa, generator)
-
-    def _weights(self, x, labels, z, log_q):
-        reconstruction = self._log_bernoulli(x, z, labels)
-        every = self.prior.direction_log_prob(z)
-        own = every.gather(-1, labels[:, None, None].expand(*z.shape[:-1], 1)).squeeze(-1)
-        marginal = torch.logsumexp(every, -1) - math.log(len(self.class_names))
-        return reconstruction, reconstruction + own - log_q, reconstruction + marginal - log_q
 
 
 VARIANTS: dict[str, type[HypersphericalVAE]] = {kind.variant: kind for kind in (HVAE, HVAEC, HVAEL)}
@@ -147,16 +102,8 @@ def rebuild(description: dict, weights: dict[str, Tensor]) -> HypersphericalVAE:
         variant = description["variant"]
         if variant not in VARIANTS:
             raise unknown("variant", variant, VARIANTS)
-        if VARIANTS[variant] is HVAEL:
-            prior = ClassifierPrior.from_weight(
-                weights["prior.weight"],
-                weights["prior.concentration"],
-                weights.get("prior.bias"),
-                description["class_names"],
-            )
-            prior.provenance = Provenance.stored(description["prior"])
-            options["prior"] = prior
-        return VARIANTS[variant](**options)
+        kind = VARIANTS[variant]
+        return kind(**options, **kind.stored_options(description, weights))
     except (KeyError, TypeError) as error:
         raise InputError(
             f"the model's description and weights do not fit together ({error}): damaged, or not of this program"

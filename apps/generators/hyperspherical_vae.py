@@ -11,6 +11,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -129,6 +130,15 @@ class HypersphericalVAE(Generator):
             "hidden": list(self.hidden),
             "encoder_label": self.encoder_label,
         }
+
+    @classmethod
+    def stored_options(cls, description: dict, weights: dict[str, Tensor]) -> dict[str, Any]:
+        """What a variant is built with beyond what all are, of a stored model.
+
+        Raises:
+            InputError, KeyError, TypeError: parts are missing, or of another type or size.
+        """
+        return {}
 
     # What they share.
 

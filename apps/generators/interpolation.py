@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from apps.figures import PICTURE_SUFFIXES, grid
-from apps.generators.hvae import HVAEC, HVAEL
+from apps.generators.class_latents import ClassLatents
+from apps.generators.hvae import HVAEC
 from apps.generators.hyperspherical_vae import HypersphericalVAE
 from apps.generators.sampling import MOST_IN_A_PICTURE
 from apps.models.drawing import BLOCK
@@ -173,7 +174,7 @@ def check(
         flag = "--steps" if between is None else "--between"
         raise InputError(f"{flag}: between which classes? Give --interpolate as well, such as --interpolate 1,2")
     chains = [parse_chain(word, model.class_names) for word in words]
-    if isinstance(model, HVAEL):
+    if isinstance(model, ClassLatents):
         between = between or "centres"
         given = {"--n": rows, "--concentration": concentration}
         unused = [flag for flag, value in given.items() if value is not None and between == "centres"]

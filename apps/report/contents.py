@@ -15,7 +15,7 @@ from apps.autoencoders.kinds import AUTO_ENCODER
 from apps.command.console import counted
 from apps.figures import mosaic
 from apps.generators import interpolation
-from apps.generators.hvae import HVAEL
+from apps.generators.class_latents import ClassLatents
 from apps.generators.hyperspherical_vae import HypersphericalVAE
 from apps.inverting.kinds import INVERSION
 from apps.models.drawing import draw_all
@@ -298,7 +298,7 @@ def _samples(model: Generator, n: int, seed: int) -> Samples:
         _strip(images[None], name, f"{counted(n, 'sample')} of class {name}")
         for name, images in zip(names, drawn, strict=True)
     )
-    way = _CENTRES if isinstance(model, HVAEL) else _CODES
+    way = _CENTRES if isinstance(model, ClassLatents) else _CODES
     return Samples(rows, n, len(model.class_names), seed, means, between, way)
 
 
@@ -311,7 +311,7 @@ def _interpolations(model: Generator, seed: int) -> tuple[Picture, ...]:
     if model.conditional and not chains:  # a single class has no next one
         return ()
     rows = 1 if chains else _MOST_BETWEEN
-    ends = "centres" if isinstance(model, HVAEL) else None
+    ends = "centres" if isinstance(model, ClassLatents) else None
     images, names = interpolation.draw(model, chains, ends, rows, _STEPS, seed)
     if not chains:
         names = [f"{2 * row + 1}{interpolation.ARROW}{2 * row + 2}" for row in range(rows)]
