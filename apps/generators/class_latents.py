@@ -31,10 +31,8 @@ class ClassLatents(HypersphericalVAE):
         prior: with the directions `loc` (classes, dim), the `concentration` (classes,) and `direction_log_prob`.
     """
 
-    def __init__(
-        self, image_shape, dim, class_names, hidden=(256, 128), encoder_label=False, *, prior: ClassifierPrior
-    ):
-        super().__init__(image_shape, dim, class_names, hidden, encoder_label)
+    def __init__(self, image_shape, dim, class_names, *args, prior: ClassifierPrior, **options):
+        super().__init__(image_shape, dim, class_names, *args, **options)
         if prior.dim != dim:
             raise InputError(
                 f"the classifier's prior lives in R^{prior.dim} (its penultimate width) and the latents in R^{dim}: "

@@ -12,6 +12,7 @@ from torch import Tensor
 from apps.generators.class_latents import ClassLatents
 from apps.generators.drawing_input import check_draws, labels_to_draw
 from apps.generators.hyperspherical_vae import HypersphericalVAE
+from apps.generators.vae_networks import described
 from priors import VonMisesFisher
 from priors.checks.draws import gaussians
 from priors.errors import InputError, unknown
@@ -25,10 +26,10 @@ class HVAE(HypersphericalVAE):
     title = "HVAE"
     conditional = False
 
-    def __init__(self, image_shape, dim, class_names, hidden=(256, 128), encoder_label=False):
+    def __init__(self, image_shape, dim, class_names, hidden=(256, 128), encoder_label=False, **options):
         if encoder_label:
             raise InputError("an encoder that sees the label is for HVAE-C and HVAE-L: the HVAE's model has no label")
-        super().__init__(image_shape, dim, class_names, hidden)
+        super().__init__(image_shape, dim, class_names, hidden, **options)
 
     def divergence(self, posterior, labels):
         """KL to the uniform distribution."""
@@ -98,7 +99,8 @@ def rebuild(description: dict, weights: dict[str, Tensor]) -> HypersphericalVAE:
         InputError: an unknown variant, or a description with parts missing.
     """
     try:
-        options = {name: description[name] for name in ("image_shape", "dim", "class_names", "hidden", "encoder_label")}
+        options = {name: description[name] for name in ("image_shape", "dim", "class_names", "encoder_label")}
+        options |= described(description)
         variant = description["variant"]
         if variant not in VARIANTS:
             raise unknown("variant", variant, VARIANTS)
@@ -118,6 +120,6 @@ def _uniform(model: HypersphericalVAE, labels: Tensor, generator, concentration)
     check_draws(generator, concentration)
     if concentration is not None:
         raise InputError(f"{model.title} has a uniform prior: --concentration is for a class prior (HVAE-L)")
-    weight = model.to_logits.weight
+    weight = model.to_posterior.weight
     count = len(labels_to_draw(labels, model.class_names))
     return F.normalize(gaussians((count, model.dim), generator, weight.dtype, weight.device), dim=-1)

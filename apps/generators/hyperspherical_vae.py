@@ -1,7 +1,7 @@
 """What all hyperspherical variational autoencoders share: encoder, decoder, exact bound and likelihoods.
 
 Section 4.2 of "On The Distribution of Penultimate Activations of Classification Networks" (equations 10 to 12), with
-the networks of the S-VAE (arXiv 1804.00891): fully connected, input - 256 - 128 - latent - 128 - 256 - input.
+the networks of the S-VAE (arXiv 1804.00891), fully connected, or others; see `vae_networks`.
 
 The latent z is a unit vector of R^m; q(z|x) = vMF(mu(x), kappa(x)) with kappa = 1 + softplus(.). All KL divergences are
 exact.
@@ -18,9 +18,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from apps.command.console import counted
-from apps.generators import bernoulli
 from apps.generators.drawing_input import labels_to_draw
+from apps.generators.vae_networks import networks_of
 from apps.models.generator import Generator
 from priors import VonMisesFisher
 from priors.checks.floats import at_least_float32
@@ -63,8 +62,9 @@ class HypersphericalVAE(Generator):
         image_shape: (channels, height, width).
         dim: m, the dimension of the space that the unit sphere of latents lies in.
         class_names: of the labels, in order.
-        hidden: widths of the encoder's layers; the decoder has them in reverse.
+        hidden: widths of the layers of fully connected networks; see `vae_networks`.
         encoder_label: whether the encoder sees the label, q(z|x, i), by concatenation.
+        networks: encoder and decoder, one of `vae_networks.NETWORKS`.
     """
 
     def __init__(
@@ -74,26 +74,23 @@ class HypersphericalVAE(Generator):
         class_names: Sequence[str],
         hidden: Sequence[int] = (256, 128),
         encoder_label: bool = False,
+        networks: str = "mlp",
     ):
         super().__init__()
         if dim < 2:
             raise InputError(f"a sphere in R^{dim}: expected a latent dimension of 2 or more")
-        if not class_names or not hidden:
-            raise InputError(
-                f"{counted(len(class_names), 'class')} and {counted(len(hidden), 'hidden layer')}: expected at "
-                "least one of each"
-            )
+        if not class_names:
+            raise InputError("0 classes: expected at least one")
         self.image_shape = tuple(image_shape)
         self.dim = dim
         self.class_names = tuple(class_names)
-        self.hidden = tuple(hidden)
         self.encoder_label = encoder_label
-        pixels, labels = math.prod(self.image_shape), len(self.class_names)
-        self.encoder = _perceptron((pixels + labels * encoder_label, *hidden))
+        self.networks = networks_of(networks, {"hidden": hidden})
+        self.encoder = self.networks.encoder(self.image_shape, len(self.class_names) * encoder_label)
         # Mean direction and concentration share their last matrix product; they are initialised as two layers would be.
-        self.to_posterior = nn.Linear(hidden[-1], dim + 1)
-        self.decoder = _perceptron((dim + self.decoder_labels(), *reversed(self.hidden)))
-        self.to_logits = nn.Linear(hidden[0], pixels)
+        self.to_posterior = nn.Linear(self.networks.features, dim + 1)
+        self.decoder = self.networks.decoder(self.image_shape, dim + self.decoder_labels())
+        self.to_logits = self.networks.to_logits(self.image_shape)
         self.log_uniform = -log_sphere_area(dim)
 
     # What the variants differ in.
@@ -127,8 +124,8 @@ class HypersphericalVAE(Generator):
             "image_shape": list(self.image_shape),
             "dim": self.dim,
             "class_names": list(self.class_names),
-            "hidden": list(self.hidden),
             "encoder_label": self.encoder_label,
+            **self.networks.description(),
         }
 
     @classmethod
@@ -250,31 +247,7 @@ class HypersphericalVAE(Generator):
             return torch.cat([self._log_bernoulli(x, *part) for part in parts], 1)
         if z.device.type != "cpu" or torch.is_grad_enabled() or z.shape[:-1].numel() < _MANY:
             return self._log_bernoulli_by_pixel(x, z, labels)
-        # Biases go into the products, where each layer hands a one on to the next. Memory is taken once, since the
-        # system hands out large pieces slowly, and images share it, since every operation takes its time to start.
-        layers = [layer for layer in (*self.decoder, self.to_logits) if isinstance(layer, nn.Linear)]
-        *weights, last = (torch.cat([layer.weight, layer.bias[:, None]], 1) for layer in layers)
-        weights = [torch.cat([weight, _last_unit(weight)]) for weight in weights]
-        draws, pixels = z.shape[1], len(last)
-        few = bernoulli.draws_at_once(pixels)
-        some = max(1, 2 * few // draws)  # images whose hidden layers are taken together
-        code = z.new_ones(some * draws, (weights[0] if weights else last).shape[1])
-        spaces = [z.new_empty(some * draws, len(weight)) for weight in weights]
-        logits, factors = z.new_empty(few, pixels), z.new_empty(few, min(bernoulli.FACTORS, pixels))
-        likelihoods, on = z.new_empty(len(z), draws), x @ last
-        last = last * bernoulli.LOG2_E
-        for first in range(0, len(z), some):
-            block = slice(first, first + some)
-            count = len(z[block]) * draws
-            code[:count, :-1] = self._code(z[block], labels[block]).flatten(0, 1)
-            hidden = code[:count]
-            for weight, out in zip(weights, spaces, strict=True):
-                hidden = torch.mm(hidden, weight.T, out=out[:count]).clamp_min_(0)
-            torch.bmm(hidden.unflatten(0, (-1, draws)), on[block, :, None], out=likelihoods[block, :, None])
-            found = likelihoods[block].view(-1)
-            for part, own in zip(hidden.split(few), found.split(few), strict=True):
-                rows = slice(len(part))
-                own -= bernoulli.log_normalisers(part, last, logits[rows], factors[rows])
+        likelihoods = self.networks.log_bernoulli(self.decoder, self.to_logits, x, z, labels, self._code)
         vanishing = ~likelihoods.isfinite().all(1)
         if bool(vanishing.any()):
             likelihoods[vanishing] = self._log_bernoulli_by_pixel(x[vanishing], z[vanishing], labels[vanishing])
@@ -293,24 +266,9 @@ class HypersphericalVAE(Generator):
     @torch.no_grad()
     def generate(self, labels, generator=None, concentration=None):
         """Mean images in [0, 1] of z drawn from p(z|i)."""
-        labels = labels_to_draw(labels, self.class_names, self.to_logits.weight.device)
+        labels = labels_to_draw(labels, self.class_names, self.to_posterior.weight.device)
         return (
             self.decode(self.sample_latent(labels, generator, concentration), labels)
             .sigmoid()
             .unflatten(-1, self.image_shape)
         )
-
-
-def _perceptron(widths: Sequence[int]) -> nn.Sequential:
-    """Linear layers, each followed by a ReLU."""
-    layers: list[nn.Module] = []
-    for before, after in zip(widths, widths[1:], strict=False):
-        layers += [nn.Linear(before, after), nn.ReLU()]
-    return nn.Sequential(*layers)
-
-
-def _last_unit(weight: Tensor) -> Tensor:
-    """The row (1, inputs) that hands the last input on."""
-    row = torch.zeros_like(weight[:1])
-    row[0, -1] = 1
-    return row

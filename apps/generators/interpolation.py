@@ -56,7 +56,7 @@ def latents(
     model: HypersphericalVAE, label: int | None, count: int, seed: int, concentration: float | None = None
 ) -> Float[Tensor, "count dim"]:
     """The z of the first `count` images that `drawing.draw` gives of a class, or of an unconditional model."""
-    weight = model.to_logits.weight
+    weight = model.to_posterior.weight
     drawn = []
     for block in range(-(-count // BLOCK)):
         stream = generator("cpu", seed, "sample", -1 if label is None else label, block)

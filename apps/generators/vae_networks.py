@@ -1,0 +1,181 @@
+"""The encoders and decoders that hyperspherical variational autoencoders can have.
+
+An encoder takes an image and gives features, of which a linear layer makes the posterior's parameters. A decoder takes
+z, with the label's code where there is one, and gives what the last layer makes the pixels' Bernoulli logits of.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from apps.generators import bernoulli
+from priors.errors import InputError, unknown
+
+
+@dataclass(frozen=True)
+class Networks(ABC):
+    """How encoder and decoder are built; what a field holds is a part of the model's description."""
+
+    name: ClassVar[str]
+    """What `--networks` calls them."""
+
+    @property
+    @abstractmethod
+    def features(self) -> int:
+        """Width of what the encoder gives."""
+
+    @abstractmethod
+    def encoder(self, image_shape: Sequence[int], labels: int) -> nn.Module:
+        """From images as vectors, (batch, pixels + labels) with the label's code at the end, to (batch, features)."""
+
+    @abstractmethod
+    def decoder(self, image_shape: Sequence[int], code: int) -> nn.Module:
+        """From z and the label's code, (*batch, code), to what `to_logits` takes."""
+
+    @abstractmethod
+    def to_logits(self, image_shape: Sequence[int]) -> nn.Module:
+        """The last layer, to (*batch, pixels)."""
+
+    @abstractmethod
+    def log_bernoulli(
+        self,
+        decoder: nn.Module,
+        to_logits: nn.Module,
+        x: Tensor,
+        z: Tensor,
+        labels: Tensor,
+        code: Callable[[Tensor, Tensor], Tensor],
+    ) -> Tensor:
+        """log p(x|z, i), (N, K), on a CPU, without gradients and in bounded memory; not finite where it is too small.
+
+        Args:
+            decoder: built by these.
+            to_logits: likewise.
+            x: binary, (N, pixels).
+            z: (N, K, m).
+            labels: (N, K).
+            code: gives what the decoder takes of some z and their labels.
+        """
+
+    def description(self) -> dict[str, Any]:
+        """How to build these again, JSON-able."""
+        widths = {part.name: list(getattr(self, part.name)) for part in fields(self)}
+        return {"networks": self.name} | widths
+
+
+@dataclass(frozen=True)
+class Perceptron(Networks):
+    """Fully connected, input - 256 - 128 - latent - 128 - 256 - input, as the S-VAE's (arXiv 1804.00891) are.
+
+    Attributes:
+        hidden: widths of the encoder's layers; the decoder has them in reverse.
+    """
+
+    name = "mlp"
+    hidden: tuple[int, ...]
+
+    def __post_init__(self):
+        """Refuse no layers."""
+        if not self.hidden:
+            raise InputError("0 hidden layers: expected at least one")
+
+    @property
+    def features(self) -> int:
+        """Width of the encoder's last layer."""
+        return self.hidden[-1]
+
+    def encoder(self, image_shape, labels):
+        """Linear layers, each followed by a ReLU."""
+        return _perceptron((math.prod(image_shape) + labels, *self.hidden))
+
+    def decoder(self, image_shape, code):
+        """The same, of the widths in reverse."""
+        return _perceptron((code, *reversed(self.hidden)))
+
+    def to_logits(self, image_shape):
+        """One more."""
+        return nn.Linear(self.hidden[0], math.prod(image_shape))
+
+    def log_bernoulli(self, decoder, to_logits, x, z, labels, code):
+        """By products of matrices alone, and one logarithm of many pixels' odds."""
+        # Biases go into the products, where each layer hands a one on to the next. Memory is taken once, since the
+        # system hands out large pieces slowly, and images share it, since every operation takes its time to start.
+        layers = [layer for layer in (*decoder, to_logits) if isinstance(layer, nn.Linear)]
+        *weights, last = (torch.cat([layer.weight, layer.bias[:, None]], 1) for layer in layers)
+        weights = [torch.cat([weight, _last_unit(weight)]) for weight in weights]
+        draws, pixels = z.shape[1], len(last)
+        few = bernoulli.draws_at_once(pixels)
+        some = max(1, 2 * few // draws)  # images whose hidden layers are taken together
+        codes = z.new_ones(some * draws, weights[0].shape[1])
+        spaces = [z.new_empty(some * draws, len(weight)) for weight in weights]
+        logits, factors = z.new_empty(few, pixels), z.new_empty(few, min(bernoulli.FACTORS, pixels))
+        likelihoods, on = z.new_empty(len(z), draws), x @ last
+        last = last * bernoulli.LOG2_E
+        for first in range(0, len(z), some):
+            block = slice(first, first + some)
+            count = len(z[block]) * draws
+            codes[:count, :-1] = code(z[block], labels[block]).flatten(0, 1)
+            hidden = codes[:count]
+            for weight, out in zip(weights, spaces, strict=True):
+                hidden = torch.mm(hidden, weight.T, out=out[:count]).clamp_min_(0)
+            torch.bmm(hidden.unflatten(0, (-1, draws)), on[block, :, None], out=likelihoods[block, :, None])
+            found = likelihoods[block].view(-1)
+            for part, own in zip(hidden.split(few), found.split(few), strict=True):
+                rows = slice(len(part))
+                own -= bernoulli.log_normalisers(part, last, logits[rows], factors[rows])
+        return likelihoods
+
+
+NETWORKS: dict[str, type[Networks]] = {kind.name: kind for kind in (Perceptron,)}
+
+
+def networks_of(name: str, widths: Mapping[str, Sequence[int]]) -> Networks:
+    """Those of a name, with their own of the widths.
+
+    Args:
+        name: one of `NETWORKS`.
+        widths: by what a kind calls them; those of other kinds are left out.
+
+    Raises:
+        InputError: an unknown name, or widths that none can be built with.
+        KeyError: no widths.
+    """
+    kind = _kind(name)
+    return kind(**{part.name: tuple(widths[part.name]) for part in fields(kind)})
+
+
+def described(description: Mapping[str, Any]) -> dict[str, Any]:
+    """The networks' part of a model's description; that of models before there were several kinds has no name.
+
+    Raises:
+        InputError: an unknown name.
+        KeyError: no widths.
+    """
+    name = description.get("networks", Perceptron.name)
+    return {"networks": name} | {part.name: description[part.name] for part in fields(_kind(name))}
+
+
+def _kind(name: str) -> type[Networks]:
+    if name not in NETWORKS:
+        raise unknown("networks", name, NETWORKS)
+    return NETWORKS[name]
+
+
+def _perceptron(widths: Sequence[int]) -> nn.Sequential:
+    """Linear layers, each followed by a ReLU."""
+    layers: list[nn.Module] = []
+    for before, after in zip(widths, widths[1:], strict=False):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+def _last_unit(weight: Tensor) -> Tensor:
+    """The row (1, inputs) that hands the last input on."""
+    row = torch.zeros_like(weight[:1])
+    row[0, -1] = 1
+    return row
