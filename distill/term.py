@@ -91,6 +91,7 @@ class Needs:
         index: each image's position in the training set.
         modules: the teacher's modules, whose facts are read when a term is built; the teacher need not run for that.
         class_means: the teacher's mean posterior of each class, taken once, when the term is built.
+        passed: the part of the training that has gone by, for a weight that rises in the beginning.
         derivatives: traces on the graph of their images, so that outputs can be derived in images and layers.
         running: the same, but of the student as it is with running statistics in its batch norms, `Trace.running`:
             another pass where it trains by those of the batch, which make an image's derivatives hang on the others.
@@ -109,6 +110,7 @@ class Needs:
     index: bool = False
     modules: bool = False
     class_means: bool = False
+    passed: bool = False
     derivatives: bool = False
     running: bool = False
     student_layers: tuple[str, ...] = ()
@@ -158,6 +160,7 @@ class Given:
         shared: what was made for each request of `Needs.shared`.
         others: (batch,), the class of what was mixed into each image; None where images are not mixed.
         own: weight of the image's own class in the targets of mixed images.
+        passed: (), the part of the phase's steps that has gone by, from 0 to 1; None where no term needs it.
     """
 
     labels: Int64[Tensor, " batch"]
@@ -169,6 +172,15 @@ class Given:
     shared: Mapping[Shared, Any] = field(default_factory=dict)
     others: Int64[Tensor, " batch"] | None = None
     own: Float[Tensor, ""] | None = None
+    passed: Float[Tensor, ""] | None = None
+
+    def risen(self, warmup: float) -> Float[Tensor, ""] | float:
+        """What a weight is multiplied by that rises from 0 to 1 while a first part of the training goes by.
+
+        Args:
+            warmup: that part, in which it rises evenly; 0: it is 1 from the beginning.
+        """
+        return (self.passed / warmup).clamp(max=1.0) if warmup > 0 else 1.0
 
     def mean(self, loss: Callable[[Tensor], Tensor]) -> Tensor:
         """A loss of labels that is linear in their targets, for the targets of this batch, which may be mixed.
@@ -226,6 +238,7 @@ class Term(ABC):
         beside: the published weight of cross-entropy beside it.
         beside_terms: by name, weights of other terms that are published beside it, where they differ from their own.
         pretrains: what its own phase before the others trains: "" where it has none, "student" or "term".
+        pairs: by the names of teacher and student, published options that differ from the defaults.
         zero: whether the loss is 0 where the student's trace is the teacher's.
         couples: whether it compares the images of a batch with one another, so that parts of a batch are not the whole.
     """
@@ -235,6 +248,7 @@ class Term(ABC):
     beside: ClassVar[float] = 1.0
     beside_terms: ClassVar[Mapping[str, float]] = {}
     pretrains: ClassVar[str] = ""
+    pairs: ClassVar[Mapping[tuple[str, str], Mapping[str, float]]] = {}
     zero: ClassVar[bool] = False
     couples: ClassVar[bool] = False
 
@@ -259,6 +273,21 @@ class Term(ABC):
     def name(cls) -> str:
         """What it is called on the command line."""
         return cls.__module__.rpartition(".")[2].replace("_", "-")
+
+    @classmethod
+    def for_pair(cls, teacher: str, student: str) -> "Term":
+        """The term as it was published for two networks; for others, its defaults.
+
+        Args:
+            teacher: its name in the zoo, such as "wrn-40-2".
+            student: likewise.
+
+        Example:
+            >>> from distill.terms.dkd import DKD
+            >>> DKD.for_pair("wrn-40-2", "wrn-16-2").beta, DKD.for_pair("wrn-16-2", "wrn-16-1").beta
+            (6.0, 8.0)
+        """
+        return cls(**cls.pairs.get((teacher, student), {}))
 
     @property
     def pretraining_lr(self) -> float | None:

@@ -139,6 +139,7 @@ class Objective(nn.Module):
         teacher_logits: Float[Tensor, "batch classes"] | None = None,
         prepared: Mapping[str, nn.Module] | None = None,
         mixed: tuple[Int64[Tensor, " batch"], Float[Tensor, ""]] | None = None,
+        passed: float | None = None,
     ) -> WeightedSum:
         """The sum for a batch, on the graph of the student and of all that is learnt.
 
@@ -155,6 +156,8 @@ class Objective(nn.Module):
             prepared: student and members of `learnt` by their names, as they are wrapped for several processes.
             mixed: where each image has another one mixed in (mixup, CutMix), the classes of those, and the weight of
                 the image's own class in the targets; None: images are whole.
+            passed: the part of the phase's steps that has gone by, from 0 to 1, where a term's weight rises in the
+                beginning (dkd, review).
 
         Raises:
             InputError: an argument is missing that a term needs, or there is no such phase.
@@ -162,7 +165,7 @@ class Objective(nn.Module):
         if phase not in self.phases:
             raise unknown("phase", phase, self.phases)
         needs = self.needs(phase)
-        _check(needs, index, teacher_logits)
+        _check(needs, index, teacher_logits, passed)
         if mixed is not None:
             self.check_mixable()
         rank, processes = place()
@@ -175,6 +178,7 @@ class Objective(nn.Module):
             pretraining=phase != TRAIN,
             part=rank if part is None else part,
             parts=processes if parts is None else parts,
+            passed=torch.full((), passed, device=labels.device) if needs.passed else None,
         )
         networks = {"student": self.student.network, **self.learnt, **(prepared or {})}
         outside = torch.is_grad_enabled()
@@ -276,8 +280,13 @@ def _check_outputs(chosen: Mapping[str, Term], student: Followed, teacher: Follo
                 )
 
 
-def _check(needs: Needs, index: Tensor | None, teacher_logits: Tensor | None) -> None:
+def _check(needs: Needs, index: Tensor | None, teacher_logits: Tensor | None, passed: float | None) -> None:
     """Refuse a batch that lacks something, or whose teacher is said not to run and must."""
+    if needs.passed and (passed is None or not 0 <= passed <= 1):
+        raise InputError(
+            f"passed is {passed}: a term's weight rises in the beginning, so the part of the training that has gone by "
+            "is expected, from 0 to 1, such as step / steps; or set its warmup to 0"
+        )
     if needs.index and index is None:
         raise InputError("a term remembers training images: give index, the positions of these among them")
     if teacher_logits is not None and needs.more_than_logits:

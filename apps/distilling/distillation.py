@@ -154,6 +154,7 @@ class Distillation(Task):
             parts=max(1, (self._batch_size or len(batch)) // len(batch)),
             teacher_logits=known,
             prepared={**self.networks, "student": self.networks["model"]},
+            passed=self.passed,
             mixed=None if shown is None else (shown.others, torch.full((), shown.weight, device=batch.labels.device)),
         )
         return found.parts

@@ -232,8 +232,8 @@ class Fit:
         phase = next((index for index, end in enumerate(self.ends) if progress.step < end), len(self.ends) - 1)
         if phase != progress.phase:
             self.enter_phase(phase)
-        begin = self.ends[phase - 1] if phase else 0
-        plan = task.phase.plan(self.config)
+        plan, begin = task.phase.plan(self.config), self.ends[phase - 1] if phase else 0
+        task.passed = (progress.step - begin) / (self.ends[phase] - begin)
         rate = learning_rate(plan, progress.step - begin, self.ends[phase] - begin, self.warmup_steps)
         if resets_momentum(plan, progress.step - begin, self.ends[phase] - begin):
             for optimizer in self.training.optimizers.values():

@@ -74,6 +74,7 @@ class Task(ABC):
         slice: number of the part of the global batch at hand, over processes and accumulated parts, set by the loop
             before `losses`: streams of noise name it, so that no two parts share one.
         compiled: what --compile makes of functions that `losses` calls through it; set by the loop.
+        passed: the part of the phase's steps that has gone by, set by the loop before `losses`.
         format: of the run (see `apps.runs.format`), which arithmetic goes by, set by the loop before `start`.
     """
 
@@ -89,6 +90,7 @@ class Task(ABC):
     still: tuple[nn.Module, ...] = ()
     rank: int = 0
     slice: int = 0
+    passed: float = 0.0
     compiled: Compiled = Compiled()
     format: int = FORMAT
     phases: tuple[Phase, ...] = (Phase("train"),)

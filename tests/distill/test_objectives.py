@@ -228,3 +228,12 @@ def test_mixed_images_are_refused_where_a_term_is_of_single_ones():
         built = compared(words, labels=LABELS) if "crd" in words else compared(words)
         with pytest.raises(InputError, match=why):
             built(PICTURES, LABELS, torch.arange(len(LABELS)), mixed=(LABELS, torch.tensor(0.5)))
+
+
+def test_how_far_the_training_is_is_asked_for_where_a_weight_rises():
+    built = compared("ce+dkd")
+    for passed in (None, -0.1, 1.5, float("nan")):
+        with pytest.raises(InputError, match=rf"passed is {passed}: a term's weight rises in the beginning"):
+            built(PICTURES, LABELS, passed=passed)
+    first, later = (built(PICTURES, LABELS, passed=passed).parts["dkd"] for passed in (0.0, 0.5))
+    assert first == 0 < later

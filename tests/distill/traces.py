@@ -111,4 +111,4 @@ class Built(nn.Module):
 def given_of(batch: int, seed: int = 0, pretraining: bool = False) -> Given:
     """Some of the 60 images, with a generator of the step."""
     index = torch.randperm(IMAGES, generator=torch.Generator().manual_seed(seed))[:batch]
-    return Given(index % CLASSES, index, torch.Generator().manual_seed(seed), pretraining)
+    return Given(index % CLASSES, index, torch.Generator().manual_seed(seed), pretraining, passed=torch.tensor(1.0))
