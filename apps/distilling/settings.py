@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, make_dataclass
+from functools import cache
 from typing import Any, Literal
 
 import tyro
@@ -140,6 +141,10 @@ def configuration(words: Sequence[str]) -> type[Config]:
     if words[0].startswith("-"):
         raise InputError(f"{words[0]} before the terms, which say what options there are: penult distill ce+hinton ...")
 
-    kinds = {name: terms()[name] for name in parse(words[0])}
-    options = [(name.replace("-", "_"), kind, field(default_factory=kind)) for name, kind in kinds.items()]
+    return _with_terms(tuple((name, terms()[name]) for name in parse(words[0])))
+
+
+@cache
+def _with_terms(kinds: tuple[tuple[str, type], ...]) -> type[Config]:
+    options = [(name.replace("-", "_"), kind, field(default_factory=kind)) for name, kind in kinds]
     return make_dataclass("Config", options, bases=(Config,), frozen=True)

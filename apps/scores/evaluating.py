@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import make_dataclass
+from functools import cache
 from typing import Any
 
 from apps.command.scoring import Scoring
@@ -12,7 +13,11 @@ from priors.errors import InputError
 
 def configuration(words: Sequence[str] = ()) -> type[Scoring]:
     """What `penult evaluate` can be told, whatever the words: what every evaluation can, and what each kind adds."""
-    own = dict.fromkeys(kind.flags for kind in evaluations() if kind.flags is not Scoring)
+    return _with_flags(tuple(dict.fromkeys(kind.flags for kind in evaluations() if kind.flags is not Scoring)))
+
+
+@cache
+def _with_flags(own: tuple[type, ...]) -> type[Scoring]:
     # The flags of a later base come first.
     return make_dataclass("Config", (), bases=(*reversed(own), Scoring), frozen=True)
 
