@@ -22,8 +22,8 @@ class _Standardised(Loss):
 class Standardised(Term):
     """Divergence of softened posteriors, of logits less their mean and over their standard deviation.
 
-    It is hinton of such logits (Sun et al. 2024, section 4.2), with the settings of the authors' code: a weight of 9, and T
-    of 2 for most pairs. `pairs` has those that differ.
+    It is hinton of such logits (Sun et al. 2024, section 4.2), with the settings of the authors' code: a weight of 9,
+    and T of 2 for most pairs. `pairs` has those that differ.
     """
 
     needs = Needs(teacher=True)

@@ -6,7 +6,7 @@ from traces import STUDENT, TEACHER, given_of, setting_of, trace_of
 
 from distill.terms import terms
 
-NAMES = ("attention", "fitnet", "rkd", "sp", "vid")
+NAMES = ("attention", "dist", "dkd", "fitnet", "rkd", "sp", "standardised", "vid")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -20,7 +20,9 @@ def test_autocast_changes_nothing(name):
         value.backward()
         found.append(value.item())
         gradients.append(
-            torch.cat([x.grad.flatten() for x in (student.penultimate, *student.stages) if x.grad is not None])
+            torch.cat(
+                [x.grad.flatten() for x in (student.logits, student.penultimate, *student.stages) if x.grad is not None]
+            )
         )
     assert found[1] == pytest.approx(found[0], rel=1e-6)
     assert torch.allclose(gradients[1], gradients[0], rtol=1e-4, atol=1e-8)
