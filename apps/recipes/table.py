@@ -7,7 +7,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import apps.recipes
+from apps.recipes.choice import Choice
 from priors.errors import unknown
+
+
+@dataclass(frozen=True)
+class Choosing:
+    """How a table is made anew by what was chosen.
+
+    Attributes:
+        known: by a name that may stand for it, an objective.
+        table: that makes it.
+    """
+
+    known: Mapping[str, str]
+    table: "Callable[[Choice], Table]"
 
 
 @dataclass(frozen=True)
@@ -53,6 +67,10 @@ class Table:
     """By row and column, the cells that there are none of, such as of a layer that only other networks have."""
     against: Mapping[str, str] = field(default_factory=dict)
     """By row, the one that it is compared with in pairs, cell by cell: of the same seeds, of the same test images."""
+    ordered: bool = False
+    """Whether rows are methods, which are printed in the order of their means, with medians and ranges over seeds."""
+    choosing: Choosing | None = None
+    """How it is made anew by what a user chooses; None: it is as its paper has it."""
 
     @property
     def cells(self) -> tuple[tuple[str, str], ...]:

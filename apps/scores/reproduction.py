@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from statistics import mean, stdev
@@ -14,6 +14,7 @@ from apps.command.console import table as show
 from apps.command.launch import processes
 from apps.data.sources.catalogue import data_root
 from apps.recipes.table import Table, table
+from apps.scores.choosing import chosen
 from apps.scores.kind import Command
 from apps.scores.known import found
 from apps.scores.settings import Reproduction
@@ -105,11 +106,12 @@ def part_of(config: Reproduction) -> Part:
     Raises:
         InputError: no such table, row or column, or none of their cells.
     """
-    recipe = table(config.paper, config.number)
+    recipe = chosen(table(config.paper, config.number), config)
+    recipe = replace(recipe, seeds=config.seeds or recipe.seeds)
     for kind, given, known in (("row", config.row, recipe.rows), ("column", config.column, recipe.columns)):
         if given is not None and given not in known:
             raise unknown(kind, given, known)
-    if config.data is not None and not recipe.folder:
+    if config.data is not None and not recipe.folder and recipe.choosing is None:
         raise InputError(f"--data {config.data}: table {config.number} names its own data sets; leave it out")
     rows = recipe.rows if config.row is None else (config.row,)
     columns = recipe.columns if config.column is None else (config.column,)
@@ -117,7 +119,7 @@ def part_of(config: Reproduction) -> Part:
         there = ", ".join(column for row, column in recipe.cells if row == config.row)
         raise InputError(f"no cell {config.row} {config.column}: columns of {config.row} are {there}")
     data = (config.data or str(data_root(config.place.data_root) / recipe.folder)) if recipe.folder else ""
-    return Part(recipe, rows, columns, config.seeds or recipe.seeds, data, config)
+    return Part(recipe, rows, columns, recipe.seeds, data, config)
 
 
 def _run(part: Part) -> int:

@@ -7,8 +7,25 @@ from typing import Literal
 import tyro
 
 from apps.command.config import Place
-from apps.command.ranges import Few
+from apps.command.ranges import Epochs, Few
 from priors.errors import InputError
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What may be chosen of a table that is of no one paper."""
+
+    terms: tuple[str, ...] = ()
+    """Methods of a table of distillation, a row each: their names, such as kd, or terms with their flags, such as
+    ce+hinton "ce+ckd --ckd.weight .5"; unset: all that the table has."""
+    teacher: str | None = None
+    """Its teacher: an architecture, which is trained, or a MODEL; unset: as the table has it."""
+    student: str | None = None
+    """Architecture of its students; unset: as the table has it."""
+    epochs: Epochs | None = None
+    """Of its students; unset: as the table has it."""
+    against: str | None = None
+    """Row that the others are compared with, seed by seed and image by image; unset: the student on labels alone."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +43,9 @@ class Reproduction:
     seeds: Few | None = None
     """Repetitions of each cell; unset: as the recipe says."""
     data: str | None = None
-    """Image folder to measure on, for a table of one; unset: the one that the recipe names, in --data-root."""
+    """Image folder to measure on, for a table of one; unset: the one that the recipe names, in --data-root. For a
+    table of distillation, the data set of both networks."""
+    choice: tyro.conf.OmitArgPrefixes[Choices] = field(default_factory=Choices)
     list: bool = False
     """Print every cell as a plain command, and do nothing."""
     show: bool = False
@@ -49,6 +68,7 @@ class Reproduction:
             self._check_one()
             return
         own = {"--row": self.row, "--column": self.column, "--seeds": self.seeds, "--data": self.data}
+        own |= {f"--{name}": value or None for name, value in vars(self.choice).items()}
         given = [flag for flag, value in own.items() if value is not None]
         given += [flag for flag, value in {"--list": self.list, "--show": self.show}.items() if value]
         if given:

@@ -2,30 +2,31 @@
 
 from dataclasses import dataclass
 
+from apps.recipes.pair import Pair
 from apps.recipes.table import Table, all_against
 
 # Tian, Krishnan and Isola's code compares a wide residual network's groups as they are summed, without batch norm and
 # ReLU. Where it compares one of them, that is the last (sp, ft) or the second (fitnet), as the terms have it. ab takes
 # them behind the next batch norm, which are the networks' own stages.
-_SUMS = "--student-taps body.group1 body.group2 body.group3 --teacher-taps body.group1 body.group2 body.group3"
+SUMS = "--student-taps body.group1 body.group2 body.group3 --teacher-taps body.group1 body.group2 body.group3"
 
 # Top-1 accuracy of students in per cent, five runs each, by the protocol of Tian, Krishnan and Isola (2020). AB and FT
 # are controls.
-_METHODS = {
+METHODS = {
     #           terms and flags                                                       accuracy
     "student": ("ce", 73.26),
-    "fitnet": (f"ce+fitnet {_SUMS} --fitnet.activation none --fitnet.regression relu", 73.58),
+    "fitnet": (f"ce+fitnet {SUMS} --fitnet.activation none --fitnet.regression relu", 73.58),
     "kd": ("ce+hinton", 74.92),
-    "at": (f"ce+attention {_SUMS} --attention.activation none", 74.08),
+    "at": (f"ce+attention {SUMS} --attention.activation none", 74.08),
     "rkd": ("ce+rkd", 73.35),
-    "sp": (f"ce+sp {_SUMS} --sp.activation none", 73.83),
-    "vid": (f"ce+vid {_SUMS} --vid.activation none", 74.11),
+    "sp": (f"ce+sp {SUMS} --sp.activation none", 73.83),
+    "vid": (f"ce+vid {SUMS} --vid.activation none", 74.11),
     "crd": ("ce+crd", 75.48),
     "ckd": ("ce+ckd", 74.32),
     # The paper gives no weights: soft labels weigh .9 together, as each does alone.
     "ckd+kd": ("ce+ckd+hinton --ckd.weight 0.45 --hinton.weight 0.45", 75.21),
     "ab": ("ce+ab", None),
-    "ft": (f"ce+ft {_SUMS} --ft.variant repdistiller --ft.activation none --ft.lr 0.01", None),
+    "ft": (f"ce+ft {SUMS} --ft.variant repdistiller --ft.activation none --ft.lr 0.01", None),
 }
 _SHIFTS = {
     #                   shift                 label, KD, CKD
@@ -44,13 +45,10 @@ _SHIFTED = ("label", "kd", "ckd")
 
 @dataclass(frozen=True)
 class Compression:
-    """How the students of both tables are trained: by the defaults of penult distill, and from which teacher."""
+    """How the students of both tables are trained, and from which teacher."""
 
-    teacher: str
-    schooling: str
-    """How the teacher is trained, beside its weight decay of 5e-4."""
-    student: str
-    epochs: int
+    pair: Pair
+    """Teacher and student."""
     seeds: int
     methods: tuple[str, ...]
     """Rows of table 2."""
@@ -58,63 +56,45 @@ class Compression:
     """Columns of table 3."""
     said: str
     """The protocol in words."""
-    concentration: float = 80
-    """Of the teacher's prior (section 4.1.1)."""
-    schedule: str = ""
-    """Of the students' learning rate, as flags."""
     suffix: str = ""
     """Of the tables' numbers."""
 
     def run(self, table: str, row: str, column: str, seed: int) -> str:
         """The name of the run of a cell; that of sums says so, since runs without it compared other stages."""
-        compared = "-sums" if _SUMS in _METHODS.get(row, ("",))[0] else ""
+        compared = "-sums" if SUMS in METHODS.get(row, ("",))[0] else ""
         return f"penultimate-{table}{self.suffix}-{row.replace('+', '-')}{compared}-{column}-seed{seed}"
-
-    def teaching(self, seed: int) -> str:
-        """The training of a teacher."""
-        return (
-            f"train classifier --data cifar100 --arch {self.teacher} {self.schooling} --weight-decay 5e-4 "
-            f"--seed {seed} --name {self.run('2', 'teacher', 'cifar100', seed)}"
-        )
 
     def distilling(self, method: str, seed: int, run: str) -> tuple[str, ...]:
         """The commands of a student, with those of the one teacher that all students have."""
-        terms, *flags = _METHODS[method][0].split()
-        train = f"distill {terms} --data cifar100 --student {self.student} --epochs {self.epochs}{self.schedule}"
-        train += f" --seed {seed} --name {run}"
-        if terms == "ce":
-            return (train,)
-        train += f" --teacher {{runs}}/{self.run('2', 'teacher', 'cifar100', 0)}"
-        if "ckd" in terms:
-            train += f" --concentration {self.concentration:g}"
-        return (self.teaching(0), " ".join((train, *flags)))
-
-    @property
-    def size(self) -> str:
-        """Both networks, in words."""
-        return f"{self.student.upper()} on CIFAR-100, distilled from {self.teacher.upper()}"
+        return self.pair.distilling(METHODS[method][0], seed, run)
 
 
-_PUBLISHED = Compression(
-    teacher="wrn-40-2",
-    # As the students are, on labels alone.
-    schooling=(
-        "--epochs 240 --batch-size 64 --optimizer momentum --lr 0.05 --schedule step --milestones 0.625 0.75 0.875 "
-        "--decay 0.1"
+PUBLISHED = Compression(
+    Pair(
+        teacher="wrn-40-2",
+        # As the students are, on labels alone.
+        schooling=(
+            "--epochs 240 --batch-size 64 --optimizer momentum --lr 0.05 --schedule step --milestones 0.625 0.75 0.875 "
+            "--decay 0.1"
+        ),
+        taught="penultimate-2-teacher-cifar100",
+        student="wrn-16-2",
+        epochs=240,
     ),
-    student="wrn-16-2",
-    epochs=240,
     seeds=5,
-    methods=tuple(_METHODS),
+    methods=tuple(METHODS),
     shifts=tuple(_SHIFTS),
     said="240 epochs of SGD by the protocol of Tian, Krishnan and Isola (2020). ckd: kappa 80.",
 )
-_SHORT = Compression(
-    teacher="wrn-16-2",
-    schooling="--epochs 8 --batch-size 128 --optimizer sgd --lr 0.1 --schedule cosine",
-    student="wrn-16-1",
-    epochs=3,
-    schedule=" --schedule cosine",
+SHORT = Compression(
+    Pair(
+        teacher="wrn-16-2",
+        schooling="--epochs 8 --batch-size 128 --optimizer sgd --lr 0.1 --schedule cosine",
+        taught="penultimate-2-short-teacher-cifar100",
+        student="wrn-16-1",
+        epochs=3,
+        schedule=" --schedule cosine",
+    ),
     seeds=3,
     methods=("student", "kd", "at", "rkd", "sp", "crd", "ckd", "ckd+kd"),
     shifts=("photometric-0", "photometric-0.8", "downsample-0.5", "downsample-0.25"),
@@ -128,7 +108,7 @@ def _second(how: Compression, title: str, published: dict) -> Table:
         return how.run("2", row, column, seed)
 
     def commands(row: str, column: str, seed: int) -> tuple[str, ...]:
-        return (how.teaching(seed),) if row == "teacher" else how.distilling(row, seed, run(row, column, seed))
+        return (how.pair.teaching(seed),) if row == "teacher" else how.distilling(row, seed, run(row, column, seed))
 
     return Table(
         title=title,
@@ -185,16 +165,16 @@ def _third(how: Compression, title: str, otherwise: str, published: dict) -> Tab
 
 TABLES = {
     "2": _second(
-        _PUBLISHED,
-        f"Table 2: top-1 accuracy in % of {_PUBLISHED.size} (section 4.1.3)",
+        PUBLISHED,
+        f"Table 2: top-1 accuracy in % of {PUBLISHED.pair.size} (section 4.1.3)",
         {("teacher", "cifar100"): (75.61,)}
-        | {(row, "cifar100"): (accuracy,) for row, (_, accuracy) in _METHODS.items() if accuracy},
+        | {(row, "cifar100"): (accuracy,) for row, (_, accuracy) in METHODS.items() if accuracy},
     ),
     "2-short": _second(
-        _SHORT, f"Table 2 at a size for a CPU: top-1 accuracy in % of {_SHORT.size}; nothing of it is published", {}
+        SHORT, f"Table 2 at a size for a CPU: top-1 accuracy in % of {SHORT.pair.size}; nothing of it is published", {}
     ),
     "3": _third(
-        _PUBLISHED,
+        PUBLISHED,
         "Table 3: top-1 accuracy in % of WRN-16-2 on CIFAR-100 of another domain (section 4.1.4)",
         "2",
         {
@@ -204,7 +184,7 @@ TABLES = {
         },
     ),
     "3-short": _third(
-        _SHORT,
+        SHORT,
         "Table 3 at a size for a CPU: WRN-16-1 on CIFAR-100 of another domain; nothing of it is published",
         "2-short",
         {},

@@ -1,0 +1,22 @@
+"""Methods of distillation as objectives, with what was published of them."""
+
+from apps.recipes.penultimate.distillation import METHODS as PENULTIMATE
+
+_ALSO: dict[str, float] = {
+    # Tian, Krishnan and Isola (2020), which the table of Seo, Lee and Kwak (2021) leaves out.
+    "ab": 72.50,
+    "ft": 73.25,
+}
+_OWN: dict[str, tuple[str, float | None]] = {
+    #           terms and flags                                      accuracy
+    "class-means": ("ce+class-means", None),
+    # Tian, Krishnan and Isola (2020): labels 1, KD 1, CRD .8.
+    "crd+kd": ("ce+crd+hinton --ce.weight 1 --hinton.weight 1", 75.64),
+    "overhaul": ("ce+overhaul --teacher-norms batch", None),
+}
+METHODS = {name: (words, _ALSO.get(name, known)) for name, (words, known) in PENULTIMATE.items()} | _OWN
+"""By row, the terms with their flags, and the published top-1 accuracy in % of WRN-16-2 from WRN-40-2 on CIFAR-100."""
+TEACHER = 75.61
+"""Likewise of the teacher."""
+SHORT = ("student", "kd", "ckd", "ckd+kd", "class-means", "at", "sp", "rkd", "crd")
+"""Those of a table of a few epochs: none that learns to translate maps before, and none that came to less by far."""
