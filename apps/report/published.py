@@ -51,7 +51,8 @@ def published(name: str, config: dict[str, Any], dim: int | None) -> Published |
         config: the run's.
         dim: m of the space around a generator's latent sphere S^(m-1); None for a classifier.
     """
-    for paper in papers():
+    # A table may share runs with another paper's, whose name they have: the first is that one.
+    for paper in sorted(papers(), key=lambda paper: not name.startswith(f"{paper}-")):
         for number, recipe in tables(paper).items():
             for row, column in recipe.published:
                 if name in (recipe.run(row, column, seed) for seed in range(recipe.seeds)):
