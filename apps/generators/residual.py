@@ -62,6 +62,35 @@ class ConditionalBatchNorm(nn.Module):
         return torch.addcmul(bias, x, gain)
 
 
+class LinearBatchNorm(nn.Module):
+    """Batch norm whose gains, about 1, and biases are linear in a vector (Brock et al. 2019).
+
+    Args:
+        features: channels.
+        width: of the vectors.
+        eps: added to variances.
+    """
+
+    def __init__(self, features: int, width: int, eps: float = 1e-5):
+        super().__init__()
+        self.normalise = nn.BatchNorm2d(features, eps, affine=False)
+        self.gain = nn.Linear(width, features, bias=False)
+        self.bias = nn.Linear(width, features, bias=False)
+
+    def forward(
+        self, x: Float[Tensor, "batch channels height width"], given: Float[Tensor, "batch given"]
+    ) -> Float[Tensor, "batch channels height width"]:
+        """Normalise, then scale and shift by what the vectors give."""
+        x = self.normalise(x)
+        gain, bias = (layer(given)[..., None, None].to(x.dtype) for layer in (self.gain, self.bias))
+        return torch.addcmul(bias, x, 1 + gain)
+
+
+def conditional_norm(features: int, classes: int, eps: float = 1e-5, width: int = 0) -> nn.Module:
+    """Batch norm that is called with labels or, where `width` is above 0, with vectors of that width."""
+    return LinearBatchNorm(features, width, eps) if width else ConditionalBatchNorm(features, classes, eps)
+
+
 class PlainBatchNorm(nn.Module):
     """Batch norm that takes labels and does not use them.
 
@@ -88,13 +117,14 @@ class UpBlock(nn.Module):
         classes: of the conditional norms.
         upsample: "nearest" or "bilinear".
         eps: added to variances in the norms.
+        width: of the vectors that the norms are called with; 0: they are called with labels.
     """
 
-    def __init__(self, before: int, after: int, classes: int, upsample: str, eps: float = 1e-5):
+    def __init__(self, before: int, after: int, classes: int, upsample: str, eps: float = 1e-5, width: int = 0):
         super().__init__()
-        self.norm1 = ConditionalBatchNorm(before, classes, eps)
+        self.norm1 = conditional_norm(before, classes, eps, width)
         self.conv1 = nn.Conv2d(before, after, 3, padding=1)
-        self.norm2 = ConditionalBatchNorm(after, classes, eps)
+        self.norm2 = conditional_norm(after, classes, eps, width)
         self.conv2 = nn.Conv2d(after, after, 3, padding=1)
         self.shortcut = nn.Conv2d(before, after, 1)
         self.upsample = upsample
@@ -103,15 +133,17 @@ class UpBlock(nn.Module):
         return F.interpolate(x, scale_factor=2, mode=self.upsample)
 
     def forward(
-        self, x: Float[Tensor, "batch before height width"], labels: Int[Tensor, " batch"]
+        self,
+        x: Float[Tensor, "batch before height width"],
+        given: Int[Tensor, " batch"] | Float[Tensor, "batch given"],
     ) -> Float[Tensor, "batch after 2*height 2*width"]:
-        """Residual plus shortcut."""
-        h = F.relu(self.norm1(x, labels))
+        """Residual plus shortcut; the norms get the labels, or vectors."""
+        h = F.relu(self.norm1(x, given))
         if self.upsample == "nearest":
             h = double_and_convolve(h, self.conv1.weight, self.conv1.bias)
         else:
             h = self.conv1(self._up(h))
-        h = self.conv2(F.relu(self.norm2(h, labels)))
+        h = self.conv2(F.relu(self.norm2(h, given)))
         return h + self._up(self.shortcut(x))
 
 

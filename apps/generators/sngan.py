@@ -1,13 +1,12 @@
 """The residual SNGAN: a generator with conditional batch norm and a spectrally normalised projection discriminator.
 
-Miyato et al. 2018 (arXiv 1802.05957), Miyato and Koyama 2018 (arXiv 1802.05637). What three public settings do
-differently is in `PRESETS`; the paper's section 4.3 follows the first.
+Miyato et al. 2018 (arXiv 1802.05957), Miyato and Koyama 2018 (arXiv 1802.05637). With self-attention, one embedding of
+classes, latents that each block gets a part of and spectral norms in the generator as well, it is BigGAN's (Brock et
+al. 2019, arXiv 1809.11096). What public settings do differently is in `sngan_presets`.
 """
 
 from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from dataclasses import asdict
 
 import torch
 import torch.nn.functional as F
@@ -15,163 +14,16 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from apps.generators import latents
+from apps.generators.attention import SelfAttention
 from apps.generators.drawing_input import labels_to_draw
 from apps.generators.latents import Latent
-from apps.generators.residual import ConditionalBatchNorm, DownBlock, PlainBatchNorm, UpBlock
-from apps.generators.spectral_norms import at_once, by_shape, spectral_norm
+from apps.generators.residual import ConditionalBatchNorm, DownBlock, PlainBatchNorm, UpBlock, conditional_norm
+from apps.generators.sngan_presets import Architecture
+from apps.generators.spectral_norms import by_shape, spectral_norm, stored, while_used
 from apps.models.generator import Generator
 from apps.runs.format import FORMAT
 from priors.errors import InputError, unknown
 from priors.files.typed import check_types
-
-
-@dataclass(frozen=True)
-class Preset:
-    """What the public settings of the same network differ in."""
-
-    #                       width at the generator's bottom, in widths of its blocks at 32 x 32
-    bottom: int
-    upsample: str  #        "nearest" or "bilinear"
-    last_norm: str  #       before the generator's last convolution: "conditional" or "plain" batch norm
-    head_bias: bool  #      of the discriminator's linear layer; beyond 48 pixels it always has one
-    overwrite: bool  #      whether the discriminator's first ReLUs act on the shortcut as well
-    residual_gain: float  # of the Xavier initialisation of the discriminator's 3 x 3 convolutions
-    labels: str  #          of the fakes: "real", the real batch's, or "uniform"
-    fakes: int  #           in the generator's turn, in batches
-    dequantise: bool  #     whether noise of one grey level is added to the real images
-    norm_eps: float  #      added to variances in batch norm
-    gain_spread: float  #   standard deviation about 1 of the conditional batch norms' gains at the start
-    biases: str  #          of all other layers at the start: "zero", or "uniform" within 1 / sqrt(fan-in), as torch's
-    steps: int  #           updates of the generator
-
-
-PRESETS: dict[str, Preset] = {
-    # "How good is my GAN?" (Shmelkov et al. 2018), which section 4.3 follows; the networks' authors; Mimicry.
-    "gan-evaluation": Preset(
-        bottom=4, upsample="nearest", last_norm="conditional", head_bias=True, overwrite=False, residual_gain=1.0,
-        labels="real", fakes=1, dequantise=True, norm_eps=1e-5, gain_spread=0.0, biases="zero", steps=100_000,
-    ),
-    "sngan-projection": Preset(
-        bottom=1, upsample="nearest", last_norm="plain", head_bias=False, overwrite=False, residual_gain=2**0.5,
-        labels="uniform", fakes=2, dequantise=True, norm_eps=2e-5, gain_spread=0.0, biases="zero", steps=50_000,
-    ),
-    "mimicry": Preset(
-        bottom=1, upsample="bilinear", last_norm="plain", head_bias=True, overwrite=True, residual_gain=2**0.5,
-        labels="uniform", fakes=1, dequantise=False, norm_eps=1e-5, gain_spread=0.02, biases="uniform", steps=100_000,
-    ),
-}  # fmt: skip
-
-
-def preset(name: str, format: int = FORMAT) -> Preset:
-    """The public settings of a preset, as runs of a format have them (see `apps.runs.format`).
-
-    Raises:
-        InputError: no such preset (the nearest is offered).
-
-    Example:
-        >>> preset("sngan-projection").norm_eps, preset("sngan-projection", format=1).norm_eps
-        (2e-05, 1e-05)
-    """
-    if name not in PRESETS:
-        raise unknown("preset", name, PRESETS)
-    found = PRESETS[name]
-    return found if format >= 2 else replace(found, norm_eps=1e-5, gain_spread=0.0, biases="zero")
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """Sizes of both networks."""
-
-    image_shape: tuple[int, int, int]
-    """(channels, height, width)."""
-    bottom: int
-    """Height and width that the generator starts from."""
-    first: int
-    """Channels that it starts with."""
-    up: tuple[int, ...]
-    """Channels after each of its blocks; each doubles the resolution."""
-    down: tuple[int, ...]
-    """Channels after each block of the discriminator."""
-    halvings: int
-    """How many of those halve the resolution, the first ones."""
-    upsample: Literal["nearest", "bilinear"] = "nearest"
-    """How the generator doubles the resolution."""
-    last_norm: Literal["conditional", "plain"] = "conditional"
-    """Batch norm before its last convolution."""
-    head_bias: bool = True
-    """Whether the discriminator's linear layer has a bias."""
-    overwrite: bool = False
-    """Whether the discriminator's first ReLUs act on the shortcut as well."""
-    norm_eps: float = 1e-5
-    """Added to variances in batch norm; models without this have torch's own."""
-
-
-def architecture(
-    name: str,
-    image_shape: Sequence[int],
-    generator_width: int = 256,
-    discriminator_width: int = 128,
-    format: int = FORMAT,
-) -> Architecture:
-    """The networks of a preset for images of a size: the public ones at 32 x 32 and, from 64 x 64 on, at 64 and 128.
-
-    Up to 48 pixels the generator doubles a square of 4 to 7 pixels at a constant width, and the discriminator has four
-    blocks, of which two halve. Larger images have a block for each doubling, of widths that fall to a quarter of the
-    generator's width and rise from half of the discriminator's (Miyato and Koyama 2018, ImageNet).
-
-    Args:
-        name: of a `preset`.
-        image_shape: (channels, height, width).
-        generator_width: channels of the generator's blocks.
-        discriminator_width: channels of the discriminator's blocks.
-        format: of the run that it is for.
-
-    Raises:
-        InputError: an unknown preset, images that are not square, too small or no multiple of what is doubled, or
-            widths that leave no channels.
-
-    Example:
-        >>> architecture("mimicry", (3, 32, 32)).up
-        (256, 256, 256)
-        >>> architecture("mimicry", (1, 28, 28)).bottom
-        7
-    """
-    settings = preset(name, format)
-    channels, height, width = image_shape
-    doublings, bottom = 0, height
-    while bottom >= 8 and bottom % 2 == 0:
-        doublings, bottom = doublings + 1, bottom // 2
-    if height != width or not 4 <= bottom < 8 or not doublings:
-        raise InputError(
-            f"images of {height} x {width} pixels: an SNGAN draws squares of 4 to 7 pixels doubled once or more, such "
-            "as 28, 32, 48 or 64; give --image-size for an image folder"
-        )
-    if generator_width < 4 or discriminator_width < 2:
-        raise InputError(
-            f"widths of {generator_width} and {discriminator_width} channels: expected 4 or more in the generator and "
-            "2 or more in the discriminator"
-        )
-    if doublings <= 3:
-        first, up = settings.bottom * generator_width, (generator_width,) * doublings
-        down, halvings = (discriminator_width,) * 4, 2
-    else:
-        up = tuple(int(min(4.0, 2.0 ** (doublings - 3 - i)) * generator_width) for i in range(doublings))
-        first = 4 * generator_width
-        down = tuple(int(min(8.0, 2.0 ** (i - 1)) * discriminator_width) for i in range(doublings + 1))
-        halvings = 5
-    return Architecture(
-        (channels, height, width),
-        bottom,
-        first,
-        up,
-        down,
-        halvings,
-        settings.upsample,
-        settings.last_norm,
-        settings.head_bias or doublings > 3,
-        settings.overwrite,
-        settings.norm_eps,
-    )
 
 
 class SNGAN(Generator):
@@ -206,18 +58,33 @@ class SNGAN(Generator):
         self.class_names = tuple(class_names)
         self.latent = latent
         classes, widths, eps = len(self.class_names), (architecture.first, *architecture.up), architecture.norm_eps
-        self.linear = nn.Linear(latent.dim, architecture.first * architecture.bottom**2)
+        part = _part(latent.dim, architecture.parts)
+        self.linear = nn.Linear(part, architecture.first * architecture.bottom**2)
+        self.shared = nn.Embedding(classes, architecture.shared) if architecture.shared else None
+        given = architecture.shared + part * architecture.hierarchical
         self.blocks = nn.ModuleList(
-            UpBlock(before, after, classes, architecture.upsample, eps)
+            UpBlock(before, after, classes, architecture.upsample, eps, given)
             for before, after in zip(widths, widths[1:], strict=False)
         )
+        sides = [architecture.bottom << i for i in range(len(widths))]
+        self._attending = sides.index(architecture.attention) if architecture.attention else None
+        self.attention = None if self._attending is None else SelfAttention(widths[self._attending])
         conditional = architecture.last_norm == "conditional"
-        self.norm = ConditionalBatchNorm(widths[-1], classes, eps) if conditional else PlainBatchNorm(widths[-1], eps)
+        self.norm = (
+            conditional_norm(widths[-1], classes, eps, architecture.shared)
+            if conditional
+            else PlainBatchNorm(widths[-1], eps)
+        )
         self.to_pixels = nn.Conv2d(widths[-1], self.image_shape[0], 3, padding=1)
         initialise(self, initialisation, 2**0.5, biases)
         if gain_spread:
             for norm in (module for module in self.modules() if isinstance(module, ConditionalBatchNorm)):
                 nn.init.normal_(norm.gain.weight, 1.0, gain_spread)
+        self._normalised = []
+        if architecture.normalised:
+            for module in [module for module in self.modules() if isinstance(module, nn.Conv2d | nn.Linear)]:
+                spectral_norm(module)
+            self._normalised = by_shape(self)
 
     def description(self) -> dict:
         """How to build this model again, JSON-able; the weights, and the prior's tensors among them, are apart."""
@@ -232,19 +99,26 @@ class SNGAN(Generator):
         self, z: Float[Tensor, "batch dim"], labels: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch channels height width"]:
         """Images in [-1, 1] from latents and labels."""
-        bottom = self.architecture.bottom
-        h = self.linear(z.to(self.linear.weight.dtype)).unflatten(1, (-1, bottom, bottom))
-        if self.to_pixels.weight.is_contiguous(memory_format=torch.channels_last):
+        with while_used(self, self._normalised, z.device):
+            return self._draw(z.to(stored(self.linear).dtype), labels)
+
+    def _draw(self, z: Tensor, labels: Tensor) -> Tensor:
+        first, *parts = z.chunk(self.architecture.parts, 1)
+        shared = labels if self.shared is None else self.shared(labels)
+        given = [torch.cat([shared, part], 1) for part in parts] or [shared] * len(self.blocks)
+        h = self.linear(first).unflatten(1, (-1, self.architecture.bottom, self.architecture.bottom))
+        if stored(self.to_pixels).is_contiguous(memory_format=torch.channels_last):
             h = h.contiguous(memory_format=torch.channels_last)
-        for block in self.blocks:
-            h = block(h, labels)
-        pixels = self.to_pixels(F.relu(self.norm(h, labels)))
+        for i, block in enumerate(self.blocks):
+            h = block(self.attention(h) if i == self._attending else h, given[i])
+        h = self.attention(h) if self._attending == len(self.blocks) else h
+        pixels = self.to_pixels(F.relu(self.norm(h, shared)))
         return torch.tanh(pixels.to(_at_least_single(pixels)))
 
     @torch.no_grad()
     def generate(self, labels, generator=None, concentration=None):
         """Images in [0, 1]; in evaluation mode each depends on its own latent and label alone."""
-        labels = labels_to_draw(labels, self.class_names, self.linear.weight.device)
+        labels = labels_to_draw(labels, self.class_names, stored(self.linear).device)
         return (self(self.latent.sample(labels, generator, concentration), labels) + 1) / 2
 
 
@@ -274,12 +148,15 @@ class Discriminator(nn.Module):
     ):
         super().__init__()
         widths = (architecture.image_shape[0], *architecture.down)
-        self.blocks = nn.Sequential(
-            *(
-                DownBlock(before, after, i < architecture.halvings, i == 0, architecture.overwrite and i > 0)
-                for i, (before, after) in enumerate(zip(widths, widths[1:], strict=False))
-            )
-        )
+        blocks = [
+            DownBlock(before, after, i < architecture.halvings, i == 0, architecture.overwrite and i > 0)
+            for i, (before, after) in enumerate(zip(widths, widths[1:], strict=False))
+        ]
+        sides = [architecture.image_shape[1] >> i for i in range(1, architecture.halvings + 1)]
+        if architecture.attention:
+            after = sides.index(architecture.attention) + 1
+            blocks.insert(after, SelfAttention(widths[after]))
+        self.blocks = nn.Sequential(*blocks)
         self.linear = nn.Linear(widths[-1], 1, bias=architecture.head_bias)
         self.embedding = nn.Embedding(classes, widths[-1])
         initialise(self, initialisation, residual_gain, biases)
@@ -292,8 +169,7 @@ class Discriminator(nn.Module):
         self, images: Float[Tensor, "batch channels height width"], labels: Int[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
         """How real each image in [-1, 1] looks as one of its label's class."""
-        together = self.training and self._normalised and images.device.type != "cpu"
-        with at_once(self._normalised) if together else nullcontext():
+        with while_used(self, self._normalised, images.device):
             return self._score(images, labels)
 
     def _score(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -303,6 +179,18 @@ class Discriminator(nn.Module):
             weight, bias = self.linear.weight, self.linear.bias
             score = F.linear(h, weight.to(h.dtype), None if bias is None else bias.to(h.dtype)).squeeze(1)
             return score + (self.embedding(labels) * h).sum(1)
+
+
+def _part(dim: int, parts: int) -> int:
+    """Dimensions of each part of a latent."""
+    if dim % parts:
+        below, above = dim // parts * parts, (dim // parts + 1) * parts
+        fitting = f"{below} or {above}" if below else str(above)
+        raise InputError(
+            f"latents of {dim} dimensions in {parts} equal parts, one for the bottom and one for each block: give "
+            f"--latent-dim {fitting}, for vmf a classifier with --penultimate {fitting}, or --hierarchical no"
+        )
+    return dim // parts
 
 
 def _at_least_single(x: Tensor) -> torch.dtype:

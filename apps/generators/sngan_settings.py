@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from apps.command.config import Data, Foreign, Gauge, Optimisation, Where
+from apps.command.config import Data, Foreign, Gauge, Optimisation, Where, added
 from apps.command.ranges import Count, Few, FromZero, Range, Rate, Width
 
 
@@ -33,17 +33,32 @@ class SNGANSettings:
     """Train a conditional generative adversarial network."""
 
     data: tyro.conf.OmitArgPrefixes[Data] = field(default_factory=Data)
-    preset: Literal["gan-evaluation", "sngan-projection", "mimicry"] = "gan-evaluation"
-    """Whose networks and settings: Shmelkov et al. 2018, Miyato and Koyama 2018, or Lee and Town 2020 (Mimicry)."""
-    generator_width: Width = 256
-    """Channels of the generator's blocks."""
-    discriminator_width: Width = 128
-    """Channels of the discriminator's blocks."""
+    preset: Literal["gan-evaluation", "sngan-projection", "mimicry", "biggan"] = "gan-evaluation"
+    """Whose networks and settings: Shmelkov et al. 2018, Miyato and Koyama 2018, Lee and Town 2020 (Mimicry), or Brock
+    et al. 2019 at the size of CIFAR, as in StudioGAN."""
+    generator_width: Width | None = None
+    """Channels of the generator's blocks; unset: the preset's, 256 or 384."""
+    discriminator_width: Width | None = None
+    """Channels of the discriminator's blocks; unset: the preset's, 128 or 384."""
+    attention: FromZero | None = added(None, before=0)
+    """Height of the features that both networks attend to, such as 16 (Zhang et al. 2019); 0: none; unset: the
+    preset's, for biggan half the images' height."""
+    shared_embedding: FromZero | None = added(None, before=0)
+    """Width of one embedding of the classes, in which gains and biases of the generator's norms are linear; 0: each
+    norm has tables of its own; unset: the preset's, for biggan 128."""
+    hierarchical: Literal["preset", "yes", "no"] = added("preset", before="no")
+    """Whether latents are split over the generator's bottom and its blocks, whose norms get their parts beside the
+    class's embedding (Brock et al. 2019)."""
+    generator_norm: Literal["preset", "none", "spectral"] = added("preset", before="none")
+    """Whether the generator's weights have spectral norm 1, as the discriminator's always do."""
+    orthogonal: Annotated[float, Range(0, most=1e6)] | None = added(None, before=0.0)
+    """Weight of the orthogonal regularisation of the generator's filters (Brock et al. 2019, equation 3); 0: none;
+    unset: the preset's, for biggan 1e-4."""
     latent: Literal["gaussian", "uniform-sphere", "vmf"] = "gaussian"
     """gaussian: normal numbers; uniform-sphere: directions of one length, whatever the class; vmf: drawn from the
     prior of --classifier."""
     latent_dim: Width | None = None
-    """Dimension of the latents; unset: 128, or the prior's."""
+    """Dimension of the latents; unset: the preset's, 128 or for biggan 80, or the prior's."""
     classifier: str | None = None
     """MODEL whose final layer is the prior of vmf, or a prior saved by penult prior."""
     concentration: tuple[str, ...] = ()
@@ -54,8 +69,8 @@ class SNGANSettings:
     """Updates of the generator; unset: the preset's, 100,000 or 50,000."""
     discriminator_turns: Few = 5
     """Updates of the discriminator to one of the generator."""
-    betas: tuple[Rate, Rate] = (0.0, 0.9)
-    """Betas of Adam; StudioGAN's SNGAN takes 0.5 0.999."""
+    betas: tuple[Rate, ...] = ()
+    """Both betas of Adam, StudioGAN's SNGAN has 0.5 0.999; unset: the preset's, 0.0 0.9 or for biggan 0.5 0.999."""
     labels: Literal["preset", "real", "uniform"] = "preset"
     """Labels of the fakes: those of the real images in the batch (real), or drawn evenly (uniform)."""
     fakes: Few | None = None
@@ -70,8 +85,8 @@ class SNGANSettings:
     """Weight of the gradient penalty on real images (Mescheder et al. 2018); 0: none."""
     r1_every: Count = 16
     """Updates between gradient penalties, each counting as many times (Karras et al. 2020)."""
-    init: Literal["xavier", "orthogonal"] = "xavier"
-    """Initial weights; orthogonal as in BigGAN (Brock et al. 2019)."""
+    init: Literal["preset", "xavier", "orthogonal"] = "preset"
+    """Initial weights; orthogonal as in BigGAN (Brock et al. 2019), and xavier in the other presets."""
     first_relu: Literal["preset", "out-of-place", "in-place"] = "preset"
     """Whether the discriminator's first ReLUs act on the shortcut too; out-of-place is better (MMGeneration)."""
     standing: FromZero = 0

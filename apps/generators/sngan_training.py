@@ -16,6 +16,7 @@ from torch import Tensor, nn, optim
 
 from apps.command.config import Optimisation
 from apps.generators.diff_augment import augment
+from apps.generators.orthogonal import orthogonal_penalty, regularised
 from apps.generators.sngan import SNGAN, Discriminator
 from apps.seeds import derive, generator
 from apps.training.task import Criterion, Phase, Sweep, Task
@@ -41,6 +42,8 @@ class Objective:
     """Weight of the penalty r1 / 2 |dD/dx|^2 on real images; 0: none."""
     r1_every: int = 16
     """Steps between penalties, which count as many times."""
+    orthogonal: float = 0.0
+    """Weight of the orthogonal regularisation of the generator; 0: none."""
     standing: int = 0
     """Batches of fakes from which batch norm takes its statistics before the generator is used; 0: moving averages."""
 
@@ -88,7 +91,7 @@ class SNGANTraining(Task):
     def example(self, image_shape: tuple[int, int, int]) -> dict[str, tuple[Tensor, ...]]:
         """A latent and an image with their labels."""
         label = torch.zeros(1, dtype=torch.int64, device="meta")
-        latent = torch.zeros(1, self._generator.linear.in_features, device="meta")
+        latent = torch.zeros(1, self._generator.latent.dim, device="meta")
         image = torch.zeros(1, *image_shape, device="meta")
         return {"model": (latent, label), "discriminator": (image, label)}
 
@@ -127,7 +130,11 @@ class SNGANTraining(Task):
         labels = self._labels(batch, self.objective.fakes)
         fake = self.networks["model"](self._latent(labels, batch), labels)
         seen = augment(fake, self.objective.augmentations, self._stream("augment", batch))
-        return {"generator": -self._discriminator(seen, labels).mean()}
+        losses = {"generator": -self._discriminator(seen, labels).mean()}
+        if self.objective.orthogonal:
+            with torch.autocast(fake.device.type, enabled=False):
+                losses["orthogonal"] = self.objective.orthogonal * orthogonal_penalty(regularised(self._generator))
+        return losses
 
     def _penalty(self, real: Tensor, batch) -> Tensor:
         """r1 / 2 |dD/dx|^2 on real images, in float32."""

@@ -5,7 +5,7 @@ A layer's own are a dozen kernels on vectors so short that a GPU does little but
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -66,6 +66,22 @@ class SpectralNorm(nn.Module):
 def spectral_norm(module: nn.Module) -> None:
     """Have a layer's weight normalised; its state is that of torch's `spectral_norm`."""
     parametrize.register_parametrization(module, "weight", SpectralNorm(module.weight))
+
+
+def stored(module: nn.Module) -> Tensor:
+    """A layer's weight as it is kept: to ask for one that is normalised would take a power iteration."""
+    return module.parametrizations.weight.original if parametrize.is_parametrized(module, "weight") else module.weight
+
+
+def while_used(network: nn.Module, groups: Sequence[Sequence[parametrize.ParametrizationList]], device: torch.device):
+    """What is open while a network is used: `at_once` in training on a GPU; a CPU gains nothing by that.
+
+    Args:
+        network: whose weights they are.
+        groups: as `by_shape` gives them; none: each layer takes its own power iterations.
+        device: of what the network is given.
+    """
+    return at_once(groups) if network.training and groups and device.type != "cpu" else nullcontext()
 
 
 def by_shape(network: nn.Module) -> list[list[parametrize.ParametrizationList]]:

@@ -18,7 +18,8 @@ from apps.fidelity.registered import extractor_by_name
 from apps.fidelity.watching import Watch
 from apps.generators.class_prior import class_prior
 from apps.generators.latents import Gaussian, Latent, UniformSphere, VonMisesFisherLatent
-from apps.generators.sngan import SNGAN, Architecture, Discriminator, architecture, preset
+from apps.generators.sngan import SNGAN, Discriminator
+from apps.generators.sngan_presets import Architecture, architecture, preset
 from apps.generators.sngan_settings import SNGANSettings
 from apps.generators.sngan_training import Objective, SNGANTraining
 from apps.models.classifier_priors import is_saved
@@ -49,6 +50,7 @@ def train_sngan(config: SNGANSettings, guide: bool = True) -> dict[str, Any]:
     images = sources.load(name, "train", root=where.data_root, **config.data.sizes)
     run = Run(where.runs / (where.name or _name(config)))
     sizes, given = _sizes(config, images.image_shape, run.format), {"data_digest": images.digest}
+    config = replace(config, attention=sizes.attention)
     latent = _latent(config, accelerator)
     if isinstance(latent, VonMisesFisherLatent):
         check_classes(latent.prior.class_names, config.classifier, images, latent.prior.provenance.dataset)
@@ -91,6 +93,18 @@ def resolved(config: SNGANSettings) -> SNGANSettings:
     public, steps = preset(config.preset), _steps(config)
     return replace(
         config,
+        generator_width=public.widths[0] if config.generator_width is None else config.generator_width,
+        discriminator_width=public.widths[1] if config.discriminator_width is None else config.discriminator_width,
+        shared_embedding=public.shared if config.shared_embedding is None else config.shared_embedding,
+        hierarchical=("yes" if public.hierarchical else "no")
+        if config.hierarchical == "preset"
+        else config.hierarchical,
+        generator_norm=("spectral" if public.normalised else "none")
+        if config.generator_norm == "preset"
+        else config.generator_norm,
+        orthogonal=public.orthogonal if config.orthogonal is None else config.orthogonal,
+        betas=config.betas or public.betas,
+        init=public.init if config.init == "preset" else config.init,
         steps=steps,
         score_every=max(1, steps // 20) if config.score_every is None else config.score_every,
         labels=public.labels if config.labels == "preset" else config.labels,
@@ -116,6 +130,8 @@ def _check_together(config: SNGANSettings) -> None:
         raise InputError(f"--patience {config.optimisation.patience} waits for a better FID: give --extractor with it")
     if config.optimisation.optimizer not in ("adam", "adamw"):
         raise InputError(f"--optimizer {config.optimisation.optimizer}: an SNGAN is trained by adam or adamw")
+    if len(config.betas) not in (0, 2):
+        raise InputError(f"--betas {' '.join(map(str, config.betas))}: expected two numbers, such as 0.0 0.9")
     if config.latent == "vmf" and config.classifier is None:
         raise InputError(
             f"--latent vmf needs --classifier MODEL, whose final layer is its prior: train one with penult train "
@@ -137,15 +153,22 @@ def _optimisation(config: SNGANSettings, images: ImageSet) -> Optimisation:
 
 def _sizes(config: SNGANSettings, image_shape: tuple[int, int, int], format: int) -> Architecture:
     sizes = architecture(config.preset, image_shape, config.generator_width, config.discriminator_width, format)
-    return replace(sizes, overwrite=config.first_relu == "in-place")
+    return replace(
+        sizes,
+        overwrite=config.first_relu == "in-place",
+        attention=sizes.attention if config.attention is None else config.attention,
+        shared=config.shared_embedding,
+        hierarchical=config.hierarchical == "yes",
+        normalised=config.generator_norm == "spectral",
+    )
 
 
 def _latent(config: SNGANSettings, accelerator: Accelerator) -> Latent:
     """Where z comes from."""
     if config.latent == "gaussian":
-        return Gaussian(config.latent_dim or 128)
+        return Gaussian(config.latent_dim or preset(config.preset).latent_dim)
     if config.latent == "uniform-sphere":
-        return UniformSphere(config.latent_dim or 128, config.radius)
+        return UniformSphere(config.latent_dim or preset(config.preset).latent_dim, config.radius)
     own = is_saved(config.classifier) or config.gauge.directions == "fitted"  # it has concentrations of its own
     words = config.concentration or (() if own else (CONCENTRATION,))
     prior = class_prior(config.classifier, words, config.gauge, config.foreign, config.data, config.where, accelerator)
@@ -184,6 +207,7 @@ def objective(config: SNGANSettings) -> Objective:
         augmentations=config.augment,
         r1=config.r1,
         r1_every=config.r1_every,
+        orthogonal=config.orthogonal,
         standing=config.standing,
     )
 

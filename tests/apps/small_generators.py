@@ -4,7 +4,8 @@ import torch
 
 from apps.generators.hvae import HVAE, HVAEC, HVAEL
 from apps.generators.latents import Gaussian, UniformSphere, VonMisesFisherLatent
-from apps.generators.sngan import SNGAN, architecture
+from apps.generators.sngan import SNGAN
+from apps.generators.sngan_presets import architecture
 from priors import ClassifierPrior
 
 NAMES = ("cat", "dog", "emu")
@@ -15,10 +16,10 @@ def prior() -> ClassifierPrior:
     return ClassifierPrior.from_weight(torch.eye(3, 5), 50.0, class_names=NAMES)
 
 
-def sngan(latent) -> SNGAN:
+def sngan(latent, preset: str = "mimicry") -> SNGAN:
     """A narrow one, of images of 8 x 8."""
     torch.manual_seed(0)
-    sizes = architecture("mimicry", (1, 8, 8), generator_width=4, discriminator_width=2)
+    sizes = architecture(preset, (1, 8, 8), generator_width=4, discriminator_width=2)
     return SNGAN(sizes, NAMES, latent).eval()
 
 
@@ -29,5 +30,6 @@ GENERATORS = {
     "sngan": lambda: sngan(Gaussian(5)),
     "sngan of a sphere": lambda: sngan(UniformSphere(5)),
     "sngan of a prior": lambda: sngan(VonMisesFisherLatent(prior())),
+    "biggan": lambda: sngan(Gaussian(6), "biggan"),
 }
 """By name, what makes one in evaluation mode."""

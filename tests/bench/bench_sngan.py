@@ -28,7 +28,8 @@ from apps.data.batches import Batches
 from apps.data.image_set import ImageSet
 from apps.generators.latents import Gaussian
 from apps.generators.residual import DownBlock, UpBlock
-from apps.generators.sngan import PRESETS, SNGAN, Discriminator, architecture
+from apps.generators.sngan import SNGAN, Discriminator
+from apps.generators.sngan_presets import PRESETS, architecture
 from apps.generators.sngan_training import Objective, SNGANTraining
 
 CLASSES = tuple("0123456789")

@@ -172,7 +172,7 @@ def _computed(operation, args, kwargs, log: Log):
     own, options = tree_unflatten([one.held if isinstance(one, Away) else one for one in flat], structure)
     options = {**options, "device": "cpu"} if device is not None and torch.device(device).type == "cuda" else options
     found = _product(operation, own) if name in _PRODUCTS and not options else operation(*own, **options)
-    if torch.Tag.inplace_view in operation.tags:
+    if away and torch.Tag.inplace_view in operation.tags:
         with no_dispatch():  # what it says of its shape, and nothing else
             return operation(*args, **kwargs)
     if any(one.shape != one.held.shape for one in away):

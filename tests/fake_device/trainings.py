@@ -13,7 +13,7 @@ import numpy as np
 from apps.autoencoders.settings import AutoEncoderTraining
 from apps.command.cli import main
 from apps.generators.hvae_settings import HVAESettings
-from apps.generators.sngan import PRESETS
+from apps.generators.sngan_presets import PRESETS
 from apps.generators.sngan_settings import SNGANSettings
 from distill.terms import terms
 from priors.zoo.catalogue import catalogue
@@ -186,7 +186,7 @@ def trainings() -> Iterator[Training]:
     for code in CODES:
         yield Training(f"autoencoder {code}", autoencoder, (code,))
     for name in SNGANS:
-        yield Training(f"sngan {name}", sngan, (name,), name != "vmf")
+        yield Training(f"sngan {name}", sngan, (name,), name not in ("vmf", "biggan"))
     for term in terms():
         yield Training(f"distill {term}", distillation, (term,))
     yield Training("distill hinton, cached", distillation, ("hinton", *CACHED))

@@ -15,7 +15,8 @@ import analysis
 import priors
 from analysis.inversion.cross_entropy import Nearest
 from apps.generators.latents import Gaussian
-from apps.generators.sngan import Discriminator, architecture
+from apps.generators.sngan import Discriminator
+from apps.generators.sngan_presets import architecture
 from priors import InputError, zoo
 from priors.reading.taps import tap
 from priors.vmf import cosine

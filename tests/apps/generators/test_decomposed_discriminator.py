@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from analysis import decompose
-from apps.generators.sngan import Discriminator, architecture
+from apps.generators.sngan import Discriminator
+from apps.generators.sngan_presets import architecture
 from priors import InputError
 
 

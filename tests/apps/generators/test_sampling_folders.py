@@ -4,7 +4,8 @@ import pytest
 
 from apps.generators.latents import Gaussian
 from apps.generators.sampling import write
-from apps.generators.sngan import SNGAN, architecture
+from apps.generators.sngan import SNGAN
+from apps.generators.sngan_presets import architecture
 
 CASES = {
     "a class called as another's number": (("..", "class-0", "cat"), ["class-0", "class-1", "class-2"]),

@@ -15,7 +15,8 @@ from apps.fidelity import protocols
 from apps.fidelity.extractor import classifier_extractor
 from apps.fidelity.scores import scores
 from apps.generators.latents import Gaussian
-from apps.generators.sngan import SNGAN, Discriminator, architecture
+from apps.generators.sngan import SNGAN, Discriminator
+from apps.generators.sngan_presets import architecture
 from apps.generators.sngan_settings import SNGANSettings
 from apps.generators.sngan_training import Objective, SNGANTraining, standing_statistics
 from apps.generators.train_sngan import objective, resolved

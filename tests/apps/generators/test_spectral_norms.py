@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from apps.generators import sngan, spectral_norms
+from apps.generators.sngan_presets import architecture
 from apps.generators.spectral_norms import at_once, by_shape
 
 
@@ -57,7 +58,7 @@ def test_they_are_those_of_torch():
 
 
 def test_a_copy_has_its_own_and_an_error_leaves_none_behind():
-    original = sngan.Discriminator(sngan.architecture("mimicry", (1, 8, 8), 4, 2), 3)
+    original = sngan.Discriminator(architecture("mimicry", (1, 8, 8), 4, 2), 3)
     other = copy.deepcopy(original)
     groups = other._normalised
     before = copy.deepcopy(original.state_dict())
@@ -66,4 +67,4 @@ def test_a_copy_has_its_own_and_an_error_leaves_none_behind():
         raise ZeroDivisionError
     assert all(norm[0].ready is None for group in groups for norm in group)
     assert all(torch.equal(tensor, before[name]) for name, tensor in original.state_dict().items())
-    assert sngan.Discriminator(sngan.architecture("mimicry", (1, 8, 8), 4, 2), 3, format=1)._normalised == []
+    assert sngan.Discriminator(architecture("mimicry", (1, 8, 8), 4, 2), 3, format=1)._normalised == []

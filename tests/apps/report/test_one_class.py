@@ -5,7 +5,8 @@ import pytest
 
 from apps.generators.hvae import HVAE, HVAEC
 from apps.generators.latents import Gaussian
-from apps.generators.sngan import SNGAN, architecture
+from apps.generators.sngan import SNGAN
+from apps.generators.sngan_presets import architecture
 from apps.report.contents import _samples
 
 SHAPE = (1, 8, 8)

@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 
 from apps.command.cli import main
 from apps.generators.latents import Gaussian
-from apps.generators.sngan import SNGAN, architecture
+from apps.generators.sngan import SNGAN
+from apps.generators.sngan_presets import architecture
 from apps.models.named import classifier, generator_run
 from apps.pretrained import from_pretrained
 from apps.runs.public import public
