@@ -26,6 +26,7 @@ from trainings import (
     density,
     distillation,
     hvae,
+    slow_sngan,
     smallest,
     sngan,
 )
@@ -117,7 +118,7 @@ def test_autoencoders(clean, given, code, precision):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[SLOW] * (name not in ("vmf", "biggan"))) for name in SNGANS])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[SLOW] * slow_sngan(name)) for name in SNGANS])
 def test_sngans(clean, given, name, precision):
     clean(sngan(given, name, "--precision", precision))
 

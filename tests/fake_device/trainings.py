@@ -98,6 +98,13 @@ SNGANS = {preset: (preset, "gaussian", ()) for preset in PRESETS} | {
     latent: (next(iter(PRESETS)), latent, ALL) for latent in LATENTS
 }
 """By name, the preset, the latent and more."""
+
+
+def slow_sngan(name: str) -> bool:
+    """Whether one of those is left to --slow: the others have all parts between them."""
+    return name not in ("vmf", "biggan")
+
+
 CACHED = ("--cache-logits", "logits")
 """A teacher's logits are kept in a folder beside."""
 DENSITIES = {("grey", "penultimate"): 2, ("grey", "none"): 1, ("colour", "none,penultimate"): 3}
@@ -186,7 +193,7 @@ def trainings() -> Iterator[Training]:
     for code in CODES:
         yield Training(f"autoencoder {code}", autoencoder, (code,))
     for name in SNGANS:
-        yield Training(f"sngan {name}", sngan, (name,), name not in ("vmf", "biggan"))
+        yield Training(f"sngan {name}", sngan, (name,), slow_sngan(name))
     for term in terms():
         yield Training(f"distill {term}", distillation, (term,))
     yield Training("distill hinton, cached", distillation, ("hinton", *CACHED))
