@@ -1,7 +1,8 @@
 """How likely a generator finds the test images: the bound, its parts, and importance-sampled likelihoods."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -50,6 +51,8 @@ class Likelihood:
     """K, importance samples an image."""
     seed: int
     """Of the binarisation and the samples."""
+    by_image: Mapping[str, Tensor] = field(compare=False, repr=False, default_factory=dict)
+    """By what they are called: the bound and the likelihoods of each image, (images,), in their order."""
 
     @property
     def named(self) -> dict[str, Mean]:
@@ -110,6 +113,9 @@ def likelihood(
         else {}
     )
     scored = sweep(images, of, batch_size=batch_size, **kept)
+    by_image = {"ELBO": scored["elbo"], "log p(x)": scored["marginal"]}
+    if model.conditional:
+        by_image["log p(x|i)"] = scored["given_label"]
     parts = {name: _mean(values) for name, values in scored.items()}
     given, log_label = parts.pop("given_label"), -math.log(len(model.class_names))
     conditional = {
@@ -117,7 +123,8 @@ def likelihood(
         "joint": _shifted(given, log_label) if model.conditional else None,
         "elbo_joint": _shifted(parts["elbo"], log_label) if model.conditional else None,
     }
-    return Likelihood(**parts, **conditional, images=len(images), samples=samples, seed=seed)
+    made = {"images": len(images), "samples": samples, "seed": seed}
+    return Likelihood(**parts, **conditional, **made, by_image=by_image)
 
 
 def _mean(values: Tensor) -> Mean:

@@ -1,4 +1,4 @@
-"""What a classifier's run found of each test image, so that two of them can be compared image by image."""
+"""What a run found of each test image, so that two of them can be compared image by image."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -22,7 +22,7 @@ class ByImage:
 
     Attributes:
         scores: by name, such as "accuracy": 1 where the class was found, and 0; (images,).
-        digest: of the images.
+        digest: of the images, with what else two runs must have been asked alike.
     """
 
     scores: Mapping[str, Shaped[Tensor, " images"]]
@@ -34,15 +34,14 @@ def keep_by_image(folder: Path, scores: Mapping[str, Tensor], digest: str, repla
 
     Args:
         folder: the run's.
-        scores: ones and zeros by name; (images,).
-        digest: of the images.
+        scores: by name; (images,). Ones and zeros are kept in a byte each.
+        digest: of the images, with what else two runs must have been asked alike.
         replace: whether to take the place of what is there of other images.
     """
     if not replace and (there := by_image(folder)) is not None and there.digest != digest:
         return
-    write_tensors(
-        folder / FILE, {name: values.to(torch.uint8).cpu() for name, values in scores.items()}, {_DIGEST: digest}
-    )
+    kept = {name: _small(values) for name, values in scores.items()}
+    write_tensors(folder / FILE, kept, {_DIGEST: digest})
 
 
 def by_image(folder: Path) -> ByImage | None:
@@ -53,3 +52,8 @@ def by_image(folder: Path) -> ByImage | None:
         scores, said = read_tensors(folder / FILE, "scores of images")
         return ByImage(scores, said.get(_DIGEST, ""))
     return None
+
+
+def _small(values: Tensor) -> Tensor:
+    yes_or_no = bool(((values == 0) | (values == 1)).all())
+    return values.to(torch.uint8 if yes_or_no else torch.float32).cpu()

@@ -1,11 +1,12 @@
 """Likelihoods of test images under an HVAE, by importance samples, and the parts of their bound."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from apps.command.console import counted
 from apps.command.scoring import Scoring
-from apps.scores.kind import Entry
+from apps.scores.kind import Command, Entry
 from apps.scores.on_test_images import OnTestImages
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from apps.data.image_set import ImageSet
     from apps.generators.hyperspherical_vae import HypersphericalVAE
     from apps.generators.likelihood import Likelihood
+    from apps.runs.by_image import ByImage
     from apps.runs.run import Run
 
 
@@ -29,6 +31,7 @@ class Likelihoods(OnTestImages):
         from apps.generators.likelihood import likelihood
         from apps.models.named import check_classes, generator_run, trained_on
         from apps.models.other_images import check_shape, say_if_other
+        from apps.runs.by_image import keep_by_image
         from apps.training.session import sweeping
 
         model = generator_run(run.folder).to(accelerator.device)
@@ -44,6 +47,9 @@ class Likelihoods(OnTestImages):
         if accelerator.is_main_process:
             _show(run, model, scored)
             _draw(run, model, images, accelerator)
+            if config.images is None:
+                asked = f"{images.digest}, {scored.samples} samples, seed {scored.seed}, {config.batch_size} at a time"
+                keep_by_image(run.folder, scored.by_image, asked)
         return {
             "images": scored.images,
             "samples": scored.samples,
@@ -51,6 +57,16 @@ class Likelihoods(OnTestImages):
             "batch_size": config.batch_size,
             "scores": {name: asdict(mean) for name, mean in scored.named.items()},
         }
+
+    def by_image(self, command: Command, scores: Mapping[str, Any]) -> "ByImage | None":
+        """In nats: the bound and the likelihoods."""
+        from apps.runs.by_image import ByImage, by_image
+
+        kept = by_image(command.folder)
+        if kept is None:
+            return None
+        same = {name: values for name, values in kept.scores.items() if _agrees(values, scores.get(name))}
+        return ByImage(same, kept.digest) if same else None
 
     def made(self, entry: Entry) -> bool:
         """By the importance samples."""
@@ -73,6 +89,12 @@ class Likelihoods(OnTestImages):
     def note(self, entry: Entry, convention: str) -> str:
         """The unit, and what likelihoods are of."""
         return f"means in nats an image with their standard errors; {convention}"
+
+
+def _agrees(values: Any, score: Any) -> bool:
+    """Whether the mean of what is kept of each image is the score: it is of the last evaluation alone."""
+    value = score.get("value") if isinstance(score, dict) else None
+    return isinstance(value, float) and abs(float(values.double().mean()) - value) < 1e-4
 
 
 def _show(run: "Run", model: "HypersphericalVAE", scored: "Likelihood") -> None:

@@ -1,4 +1,5 @@
 import math
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -8,6 +9,9 @@ from apps.data.binarise import binarise
 from apps.data.sweep import sweep
 from apps.generators.hvae import HVAE, HVAEC
 from apps.generators.likelihood import likelihood, reconstruct
+from apps.runs.by_image import keep_by_image
+from apps.scores.kind import Command
+from apps.scores.known import evaluations
 from apps.seeds import generator
 from priors.errors import InputError
 
@@ -40,6 +44,24 @@ def test_means_and_errors_are_those_of_the_images(digits):
     assert scored.elbo_joint.value == pytest.approx(scored.elbo.value - math.log(10))
     assert scored.elbo.value == pytest.approx(scored.reconstruction.value - scored.divergence.value, abs=1e-4)
     assert (scored.images, scored.samples, scored.seed) == (150, 20, 3)
+
+
+def test_what_is_kept_of_images_counts_where_it_is_of_the_scores(digits, tmp_path):
+    """So that two models can be compared image by image, of the same images and draws."""
+    scored = likelihood(model_of(HVAEC, digits), digits.subset(range(50)), sweep, samples=10)
+    command, scores = (
+        Command(("evaluate", "run"), tmp_path),
+        {name: asdict(mean) for name, mean in scored.named.items()},
+    )
+    kind = next(kind for kind in evaluations() if kind.holds == "hvae")
+    assert kind.by_image(command, scores) is None, "as of runs of before"
+    keep_by_image(tmp_path, scored.by_image, "of these")
+    found = kind.by_image(command, scores)
+    assert found.digest == "of these" and set(found.scores) == {"ELBO", "log p(x)", "log p(x|i)"}
+    for name, values in found.scores.items():
+        assert values.shape == (50,) and float(values.double().mean()) == pytest.approx(scored.named[name].value)
+    scores["ELBO"]["value"] += 0.01
+    assert set(kind.by_image(command, scores).scores) == {"log p(x)", "log p(x|i)"}, "another evaluation's"
 
 
 def test_an_unconditional_model_has_one_likelihood(digits):
