@@ -18,6 +18,7 @@ from priors.reading.penultimate import penultimate as penultimate
 from priors.reading.taps import Taps as Taps
 from priors.reading.taps import find_module as find_module
 from priors.reading.taps import tap as tap
+from priors.spherical_cauchy.distribution import SphericalCauchy as SphericalCauchy
 from priors.vmf.distribution import HypersphericalUniform as HypersphericalUniform
 from priors.vmf.distribution import VonMisesFisher as VonMisesFisher
 from priors.vmf.maximum_likelihood import solve_concentration as solve_concentration

@@ -14,19 +14,16 @@ first and second derivatives that are as accurate as their values.
 """
 
 import math
-from collections.abc import Callable
-from operator import index
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from priors.errors import InputError
 from priors.vmf.bessel_table import ROWS, pieces, scale
-from priors.vmf.constants import constant_when_compiled
-
-_TOLERANCE = {torch.float32: 2.0**-25, torch.float64: 2.0**-54}
+from priors.vmf.constants import TOLERANCE, constant_when_compiled, constants
+from priors.vmf.polynomials import Row, chosen, polynomials
+from priors.vmf.with_slope import with_slope
 
 
 def log_sphere_area(m: int) -> float:
@@ -39,56 +36,12 @@ def log_sphere_area(m: int) -> float:
     return math.log(2) + 0.5 * m * math.log(math.pi) - math.lgamma(0.5 * m)
 
 
-_constants: dict[tuple, tuple[Tensor, ...]] = {}
-
-
-def constants(key: tuple, rows: Callable[[], list], dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
-    """Small tensors made once for each key, type and device, from nested lists.
-
-    They are ordinary tensors also when first asked for under inference mode; those made inside a tracer or a function
-    transform, which wraps them, are not kept.
-    """
-    key = (*key, dtype, device)
-    made = _constants.get(key)
-    if made is None:
-        if dtype not in _TOLERANCE:
-            raise InputError(f"concentration of type {dtype}: give float32 or float64, as by concentration.float()")
-        with torch.inference_mode(False):
-            made = tuple(torch.tensor(row, dtype=dtype, device=device) for row in rows())
-        if all(type(tensor) is Tensor for tensor in made) and not transforming():
-            _constants[key] = made
-    return made
-
-
 def _elementary(m: int, like: Tensor) -> tuple[Tensor, ...]:
     """The numbers 1/b, 1/2 and N: as tensors they cost an operation half as much as Python's."""
     numbers = [1 / scale(m), 0.5, 0.5 * (m - 1)]
     if torch.compiler.is_compiling():
         return tuple(like.new_full((), number) for number in numbers)
     return constants(("elementary", m), lambda: numbers, like.dtype, like.device)
-
-
-def _polynomials(m: int, rows: tuple[str, ...], p: Tensor) -> tuple[Tensor, ...]:
-    """Lower and upper ends and centres of the pieces, then their coefficients, highest power first.
-
-    Each is laid out as (pieces, rows, 1, ..., 1) with as many ones as p has dimensions, without pieces if there is one.
-    """
-
-    def table() -> list:
-        intervals = pieces(m, _TOLERANCE[p.dtype])
-        chosen = [[piece.coefficients[ROWS.index(row)] for row in rows] for piece in intervals]
-        length = max(len(row) for piece in chosen for row in piece)
-        columns = [[[(*row, *[0.0] * length)[n] for row in piece] for piece in chosen] for n in reversed(range(length))]
-        columns[:0] = [[[getattr(piece, name)] for piece in intervals] for name in ("low", "high", "centre")]
-        for _ in range(p.ndim):
-            columns = _deepened(columns)
-        return columns if len(intervals) > 1 else [column[0] for column in columns]
-
-    return constants(("polynomials", m, rows, p.ndim), table, p.dtype, p.device)
-
-
-def _deepened(nested: list) -> list:
-    return [_deepened(x) if isinstance(x, list) else [x] for x in nested]
 
 
 class Coordinates(NamedTuple):
@@ -116,35 +69,12 @@ def coordinates(m: int, kappa: Tensor) -> Coordinates:
 
 def remainders(m: int, p: Tensor, *rows: str) -> tuple[Tensor, ...]:
     """The named remainders R(p), evaluated together by Horner's rule."""
-    if torch.compiler.is_compiling():
-        return tuple(_piecewise(p, row) for row in _numbers(m, rows, p.dtype))
-    low, high, centre, total, *coefficients = _polynomials(m, rows, p)
-    several = low.ndim > p.ndim + 1
-    x = (p.clamp(low, high) if several else p) - centre
-    for coefficient in coefficients:
-        total = torch.addcmul(coefficient, total, x)
-    if several:
-        total = torch.where(p < high[0], total[0], total[1])
-    return total.unbind(0)
+    return polynomials(_rows, m, p, rows)
 
 
 @constant_when_compiled
-def _numbers(m: int, rows: tuple[str, ...], dtype: torch.dtype) -> tuple:
-    """For each row, for each piece: its ends, its centre and its coefficients, constant first."""
-    intervals = pieces(m, _TOLERANCE[dtype])
-    return tuple(tuple((x.low, x.high, x.centre, x.coefficients[ROWS.index(row)]) for x in intervals) for row in rows)
-
-
-def _piecewise(p: Tensor, row: tuple) -> Tensor:
-    """One remainder as a compiler likes it: in Python's numbers, which it makes immediate operands of one kernel."""
-    value = None
-    for low, high, centre, coefficients in reversed(row):
-        x = p.clamp(low, high) - centre
-        total = coefficients[-1]
-        for coefficient in reversed(coefficients[:-1]):
-            total = total * x + coefficient
-        value = total if value is None else torch.where(p < high, total, value)
-    return value
+def _rows(m: int, names: tuple[str, ...], dtype: torch.dtype) -> tuple[Row, ...]:
+    return chosen(pieces(m, TOLERANCE[dtype]), ROWS, names)
 
 
 def growth(m: int, w: Tensor) -> Tensor:
@@ -155,40 +85,6 @@ def growth(m: int, w: Tensor) -> Tensor:
 def deficit(x: Coordinates) -> Tensor:
     """1 - g = (s + b/2 - k) h/b, without cancellation where k is large: s - k = b^2/4 / (s + k)."""
     return torch.addcmul(0.5 * x.h, x.h, 0.25 * x.p / (1 + x.u * x.p))
-
-
-_Evaluate = Callable[[int, Tensor], tuple[Tensor, Tensor]]
-_Slope = Callable[[int, Tensor], Tensor]
-
-
-class _WithSlope(torch.autograd.Function):
-    """A function of kappa computed along with its derivative, which is itself differentiable."""
-
-    @staticmethod
-    def forward(ctx, kappa: Tensor, m: int, evaluate: _Evaluate, slope: _Slope) -> Tensor:
-        value, derivative = evaluate(m, kappa)
-        ctx.save_for_backward(kappa, derivative)
-        ctx.m, ctx.slope = m, slope
-        return value
-
-    @staticmethod
-    def backward(ctx, grad: Tensor):
-        kappa, derivative = ctx.saved_tensors
-        if torch.is_grad_enabled():  # create_graph: the derivative as a function of kappa
-            derivative = ctx.slope(ctx.m, kappa)
-        return grad * derivative, None, None, None
-
-
-def transforming() -> bool:
-    """Whether a torch.func transform is at work: those differentiate the formulas themselves, at some cost in speed."""
-    return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
-
-
-def _apply(m: int, kappa: Tensor, evaluate: _Evaluate, slope: _Slope) -> Tensor:
-    m = index(m)  # an integer, also where a compiler made the shape symbolic
-    if transforming():
-        return evaluate(m, kappa)[0]
-    return _WithSlope.apply(kappa, m, evaluate, slope)
 
 
 def _evaluate_log(m: int, kappa: Tensor) -> tuple[Tensor, Tensor]:
@@ -246,7 +142,7 @@ def log_normaliser_ratio(m: int, kappa: Float[Tensor, "*batch"]) -> Float[Tensor
 
     The density relative to the uniform one is exp(k mu.x - L(k)).
     """
-    return _apply(m, kappa, _evaluate_log, mean_resultant_length)
+    return with_slope(m, kappa, _evaluate_log, mean_resultant_length)
 
 
 def log_normaliser(m: int, kappa: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
@@ -256,7 +152,7 @@ def log_normaliser(m: int, kappa: Float[Tensor, "*batch"]) -> Float[Tensor, "*ba
 
 def log_peak_ratio(m: int, kappa: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
     """Give k - L(k), the log-density at the mean direction over the uniform one, in nats; accurate for huge k too."""
-    return _apply(m, kappa, _evaluate_peak, mean_resultant_deficit)
+    return with_slope(m, kappa, _evaluate_peak, mean_resultant_deficit)
 
 
 def mean_resultant_length(m: int, kappa: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
@@ -266,17 +162,17 @@ def mean_resultant_length(m: int, kappa: Float[Tensor, "*batch"]) -> Float[Tenso
         >>> mean_resultant_length(3, torch.tensor([0.0, 2.0], dtype=torch.float64))  # coth k - 1/k
         tensor([0.0000, 0.5373], dtype=torch.float64)
     """
-    return _apply(m, kappa, _evaluate_resultant, mean_resultant_slope)
+    return with_slope(m, kappa, _evaluate_resultant, mean_resultant_slope)
 
 
 def mean_resultant_deficit(m: int, kappa: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
     """Give 1 - A_m(k), accurate relative to itself also where A_m is near one."""
-    return _apply(m, kappa, _evaluate_deficit, _minus_slope)
+    return with_slope(m, kappa, _evaluate_deficit, _minus_slope)
 
 
 def mean_resultant_slope(m: int, kappa: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
     """Derivative of the mean resultant length, A_m'(k) = Var mu.x, in (0, 1/m]."""
-    return _apply(m, kappa, _evaluate_slope, _curvature)
+    return with_slope(m, kappa, _evaluate_slope, _curvature)
 
 
 def _minus_slope(m: int, kappa: Tensor) -> Tensor:
@@ -290,7 +186,7 @@ def transverse_variance(m: int, kappa: Float[Tensor, "*batch"]) -> Float[Tensor,
 
 def kl_to_uniform(m: int, kappa: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
     """KL(vMF(., k) || uniform) = k A_m(k) - L(k), in nats; its derivative is k A_m'(k)."""
-    return _apply(m, kappa, _evaluate_divergence, _divergence_slope)
+    return with_slope(m, kappa, _evaluate_divergence, _divergence_slope)
 
 
 def _divergence_slope(m: int, kappa: Tensor) -> Tensor:

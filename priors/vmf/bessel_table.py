@@ -11,6 +11,7 @@ series passes below rounding, and given in powers of p - centre. Small m needs t
 function come close to p = 0.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from functools import lru_cache
@@ -34,7 +35,7 @@ class Piece:
         low: left end of the interval.
         high: right end of the interval.
         centre: its middle; the polynomials are in powers of p - centre.
-        coefficients: one tuple a row of `ROWS` (b R_T - R_K, R_T, R_K, R_V, dR_V/dp), constant first.
+        coefficients: one tuple a row, here of `ROWS` (b R_T - R_K, R_T, R_K, R_V, dR_V/dp), constant first.
     """
 
     low: float
@@ -95,19 +96,33 @@ def _remainders(m: int, p: Decimal) -> tuple[Decimal, Decimal, Decimal, Decimal]
     return first - divergence, first / b, divergence, variance / e / b
 
 
-def _piece(m: int, low: Decimal, high: Decimal, tolerance: float) -> Piece:
+def interpolate(
+    rows: Callable[[Decimal], tuple[Decimal, ...]], low: Decimal, high: Decimal, allowed: list[Decimal]
+) -> Piece:
+    """Polynomials through several functions at once, and the derivative of the last one as one more row.
+
+    Args:
+        rows: the functions, in the current decimal context.
+        low: left end of the interval.
+        high: right end of the interval.
+        allowed: for each function, the size of Chebyshev coefficient below which they are dropped.
+    """
     cosines = _cosines()
     centre, half = (low + high) / 2, (high - low) / 2
-    samples = [_remainders(m, centre + half * cosines[2 * j + 1]) for j in range(_NODES)]
-    series = [_chebyshev(list(column), cosines) for column in zip(*samples, strict=True)]
-    size = Decimal(m) / 4  # every function is of the size of e m/4 or more
+    samples = [rows(centre + half * cosines[2 * j + 1]) for j in range(_NODES)]
+    found = []
+    for column, least in zip(zip(*samples, strict=True), allowed, strict=True):
+        row = _chebyshev(list(column), cosines)
+        length = 1 + max((i for i, x in enumerate(row) if abs(x) > least), default=0)
+        found.append([x / half**n for n, x in enumerate(_powers(row[:length]))])
+    found.append([n * x for n, x in enumerate(found[-1])][1:] or [Decimal(0)])
+    return Piece(float(low), float(high), float(centre), tuple(tuple(map(float, row)) for row in found))
+
+
+def _piece(m: int, low: Decimal, high: Decimal, tolerance: float) -> Piece:
+    size = Decimal(m) / 4 * Decimal(tolerance)  # every function is of the size of e m/4 or more
     unit = Decimal(scale(m))
-    rows = []
-    for row, allowed in zip(series, (size, size / unit, size, size / unit), strict=True):
-        length = 1 + max((i for i, x in enumerate(row) if abs(x) > allowed * Decimal(tolerance)), default=0)
-        rows.append([x / half**n for n, x in enumerate(_powers(row[:length]))])
-    rows.append([n * x for n, x in enumerate(rows[3])][1:])
-    return Piece(float(low), float(high), float(centre), tuple(tuple(map(float, row)) for row in rows))
+    return interpolate(lambda p: _remainders(m, p), low, high, [size, size / unit, size, size / unit])
 
 
 @lru_cache(maxsize=256)

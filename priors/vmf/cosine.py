@@ -74,6 +74,13 @@ def _table(dim: int, dtype: torch.dtype, device: torch.device) -> Table:
         )
 
 
+def von_mises_fisher(m: int, x: Tensor, length: Tensor, k: Tensor, differentiate: bool) -> Cosine:
+    """The law by dimension, from a standard normal x and the length of what of the draw is across it."""
+    if m == 3:
+        return in_space(length.square().mul_(0.5), k, differentiate)
+    return (on_circle if m == 2 else by_table)(x, k, table(m, x.dtype, x.device), differentiate)
+
+
 def by_table(x: Tensor, k: Tensor, quantiles: Table, differentiate: bool) -> Cosine:
     """Any dimension but 2 and 3: w from a standard normal x, through the tabulated quantile map."""
     u, slope = _quantile(x, k, quantiles, differentiate)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from priors.vmf import bessel
 from priors.vmf.bessel_table import scale
+from priors.vmf.constants import constants, transforming
 
 _NEAR = 1.5
 
@@ -38,7 +39,7 @@ def _quadrature(like: Tensor) -> tuple[Tensor, ...]:
     if torch.compiler.is_compiling():
         table = [torch.stack([like.new_full((), x) for x in column]) for column in points]
         return tuple(column.reshape(-1, *[1] * like.ndim) for column in table)
-    columns = bessel.constants(("quadrature",), lambda: points, like.dtype, like.device)
+    columns = constants(("quadrature",), lambda: points, like.dtype, like.device)
     return tuple(column.reshape(-1, *[1] * like.ndim) for column in columns)
 
 
@@ -126,7 +127,7 @@ def kl_between(
         r: concentrations of the second, >= 0.
         versine: 1 - mu.nu, best as |mu - nu|^2 / 2.
     """
-    if bessel.transforming():
+    if transforming():
         divergence, _, length, _ = _evaluate(m, q, r)
         return torch.addcmul(divergence, r * length, versine)
     return _Divergence.apply(m, q, r, versine)

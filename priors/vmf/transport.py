@@ -13,8 +13,12 @@ Gradients are unbiased for the gradient of an expectation. In the concentration 
 carries mu to mu + dmu: the rotated sample has the distribution of the new mean. For an incoming G this is
 w G - (G.mu) z, tangent to the sphere at mu, as it has to be for a direction of unit length, and it spreads less than
 the derivative of the formula above at fixed g; it is another one, equal only in expectation.
+
+None of it but the map is the von Mises-Fisher distribution's own: another one that is symmetric about its mean
+direction takes a `Law` of its own (see `priors.spherical_cauchy.moebius`).
 """
 
+from collections.abc import Callable
 from operator import index
 
 import torch
@@ -30,11 +34,16 @@ from priors.vmf import cosine
 _PART_ROWS = 13 << 10
 _PART_NUMBERS = 1 << 19
 
+Law = Callable[[int, Tensor, Tensor, Tensor, bool], cosine.Cosine]
+"""The cosine, its sine and its slope, by the dimension, x and |g_perp| (signed on the circle), (*batch, 1) both, the
+concentrations, and whether the slope is wanted."""
+
 
 def rsample(
     loc: Float[Tensor, "*batch m"],
     concentration: Float[Tensor, "*batch"],
     generator: torch.Generator | Float[Tensor, "*batch m"] | None = None,
+    law: Law = cosine.von_mises_fisher,
 ) -> Float[Tensor, "*batch m"]:
     """Draw one von Mises-Fisher sample for each mean direction, differentiably (once).
 
@@ -48,6 +57,7 @@ def rsample(
         generator: Source of the draws, on any device; the directions' device's default one if None. Or the draws
             themselves, standard normals of the directions' shape and type, which are overwritten: what is compiled by
             torch.compile takes no generator.
+        law: Of the cosine; the von Mises-Fisher distribution's.
 
     Returns:
         Unit vectors z of density proportional to exp(k mu.z) on the sphere.
@@ -70,21 +80,20 @@ def rsample(
             f"expected {tuple(loc.shape[:-1])}, one a direction; expand them first"
         )
     if loc.dtype not in (torch.float32, torch.float64):
-        return rsample(loc.float(), concentration.float(), generator).to(loc.dtype)
+        return rsample(loc.float(), concentration.float(), generator, law).to(loc.dtype)
     if loc.device.type != "meta" and torch.is_autocast_enabled(loc.device.type):
         with torch.autocast(loc.device.type, enabled=False):
-            return rsample(loc, concentration, generator)
+            return rsample(loc, concentration, generator, law)
     concentration = concentration.to(loc.dtype)
-    quantiles = None if m == 3 else cosine.table(m, loc.dtype, loc.device)
     if torch.is_grad_enabled() and (loc.requires_grad or concentration.requires_grad):
-        return _Transport.apply(loc, concentration, generator, quantiles)
-    return _draw(loc, concentration, generator, quantiles, False)[0]
+        return _Transport.apply(loc, concentration, generator, law)
+    return _draw(loc, concentration, generator, law, False)[0]
 
 
 class _Transport(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, loc, concentration, generator, quantiles):
-        z, w, slope = _draw(loc, concentration, generator, quantiles, ctx.needs_input_grad[1])
+    def forward(ctx, loc, concentration, generator, law):
+        z, w, slope = _draw(loc, concentration, generator, law, ctx.needs_input_grad[1])
         ctx.save_for_backward(z, loc, w, slope)
         return z
 
@@ -106,19 +115,19 @@ def _draw(
     loc: Tensor,
     k: Tensor,
     generator: torch.Generator | Tensor | None,
-    quantiles: cosine.Table | None,
+    law: Law,
     differentiate: bool,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Samples (*batch, m), their cosines (*batch, 1) and, where asked for, d atanh(w) / dk (*batch, 1)."""
     g = _gaussians(loc, generator)
     k = k[..., None]
     if _whole(g):
-        return _transport(g, loc, k, quantiles, differentiate)
+        return _transport(g, loc, k, law, differentiate)
     w = g.new_empty(k.shape)
     slope = torch.empty_like(w) if differentiate else None
     z = torch.empty_like(g) if g.shape[-1] == 2 else g  # transport is in place, but on the circle
     for part in _parts(g):
-        found = _transport(g[part], loc[part], k[part], quantiles, differentiate)
+        found = _transport(g[part], loc[part], k[part], law, differentiate)
         w[part] = found[1]
         if z is not g:
             z[part] = found[0]
@@ -150,25 +159,23 @@ def _(like: Tensor) -> Tensor:
 
 
 def _transport(
-    g: Tensor, loc: Tensor, k: Tensor, quantiles: cosine.Table | None, differentiate: bool
+    g: Tensor, loc: Tensor, k: Tensor, law: Law, differentiate: bool
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Turn draws g (*batch, m) into samples, in place; k (*batch, 1)."""
-    m = loc.shape[-1]
+    m = index(loc.shape[-1])
     k = _distinct(k)
     x = (g * loc).sum(-1, keepdim=True)
     if m == 2:
-        law = cosine.on_circle(x, k, quantiles, differentiate)
         tangent = torch.stack((-loc[..., 1], loc[..., 0]), -1)
-        across = torch.copysign(law.sine, (g * tangent).sum(-1, keepdim=True))
-        return tangent.mul_(across).addcmul_(loc, law.cosine), law.cosine, law.slope
+        side = (g * tangent).sum(-1, keepdim=True)
+        found = law(m, x, side, k, differentiate)
+        across = torch.copysign(found.sine, side)
+        return tangent.mul_(across).addcmul_(loc, found.cosine), found.cosine, found.slope
     g.addcmul_(loc, x, value=-1)
     length = torch.linalg.vector_norm(g, dim=-1, keepdim=True)
-    if m == 3:
-        law = cosine.in_space(length.square().mul_(0.5), k, differentiate)
-    else:
-        law = cosine.by_table(x, k, quantiles, differentiate)
-    w, across = _stored(law.cosine), _stored(law.sine / length.clamp_min_(1e-30))
-    return g.mul_(across).addcmul_(loc, w), w, law.slope
+    found = law(m, x, length, k, differentiate)
+    w, across = _stored(found.cosine), _stored(found.sine / length.clamp_min_(1e-30))
+    return g.mul_(across).addcmul_(loc, w), w, found.slope
 
 
 def _stored(a: Tensor) -> Tensor:

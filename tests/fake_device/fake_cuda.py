@@ -18,7 +18,7 @@ from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-from priors.vmf import bessel
+from priors.vmf import constants
 
 DEVICE = torch.device("cuda:0")
 _WAITS = {
@@ -298,8 +298,8 @@ def _make_way(patch) -> None:
     patch.setattr(torch.cuda, "get_rng_state", lambda device=None: torch.zeros(16, dtype=torch.uint8))
     patch.setattr(torch.cuda, "mem_get_info", lambda device=None: (1 << 34, 1 << 35))
     patch.setattr(torch.cuda, "get_device_name", lambda device=None: "fake")
-    patch.setattr(bessel, "_constants", {})
-    patch.setattr(bessel, "Tensor", Away)  # which it keeps, unlike what a tracer wraps
+    patch.setattr(constants, "_constants", {})
+    patch.setattr(constants, "Tensor", Away)  # which it keeps, unlike what a tracer wraps
     patch.setattr(torch.backends.cudnn, "enabled", False)  # its operations are those of CUDA's torch alone
     patch.setattr(torch, "Generator", Source)
     patch.setattr(torch, "inference_mode", lambda mode=True: torch.no_grad() if mode else nullcontext())

@@ -1,0 +1,2 @@
+from priors.spherical_cauchy.distribution import SphericalCauchy as SphericalCauchy
+from priors.spherical_cauchy.distribution import concentration_of_logit as concentration_of_logit
