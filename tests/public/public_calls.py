@@ -206,6 +206,11 @@ def vmf(give: Given) -> priors.VonMisesFisher:
     return priors.VonMisesFisher(give.like(torch.eye(M)[:2]), give.like(torch.tensor([5.0, 50.0])))
 
 
+def cauchy(give: Given) -> priors.SphericalCauchy:
+    """Two of them."""
+    return priors.SphericalCauchy(vmf(give).loc, vmf(give).concentration)
+
+
 CALLS: dict[str, Callable[[Given], Any]] = {
     "penultimate": lambda give: priors.penultimate(*looked_into(give)),
     "ClassifierPrior": lambda give: (lambda made: (made.loc, made.bias, made.concentration))(
@@ -234,6 +239,9 @@ CALLS: dict[str, Callable[[Given], Any]] = {
     "VonMisesFisher kl to uniform": lambda give: torch.distributions.kl_divergence(
         vmf(give), priors.HypersphericalUniform(M, device=give.device)
     ),
+    "SphericalCauchy": lambda give: (cauchy(give).log_prob(vmf(give).loc), cauchy(give).entropy()),
+    "SphericalCauchy.sample": lambda give: cauchy(give).sample((3,), source()),
+    "SphericalCauchy kl": lambda give: torch.distributions.kl_divergence(cauchy(give), vmf(give)),
     "HypersphericalUniform": lambda give: priors.HypersphericalUniform(M).log_prob(vmf(give).loc),
     "cosine_fits": lambda give: priors.cosine_fits(give.prior(), give.normal(N, M), give.labels),
     "kolmogorov_smirnov": lambda give: priors.kolmogorov_smirnov(give.part(N), M, 5.0),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from device_log import MIXED, TO_HOST, WAIT
 from fake_cuda import Away, Fake
-from public_calls import CALLS, Given, activation_moments, decoder, density, spectrum, vmf
+from public_calls import CALLS, Given, activation_moments, cauchy, decoder, density, spectrum, vmf
 from small_generators import GENERATORS, sngan
 from torch import Tensor, nn
 
@@ -97,6 +97,12 @@ def divergences(give):
     return lambda: [torch.distributions.kl_divergence(one, to) for to in (one, other)]
 
 
+def cauchy_divergences(give):
+    """Between spherical Cauchy distributions, and from one to the uniform and a von Mises-Fisher one."""
+    one, others = cauchy(give), (cauchy(give), vmf(give), priors.HypersphericalUniform(6, device=give.device))
+    return lambda: [torch.distributions.kl_divergence(one, to) for to in others]
+
+
 def tapped(give):
     """What two layers of a classifier give for a batch."""
     network = zoo.build("convnet-half", classes=3, image_shape=(1, 8, 8)).eval().to(give.device)
@@ -124,6 +130,10 @@ BATCHWISE = {
     "vMF densities": lambda give: of(vmf(give), lambda one: (one.log_prob(one.loc), one.entropy(), one.mean)),
     "vMF divergences": divergences,
     "vMF draws": lambda give: of(vmf(give), lambda one: (one.rsample((3,)), one.sample((3,)))),
+    "spherical Cauchy": lambda give: of(
+        cauchy(give), lambda one: (one.log_prob(one.loc), one.entropy(), one.variance, one.rsample((3,)))
+    ),
+    "spherical Cauchy divergences": cauchy_divergences,
     "slerp": great_circle,
     "taps": tapped,
     "activation moments": lambda give: added(activation_moments(give), give.normal(40, 6), give.labels),
