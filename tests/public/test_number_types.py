@@ -20,7 +20,7 @@ IMAGES_IN_FULL = (
     *("minimal_perturbation", "judged_perturbation"),
     *("discarded_information", "discarded_information linear", "rescaled_network", "halved_network"),
 )
-DIRECTIONS = ("VonMisesFisher", "HypersphericalUniform")
+DIRECTIONS = ("VonMisesFisher", "SphericalCauchy", "HypersphericalUniform")
 
 
 pytestmark = pytest.mark.usefixtures("as_a_user")
