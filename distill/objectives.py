@@ -29,6 +29,7 @@ def objective(
     teacher: nn.Module | None = None,
     prior: ClassifierPrior | None = None,
     class_means: Callable[[float], Float[Tensor, "classes classes"]] | None = None,
+    activation_means: Callable[[], Float[Tensor, "classes m"]] | None = None,
     image_shape: tuple[int, int, int] | None = None,
     labels: Int64[Tensor, " images"] | None = None,
     student_taps: Sequence[str] = (),
@@ -51,6 +52,8 @@ def objective(
         prior: where a term needs it (ckd).
         class_means: where a term needs it (class-means): by a temperature, the teacher's mean posterior of each class's
             training images, a row a class.
+        activation_means: where a term needs it (nd): a function that gives the teacher's mean penultimate activation of
+            each class's training images, a row a class.
         image_shape: (channels, height, width); None: the student's own, where it is of the zoo.
         labels: of all training images, in their order, where a term remembers them (crd).
         student_taps: names of the student's modules that give its stages.
@@ -89,12 +92,16 @@ def objective(
         raise InputError(f"{words} needs a prior: give prior, as ClassifierPrior.from_classifier makes one")
     if needs.class_means and class_means is None:
         raise InputError(f"{words} needs the teacher's mean posterior of each class: give class_means, a function")
+    if needs.activation_means and activation_means is None:
+        raise InputError(
+            f"{words} needs the teacher's mean penultimate activations of each class: give activation_means, a function"
+        )
     comparers = comparing(chosen)
     pupil = followed(student, shape, needs, "student", student_taps, student_penultimate, comparers)
     master = None
     if needs.teacher_at_all:
         master = followed(teacher, shape, needs, "teacher", teacher_taps, teacher_penultimate, comparers)
-    setting = setting_for(pupil, master, labels, prior, generator, class_means)
+    setting = setting_for(pupil, master, labels, prior, generator, class_means, activation_means)
     return Objective(chosen, pupil, master, setting, teacher_norms)
 
 
@@ -105,6 +112,7 @@ def setting_for(
     prior: ClassifierPrior | None = None,
     generator: torch.Generator | None = None,
     class_means: Callable[[float], Float[Tensor, "classes classes"]] | None = None,
+    activation_means: Callable[[], Float[Tensor, "classes m"]] | None = None,
 ) -> Setting:
     """What terms are built for: two networks, and what is known beside them (see `Setting`)."""
     return Setting(
@@ -114,6 +122,7 @@ def setting_for(
         prior,
         generator,
         class_means=class_means,
+        activation_means=activation_means,
         student_network=student.network,
         teacher_network=None if teacher is None else teacher.network,
         stage_norms=None if teacher is None else partial(norms_of, teacher),

@@ -30,6 +30,8 @@ class Setting:
             loss of all rows, on every process, then has the gradient that one process would have.
         class_means: by a temperature, the teacher's mean posterior of each class's training images, (classes, classes),
             a row a class; None where no term needs it.
+        activation_means: the teacher's mean penultimate activations of each class's training images, (classes, m), a
+            row a class; None where no term needs it.
         student_network: the student itself, to read facts of its modules; not to be kept.
         teacher_network: likewise, such as the statistics of its batch norms; None where no term needs the teacher.
         stage_norms: by one pass of the teacher, the batch norm behind each of its stages (see `distill.stage_norms`);
@@ -46,6 +48,7 @@ class Setting:
     gather: Callable[[Tensor], Tensor] = gather
     gather_with_gradients: Callable[[Tensor], Tensor] = gather_with_gradients
     class_means: Callable[[float], Float[Tensor, "classes classes"]] | None = None
+    activation_means: Callable[[], Float[Tensor, "classes m"]] | None = None
     student_network: nn.Module | None = None
     teacher_network: nn.Module | None = None
     stage_norms: Callable[[], tuple[nn.Module | None, ...]] | None = None
@@ -91,6 +94,7 @@ class Needs:
         index: each image's position in the training set.
         modules: the teacher's modules, whose facts are read when a term is built; the teacher need not run for that.
         class_means: the teacher's mean posterior of each class, taken once, when the term is built.
+        activation_means: its mean penultimate activations of each class, likewise.
         passed: the part of the training that has gone by, for a weight that rises in the beginning.
         derivatives: traces on the graph of their images, so that outputs can be derived in images and layers.
         running: the same, but of the student as it is with running statistics in its batch norms, `Trace.running`:
@@ -110,6 +114,7 @@ class Needs:
     index: bool = False
     modules: bool = False
     class_means: bool = False
+    activation_means: bool = False
     passed: bool = False
     derivatives: bool = False
     running: bool = False
@@ -122,7 +127,7 @@ class Needs:
     @property
     def teacher_at_all(self) -> bool:
         """Whether there must be a teacher, though it may never run."""
-        return self.teacher or self.modules or self.class_means
+        return self.teacher or self.modules or self.class_means or self.activation_means
 
     @property
     def derives(self) -> bool:

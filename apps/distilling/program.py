@@ -30,6 +30,7 @@ from apps.distilling.teacher_logits import TeacherLogits
 from apps.models.classifier_priors import classifier_prior, is_saved, say_uniform
 from apps.models.freezing import freeze
 from apps.models.initial import Initial
+from apps.models.mean_activations import mean_activations
 from apps.models.named import check_classes, classifier
 from apps.models.soft_labels import mean_soft_labels
 from apps.models.starting import begun, frozen
@@ -122,7 +123,8 @@ def _one_student(config: Config, guide: bool) -> dict[str, Any]:
         drawn = generator("cpu", config.optimisation.seed, "terms")
         network = None if teacher is None else teacher.network
         means = partial(mean_soft_labels, network, pictures.train, accelerator=accelerator)
-        setting = setting_for(student, teacher, pictures.train.labels, prior, drawn, means)
+        centres = partial(mean_activations, network, pictures.train, accelerator=accelerator)
+        setting = setting_for(student, teacher, pictures.train.labels, prior, drawn, means, centres)
         setting = replace(setting, keyed_draws=run.format < 2)
         objective = Objective(terms, student, teacher, setting, config.teacher_norms)
         check_trainable(objective, config.tuning)

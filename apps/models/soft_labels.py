@@ -45,12 +45,12 @@ def add_soft_labels(
 
 
 def by_class(
-    total: Float[Tensor, "classes classes"], labels: Int[Tensor, " n"], accelerator: Accelerator | None
-) -> Float[Tensor, "classes classes"]:
-    """Mean soft labels over all processes, on the CPU; NaN for a class without images.
+    total: Float[Tensor, "classes columns"], labels: Int[Tensor, " n"], accelerator: Accelerator | None
+) -> Float[Tensor, "classes columns"]:
+    """Means over all processes, on the CPU; NaN for a class without images.
 
     Args:
-        total: what `add_soft_labels` summed on this process.
+        total: sums of each class's rows on this process, such as `add_soft_labels` makes.
         labels: of all images, on the CPU.
         accelerator: the processes.
     """

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from distill.linear import linear
 from distill.memory_bank import MemoryBank
 from distill.negatives import OtherClasses
 from distill.term import Given, Loss, Needs, Setting, Term
@@ -49,7 +50,7 @@ class _Contrast(Loss):
 
     def __init__(self, config: "CRD", widths: tuple[int, int], memory: Memory, setting: Setting):
         super().__init__(memory)
-        self.student, self.teacher = (_linear(width, config.dim, setting.generator) for width in widths)
+        self.student, self.teacher = (linear(width, config.dim, setting.generator) for width in widths)
         self.config, self.gather = config, setting.gather
         self.count = min(config.negatives, memory.others.most)
 
@@ -93,14 +94,6 @@ class _Contrast(Loss):
         bank.settle(logs, self.gather)
         logs = logs - bank.log_constant
         return contrastive(logs[:, 0], logs[:, 1:], len(bank.rows))
-
-
-def _linear(inputs: int, outputs: int, generator: torch.Generator | None) -> nn.Linear:
-    """A linear layer that starts as torch's own do, uniform within 1 / sqrt(inputs), drawn from a generator."""
-    layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
-    for parameter in layer.parameters():
-        nn.init.uniform_(parameter, -(inputs**-0.5), inputs**-0.5, generator)
-    return layer
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Knowledge distillation: the teacher's softened posterior as soft labels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -20,12 +20,13 @@ def divergence(
 
 
 class _Divergence(Loss):
-    def __init__(self, temperature: float):
+    def __init__(self, config: "Hinton"):
         super().__init__()
-        self.temperature = temperature
+        self.config = config
 
     def loss(self, student: Trace, teacher: Trace | None, given: Given):
-        return divergence(student.logits, teacher.logits, self.temperature)
+        found = divergence(student.logits, teacher.logits, self.config.temperature)
+        return given.risen(self.config.warmup) * found
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,6 @@ class Hinton(Term):
     Weights and temperature are those of Tian et al. 2020's code, which has the factor T^2 as the paper has it.
     """
 
-    needs = Needs(teacher=True)
     paper = "Hinton, Vinyals and Dean, Distilling the knowledge in a neural network, 2015 (arXiv 1503.02531)"
     beside = 0.1
     zero = True
@@ -44,11 +44,19 @@ class Hinton(Term):
     """Of the loss in the objective; .9, beside .1 for the labels, as in Tian et al. 2020."""
     temperature: float = 4.0
     """T (Tian et al. 2020)."""
+    warmup: float = field(default=0.0, metadata={"before": 0.0})
+    """Part of the training in which its weight rises from 0, as beside nd: 1/12 there."""
+
+    @property
+    def needs(self) -> Needs:
+        """Logits of both, and how far the training is where the weight rises."""
+        return Needs(teacher=True, passed=self.warmup > 0)
 
     def __post_init__(self):
         """Refuse what cannot be followed."""
         super().__post_init__()
         self.require("temperature", 0 < self.temperature < float("inf"), "a positive number")
+        self.require("warmup", 0 <= self.warmup <= 1, "a part of the training, from 0 to 1")
 
     def build(self, setting: Setting) -> Loss:
         """The loss.
@@ -61,4 +69,4 @@ class Hinton(Term):
                 f"the student has {setting.student.classes} classes and the teacher {setting.teacher.classes}: "
                 "hinton compares them one by one"
             )
-        return _Divergence(self.temperature)
+        return _Divergence(self)

@@ -70,7 +70,7 @@ COMMANDS = [
     f"distill ce+hinton+crd+attention --teacher runs/convnet --student convnet-half --name student {TRAINED}",
     f"distill ce+hinton --teacher runs/convnet --student convnet-half --cache-logits logits --sync-batchnorm "
     f"--augment flip --name cached {TRAINED}",
-    f"distill ce+ckd+class-means --teacher runs/classifier --student mlp --concentration mle --seeds 2 {TRAINED}",
+    f"distill ce+ckd+class-means+nd --teacher runs/classifier --student mlp --concentration mle --seeds 2 {TRAINED}",
     f"distill ce+fitnet+ab --pretraining 0.1 --teacher runs/convnet --student convnet-half --name phased {TRAINED}",
     f"prune runs/convnet --keep 0.3 --ema 0.9 --clip 1 --name pruned {TRAINED}",
     f"prior runs/classifier --concentration mle --out prior.safetensors {SMALL}",

@@ -189,6 +189,8 @@ def test_networks_that_give_probabilities_are_refused_where_their_logits_are_loo
 
 def test_class_means_are_asked_for_in_words_and_once():
     student, teacher = networks()
+    with pytest.raises(InputError, match="ce.nd needs the teacher's mean penultimate activations .*activation_means"):
+        objective("ce+nd", student=student, teacher=teacher, image_shape=(1, 6, 6))
     with pytest.raises(InputError, match="needs the teacher's mean posterior of each class: give class_means"):
         objective("ce+class-means", student=student, teacher=teacher, image_shape=(1, 6, 6))
     asked = []

@@ -75,6 +75,7 @@ def setting_of(student: Shapes = STUDENT, teacher: Shapes | None = TEACHER) -> S
         ClassifierPrior.from_weight(weight, 20),
         torch.Generator().manual_seed(1),
         class_means=lambda temperature: torch.eye(student.classes).div(temperature).softmax(1),
+        activation_means=lambda: torch.randn(student.classes, teacher.penultimate, generator=seeded),
         student_network=_normed(student),
         teacher_network=None if teacher is None else (network := _normed(teacher)),
         stage_norms=None if teacher is None else lambda: tuple(network),

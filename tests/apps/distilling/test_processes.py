@@ -8,7 +8,7 @@ import torch
 from priors.files.tensors import read_tensors
 
 SHARED = ["--data", "digits", "--device", "cpu", "--threads", "1"]
-TERMS = "ce+ckd+hinton+crd+rkd+dist+dkd"
+TERMS = "ce+ckd+hinton+crd+rkd+dist+dkd+nd"
 
 
 def test_two_processes_are_one(machine, tmp_path):

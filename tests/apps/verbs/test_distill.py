@@ -13,6 +13,7 @@ from apps.data import sources
 from apps.data.batches import Batches
 from apps.data.shift import parse_shift
 from apps.distilling.distillation import Distillation
+from apps.models.mean_activations import mean_activations
 from apps.seeds import derive
 from priors import ClassifierPrior, zoo
 from priors.files.tensors import digest_of, read_tensors
@@ -171,6 +172,20 @@ def test_class_means_are_the_teachers_own_of_its_training_images_as_they_are(pen
     expected = by_hand(round(0.5 * 1437 / 64), loss, shift="downsample:0.5")
     for name, values in weights(tmp_path / "runs/s").items():
         torch.testing.assert_close(values, expected[name], rtol=1e-4, atol=1e-6)
+
+
+def test_nd_takes_the_teachers_mean_activations_and_dkd_comes_in_slowly(penult, teacher, tmp_path):
+    network, images = zoo.load(teacher).eval(), sources.load("digits", "train")
+    with torch.no_grad():
+        rows = network.penultimate(images.images.float() / 255).double()
+    expected = torch.stack([rows[images.labels == label].mean(0) for label in range(10)])
+    torch.testing.assert_close(mean_activations(network, images), expected, rtol=1e-5, atol=1e-6)
+    words = ["distill", "ce+nd+dkd", "--teacher", teacher, *TINY, "--epochs", 0.5, "--dkd.warmup", 0.5, "--name", "s"]
+    assert penult(*words, "--runs", tmp_path / "runs").status == 0
+    lines = map(json.loads, (tmp_path / "runs/s/metrics.jsonl").read_text().splitlines())
+    parts = [line for line in lines if "train/dkd" in line]
+    assert parts[0]["train/dkd"] == 0 < parts[1]["train/dkd"] < parts[3]["train/dkd"]
+    assert 0 < parts[-1]["train/nd"] < parts[0]["train/nd"] < 1.5 * 2
 
 
 def test_labels_alone_are_what_train_classifier_does(penult, tmp_path):
