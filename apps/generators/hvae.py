@@ -12,6 +12,7 @@ from torch import Tensor
 from apps.generators.class_latents import ClassLatents
 from apps.generators.drawing_input import check_draws, labels_to_draw
 from apps.generators.hyperspherical_vae import HypersphericalVAE
+from apps.generators.learnt_prior import HVAEM
 from apps.generators.vae_networks import described
 from priors import VonMisesFisher
 from priors.checks.draws import gaussians
@@ -89,7 +90,7 @@ class HVAEL(ClassLatents):
     title = "HVAE-L"
 
 
-VARIANTS: dict[str, type[HypersphericalVAE]] = {kind.variant: kind for kind in (HVAE, HVAEC, HVAEL)}
+VARIANTS: dict[str, type[HypersphericalVAE]] = {kind.variant: kind for kind in (HVAE, HVAEC, HVAEL, HVAEM)}
 
 
 def rebuild(description: dict, weights: dict[str, Tensor]) -> HypersphericalVAE:

@@ -5,7 +5,7 @@ from typing import Literal
 
 import tyro
 
-from apps.command.config import Data, Foreign, Gauge, Optimisation, Where
+from apps.command.config import Data, Foreign, Gauge, Optimisation, Where, added
 from apps.command.ranges import EpochsFromZero, Width
 
 
@@ -18,16 +18,22 @@ class HVAESettings:
     """Train a hyperspherical variational autoencoder."""
 
     data: tyro.conf.OmitArgPrefixes[Data] = field(default_factory=Data)
-    variant: Literal["hvae", "hvae-c", "hvae-l"] = "hvae-l"
-    """hvae: unconditional; hvae-c: the label beside z; hvae-l: z from the classifier's prior."""
+    variant: Literal["hvae", "hvae-c", "hvae-l", "hvae-m"] = "hvae-l"
+    """hvae: unconditional; hvae-c: the label beside z; hvae-l: z from the classifier's prior; hvae-m: z from a prior
+    that is learnt with the model, a control for hvae-l."""
     latent_dim: Width = 10
     """d: the latent sphere is S^d in R^(d+1), or S^(d-1) in R^d with --convention ambient."""
     convention: Literal["sphere", "ambient"] = "sphere"
     """What --latent-dim counts: the dimensions of the sphere, or of the space around it."""
     classifier: str | None = None
-    """MODEL whose final layer is the prior of hvae-l, or a prior saved by penult prior."""
+    """MODEL whose final layer is the prior of hvae-l, or a prior saved by penult prior; of hvae-m with --learn
+    concentrations, whose directions it has."""
     concentration: tuple[str, ...] = ()
-    """Concentration of the prior: a number, one for each class, or a strategy such as mle; unset: 20, or as saved."""
+    """Concentration of the prior: a number, one for each class, or a strategy such as mle; unset: 20, or as saved.
+    Concentrations that are learnt start there."""
+    learn: tuple[Literal["directions", "concentrations"], ...] = added((), before=())
+    """What hvae-m learns of its prior; unset: both. Directions start at random ones by the seed; what is not learnt is
+    that of --classifier or --concentration."""
     encoder_label: bool = False
     """Whether the encoder sees the label, q(z|x, i) instead of q(z|x)."""
     label_term: bool = True

@@ -3,15 +3,17 @@
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, optim
 
+from apps.command.config import Optimisation
 from apps.data.binarise import binarise
 from apps.data.sweep import AT_A_TIME
 from apps.generators.hyperspherical_vae import HypersphericalVAE
 from apps.seeds import derive, generator
-from apps.training.task import Criterion, Task
+from apps.training.task import Criterion, Phase, Task, build_optimizer
 from priors.checks.draws import gaussians
 from priors.checks.floats import at_least_float32
+from priors.reading.taps import unwrapped
 
 
 class HVAETraining(Task):
@@ -42,6 +44,11 @@ class HVAETraining(Task):
         """An image and its label."""
         label = torch.zeros(1, dtype=torch.int64, device="meta")
         return {"model": (torch.zeros(1, *image_shape, device="meta"), label)}
+
+    def optimizer(self, turn: str, phase: Phase, config: Optimisation) -> optim.Optimizer:
+        """The configured one; a learnt prior has no weight decay."""
+        network = self.networks["model"]
+        return build_optimizer((network,), config, unwrapped(network).undecayed(), decayed=False)
 
     def losses(self, turn: str, batch, step: int) -> dict[str, Tensor]:
         """The distortion -log p(x|z) and the divergence at the weight its warm-up has reached, in nats an image."""

@@ -137,6 +137,10 @@ class HypersphericalVAE(Generator):
         """
         return {}
 
+    def undecayed(self) -> tuple[nn.Parameter, ...]:
+        """Parameters that weight decay is not for."""
+        return ()
+
     # What they share.
 
     def encode(

@@ -15,11 +15,14 @@ from apps.generators.hvae import VARIANTS
 from apps.generators.hvae_settings import HVAESettings
 from apps.generators.hvae_training import HVAETraining
 from apps.generators.hyperspherical_vae import HypersphericalVAE
+from apps.generators.learnt_prior import HVAEM, PARTS, drawn_prior
+from apps.models.classifier_priors import DEFAULT_CONCENTRATION, concentrations
 from apps.models.named import check_classes
 from apps.runs.run import Run
-from apps.seeds import derive
+from apps.seeds import derive, generator
 from apps.training.memory import within_memory
 from apps.training.session import start
+from apps.training.task import Task
 from apps.training.train import data_label, slug, train
 from priors import ClassifierPrior
 from priors.errors import InputError
@@ -42,7 +45,9 @@ def train_hvae(config: HVAESettings, guide: bool = True) -> dict[str, Any]:
     count = len(images) // 6 if config.data.validation is None else config.data.validation
     if count:
         images, held_out = split_validation(images, count, optimisation.seed)
-    if config.classifier is not None:
+    if config.variant == "hvae-m" and config.classifier is None:
+        prior = _drawn(config, images)
+    elif config.classifier is not None:
         prior = class_prior(
             config.classifier, config.concentration, config.gauge, config.foreign, config.data, where, accelerator
         )
@@ -66,7 +71,7 @@ def train_hvae(config: HVAESettings, guide: bool = True) -> dict[str, Any]:
         accelerator=accelerator,
         images=images,
         build=lambda: HVAETraining(model, optimisation.seed, held_out, warmup_steps, config.label_term),
-        score=lambda task: {},
+        score=_learnt,
         optimisation=optimisation,
         where=where,
         following=following if guide else None,
@@ -75,20 +80,66 @@ def train_hvae(config: HVAESettings, guide: bool = True) -> dict[str, Any]:
 
 def _check(config: HVAESettings) -> None:
     """Refuse settings that do not go together, and values that no training can use."""
-    if config.variant == "hvae-l" and config.classifier is None:
+    learnt = _learns(config)
+    if config.learn and not learnt:
         raise InputError(
-            "--variant hvae-l needs --classifier MODEL, whose final layer is its prior: train one with penult train "
-            f"classifier --data {config.data.data} --arch mlp --penultimate {_dim(config)}"
+            f"--learn {' '.join(config.learn)} is for --variant hvae-m: leave it out with {config.variant}"
         )
-    if config.variant != "hvae-l" and config.classifier is not None:
-        raise InputError(
-            f"--classifier {config.classifier} is for --variant hvae-l: leave it out with {config.variant}"
-        )
-    for flags in ("--concentration" if config.concentration else "", config.gauge.given()):
-        if flags and config.variant != "hvae-l":
-            raise InputError(f"{flags} is for --variant hvae-l: leave it out with {config.variant}")
+    if config.variant == "hvae-l" or learnt == ("concentrations",):
+        if config.classifier is None:
+            needing = "hvae-m --learn concentrations" if learnt else "hvae-l"
+            gives = "has its directions" if learnt else "is its prior"
+            raise InputError(
+                f"--variant {needing} needs --classifier MODEL, whose final layer {gives}: train one with penult train "
+                f"classifier --data {config.data.data} --arch mlp --penultimate {_dim(config)}"
+            )
+    elif learnt:
+        _check_alone(config)
+    else:
+        given = f"--classifier {config.classifier}" if config.classifier is not None else ""
+        for flags in (given, "--concentration" if config.concentration else "", config.gauge.given()):
+            if flags:
+                raise InputError(f"{flags} is for --variant hvae-l and hvae-m: leave it out with {config.variant}")
     if not config.hidden:
         raise InputError("--hidden: expected the widths of one or more layers")
+
+
+def _check_alone(config: HVAESettings) -> None:
+    """Refuse what reads of a classifier where a model's directions are learnt: nothing of one would be used."""
+    given = f"--classifier {config.classifier}" if config.classifier else config.gauge.given()
+    if given:
+        raise InputError(
+            f"{given} with learnt directions, for which no classifier is read: leave it out, or give --learn "
+            "concentrations, which keeps a classifier's directions"
+        )
+    if isinstance(values := concentrations(config.concentration), str):
+        raise InputError(
+            f"--concentration {values} with learnt directions, for which no classifier is read that it could measure: "
+            "give numbers"
+        )
+
+
+def _learns(config: HVAESettings) -> tuple[str, ...]:
+    """What of its prior the model learns."""
+    if config.variant != HVAEM.variant:
+        return ()
+    return tuple(part for part in PARTS if part in config.learn or not config.learn)
+
+
+def _drawn(config: HVAESettings, images: ImageSet) -> ClassifierPrior:
+    """Where learnt directions start, with the concentrations that are given."""
+    given = concentrations(config.concentration)
+    values = DEFAULT_CONCENTRATION if given is None else given
+    stream = generator("cpu", config.optimisation.seed, "directions")
+    return drawn_prior(images.class_names, _dim(config), values, stream)
+
+
+def _learnt(task: Task) -> dict[str, Any]:
+    """The concentrations that a model learnt, by class."""
+    model = task.networks["model"]
+    if not isinstance(model, HVAEM) or "concentrations" not in model.prior.learn:
+        return {}
+    return {"concentrations": dict(zip(model.class_names, model.prior.as_it_is().concentration.tolist(), strict=True))}
 
 
 def _check_dimension(config: HVAESettings, prior: ClassifierPrior) -> None:
@@ -117,7 +168,8 @@ def _name(config: HVAESettings) -> str:
 def _built(config: HVAESettings, images: ImageSet, prior: ClassifierPrior | None) -> HypersphericalVAE:
     """The model before its training: its weights hang on the seed alone."""
     torch.manual_seed(derive(config.optimisation.seed, "weights"))
-    options = {} if prior is None else {"prior": prior}
+    options: dict[str, Any] = {} if prior is None else {"prior": prior}
+    options |= {"learn": learnt} if (learnt := _learns(config)) else {}
     return VARIANTS[config.variant](
         images.image_shape,
         _dim(config),

@@ -170,20 +170,26 @@ class Task(ABC):
 
 
 def build_optimizer(
-    networks: Iterable[nn.Module], config: Optimisation, apart: Collection[nn.Parameter] = (), scale: float = 1.0
+    networks: Iterable[nn.Module],
+    config: Optimisation,
+    apart: Collection[nn.Parameter] = (),
+    scale: float = 1.0,
+    decayed: bool = True,
 ) -> optim.Optimizer:
     """The configured optimiser, fused: at small sizes an unfused one costs as much as the backward pass.
 
     Args:
         networks: what of them asks for gradients is trained.
         config: which optimiser, and how.
-        apart: those of the parameters that have a learning rate of their own; none: all have the same.
-        scale: times that of the others, at each step.
+        apart: those of the parameters that are trained in another way; none: all are trained alike.
+        scale: their learning rate, times that of the others, at each step.
+        decayed: whether weight decay is for them too.
     """
     parameters = [parameter for network in networks for parameter in network.parameters() if parameter.requires_grad]
     if own := [one for one in parameters if any(one is other for other in apart)]:
         others = [one for one in parameters if all(one is not other for other in own)]
         group = {"params": own, "lr": config.lr * scale, "lr_scale": scale}
+        group |= {} if decayed else {"weight_decay": 0.0}
         parameters = [*([{"params": others, "lr_scale": 1.0}] if others else []), group]
     if config.optimizer in ("sgd", "momentum"):
         nesterov = config.optimizer == "sgd"

@@ -4,6 +4,7 @@ import torch
 
 from apps.generators.hvae import HVAE, HVAEC, HVAEL
 from apps.generators.latents import Gaussian, UniformSphere, VonMisesFisherLatent
+from apps.generators.learnt_prior import HVAEM
 from apps.generators.sngan import SNGAN
 from apps.generators.sngan_presets import architecture
 from priors import ClassifierPrior
@@ -27,6 +28,7 @@ GENERATORS = {
     "hvae": lambda: HVAE((1, 2, 2), 5, NAMES, (4,)).eval(),
     "hvae-c": lambda: HVAEC((1, 2, 2), 5, NAMES, (4,)).eval(),
     "hvae-l": lambda: HVAEL((1, 2, 2), 5, NAMES, (4,), prior=prior()).eval(),
+    "hvae-m": lambda: HVAEM((1, 2, 2), 5, NAMES, (4,), prior=prior()).eval(),
     "sngan": lambda: sngan(Gaussian(5)),
     "sngan of a sphere": lambda: sngan(UniformSphere(5)),
     "sngan of a prior": lambda: sngan(VonMisesFisherLatent(prior())),

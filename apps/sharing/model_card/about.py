@@ -13,6 +13,10 @@ _HVAE = {
         "It draws images of a class: z of class i is von Mises-Fisher around the i-th column of a classifier's final "
         "layer. That prior is stored with the weights, so the classifier is not needed."
     ),
+    "hvae-m": (
+        "It draws images of a class: z of class i is von Mises-Fisher around a direction of its own, a prior of which "
+        "the directions, the concentrations or both were learnt with the model."
+    ),
 }
 _LATENTS = {
     "gaussian": "independent standard normal numbers",

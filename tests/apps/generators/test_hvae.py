@@ -8,6 +8,7 @@ import torch
 from scipy.special import logsumexp
 from scipy.stats import vonmises_fisher
 
+from apps.generators.class_latents import ClassLatents
 from apps.generators.hvae import HVAE, HVAEC, HVAEL, VARIANTS, rebuild
 from priors import ClassifierPrior
 from priors.errors import InputError
@@ -20,12 +21,12 @@ def model_of(kind, dim=2, encoder_label=False):
     """A small model whose likelihoods differ between latents and classes, as freshly initialised ones hardly do."""
     torch.manual_seed(0)
     options = {}
-    if kind is HVAEL:
+    if issubclass(kind, ClassLatents):
         options["prior"] = ClassifierPrior.from_weight(torch.randn(3, dim), [2.0, 5.0, 9.0], class_names=CLASSES)
     model = kind(SHAPE, dim, CLASSES, hidden=(8, 6), encoder_label=encoder_label, **options).double()
     with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(2.5)
+        for name, parameter in model.named_parameters():
+            parameter.mul_(1 if name.startswith("prior") else 2.5)
     return model.eval()
 
 
@@ -52,9 +53,9 @@ def quadrature(dim):
 
 
 def log_prior(model, points, label):
-    if isinstance(model, HVAEL):
-        loc = model.prior.loc[label].double().numpy()
-        kappa = float(model.prior.concentration[label])
+    if isinstance(model, ClassLatents):
+        loc = model.prior.loc[label].detach().double().numpy()
+        kappa = float(model.prior.concentration[label].detach())
         return vonmises_fisher(loc / np.linalg.norm(loc), kappa).logpdf(points)
     dim = points.shape[1]
     return np.full(len(points), -math.log(2 * np.pi if dim == 2 else 4 * np.pi))
