@@ -144,6 +144,7 @@ def likelihoods(
     seeds: int,
     against: Mapping[str, str],
     published: Mapping[tuple[str, str], tuple[float, ...]] | None = None,
+    note: str = "",
 ) -> Table:
     """A table of models that are trained and scored by one protocol.
 
@@ -155,6 +156,7 @@ def likelihoods(
         seeds: repetitions of a cell.
         against: by row, the one that it is compared with.
         published: log-likelihood and ELBO by row and column, where the paper has them.
+        note: what the rows are, where their names do not say.
     """
     compared = (
         "The published columns are compared with log p(x) of HVAE and log p(x|i) of HVAE-C and HVAE-L, and the bounds "
@@ -167,7 +169,7 @@ def likelihoods(
         convention=(
             f"{_SPHERES[p.convention]}, encoder q(z|x), images binarised afresh each batch, "
             f"{60_000 - p.validation:,} for training and {p.validation:,} for validation; scored on the "
-            f"10,000 test images with K = {p.samples}. {compared} {p.said}"
+            f"10,000 test images with K = {p.samples}. {compared} {p.said}{note and f' {note}'}"
         ),
         rows=tuple(models),
         columns=columns,
