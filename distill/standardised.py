@@ -3,6 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
+from distill.full_precision import full
 from distill.unit import unit
 
 
@@ -23,5 +24,5 @@ def standardised(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch
 
 def centred(rows: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows columns"]:
     """Each row less its mean, in float32 at least."""
-    rows = rows if rows.itemsize >= 4 else rows.float()
+    rows = full(rows)
     return rows - rows.mean(1, keepdim=True)

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from distill.full_precision import full
 from distill.jacobians import check_classes
 from distill.standardised import standardised
 from distill.term import Given, Loss, Needs, Setting, Term
@@ -41,7 +42,7 @@ def decoupled(
 
 def _parts(logits: Tensor, own: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """log (p, 1 - p), (batch, 2); and the others' log-posteriors among themselves, (batch, classes), 0 at the own."""
-    logs = (logits if logits.itemsize >= 4 else logits.float()).log_softmax(1)
+    logs = full(logits).log_softmax(1)
     rest = logs.masked_fill(own, -torch.inf).logsumexp(1, keepdim=True)  # by sums of p, nothing would be left of it
     return torch.cat([logs.gather(1, labels[:, None]), rest], 1), (logs - rest).masked_fill(own, 0.0)
 

@@ -6,7 +6,7 @@ from traces import STUDENT, TEACHER, given_of, setting_of, trace_of
 
 from distill.terms import terms
 
-NAMES = ("attention", "dist", "dkd", "fitnet", "rkd", "sp", "standardised", "vid")
+NAMES = ("attention", "dist", "dkd", "fitnet", "review", "rkd", "sp", "standardised", "vid")
 
 
 @pytest.mark.parametrize("name", NAMES)
