@@ -14,10 +14,8 @@ from apps.generators.drawing_input import check_draws, labels_to_draw
 from apps.generators.hyperspherical_vae import HypersphericalVAE
 from apps.generators.learnt_prior import HVAEM
 from apps.generators.vae_networks import described
-from priors import VonMisesFisher
 from priors.checks.draws import gaussians
 from priors.errors import InputError, unknown
-from priors.vmf.bessel import kl_to_uniform
 
 
 class HVAE(HypersphericalVAE):
@@ -34,7 +32,7 @@ class HVAE(HypersphericalVAE):
 
     def divergence(self, posterior, labels):
         """KL to the uniform distribution."""
-        return _to_uniform(posterior)
+        return posterior.kl_to_uniform()
 
     def sample_latent(self, labels, generator=None, concentration=None):
         """z uniform on the sphere."""
@@ -62,7 +60,7 @@ class HVAEC(HypersphericalVAE):
 
     def divergence(self, posterior, labels):
         """KL to the uniform distribution."""
-        return _to_uniform(posterior)
+        return posterior.kl_to_uniform()
 
     def sample_latent(self, labels, generator=None, concentration=None):
         """z uniform on the sphere, whatever the label."""
@@ -102,6 +100,7 @@ def rebuild(description: dict, weights: dict[str, Tensor]) -> HypersphericalVAE:
     try:
         options = {name: description[name] for name in ("image_shape", "dim", "class_names", "encoder_label")}
         options |= described(description)
+        options["posterior"] = description.get("posterior", "vmf")  # older models had no other
         variant = description["variant"]
         if variant not in VARIANTS:
             raise unknown("variant", variant, VARIANTS)
@@ -111,10 +110,6 @@ def rebuild(description: dict, weights: dict[str, Tensor]) -> HypersphericalVAE:
         raise InputError(
             f"the model's description and weights do not fit together ({error}): damaged, or not of this program"
         ) from None
-
-
-def _to_uniform(posterior: VonMisesFisher) -> Tensor:
-    return kl_to_uniform(posterior.event_shape[0], posterior.concentration)
 
 
 def _uniform(model: HypersphericalVAE, labels: Tensor, generator, concentration) -> Tensor:

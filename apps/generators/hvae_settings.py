@@ -34,6 +34,8 @@ class HVAESettings:
     learn: tuple[Literal["directions", "concentrations"], ...] = added((), before=())
     """What hvae-m learns of its prior; unset: both. Directions start at random ones by the seed; what is not learnt is
     that of --classifier or --concentration."""
+    posterior: Literal["vmf", "spherical-cauchy"] = added("vmf", before="vmf")
+    """Family of q(z|x) about the encoder's direction; the prior stays what it is."""
     encoder_label: bool = False
     """Whether the encoder sees the label, q(z|x, i) instead of q(z|x)."""
     label_term: bool = True

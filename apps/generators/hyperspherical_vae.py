@@ -3,8 +3,8 @@
 Section 4.2 of "On The Distribution of Penultimate Activations of Classification Networks" (equations 10 to 12), with
 the networks of the S-VAE (arXiv 1804.00891), fully connected, or others; see `vae_networks`.
 
-The latent z is a unit vector of R^m; q(z|x) = vMF(mu(x), kappa(x)) with kappa = 1 + softplus(.). All KL divergences are
-exact.
+The latent z is a unit vector of R^m; q(z|x) = vMF(mu(x), kappa(x)) with kappa = 1 + softplus(.), or a spherical Cauchy
+distribution with rho = sigmoid(.); see `posteriors`. All KL divergences are exact.
 """
 
 import math
@@ -19,11 +19,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from apps.generators.drawing_input import labels_to_draw
+from apps.generators.posteriors import posterior_of
 from apps.generators.vae_networks import networks_of
 from apps.models.generator import Generator
-from priors import VonMisesFisher
 from priors.checks.floats import at_least_float32
 from priors.errors import InputError
+from priors.vmf.about_mean import AboutMean
 from priors.vmf.bessel import log_sphere_area
 from priors.vmf.transport import rsample
 
@@ -65,6 +66,7 @@ class HypersphericalVAE(Generator):
         hidden: widths of the layers of fully connected networks; see `vae_networks`.
         encoder_label: whether the encoder sees the label, q(z|x, i), by concatenation.
         networks: encoder and decoder, one of `vae_networks.NETWORKS`.
+        posterior: the family of q(z|x), one of `posteriors.POSTERIORS`.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class HypersphericalVAE(Generator):
         hidden: Sequence[int] = (256, 128),
         encoder_label: bool = False,
         networks: str = "mlp",
+        posterior: str = "vmf",
     ):
         super().__init__()
         if dim < 2:
@@ -85,6 +88,8 @@ class HypersphericalVAE(Generator):
         self.dim = dim
         self.class_names = tuple(class_names)
         self.encoder_label = encoder_label
+        self.posterior = posterior
+        self._posterior = posterior_of(posterior)
         self.networks = networks_of(networks, {"hidden": hidden})
         self.encoder = self.networks.encoder(self.image_shape, len(self.class_names) * encoder_label)
         # Mean direction and concentration share their last matrix product; they are initialised as two layers would be.
@@ -100,7 +105,7 @@ class HypersphericalVAE(Generator):
         return 0
 
     @abstractmethod
-    def divergence(self, posterior: VonMisesFisher, labels: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    def divergence(self, posterior: AboutMean, labels: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         """KL(q(z|x) || p(z|i)) in nats."""
 
     @abstractmethod
@@ -125,6 +130,7 @@ class HypersphericalVAE(Generator):
             "dim": self.dim,
             "class_names": list(self.class_names),
             "encoder_label": self.encoder_label,
+            "posterior": self.posterior,
             **self.networks.description(),
         }
 
@@ -143,9 +149,7 @@ class HypersphericalVAE(Generator):
 
     # What they share.
 
-    def encode(
-        self, images: Float[Tensor, "batch *shape"], labels: Int[Tensor, " batch"] | None = None
-    ) -> VonMisesFisher:
+    def encode(self, images: Float[Tensor, "batch *shape"], labels: Int[Tensor, " batch"] | None = None) -> AboutMean:
         """q(z|x), or q(z|x, i) where the encoder sees the label.
 
         Args:
@@ -161,7 +165,7 @@ class HypersphericalVAE(Generator):
             x = torch.cat([x, F.one_hot(labels, len(self.class_names)).to(x.dtype)], -1)
         parameters = at_least_float32(self.to_posterior(self.encoder(x)))
         direction, scale = parameters.split((self.dim, 1), -1)
-        return VonMisesFisher(F.normalize(direction, dim=-1), 1 + F.softplus(scale.squeeze(-1)), validate_args=False)
+        return self._posterior.of(direction, scale.squeeze(-1))
 
     def decode(
         self,
@@ -188,7 +192,7 @@ class HypersphericalVAE(Generator):
         The draw is made by a generator, or of Gaussians that were drawn before and are overwritten.
         """
         posterior = self.encode(images, labels)
-        z = rsample(posterior.loc, posterior.concentration, generator)
+        z = rsample(posterior.loc, posterior.concentration, generator, posterior.law)
         logits = at_least_float32(self.decode(z, labels))
         x = images.flatten(1)
         reconstruction = -F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(-1)
@@ -232,11 +236,11 @@ class HypersphericalVAE(Generator):
             *(rows.split(some) for rows in (images.flatten(1), labels, posterior.loc, posterior.concentration)),
             strict=True,
         ):
-            q = VonMisesFisher(loc[:, None], concentration[:, None], validate_args=False)
+            q = type(posterior)(loc[:, None], concentration[:, None], validate_args=False)
             parts = []
             for first in range(0, samples, draws):
                 many = q.expand((len(x), min(draws, samples - first)))
-                z = rsample(many.loc, many.concentration, generator)
+                z = many.rsample((), generator)
                 parts.append(self._weights(x, y, z, q.log_prob(z)))
             reconstruction, given_label, marginal = (torch.cat(part, 1) for part in zip(*parts, strict=True))
             blocks.append((reconstruction.mean(1), given_label.logsumexp(1), marginal.logsumexp(1)))

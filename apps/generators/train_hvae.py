@@ -161,7 +161,8 @@ def _dim(config: HVAESettings) -> int:
 def _name(config: HVAESettings) -> str:
     """Of a run that is given none."""
     label, seed = data_label(config.data.data, config.data.classes), config.optimisation.seed
-    return slug(f"{label}-{config.variant}-d{config.latent_dim}-seed{seed}")
+    family = "" if config.posterior == "vmf" else f"-{config.posterior}"
+    return slug(f"{label}-{config.variant}{family}-d{config.latent_dim}-seed{seed}")
 
 
 @within_memory()
@@ -176,5 +177,6 @@ def _built(config: HVAESettings, images: ImageSet, prior: ClassifierPrior | None
         images.class_names,
         config.hidden,
         encoder_label=config.encoder_label,
+        posterior=config.posterior,
         **options,
     )

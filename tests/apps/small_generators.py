@@ -29,6 +29,9 @@ GENERATORS = {
     "hvae-c": lambda: HVAEC((1, 2, 2), 5, NAMES, (4,)).eval(),
     "hvae-l": lambda: HVAEL((1, 2, 2), 5, NAMES, (4,), prior=prior()).eval(),
     "hvae-m": lambda: HVAEM((1, 2, 2), 5, NAMES, (4,), prior=prior()).eval(),
+    "hvae-l of a heavy tail": lambda: HVAEL(
+        (1, 2, 2), 5, NAMES, (4,), prior=prior(), posterior="spherical-cauchy"
+    ).eval(),
     "sngan": lambda: sngan(Gaussian(5)),
     "sngan of a sphere": lambda: sngan(UniformSphere(5)),
     "sngan of a prior": lambda: sngan(VonMisesFisherLatent(prior())),

@@ -112,6 +112,11 @@ def test_hvaes(clean, given, variant, dim, precision):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
+def test_hvaes_of_another_posterior(clean, given, precision):
+    clean(hvae(given, "hvae-l", WIDTH, "--posterior", "spherical-cauchy", "--precision", precision))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("code", CODES)
 def test_autoencoders(clean, given, code, precision):
     clean(autoencoder(given, code, "--precision", precision))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from apps.recipes.penultimate.distillation import TABLES as DISTILLATION
+from apps.recipes.penultimate.heavy_tails import TABLES as HEAVY_TAILS
 from apps.recipes.penultimate.learnt import TABLES as LEARNT
 from apps.recipes.penultimate.likelihoods import TABLES as LIKELIHOODS
 from apps.recipes.table import Table, all_against
@@ -114,6 +115,7 @@ TABLES = {
     ),
     **DISTILLATION,
     **LIKELIHOODS,
+    **HEAVY_TAILS,
     **LEARNT,
     "5": Table(
         title="Table 5: generative modelling of CIFAR-10, Inception score and FID 5k (section 4.3)",

@@ -10,17 +10,18 @@ from scipy.stats import vonmises_fisher
 
 from apps.generators.class_latents import ClassLatents
 from apps.generators.hvae import HVAE, HVAEC, HVAEL, VARIANTS, rebuild
-from priors import ClassifierPrior
+from apps.generators.posteriors import POSTERIORS
+from priors import ClassifierPrior, VonMisesFisher
 from priors.errors import InputError
 
 CLASSES = ("zero", "one", "two")
 SHAPE = (1, 3, 4)
 
 
-def model_of(kind, dim=2, encoder_label=False):
+def model_of(kind, dim=2, encoder_label=False, posterior="vmf"):
     """A small model whose likelihoods differ between latents and classes, as freshly initialised ones hardly do."""
     torch.manual_seed(0)
-    options = {}
+    options = {"posterior": posterior}
     if issubclass(kind, ClassLatents):
         options["prior"] = ClassifierPrior.from_weight(torch.randn(3, dim), [2.0, 5.0, 9.0], class_names=CLASSES)
     model = kind(SHAPE, dim, CLASSES, hidden=(8, 6), encoder_label=encoder_label, **options).double()
@@ -71,6 +72,15 @@ def log_bernoulli(model, points, image, label):
     return (x * np.log(probability) + (1 - x) * np.log1p(-probability)).sum(-1)
 
 
+def log_density(posterior, n, points):
+    """log q of the n-th image: SciPy's, or the definition in rho on the circle."""
+    loc, kappa = posterior.loc[n].numpy() / float(posterior.loc[n].norm()), float(posterior.concentration[n])
+    if isinstance(posterior, VonMisesFisher):
+        return vonmises_fisher(loc, kappa).logpdf(points)
+    rho = 1 + (1 - math.sqrt(1 + 2 * kappa)) / kappa  # of kappa = 2 rho / (1 - rho)^2
+    return np.log((1 - rho**2) / (1 + rho**2 - 2 * rho * points @ loc) / (2 * np.pi))
+
+
 def by_integration(model, image, label):
     """log p(x|i) by integrating over the latent sphere."""
     points, log_weights = quadrature(model.dim)
@@ -100,10 +110,11 @@ def test_importance_sampling_agrees_with_integration(kind, dim, encoder_label):
             assert abs(float(values.mean()) - truth) < 8 * error + 5e-4
 
 
+@pytest.mark.parametrize("posterior", POSTERIORS)
 @pytest.mark.parametrize("kind", VARIANTS.values(), ids=VARIANTS)
-def test_the_bound_is_its_integral(kind):
+def test_the_bound_is_its_integral(kind, posterior):
     """E_q log p(x|z) - KL(q || p), both integrated over the circle, against the mean of the model's own draws."""
-    model = model_of(kind)
+    model = model_of(kind, posterior=posterior)
     images, labels = images_and_labels()
     points, log_weights = quadrature(2)
     with torch.no_grad():
@@ -112,10 +123,7 @@ def test_the_bound_is_its_integral(kind):
         bound = model(images.repeat(many, 1, 1, 1), labels.repeat(many), torch.Generator().manual_seed(0))
     reconstruction = bound.reconstruction.view(many, -1)
     for n, (image, label) in enumerate(zip(images, labels.tolist(), strict=True)):
-        log_q = vonmises_fisher(
-            posterior.loc[n].double().numpy() / float(posterior.loc[n].double().norm()),
-            float(posterior.concentration[n]),
-        ).logpdf(points)
+        log_q = log_density(posterior, n, points)
         q = np.exp(log_q + log_weights)
         divergence = (q * (log_q - log_prior(model, points, label))).sum()
         assert float(bound.divergence[n]) == pytest.approx(divergence, rel=1e-5, abs=1e-6)
@@ -125,14 +133,17 @@ def test_the_bound_is_its_integral(kind):
 
 
 @pytest.mark.parametrize("kind", VARIANTS.values(), ids=VARIANTS)
-def test_the_bound_is_below_the_likelihood_and_chunks_do_not_matter(kind):
-    model = model_of(kind)
+@pytest.mark.parametrize("posterior", POSTERIORS)
+def test_the_bound_is_below_the_likelihood_and_chunks_do_not_matter(kind, posterior):
+    model = model_of(kind, posterior=posterior)
     images, labels = images_and_labels()
     with torch.no_grad():
         whole = model.evidence(images, labels, 10_000, torch.Generator().manual_seed(0), chunk=10**6)
         parts = model.evidence(images, labels, 10_000, torch.Generator().manual_seed(0), chunk=3_333)
     assert (whole.reconstruction - whole.divergence < whole.given_label).all()
     assert torch.allclose(whole.given_label, parts.given_label, atol=0.25)  # other draws, same quantity
+    expected = [by_integration(model, *one) for one in zip(images, labels.tolist(), strict=True)]
+    assert np.abs(whole.given_label.numpy() - expected).max() < 0.05  # the standard error is .01 or less
     assert whole.given_label.isfinite().all() and parts.marginal.isfinite().all()
 
 
@@ -155,6 +166,17 @@ def test_a_model_is_rebuilt_from_its_description_and_weights(kind):
     assert torch.equal(ours.reconstruction, theirs.reconstruction)
     assert torch.equal(ours.divergence, theirs.divergence)
     assert again.description() == model.description()
+
+
+def test_a_model_keeps_its_posterior_and_older_ones_have_the_only_one_there_was():
+    for name, kind in POSTERIORS.items():
+        model = model_of(HVAEL, posterior=name)
+        again = rebuild(model.description(), model.state_dict())
+        images, labels = images_and_labels()
+        assert type(again.encode(images.float())) is type(model.encode(images)) is kind.family
+    older = model_of(HVAE).description()
+    del older["posterior"]
+    assert rebuild(older, {}).posterior == "vmf"
 
 
 def test_concentration_at_sampling_time_moves_samples_to_the_class_centre():
@@ -192,6 +214,7 @@ def test_gradients_reach_every_weight_and_leave_the_prior_alone():
     ("make", "message"),
     [
         (lambda: HVAE(SHAPE, 1, CLASSES), "latent dimension"),
+        (lambda: HVAE(SHAPE, 3, CLASSES, posterior="cauchy"), "unknown posterior 'cauchy'.*spherical-cauchy"),
         (lambda: HVAE(SHAPE, 3, CLASSES, encoder_label=True), "sees the label"),
         (lambda: HVAEL(SHAPE, 4, CLASSES, prior=ClassifierPrior.from_weight(torch.eye(3), 20)), "R\\^3.*R\\^4"),
         (lambda: HVAEL(SHAPE, 3, CLASSES[:2], prior=ClassifierPrior.from_weight(torch.eye(3), 20)), "3 classes"),
