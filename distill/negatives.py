@@ -42,6 +42,7 @@ class OtherClasses(nn.Module):
         self.keys = keys
         size = torch.bincount(labels, minlength=classes)
         self.most = len(labels) - int(size.max()) if len(labels) else 0
+        self._of_some = len(labels) - int(size.min())  # of other classes than the smallest
         if self.most < 1:
             raise InputError(
                 f"{len(labels)} training images of {int((size > 0).sum())} class: negatives are drawn from other "
@@ -66,34 +67,50 @@ class OtherClasses(nn.Module):
 
         Args:
             labels: classes that are not drawn, one a row.
-            count: how many a row; no more than `most` without replacement.
+            count: how many a row.
             generator: of the draws, on any device (from another one they are copied); None: torch's own.
             replacement: whether a row may have an image twice. Without, a random number for every image is sorted where
                 a quarter of them or more is drawn; else some more than `count` are drawn with replacement, and
                 the first `count` different ones taken: the law is the same, and no table of all images is made. Fewer
-                are different in one of 10^12 rows; such a row has some images twice.
+                are different in one of 10^12 rows; such a row has some images twice. So has a row that there are fewer
+                than `count` images for: all of its draws are with replacement, as in Tian et al. 2020's code.
             part: which part of a larger batch these labels are; its numbers are drawn as a whole, so that it matters
                 not how it is cut.
             parts: how many there are, all of one size.
         """
-        begin, size = self.begin[labels, None], self.size[labels, None]
         source = labels.device if generator is None else generator.device
-        own = slice(part * len(labels), (part + 1) * len(labels))
-        by_keys = not replacement and (self.keys or self.most <= max(4 * count, _KEYS))
-        if by_keys:
-            shape = parts * len(labels), len(self.order)
-            keys = torch.rand(shape, generator=generator, device=source, dtype=torch.float64)[own]
-            place = torch.arange(len(self.order), device=labels.device)
-            theirs = (place >= begin) & (place < begin + size)
-            keys = keys.to(labels.device).masked_fill(theirs, 2.0)
-            return self.order[keys.topk(count, dim=1, largest=False, sorted=False).indices]
-        drawn = count if replacement else enough_for(count, self.most)
-        # 62 random bits modulo the number of images: no image is more probable than another by 1e-12 of that.
-        bits = torch.randint(2**62, (parts * len(labels), drawn), generator=generator, device=source)[own]
-        found = bits.to(labels.device) % (len(self.order) - size)
-        if not replacement:
-            found = first_different(found, count)
-        return self.order[found + (found >= begin) * size]
+        shape, own = parts * len(labels), slice(part * len(labels), (part + 1) * len(labels))
+
+        def keyed() -> Tensor:
+            keys = torch.rand(shape, len(self.order), generator=generator, device=source, dtype=torch.float64)[own]
+            return self._least(labels, keys.to(labels.device), count)
+
+        def numbered(drawn: int) -> Tensor:
+            # 62 random bits modulo the number of images: no image is more probable than another by 1e-12 of that.
+            bits = torch.randint(2**62, (shape, drawn), generator=generator, device=source)[own]
+            return bits.to(labels.device) % (len(self.order) - self.size[labels, None])
+
+        if replacement:
+            return self._places(labels, numbered(count))
+        if count > self.most:
+            again = self._places(labels, numbered(count))
+            enough = len(self.order) - self.size[labels, None] >= count
+            return torch.where(enough, keyed(), again) if count <= self._of_some else again
+        if self.keys or self.most <= max(4 * count, _KEYS):
+            return keyed()
+        return self._places(labels, first_different(numbered(enough_for(count, self.most)), count))
+
+    def _least(self, labels: Tensor, keys: Tensor, count: int) -> Tensor:
+        """The images of other classes whose keys are the least, a row each."""
+        begin, size = self.begin[labels, None], self.size[labels, None]
+        place = torch.arange(len(self.order), device=labels.device)
+        keys = keys.masked_fill((place >= begin) & (place < begin + size), 2.0)
+        return self.order[keys.topk(count, dim=1, largest=False, sorted=False).indices]
+
+    def _places(self, labels: Tensor, numbers: Tensor) -> Tensor:
+        """The images of other classes with these numbers among them, a row each."""
+        begin, size = self.begin[labels, None], self.size[labels, None]
+        return self.order[numbers + (numbers >= begin) * size]
 
 
 def enough_for(count: int, images: int) -> int:

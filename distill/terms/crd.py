@@ -1,7 +1,8 @@
 """Contrastive representation distillation: a student's embedding tells its image's in the teacher's from others'."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -52,7 +53,8 @@ class _Contrast(Loss):
         super().__init__(memory)
         self.student, self.teacher = (linear(width, config.dim, setting.generator) for width in widths)
         self.config, self.gather = config, setting.gather
-        self.count = min(config.negatives, memory.others.most)
+        fewer = config.scarce == "fewer"
+        self.count = min(config.negatives, memory.others.most) if fewer else config.negatives
 
     def loss(self, student: Trace, teacher: Trace | None, given: Given):
         memory = self.memory
@@ -100,8 +102,9 @@ class _Contrast(Loss):
 class CRD(Term):
     """Contrast of embedded penultimate activations with those of images of other classes, from a memory.
 
-    All defaults are those of the authors' code. The loss is the same in expectation whether negatives are drawn without
-    replacement, as there, or with it.
+    All defaults are those of the authors' code, draws of negatives among them: k different images of other classes,
+    drawn anew for each image, or k of them with replacement where there are fewer. The loss is the same in expectation
+    whether they are different or not.
     """
 
     needs = Needs(teacher=True, penultimate=True, index=True)
@@ -112,13 +115,16 @@ class CRD(Term):
     dim: int = 128
     """Of the unit vectors that both networks' activations are mapped to by a linear layer each."""
     negatives: int = 16384
-    """k, for each image of a batch; no more than there are images of other classes."""
+    """k, for each image of a batch."""
     temperature: float = 0.07
     """tau: scores are exp(z.m / tau) / Z, with Z fixed by the first batch, or the first part of one in parts."""
     momentum: float = 0.5
     """Weight of what the memory held of an image when it is seen again."""
     replacement: bool = False
     """Whether an image may be drawn twice for another, which is faster; the authors' code draws different ones."""
+    scarce: Literal["again", "fewer"] = field(default="again", metadata={"before": "fewer"})
+    """Where there are fewer than k images of other classes: again, k of them with replacement, as in the authors' code;
+    or fewer, as many as there are."""
 
     def __post_init__(self):
         """Refuse what cannot be followed."""

@@ -93,8 +93,9 @@ def test_the_contrastive_loss_is_its_definition():
 @pytest.mark.parametrize("replacement", [False, True])
 def test_three_steps_are_those_of_a_slow_loop(negatives, replacement):
     """By the product with all rows (300 are clipped to the 48 that exist) and by gathered ones (one negative)."""
-    loss = CRD(dim=6, negatives=negatives, replacement=replacement).build(setting_of())
-    assert loss.count == min(negatives, 48)
+    term = CRD(dim=6, negatives=negatives, replacement=replacement, scarce="fewer")
+    loss = term.build(setting_of())
+    assert loss.count == min(negatives, 48) and replace(term, scarce="again").build(setting_of()).count == negatives
     slow = Slow(loss)
     for step in range(3):
         student, teacher, given = trace_of(STUDENT, 7, step), trace_of(TEACHER, 7, 9 + step), given_of(7, step)
@@ -268,6 +269,27 @@ def test_negatives_are_of_other_classes(replacement):
     if not replacement:
         assert all(len(set(row)) == 20 for row in drawn.tolist())
         assert set(drawn[1].tolist()) == set((LABELS != 1).nonzero().flatten().tolist())
+
+
+def test_where_images_are_scarce_rows_are_drawn_as_numpys_choice_draws_them():
+    """With replacement where k is more than there are, else without, as in the code of Tian et al. 2020."""
+    labels = torch.tensor([0] * 9 + [1] * 3 + [2])
+    others, each = OtherClasses(labels, 3), torch.tensor([0, 1, 2] * 2000)
+    assert others.most == 4
+    for k in (3, 4, 6, 10, 12, 15):
+        drawn = others.draw(each, k, seeded(k), replacement=False)
+        assert drawn.shape == (6000, k)
+        for label in range(3):
+            there, rows = (labels != label).nonzero().flatten(), drawn[label::3]
+            assert bool(torch.isin(rows, there).all())
+            different = torch.tensor([len(set(row)) for row in rows.tolist()])
+            assert bool((different == k).all()) == (k <= len(there))
+            counts = torch.bincount(rows.flatten(), minlength=13)[there].double()
+            if k <= len(there):  # the variance of a count is (M - k) / (M - 1) of that with replacement
+                left = (len(there) - k) / (len(there) - 1)
+                assert k == len(there) or chi2.sf(chisquare(counts).statistic / left, len(there) - 1) > 1e-5
+            else:  # 18 tests: one fails once in 5,000 seeds
+                assert chisquare(counts).pvalue > 1e-5
 
 
 def test_negatives_are_uniform():
