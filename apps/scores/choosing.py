@@ -13,8 +13,6 @@ from priors.zoo.catalogue import catalogue
 
 _OWN = ("--data", "--student", "--teacher", "--epochs", "--seed", "--seeds", "--name", "--runs", "--plan")
 """Flags of a student's training that the table gives."""
-_SUMMED = "wrn-"
-"""How networks begin whose groups published methods compare as they are summed."""
 _LONGEST = 80
 """Characters of what was chosen in the name of a run."""
 
@@ -30,7 +28,7 @@ def chosen(recipe: Table, config: Reproduction) -> Table:
         InputError: this table is as its paper has it; an unknown method, term, network or row; an objective that is
             given twice, or one that cannot be trained.
     """
-    given = {f"--{name}": value for name, value in vars(config.choice).items() if value not in (None, ())}
+    given = config.choice.given
     if recipe.choosing is None and given:
         raise InputError(
             f"{', '.join(given)}: table {config.number} of {config.paper} is as its paper has it; leave that out, or "
@@ -60,11 +58,12 @@ def _choice(recipe: Table, config: Reproduction) -> Choice:
     pair = [network for network in (own.student, own.teacher) if network is not None]
     return Choice(
         named=lambda text: slug(text)[-_LONGEST:].strip("-."),
+        settings=_settings,
         objectives=objectives,
         teacher=_word(own.teacher),
         trained=trained,
         student=_word(own.student),
-        sums=all(network.startswith(_SUMMED) for network in pair),
+        wide=all(network.startswith("wrn-") for network in pair),
         data=_word(config.data),
         epochs=own.epochs,
         against=own.against,
@@ -74,6 +73,17 @@ def _choice(recipe: Table, config: Reproduction) -> Choice:
 def _word(given: str | None) -> str | None:
     """A text as one word of a cell's command, in which braces name places."""
     return None if given is None else shlex.quote(given).replace("{", "{{").replace("}", "}}")
+
+
+def _settings(words: str, teacher: str, student: str) -> str:
+    """Flags of what was published for two networks, where it is not the terms' defaults."""
+    from distill.terms import parse, terms
+
+    return " ".join(
+        f"--{name}.{option} {value:g}"
+        for name in parse(words)
+        for option, value in terms()[name].pairs.get((teacher, student), {}).items()
+    )
 
 
 def _check_model(model: str, names: Sequence[str]) -> None:
@@ -120,21 +130,54 @@ def _objective(text: str, known: Mapping[str, str]) -> str:
 
 def _check(row: str, config: Reproduction, command: str) -> None:
     """Refuse a row whose training penult would refuse before it reads anything."""
-    from apps.command.cli import configured, verb_of
     from apps.command.options import check_values
     from apps.data.shift import parse_shift
     from apps.distilling.checks import check
     from distill.combination import needs_of
     from distill.terms import parse
 
-    words = shlex.split(command.format(runs=config.place.runs))
-    verb, rest = verb_of(words)
     try:
-        training: Any = configured(verb, rest)[1]
+        training = _meant(command, config)
         check_values(training)
-        if verb == "distill":
+        if command.startswith("distill "):
             own = {name: getattr(training, name.replace("-", "_")) for name in parse(training.terms)}
             shift = None if training.shift is None else parse_shift(training.shift)
             check(training, own, needs_of(own), shift)
     except InputError as error:
         raise InputError(f"{row}: {error}") from None
+
+
+def check_fits(recipe: Table, config: Reproduction) -> None:
+    """Refuse a row whose terms need what one of the networks lacks, before the first training.
+
+    It is seen where the images are of a set whose classes and size are known beforehand.
+
+    Args:
+        recipe: a table of distillation; one of which nothing was chosen is known to fit.
+        config: what the command line says.
+
+    Raises:
+        InputError: there is one.
+    """
+    if recipe.choosing is None or not (config.choice.given or config.data):
+        return
+    from apps.data.sources.catalogue import DATASETS
+    from apps.distilling.fitting import check_fit
+
+    for row, column in recipe.cells:
+        *before, command = recipe.commands(row, column, 0)
+        images = DATASETS.get(column)
+        if not command.startswith("distill ") or images is None or images.image_shape is None:
+            continue
+        teacher = _meant(before[-1], config).arch if before else None
+        try:
+            check_fit(_meant(command, config), teacher, images.classes, images.image_shape)
+        except InputError as error:
+            raise InputError(f"{row}: {error}") from None
+
+
+def _meant(command: str, config: Reproduction) -> Any:
+    """What a command of a cell means, by its own verb."""
+    from apps.command.cli import configured, verb_of
+
+    return configured(*verb_of(shlex.split(command.format(runs=config.place.runs))))[1]

@@ -14,7 +14,7 @@ from apps.command.console import table as show
 from apps.command.launch import processes
 from apps.data.sources.catalogue import data_root
 from apps.recipes.table import Table, table
-from apps.scores.choosing import chosen
+from apps.scores.choosing import check_fits, chosen
 from apps.scores.kind import Command
 from apps.scores.known import found
 from apps.scores.settings import Reproduction
@@ -77,8 +77,12 @@ def _has_precision(*words: str) -> bool:
     return "--precision" in flags_of(words)
 
 
-def reproduce(config: Reproduction) -> int:
+def reproduce(config: Reproduction, show_part: Callable[[Part], None]) -> int:
     """List, or run and print; the exit status.
+
+    Args:
+        config: what was asked for.
+        show_part: prints what there is then.
 
     Raises:
         InputError: no such table, row or column, or the table's images are not there.
@@ -93,10 +97,11 @@ def reproduce(config: Reproduction) -> int:
     if not config.show:
         if part.data and not Path(part.data).is_dir():
             raise InputError(f"no folder {part.data}: give --data FOLDER, with {part.recipe.layout}")
+        check_fits(part.recipe, config)
         status = _run(part)
         if status:
             return status
-    _print(part)
+    show_part(part)
     return 0
 
 
@@ -152,7 +157,7 @@ def _from_first(part: Part, find: Callable[[], bool]) -> bool:
     return from_first(part.config.place.where(), find)
 
 
-def _print(part: Part) -> None:
+def print_part(part: Part) -> None:
     """The table: a line a cell, each metric with the published one beside it."""
     recipe = part.recipe
     heads = [head for metric in recipe.metrics for head in (metric, "published")]

@@ -27,6 +27,11 @@ class Choices:
     against: str | None = None
     """Row that the others are compared with, seed by seed and image by image; unset: the student on labels alone."""
 
+    @property
+    def given(self) -> list[str]:
+        """The flags that are."""
+        return [f"--{name}" for name, value in vars(self).items() if value not in (None, ())]
+
 
 @dataclass(frozen=True)
 class Reproduction:
@@ -68,8 +73,7 @@ class Reproduction:
             self._check_one()
             return
         own = {"--row": self.row, "--column": self.column, "--seeds": self.seeds, "--data": self.data}
-        own |= {f"--{name}": value or None for name, value in vars(self.choice).items()}
-        given = [flag for flag, value in own.items() if value is not None]
+        given = [flag for flag, value in own.items() if value is not None] + self.choice.given
         given += [flag for flag, value in {"--list": self.list, "--show": self.show}.items() if value]
         if given:
             raise InputError(f"{', '.join(given)} with --all, which prints whole tables: leave it out")

@@ -62,6 +62,7 @@ class Cell:
         row: its key.
         column: likewise.
         values: one a metric.
+        extra: one a score that is printed beside them.
         done: the seeds that are scored.
         seeds: all that the recipe has; of a network that is the same for all of them, the first.
         made: what is known of how, in words; empty where nothing is done.
@@ -73,6 +74,7 @@ class Cell:
     row: str
     column: str
     values: tuple[Value, ...]
+    extra: tuple[Value, ...]
     done: tuple[int, ...]
     seeds: tuple[int, ...]
     made: str
@@ -138,12 +140,13 @@ class Filling:
 
     Args:
         config: where things are, and the paper and number of the table.
-        costs: of trainings.
+        costs: of trainings; None: what is left is not estimated.
+        either: whether runs of either arithmetic count where none is asked for.
     """
 
-    def __init__(self, config: Reproduction, costs: Costs):
+    def __init__(self, config: Reproduction, costs: Costs | None, either: bool = True):
         self.config, self.costs = config, costs
-        chosen = _ARITHMETICS if config.precision is None else (config.precision,)
+        chosen = _ARITHMETICS if config.precision is None and either else (config.precision,)
         self.parts = [part_of(replace(config, precision=precision)) for precision in chosen]
         self.recipe = self.parts[0].recipe
         self._words: dict[str, list[str]] = {}
@@ -160,7 +163,10 @@ class Filling:
     def _cell(self, row: str, column: str) -> Cell:
         found = [(part, self._scores(part, row, column)) for part in self.parts]
         part, scores = max(found, key=lambda one: len(one[1]))  # the first of those that are even
-        values = tuple(self._value(row, column, index, scores) for index in range(len(self.recipe.metrics)))
+        values, extra = (
+            tuple(self._value(row, column, metric, scores) for metric in metrics)
+            for metrics in (self.recipe.metrics, self.recipe.extra)
+        )
         seeds = self._seeds(row, column)
         lines = self._lines(part, row, column, [seed for seed in seeds if seed not in scores])
         left = self._estimate(lines)
@@ -173,6 +179,7 @@ class Filling:
             row,
             column,
             values,
+            extra,
             tuple(scores),
             seeds,
             _made(ran, part) if scores else "",
@@ -199,10 +206,10 @@ class Filling:
                 found[seed] = scores
         return found
 
-    def _value(self, row: str, column: str, index: int, scores: Mapping[int, Mapping[str, Any]]) -> Value:
-        recipe, metric = self.recipe, self.recipe.metrics[index]
-        published = deviation = None
-        if (known := recipe.published.get((row, column))) is not None:
+    def _value(self, row: str, column: str, metric: str, scores: Mapping[int, Mapping[str, Any]]) -> Value:
+        recipe, published, deviation = self.recipe, None, None
+        if metric in recipe.metrics and (known := recipe.published.get((row, column))) is not None:
+            index = recipe.metrics.index(metric)
             published = known[index]
             deviation = None if (spread := recipe.deviations.get((row, column))) is None else spread[index]
         errors_by = next((name for name in (f"{metric} error", "error") if name in recipe.extra), None)
@@ -248,7 +255,7 @@ class Filling:
         return found
 
     def _estimate(self, lines: Sequence[str]) -> Estimate:
-        return self.costs.of(lines, self._makers, self._words)
+        return Estimate(None, False) if self.costs is None else self.costs.of(lines, self._makers, self._words)
 
     def _pairs(self, cells: Sequence[Cell]) -> list[Compared]:
         """Rows that the recipe compares, where both have something."""

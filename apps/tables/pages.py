@@ -12,6 +12,7 @@ from apps.tables import words
 from apps.tables.cells import Cell, Filled, Value
 from apps.tables.costs import Costs
 from apps.tables.printing import basis
+from apps.tables.standings import Order, orders
 from priors.files.regular import write_bytes
 
 _GENERATOR = "penult table"
@@ -99,9 +100,30 @@ def _section(one: Filled) -> Html:
         _folded(one, table(f"{one.paper} {one.number}: {words.state(one)}", heads, rows, one.recipe.convention)),
     ]
     parts += [element("p", f"made {letter}: {way}.", class_="note") for way, letter in letters.items()]
-    if one.pairs:
+    if one.recipe.ordered and one.begun:
+        parts += [part for order in orders(one) for part in _ordered(one, order)]
+    elif one.pairs:
         parts.append(_pairs(one))
     return element("section", *parts)
+
+
+def _ordered(one: Filled, order: Order) -> list[Html]:
+    """Methods in their order, and beside the one that they are compared with."""
+    recipe, name = one.recipe, f"{one.paper} {one.number}"
+    rows = [[_signs(text) for text in words.standing(each, recipe)] for each in order.standings]
+    note = f"{words.ORDERED} {words.told_apart(order)}"
+    parts = [table(f"{name}: methods in order", (recipe.axes[0], *words.STANDING), rows, note)]
+    beside = [line for each in order.standings if (line := words.compared(each, recipe)) is not None]
+    if beside:
+        rows = [[html(line[0]), *map(_signs, line[1:])] for line in beside]
+        parts.append(table(f"{name} in pairs", words.COMPARED, rows, words.AGAINST))
+    return parts
+
+
+def _signs(text: str) -> Html:
+    """A number with the signs of print."""
+    text = text.replace("+-", "\N{PLUS-MINUS SIGN}")
+    return html(text.replace("-", "\N{MINUS SIGN}") if len(text) > 1 and text[0] == "-" else text)
 
 
 def _folded(one: Filled, whole: Html) -> Html:

@@ -29,6 +29,14 @@ class Paired:
     test: str
     p: float | None
 
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Where the difference lies in 95 of 100 cases, by Student's t over the pairs; None where there is no test."""
+        if self.error is None or self.p is None:
+            return None
+        half = float(stats.t.ppf(0.975, self.pairs - 1)) * self.error
+        return self.difference - half, self.difference + half
+
 
 def over_seeds(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Paired | None:
     """By Student's t of the differences, seed by seed; None where no seed has both.

@@ -7,6 +7,7 @@ from apps.command.console import table as show
 from apps.tables import words
 from apps.tables.cells import Filled
 from apps.tables.costs import Costs
+from apps.tables.standings import Order, orders
 
 
 def print_table(table: Filled) -> None:
@@ -31,10 +32,35 @@ def print_table(table: Filled) -> None:
     show(f"{table.paper} {table.number}: {recipe.title}", heads, lines, recipe.convention)
     for way, letter in letters.items():
         paragraph(f"made {letter}: {way}.")
-    if table.pairs:
+    if recipe.ordered:
+        say()
+        print_orders(table, recipe.rows)
+    elif table.pairs:
         say()
         _print_pairs(table)
     say()
+
+
+def print_orders(table: Filled, rows: Sequence[str]) -> None:
+    """A table of methods in their order, beside the one that they are compared with.
+
+    Args:
+        table: what there is.
+        rows: that are shown.
+    """
+    for order in orders(table):
+        _print_order(table, order, rows)
+
+
+def _print_order(table: Filled, order: Order, rows: Sequence[str]) -> None:
+    recipe, shown = table.recipe, [one for one in order.standings if one.row in rows]
+    lines = [words.standing(one, recipe) for one in shown]
+    caption = f"{recipe.convention} {words.ORDERED} {words.told_apart(order)}"
+    show(recipe.title, (recipe.axes[0], *words.STANDING), lines, caption)
+    beside = [line for one in shown if (line := words.compared(one, recipe)) is not None]
+    if beside:
+        say()
+        show(f"{table.paper} {table.number} on {order.column} in pairs", words.COMPARED, beside, words.AGAINST)
 
 
 def _print_pairs(table: Filled) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from apps.command.console import say
 from apps.command.launch import is_first
 from apps.recipes.table import papers, tables
-from apps.scores.reproduction import reproduce
+from apps.scores.reproduction import Part, print_part, reproduce
 from apps.scores.settings import Reproduction
 
 
@@ -16,10 +16,24 @@ def show_tables(config: Reproduction) -> int:
         InputError: no such paper, table, row or column, or a place that cannot be written.
     """
     if not config.all:
-        return reproduce(config)
+        return reproduce(config, _show_one)
     if is_first():  # of several processes the others have nothing to do
         _show_all(config)
     return 0
+
+
+def _show_one(part: Part) -> None:
+    """Print one table: cell by cell, or methods in their order."""
+    if not part.recipe.ordered:
+        print_part(part)
+        return
+    from apps.tables.cells import Filling  # not before: it imports torch
+    from apps.tables.printing import print_orders
+    from apps.tables.told import tell_table
+
+    found = Filling(part.config, None, either=False).filled()
+    tell_table(found)
+    print_orders(found, part.rows)
 
 
 def _show_all(config: Reproduction) -> None:

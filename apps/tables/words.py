@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+from apps.command.console import counted
 from apps.recipes.table import Table
 from apps.tables.cells import Cell, Filled, Value
 from apps.tables.pairs import Paired
+from apps.tables.standings import Order, Spread, Standing
 
 CONVENTION = (
     "ours: the mean over the seeds that are done, +- their standard deviation; of one seed (se): its standard error "
@@ -20,6 +22,17 @@ PAIRED = (
     "alone tells two rows apart, it is .05 or less in 5 of 100. One pair is no test."
 )
 """Of all comparisons."""
+ORDERED = (
+    "In the order of the mean of the last; a row without a score is at the end. places: those that a row may have: "
+    "each other row is taken for better or worse where p < .05 by Student's t over seeds that both have."
+)
+"""Of methods in order."""
+AGAINST = (
+    "difference: of the last, over seeds that both have, with its 95 % interval by Student's t; over test images, +- "
+    "its standard error, with p of the test (McNemar's of one seed, else Student's t), which tell of these networks "
+    "alone. Each comparison is by itself."
+)
+"""Of methods beside one of them."""
 
 
 def published(value: Value, recipe: Table) -> str:
@@ -108,6 +121,61 @@ def pair_rows(table: Filled) -> list[tuple[str, ...]]:
         )
         for one in table.pairs
     ]
+
+
+def over_seeds(found: Spread | None, recipe: Table) -> tuple[str, str, str]:
+    """Numbers over seeds: their mean with its deviation, their median and their range; of one, itself alone."""
+    if found is None:
+        return "-", "-", "-"
+    average, deviation, middle, least, most = (
+        "" if value is None else f"{value:{recipe.places}}"
+        for value in (found.mean, found.deviation, found.median, found.least, found.most)
+    )
+    return (f"{average} +- {deviation}", middle, f"{least} to {most}") if deviation else (average, "-", "-")
+
+
+STANDING = ("places", "seeds", "last", "median", "range", "best", "median", "range", "published")
+"""Heads of `standing`, after the row."""
+
+
+def standing(one: Standing, recipe: Table) -> tuple[str, ...]:
+    """A row of methods in order."""
+    first, last = one.places or (0, 0)
+    places = "-" if one.places is None else f"{first}" if first == last else f"{first} to {last}"
+    spreads = (*over_seeds(one.last, recipe), *over_seeds(one.best, recipe))
+    known = "-" if one.published is None else f"{one.published:g}"
+    return one.row, places, f"{one.done}/{one.seeds}", *spreads, known
+
+
+COMPARED = ("rows", "seeds", "difference", "95 % interval", "of images", "test", "p")
+"""Heads of `compared`."""
+
+
+def compared(one: Standing, recipe: Table) -> tuple[str, ...] | None:
+    """A row beside the one that it is compared with; None where both have nothing."""
+    if one.by_seed is None:
+        return None
+    interval, images = one.by_seed.interval, one.by_image
+    low, high = ("", "") if interval is None else (f"{bound:+{recipe.places}}" for bound in interval)
+    return (
+        f"{one.row} - {one.other}",
+        str(one.by_seed.pairs),
+        f"{one.by_seed.difference:+{recipe.places}}",
+        f"{low} to {high}" if interval else "-",
+        "-" if images is None else difference(images, recipe),
+        "-" if images is None else images.test or "no test",
+        "-" if images is None else chance(images),
+    )
+
+
+def told_apart(order: Order) -> str:
+    """How many methods can be told apart, in a sentence."""
+    if not order.compared:
+        return "No two methods share two seeds, so none are told apart."
+    return (
+        f"Of {counted(order.compared, 'pair')} of methods {order.apart} can be told apart, each by itself; chance "
+        f"alone would tell {order.compared / 20:.2g}. All at once, by Holm's procedure, {order.together} can."
+    )
 
 
 def several(table: Filled) -> bool:

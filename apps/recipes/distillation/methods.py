@@ -13,10 +13,21 @@ _OWN: dict[str, tuple[str, float | None]] = {
     # Tian, Krishnan and Isola (2020): labels 1, KD 1, CRD .8.
     "crd+kd": ("ce+crd+hinton --ce.weight 1 --hinton.weight 1", 75.64),
     "overhaul": ("ce+overhaul --teacher-norms batch", None),
+    # The authors' code has a beta of 6 for pairs of wide residual networks.
+    "dkd": ("ce+dkd --dkd.beta 6", 76.24),
+    "dist": ("ce+dist", None),
+    "kd-standardised": ("ce+standardised", 76.11),
+    # The authors' code for WRN-40-2 to 40-1: KD 1, its weight rising over 20 of 240 epochs, and 1.5, which is nd's own.
+    "kd++": ("ce+hinton+nd --hinton.weight 1 --hinton.warmup 0.0833", None),
 }
 METHODS = {name: (words, _ALSO.get(name, known)) for name, (words, known) in PENULTIMATE.items()} | _OWN
 """By row, the terms with their flags, and the published top-1 accuracy in % of WRN-16-2 from WRN-40-2 on CIFAR-100."""
 TEACHER = 75.61
 """Likewise of the teacher."""
-SHORT = ("student", "kd", "ckd", "ckd+kd", "class-means", "at", "sp", "rkd", "crd")
-"""Those of a table of a few epochs: none that learns to translate maps before, and none that came to less by far."""
+WIDE = frozenset({"fitnet", "at", "sp", "vid", "ft", "dkd"})
+"""Methods whose flags are for pairs of wide residual networks alone."""
+SHORT = (
+    "student", "kd", "ckd", "ckd+kd", "class-means", "at", "sp", "rkd", "crd", "dkd", "dist", "kd-standardised",
+    "kd++",
+)  # fmt: skip
+"""Those of a table of a few epochs: without those that translate feature maps by networks of their own."""

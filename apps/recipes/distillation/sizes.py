@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from apps.recipes.choice import Choice
-from apps.recipes.distillation.methods import METHODS, SHORT, TEACHER
+from apps.recipes.distillation.methods import METHODS, SHORT, TEACHER, WIDE
 from apps.recipes.pair import Pair
 from apps.recipes.penultimate.distillation import METHODS as PENULTIMATE
 from apps.recipes.penultimate.distillation import PUBLISHED as PENULTIMATE_TABLES
 from apps.recipes.penultimate.distillation import SHORT as PENULTIMATE_SHORT
-from apps.recipes.penultimate.distillation import SUMS, Compression
+from apps.recipes.penultimate.distillation import Compression
 from apps.recipes.table import Choosing, Table, all_against
 
 _SAID = (
@@ -90,7 +90,7 @@ class Size:
         method = self._method(row)
         if method in PENULTIMATE and not self.label:
             return self.kin.run("2", method, "cifar100", seed)
-        name = self.names[row] if method is None else method.replace("+", "-")
+        name = self.names[row] if method is None else _called(method)
         return "-".join(word for word in ("distillation", self.number, self.label, name, f"seed{seed}") if word)
 
     def _commands(self, row: str, column: str, seed: int) -> tuple[str, ...]:
@@ -107,14 +107,25 @@ class Size:
             f"on {pair.data}": f"on {self.pair.data}",
             f"{pair.epochs:g} epochs": f"{self.pair.epochs:g} epochs",
         }
-        label = choice.named(" ".join(word for word, usual in said.items() if word != usual))
-        objectives = dict(choice.objectives or self.objectives)
-        if not choice.sums:  # of other families the terms' own stages are compared
-            objectives = {row: words.partition(" ")[0] if SUMS in words else words for row, words in objectives.items()}
-        names = {row: choice.named(words if row not in METHODS else row) for row, words in objectives.items()}
+        label = "-".join(choice.named(word) for word, usual in said.items() if word != usual)
+        objectives = {
+            row: self._published_words(words, pair, choice)
+            for row, words in (choice.objectives or self.objectives).items()
+        }
+        names = {row: _called(row) if row in METHODS else choice.named(words) for row, words in objectives.items()}
         first = next((row for row, words in objectives.items() if words == "ce"), next(iter(objectives)))
         against = choice.against or first
         return replace(self, pair=pair, objectives=objectives, against=against, label=label, names=names).table
+
+    def _published_words(self, words: str, pair: Pair, choice: Choice) -> str:
+        """An objective; where it is a known method, with what was published of it for the pair."""
+        method = next((name for name, (known, _) in METHODS.items() if known == words), None)
+        if method is None or (pair.teacher, pair.student) == (self.pair.teacher, self.pair.student):
+            return words
+        terms = words.partition(" ")[0]
+        kept = terms if method in WIDE and not choice.wide else words
+        settings = choice.settings(terms, pair.teacher, pair.student)
+        return kept if settings in kept else f"{kept} {settings}"
 
     def _pair(self, choice: Choice) -> Pair:
         """The pair that was chosen; a teacher on other images, or of another kind, has a run of its own."""
@@ -132,6 +143,16 @@ class Size:
             epochs=choice.epochs or usual.epochs,
             data=data,
         )
+
+
+def _called(method: str) -> str:
+    """A method in the name of a run.
+
+    Example:
+        >>> _called("crd+kd"), _called("kd++")
+        ('crd-kd', 'kd-pp')
+    """
+    return method.replace("++", "-pp").replace("+", "-")
 
 
 def _size(number: str, kin: Compression, methods: tuple[str, ...]) -> Size:
