@@ -48,7 +48,18 @@ def log_normalisers(
         logits: memory to work in.
         factors: the same; at most one a pixel.
     """
-    odds = torch.mm(hidden, weight.T, out=logits).exp2_()
+    return log_products(torch.mm(hidden, weight.T, out=logits).exp2_(), factors)
+
+
+def log_products(
+    odds: Float[Tensor, "draws pixels"], factors: Float[Tensor, "draws factors"]
+) -> Float[Tensor, " draws"]:
+    """log(1 + o_1) + log(1 + o_2) + ... over the pixels' odds o = e^l, as in `log_normalisers`.
+
+    Args:
+        odds: 0 leaves a pixel out.
+        factors: memory to work in; at most one a pixel.
+    """
     first, *others = odds.split(factors.shape[1], 1)
     torch.add(first, 1, out=factors)
     for some in others:  # P (1 + e^l) = P + P e^l, in one pass

@@ -6,7 +6,7 @@ from typing import Literal
 import tyro
 
 from apps.command.config import Data, Foreign, Gauge, Optimisation, Where, added
-from apps.command.ranges import EpochsFromZero, Width
+from apps.command.ranges import EpochsFromZero, FromZero, Width
 
 
 def _protocol() -> Optimisation:
@@ -40,8 +40,15 @@ class HVAESettings:
     """Whether the encoder sees the label, q(z|x, i) instead of q(z|x)."""
     label_term: bool = True
     """Whether the reported bound holds log p(i), as equations 11 and 12 do; it moves no gradient."""
+    networks: Literal["mlp", "conv"] = added("mlp", before="mlp")
+    """Encoder and decoder: mlp, fully connected, as published; conv, convolutional, whose bound is better at 2 to 3
+    times the time."""
     hidden: tuple[Width, ...] = (256, 128)
-    """Widths of the encoder's layers; the decoder has them in reverse."""
+    """Widths of the encoder's layers of mlp; the decoder has them in reverse."""
+    channels: Width | None = added(None, before=None)
+    """Channels of the maps of conv; unset: 32."""
+    blocks: FromZero | None = added(None, before=None)
+    """Residual convolutions of conv's encoder, and of its decoder; unset: 1."""
     kl_warmup: EpochsFromZero = 30.0
     """Epochs over which the weight of the divergence rises to 1."""
     gauge: tyro.conf.OmitArgPrefixes[Gauge] = field(default_factory=Gauge)

@@ -63,10 +63,12 @@ class HypersphericalVAE(Generator):
         image_shape: (channels, height, width).
         dim: m, the dimension of the space that the unit sphere of latents lies in.
         class_names: of the labels, in order.
-        hidden: widths of the layers of fully connected networks; see `vae_networks`.
+        hidden: widths of the encoder's layers where it is fully connected; the decoder has them in reverse.
         encoder_label: whether the encoder sees the label, q(z|x, i), by concatenation.
         networks: encoder and decoder, one of `vae_networks.NETWORKS`.
         posterior: the family of q(z|x), one of `posteriors.POSTERIORS`.
+        channels: of the maps of convolutional ones; None: their default.
+        blocks: residual convolutions of those, likewise.
     """
 
     def __init__(
@@ -78,6 +80,8 @@ class HypersphericalVAE(Generator):
         encoder_label: bool = False,
         networks: str = "mlp",
         posterior: str = "vmf",
+        channels: int | None = None,
+        blocks: int | None = None,
     ):
         super().__init__()
         if dim < 2:
@@ -90,7 +94,7 @@ class HypersphericalVAE(Generator):
         self.encoder_label = encoder_label
         self.posterior = posterior
         self._posterior = posterior_of(posterior)
-        self.networks = networks_of(networks, {"hidden": hidden})
+        self.networks = networks_of(networks, {"hidden": tuple(hidden), "channels": channels, "blocks": blocks})
         self.encoder = self.networks.encoder(self.image_shape, len(self.class_names) * encoder_label)
         # Mean direction and concentration share their last matrix product; they are initialised as two layers would be.
         self.to_posterior = nn.Linear(self.networks.features, dim + 1)

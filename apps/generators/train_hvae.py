@@ -100,8 +100,19 @@ def _check(config: HVAESettings) -> None:
         for flags in (given, "--concentration" if config.concentration else "", config.gauge.given()):
             if flags:
                 raise InputError(f"{flags} is for --variant hvae-l and hvae-m: leave it out with {config.variant}")
+    _check_networks(config)
+
+
+def _check_networks(config: HVAESettings) -> None:
+    """Refuse no layers, and sizes of other networks than those asked for."""
     if not config.hidden:
         raise InputError("--hidden: expected the widths of one or more layers")
+    if config.networks != "mlp" and config.hidden != HVAESettings.hidden:
+        widths = " ".join(map(str, config.hidden))
+        raise InputError(f"--hidden {widths} is for --networks mlp: leave it out with {config.networks}")
+    for flag, size in (("--channels", config.channels), ("--blocks", config.blocks)):
+        if size is not None and config.networks != "conv":
+            raise InputError(f"{flag} {size} is for --networks conv: leave it out with {config.networks}")
 
 
 def _check_alone(config: HVAESettings) -> None:
@@ -162,7 +173,8 @@ def _name(config: HVAESettings) -> str:
     """Of a run that is given none."""
     label, seed = data_label(config.data.data, config.data.classes), config.optimisation.seed
     family = "" if config.posterior == "vmf" else f"-{config.posterior}"
-    return slug(f"{label}-{config.variant}{family}-d{config.latent_dim}-seed{seed}")
+    networks = "" if config.networks == "mlp" else f"-{config.networks}"
+    return slug(f"{label}-{config.variant}{networks}{family}-d{config.latent_dim}-seed{seed}")
 
 
 @within_memory()
@@ -178,5 +190,8 @@ def _built(config: HVAESettings, images: ImageSet, prior: ClassifierPrior | None
         config.hidden,
         encoder_label=config.encoder_label,
         posterior=config.posterior,
+        networks=config.networks,
+        channels=config.channels,
+        blocks=config.blocks,
         **options,
     )

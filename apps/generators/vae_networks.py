@@ -11,9 +11,12 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from apps.command.config import plain
 from apps.generators import bernoulli
+from apps.generators.vae_convolutions import ConvolutionalDecoder, ConvolutionalEncoder, ToPixels
 from priors.errors import InputError, unknown
 
 
@@ -64,8 +67,8 @@ class Networks(ABC):
 
     def description(self) -> dict[str, Any]:
         """How to build these again, JSON-able."""
-        widths = {part.name: list(getattr(self, part.name)) for part in fields(self)}
-        return {"networks": self.name} | widths
+        sizes = {part.name: plain(getattr(self, part.name)) for part in fields(self)}
+        return {"networks": self.name} | sizes
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class Perceptron(Networks):
     """
 
     name = "mlp"
-    hidden: tuple[int, ...]
+    hidden: tuple[int, ...] = (256, 128)
 
     def __post_init__(self):
         """Refuse no layers."""
@@ -131,22 +134,93 @@ class Perceptron(Networks):
         return likelihoods
 
 
-NETWORKS: dict[str, type[Networks]] = {kind.name: kind for kind in (Perceptron,)}
+@dataclass(frozen=True)
+class Convolutions(Networks):
+    """Convolutional, on maps a quarter as high and wide as the image, which is where most is had for the time.
+
+    The encoder has a convolution of 7 x 7 pixels with a stride of 4, residual ones of 3 x 3, and a linear layer. The
+    decoder has two linear layers, residual convolutions of 3 x 3, and one that gives the 4 x 4 pixels at each point of
+    the map. There is no batch norm, since the bound of an image must not hang on others. Images of any size will do:
+    what a map reaches beyond one is cut off.
+
+    Attributes:
+        channels: of the maps.
+        blocks: residual convolutions of the encoder, and of the decoder.
+    """
+
+    name = "conv"
+    channels: int = 32
+    blocks: int = 1
+
+    def __post_init__(self):
+        """Refuse maps of nothing."""
+        if self.channels < 1 or self.blocks < 0:
+            raise InputError(
+                f"{self.channels} channels and {self.blocks} blocks: expected 1 channel or more, and 0 blocks or more"
+            )
+
+    @property
+    def features(self) -> int:
+        """Width of the linear layers."""
+        return 128
+
+    def encoder(self, image_shape, labels):
+        """From pixels, with the label's code beside the last map."""
+        return ConvolutionalEncoder(image_shape, labels, self.channels, self.blocks, self.features)
+
+    def decoder(self, image_shape, code):
+        """To a map, (*batch, channels, height / 4, width / 4)."""
+        return ConvolutionalDecoder(image_shape, code, self.channels, self.blocks, self.features)
+
+    def to_logits(self, image_shape):
+        """From a map."""
+        return ToPixels(image_shape, self.channels)
+
+    def log_bernoulli(self, decoder, to_logits, x, z, labels, code):
+        """In pieces that the cache holds, with one logarithm of many pixels' odds.
+
+        Sums over pixels do not ask for their order, so that logits stay as the last convolution gives them.
+        """
+        weight, bias = (part * bernoulli.LOG2_E for part in (to_logits.last.weight, to_logits.last.bias))
+        weight = weight.to(memory_format=torch.channels_last)
+        order, size = to_logits.order(), bias.numel() * math.prod(decoder.grid)
+        laid = x.new_zeros(len(x), size)
+        laid[:, order] = x / bernoulli.LOG2_E
+        outside = torch.ones(size, dtype=torch.bool).index_fill(0, order, False).nonzero().squeeze(-1)
+        draws = z.shape[1]
+        few = max(1, bernoulli.draws_at_once(size) // 2)  # a decoder's maps are there beside the logits
+        some = max(1, few // draws)  # images that are taken together
+        factors, found = z.new_empty(few, min(bernoulli.FACTORS, size)), z.new_empty(len(z), draws)
+        for rows in torch.arange(len(z)).split(some):
+            images = slice(int(rows[0]), int(rows[-1]) + 1)
+            for columns in torch.arange(draws).split(few):
+                part = (images, slice(int(columns[0]), int(columns[-1]) + 1))
+                maps = decoder(code(z[part], labels[part])).flatten(0, 1)
+                logits = F.conv2d(maps.relu_(), weight, bias, padding=1).permute(0, 2, 3, 1).flatten(1)
+                on = torch.bmm(logits.unflatten(0, found[part].shape), laid[images, :, None]).squeeze(-1)
+                odds = logits.exp2_()
+                if len(outside):
+                    odds.index_fill_(1, outside, 0)
+                found[part] = on - bernoulli.log_products(odds, factors[: len(odds)]).view_as(on)
+        return found
 
 
-def networks_of(name: str, widths: Mapping[str, Sequence[int]]) -> Networks:
-    """Those of a name, with their own of the widths.
+NETWORKS: dict[str, type[Networks]] = {kind.name: kind for kind in (Perceptron, Convolutions)}
+
+
+def networks_of(name: str, sizes: Mapping[str, Any]) -> Networks:
+    """Those of a name.
 
     Args:
         name: one of `NETWORKS`.
-        widths: by what a kind calls them; those of other kinds are left out.
+        sizes: by what a kind calls them; those of other kinds, and None for a default, are left out.
 
     Raises:
-        InputError: an unknown name, or widths that none can be built with.
-        KeyError: no widths.
+        InputError: an unknown name, or sizes that none can be built with.
     """
     kind = _kind(name)
-    return kind(**{part.name: tuple(widths[part.name]) for part in fields(kind)})
+    own = {part.name: sizes.get(part.name) for part in fields(kind)}
+    return kind(**{part: size for part, size in own.items() if size is not None})
 
 
 def described(description: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,7 +228,7 @@ def described(description: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         InputError: an unknown name.
-        KeyError: no widths.
+        KeyError: no sizes.
     """
     name = description.get("networks", Perceptron.name)
     return {"networks": name} | {part.name: description[part.name] for part in fields(_kind(name))}

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from apps.recipes.penultimate.convolutions import TABLES as CONVOLUTIONS
 from apps.recipes.penultimate.distillation import TABLES as DISTILLATION
 from apps.recipes.penultimate.heavy_tails import TABLES as HEAVY_TAILS
 from apps.recipes.penultimate.learnt import TABLES as LEARNT
@@ -116,6 +117,7 @@ TABLES = {
     **DISTILLATION,
     **LIKELIHOODS,
     **HEAVY_TAILS,
+    **CONVOLUTIONS,
     **LEARNT,
     "5": Table(
         title="Table 5: generative modelling of CIFAR-10, Inception score and FID 5k (section 4.3)",

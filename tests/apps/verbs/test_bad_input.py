@@ -63,7 +63,10 @@ NAMES = {
     "class": (["sample", "{hvae-c}", "--labels", "cat"], "unknown class 'cat'"),
     "strategy": (["prior", "{classifier}", "--concentration", "norm"], "did you mean 'norms'"),
     "paper": (["table", "penultimat", "4"], "did you mean 'penultimate'"),
-    "table": (["table", "penultimate", "7"], "known: 1, 2, 2-short, 3, 3-short, 4, 4-adam, 4-cauchy, 4-learnt, 5"),
+    "table": (
+        ["table", "penultimate", "7"],
+        "known: 1, 2, 2-short, 3, 3-short, 4, 4-adam, 4-cauchy, 4-conv, 4-learnt, 5",
+    ),
     "row": (["table", "penultimate", "4", "--row", "hvae-x"], "did you mean 'hvae-"),
     "column": (["table", "penultimate", "4", "--column", "11"], "known: 3, 5, 10, 20"),
     "model's setting": (["prior", "import:a.b:c,wieghts=x"], "did you mean 'weights'"),
