@@ -27,7 +27,7 @@ from apps.distilling.jacobian_angle import JacobianAngle, some_of
 from apps.distilling.outcome import say_layers, say_pretraining, say_soft_labels, say_spread, scores
 from apps.distilling.settings import CONCENTRATION, Config, older, told
 from apps.distilling.teacher_logits import TeacherLogits
-from apps.models.classifier_priors import classifier_prior, is_saved, say_uniform
+from apps.models.classifier_priors import classifier_prior, is_prior, say_uniform
 from apps.models.freezing import freeze
 from apps.models.initial import Initial
 from apps.models.mean_activations import mean_activations
@@ -191,7 +191,7 @@ def _teacher(config: Config, needs: Needs, pictures: _Pictures) -> Followed:
 
 def _prior(config: Config, pictures: _Pictures, accelerator: Accelerator) -> ClassifierPrior:
     model = config.prior or config.teacher
-    own = is_saved(model) or config.gauge.directions == "fitted"  # it has concentrations of its own
+    own = is_prior(model) or config.gauge.directions == "fitted"  # it has concentrations of its own
     words = config.concentration or (() if own else (str(CONCENTRATION),))
     place = {"gauge": config.gauge, "root": config.where.data_root, "accelerator": accelerator}
     prior = classifier_prior(model, words, config.foreign, **place)

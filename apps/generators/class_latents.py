@@ -60,6 +60,10 @@ class ClassLatents(HypersphericalVAE):
         prior.provenance = Provenance.stored(description["prior"])
         return {"prior": prior}
 
+    def class_prior(self) -> ClassifierPrior:
+        """One vMF a class."""
+        return self.prior
+
     def _of(self, labels: Tensor) -> VonMisesFisher:
         return VonMisesFisher(self.prior.loc[labels], self.prior.concentration[labels], validate_args=False)
 

@@ -103,7 +103,7 @@ class LearntPrior(nn.Module):
 
 
 def drawn_prior(
-    class_names: Sequence[str], dim: int, concentration: Concentration, generator: torch.Generator
+    class_names: Sequence[str], dim: int, concentration: Concentration, generator: torch.Generator, dataset: str
 ) -> ClassifierPrior:
     """Where learnt directions start: drawn uniformly from the sphere in R^dim.
 
@@ -115,12 +115,13 @@ def drawn_prior(
         dim: m.
         concentration: one number, or one a class.
         generator: of the draws.
+        dataset: that the model will be trained on.
 
     Raises:
         InputError: concentrations that cannot be, or fewer than two classes.
     """
     rows = F.normalize(torch.randn(len(class_names), dim, generator=generator), dim=-1)
-    told = Provenance(network="none, directions drawn at random", dataset="none")
+    told = Provenance(network="none, directions drawn at random", dataset=dataset)
     return ClassifierPrior.from_weight(rows, concentration, class_names=class_names, provenance=told)
 
 
@@ -148,6 +149,10 @@ class HVAEM(ClassLatents):
     def stored_options(cls, description, weights, at="prior.start") -> dict[str, Any]:
         """The prior that a stored model started from, and what it learnt of it."""
         return super().stored_options(description, weights, at) | {"learn": description["learn"]}
+
+    def class_prior(self) -> ClassifierPrior:
+        """As it was learnt."""
+        return self.prior.as_it_is()
 
     def undecayed(self) -> tuple[nn.Parameter, ...]:
         """The prior's: weight decay would pull its concentrations towards 1."""

@@ -22,6 +22,7 @@ from apps.generators.sngan_presets import Architecture
 from apps.generators.spectral_norms import by_shape, spectral_norm, stored, while_used
 from apps.models.generator import Generator
 from apps.runs.format import FORMAT
+from priors import ClassifierPrior
 from priors.errors import InputError, unknown
 from priors.files.typed import check_types
 
@@ -94,6 +95,10 @@ class SNGAN(Generator):
             "class_names": list(self.class_names),
             **self.latent.description(),
         }
+
+    def class_prior(self) -> ClassifierPrior | None:
+        """That of its latents, before they are brought to their length."""
+        return getattr(self.latent, "prior", None)
 
     def forward(
         self, z: Float[Tensor, "batch dim"], labels: Int[Tensor, " batch"]

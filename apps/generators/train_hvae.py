@@ -142,7 +142,7 @@ def _drawn(config: HVAESettings, images: ImageSet) -> ClassifierPrior:
     given = concentrations(config.concentration)
     values = DEFAULT_CONCENTRATION if given is None else given
     stream = generator("cpu", config.optimisation.seed, "directions")
-    return drawn_prior(images.class_names, _dim(config), values, stream)
+    return drawn_prior(images.class_names, _dim(config), values, stream, images.name)
 
 
 def _learnt(task: Task) -> dict[str, Any]:

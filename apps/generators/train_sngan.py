@@ -22,7 +22,7 @@ from apps.generators.sngan import SNGAN, Discriminator
 from apps.generators.sngan_presets import Architecture, architecture, preset
 from apps.generators.sngan_settings import SNGANSettings
 from apps.generators.sngan_training import Objective, SNGANTraining
-from apps.models.classifier_priors import is_saved
+from apps.models.classifier_priors import is_prior
 from apps.models.named import check_classes
 from apps.runs.run import Run
 from apps.seeds import derive
@@ -169,7 +169,7 @@ def _latent(config: SNGANSettings, accelerator: Accelerator) -> Latent:
         return Gaussian(config.latent_dim or preset(config.preset).latent_dim)
     if config.latent == "uniform-sphere":
         return UniformSphere(config.latent_dim or preset(config.preset).latent_dim, config.radius)
-    own = is_saved(config.classifier) or config.gauge.directions == "fitted"  # it has concentrations of its own
+    own = is_prior(config.classifier) or config.gauge.directions == "fitted"  # it has concentrations of its own
     words = config.concentration or (() if own else (CONCENTRATION,))
     prior = class_prior(config.classifier, words, config.gauge, config.foreign, config.data, config.where, accelerator)
     if config.latent_dim not in (None, prior.dim):

@@ -13,8 +13,10 @@ from apps.command.console import counted, say
 from apps.command.ranges import LARGEST_CONCENTRATION
 from apps.data.image_set import ImageSet
 from apps.models.activations import images_for
+from apps.models.generator import GENERATOR
 from apps.models.moments import first_pass, run_through
-from apps.models.named import classifier, is_run
+from apps.models.named import classifier, generator_run, is_run, open_run
+from apps.models.registry import description_of, kind_of
 from priors.errors import InputError
 from priors.gauge.gauge import DirectionsName
 from priors.gauge.moments import DirectionMoments
@@ -70,10 +72,10 @@ def classifier_prior(
     root: Path | None = None,
     accelerator: Accelerator | None = None,
 ) -> ClassifierPrior:
-    """The prior of a MODEL's final layer, or one saved by `penult prior --out` (a .safetensors file).
+    """The prior of a MODEL's final layer, one saved by `penult prior --out` (a .safetensors file), or a generator's.
 
     Args:
-        model: the classifier, or the file.
+        model: the classifier, the file, or the run of a generator whose latents come from a class prior.
         concentration: one number, one a class, or the name of a strategy that measures activations; nothing for a saved
             prior's own, and for `DEFAULT_CONCENTRATION` of a network, or what fitted directions come with.
         foreign: what a model of one's own does not say itself.
@@ -117,7 +119,7 @@ def read_prior(
         InputError: as for `classifier_prior`; with `measure`, also images that cannot be had.
     """
     values, gauge = concentrations(concentration), gauge or Gauge()
-    if is_saved(model):
+    if is_prior(model):
         return Reading(_saved(model, values, gauge, data if measure else None))
     network, wanted = classifier(model, foreign), wanted_prior(values, gauge)
     known = data is not None or is_run(model)
@@ -210,7 +212,7 @@ def _measured(
 
 
 def _saved(model: str, values: float | list[float] | str | None, gauge: Gauge, data: str | None) -> ClassifierPrior:
-    """A prior from its file, with other concentrations where they are given."""
+    """A prior from its file or its generator, with other concentrations where they are given."""
     asked = f"--concentration {values}" if isinstance(values, str) else gauge.given()
     if asked:
         raise InputError(
@@ -219,7 +221,7 @@ def _saved(model: str, values: float | list[float] | str | None, gauge: Gauge, d
         )
     if data is not None:
         raise InputError(f"--data {data} with the prior in {model}: it has no network to measure; leave it out")
-    prior = ClassifierPrior.load(model)
+    prior = ClassifierPrior.load(model) if is_saved(model) else generator_run(model).class_prior()
     _check_count(values, prior.classes)
     return prior if values is None else prior.with_concentration(values)
 
@@ -235,6 +237,23 @@ def _check_count(values: float | list[float] | str | None, classes: int) -> None
 def is_saved(model: str) -> bool:
     """Whether a MODEL is a file that `penult prior --out` wrote."""
     return model.lower().endswith(".safetensors") and is_run(model)
+
+
+def is_prior(model: str) -> bool:
+    """Whether a MODEL is a prior rather than a network that one is read off: saved, or a generator's own.
+
+    Raises:
+        InputError: a run that is not there, not finished or damaged.
+    """
+    return is_saved(model) or _of_generator(model)
+
+
+def _of_generator(model: str) -> bool:
+    """Whether a MODEL is the run of a generator whose latents come from a class prior."""
+    if is_saved(model) or not is_run(model):
+        return False
+    run = open_run(model)
+    return kind_of(run).family == GENERATOR and isinstance(description_of(run).get("prior"), dict)
 
 
 def say_uniform(prior: ClassifierPrior, model: str) -> None:

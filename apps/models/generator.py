@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from priors.model.classifier_prior import ClassifierPrior
+
 GENERATOR = "a generator"
 """What kinds of model are called that are one; see `apps.models.registry`."""
 
@@ -31,6 +33,10 @@ class Generator(nn.Module, ABC):
     @abstractmethod
     def description(self) -> dict:
         """How to build this model again, JSON-able; the weights are apart."""
+
+    def class_prior(self) -> ClassifierPrior | None:
+        """What the latents of a class are drawn from, as it is now; None where they are the same for all classes."""
+        return None
 
     @abstractmethod
     def generate(

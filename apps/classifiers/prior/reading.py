@@ -13,7 +13,7 @@ from apps.classifiers.settings import PriorReading
 from apps.command.console import say
 from apps.data.image_set import ImageSet
 from apps.models.activations import images_for
-from apps.models.classifier_priors import Reading, is_saved, read_prior
+from apps.models.classifier_priors import Reading, is_prior, is_saved, read_prior
 from apps.models.named import classifier, is_run, trained_on
 from apps.runs.outputs import check_file
 from apps.runs.run import Run
@@ -96,7 +96,7 @@ def _held_out(config: PriorReading) -> ImageSet | None:
     Raises:
         InputError: there are no such images.
     """
-    measured = config.measure and not is_saved(config.model) and (config.data or is_run(config.model))
+    measured = config.measure and not is_prior(config.model) and (config.data or is_run(config.model))
     if not (measured and config.compare) or config.gauge.given():
         return None
     network = classifier(config.model, config.foreign)
@@ -111,7 +111,7 @@ def _held_out(config: PriorReading) -> ImageSet | None:
 
 def _choice(config: PriorReading) -> Choice:
     """What validation says of a sweep's concentrations; what is measured afterwards is looked at before."""
-    if config.measure and not is_saved(config.model) and (config.data or is_run(config.model)):
+    if config.measure and not is_prior(config.model) and (config.data or is_run(config.model)):
         network, root = classifier(config.model, config.foreign), config.place.data_root
         place = {"data": config.data, "image_size": config.image_size, "classes": config.classes, "root": root}
         images_for(config.model, network, "train", **place)
@@ -137,7 +137,7 @@ def _reading(config: PriorReading, choice: Choice | None, accelerator: Accelerat
         config.foreign,
         gauge=config.gauge,
         # A sweep on a saved prior trains on --data, but there is no network to measure on it.
-        data=None if choice is not None and is_saved(config.model) else config.data,
+        data=None if choice is not None and is_prior(config.model) else config.data,
         image_size=config.image_size,
         classes=config.classes,
         root=config.place.data_root,

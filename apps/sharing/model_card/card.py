@@ -119,7 +119,7 @@ def card(exported: Card) -> str:
     parts += ["## How to load it", _loading(exported), "## Classes", _classes(model.class_names)]
     parts += ["## Scores", *_scores(kind, scores, groups), "## Training", *_training(exported)]
     if isinstance(prior, dict):
-        parts += ["## The class prior", _prior(prior, config)]
+        parts += ["## The class prior", _prior(exported, prior)]
     scored = bool(exported.evaluations) or any("test images" in score.protocol for score in scores)
     parts += ["## Limitations", items(limitations(kind, config, scored, bool(result.get("best"))))]
     parts += ["## Files", _files(exported), "## Citation", _citation()]
@@ -221,21 +221,33 @@ def _setting(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _prior(prior: dict[str, Any], config: dict[str, Any]) -> str:
+def _prior(exported: Card, prior: dict[str, Any]) -> str:
+    config, learnt = exported.config, exported.described.get("learn") or ()
     rows = [
         ("classifier", prior.get("network")),
         ("trained on", prior.get("dataset")),
         ("concentration", prior.get("concentration")),
         ("gauge (space, directions)", prior.get("gauge")),
         ("given as", config.get("classifier")),
-        ("digest of the prior", config.get("prior_digest", "not stored")),
+        ("digest of the prior", config.get("prior_digest", None if learnt else "not stored")),
     ]
     papers = prior.get("gauge", PAPERS) == PAPERS
     directions = "the weights' directions are the mean directions" if papers else "see its gauge for the directions"
-    return (
-        f"One von Mises-Fisher distribution a class, read off a classifier's final layer: {directions}."
-        f"\n\n{table(('', ''), [row for row in rows if row[1] is not None])}"
-    )
+    begin = f"One von Mises-Fisher distribution a class, read off a classifier's final layer: {directions}."
+    if learnt:
+        begin = (
+            f"One von Mises-Fisher distribution a class. Its {' and '.join(learnt)} were learnt with the model"
+            + (_span(exported.result.get("concentrations")) if "concentrations" in learnt else "")
+            + "; before the training it was this:"
+        )
+    return f"{begin}\n\n{table(('', ''), [row for row in rows if row[1] is not None])}"
+
+
+def _span(concentrations: Any) -> str:
+    """Where learnt concentrations came to, as far as that is stored."""
+    stored = concentrations.values() if isinstance(concentrations, dict) else ()
+    values = [value for value in stored if isinstance(value, float)]
+    return f" (concentrations of {min(values):.4g} to {max(values):.4g})" if values else ""
 
 
 def _files(exported: Card) -> str:

@@ -131,7 +131,7 @@ def test_a_learnt_prior_has_a_better_bound_than_random_directions():
     held_out, seen = digits.subset(range(400)), digits.subset(range(400, len(digits)))
     bounds = []
     for kind in (HVAEL, HVAEM):
-        start = drawn_prior(digits.class_names, 4, 20, torch.Generator().manual_seed(0))
+        start = drawn_prior(digits.class_names, 4, 20, torch.Generator().manual_seed(0), "digits")
         torch.manual_seed(0)
         model = kind(digits.image_shape, 4, digits.class_names, (32, 16), prior=start)
         task, batches = HVAETraining(model, 0, None), Batches(seen, 64, 0)

@@ -248,7 +248,7 @@ KINDS = {
         "hvae-m --learn concentrations needs --classifier MODEL",
     ),
     "learnt concentration from 0": ([*HVAE, "--variant", "hvae-m", "--concentration", 0], "starts at 0"),
-    "generator's prior": (["prior", "{hvae-l}"], "is a generator, not a classifier"),
+    "generator's prior": (["prior", "{hvae-c}"], "is a generator, not a classifier"),
     "classifier as generator": (["sample", "{classifier}"], "is a classifier, not a generator"),
     "flags of foreign models": (["prior", "{classifier}", "--head", "fc"], "--head with the run"),
     "labels of an unconditional model": (["sample", "{hvae}", "--labels", "1"], "leave out --labels"),

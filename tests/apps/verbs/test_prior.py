@@ -91,6 +91,16 @@ def test_a_generator_measures_its_classifier(penult, trained):
     torch.testing.assert_close(generator_run("runs/mine").prior.concentration, expected)
 
 
+def test_a_generator_gives_the_prior_of_its_latents(penult, trained, tmp_path):
+    """That of HVAE-L is its classifier's, which other generators can then be trained with."""
+    shown = penult("prior", trained / "hvae-l", "--out", tmp_path / "kept.safetensors")
+    assert "10 classes on the unit sphere of R^6" in shown.out and "activations" not in shown.out, "there are none"
+    kept = ClassifierPrior.load(tmp_path / "kept.safetensors")
+    theirs = classifier_prior(str(trained / "classifier"), ("20",))
+    assert torch.equal(kept.weight, theirs.weight) and torch.equal(kept.concentration, theirs.concentration)
+    assert classifier_prior(str(trained / "hvae-l"), ("7",)).concentration.tolist() == [7.0] * 10
+
+
 def test_what_is_not_measured(penult, trained, copied, monkeypatch):
     """Nothing but the weights is looked at: with --no-measure, for a saved prior, for a network without --data."""
     (Path("mine.py")).write_text("import torch\ndef network():\n    return torch.nn.Sequential(torch.nn.Linear(64, 3))")
