@@ -72,8 +72,9 @@ class Reproduction:
         if not self.all:
             self._check_one()
             return
-        own = {"--row": self.row, "--column": self.column, "--seeds": self.seeds, "--data": self.data}
-        given = [flag for flag, value in own.items() if value is not None] + self.choice.given
+        own = {"--row": self.row, "--column": self.column, "--seeds": self.seeds}
+        chosen = ["--data"] * (self.data is not None) + self.choice.given  # which are of one table
+        given = [flag for flag, value in own.items() if value is not None] + chosen * (self.number is None)
         given += [flag for flag, value in {"--list": self.list, "--show": self.show}.items() if value]
         if given:
             raise InputError(f"{', '.join(given)} with --all, which prints whole tables: leave it out")

@@ -34,7 +34,8 @@ def print_table(table: Filled) -> None:
         paragraph(f"made {letter}: {way}.")
     if recipe.ordered:
         say()
-        print_orders(table, recipe.rows)
+        for order in orders(table):
+            _print_order(table, order, recipe.rows, f"{table.paper} {table.number}: methods in order")
     elif table.pairs:
         say()
         _print_pairs(table)
@@ -42,21 +43,21 @@ def print_table(table: Filled) -> None:
 
 
 def print_orders(table: Filled, rows: Sequence[str]) -> None:
-    """A table of methods in their order, beside the one that they are compared with.
+    """A table of methods alone: in their order, beside the one that they are compared with.
 
     Args:
         table: what there is.
         rows: that are shown.
     """
     for order in orders(table):
-        _print_order(table, order, rows)
+        _print_order(table, order, rows, table.recipe.title, table.recipe.convention)
 
 
-def _print_order(table: Filled, order: Order, rows: Sequence[str]) -> None:
+def _print_order(table: Filled, order: Order, rows: Sequence[str], title: str, *notes: str) -> None:
     recipe, shown = table.recipe, [one for one in order.standings if one.row in rows]
     lines = [words.standing(one, recipe) for one in shown]
-    caption = f"{recipe.convention} {words.ORDERED} {words.told_apart(order)}"
-    show(recipe.title, (recipe.axes[0], *words.STANDING), lines, caption)
+    caption = " ".join((*notes, words.ORDERED, words.told_apart(order)))
+    show(title, (recipe.axes[0], *words.STANDING), lines, caption)
     beside = [line for one in shown if (line := words.compared(one, recipe)) is not None]
     if beside:
         say()

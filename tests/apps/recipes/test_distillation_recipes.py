@@ -174,6 +174,14 @@ def test_methods_are_trained_ordered_and_compared(penult, trained, tmp_path):
             assert one["by seed"]["interval"] == pytest.approx(list(test.confidence_interval(0.95)))
             assert one["by image"]["pairs"] == 360
     assert f"{mean(last['ce']):.2f} +- {stdev(last['ce']):.2f}" in said.out and "Of 1 pair of methods" in said.out
+    page = tmp_path / "all.html"
+    every = penult(*(word for word in words if word not in ("--seeds", 3)), "--all", "--out", page)
+    assert every.status == 0, every.err
+    for text in (every.out, page.read_text().replace("\N{PLUS-MINUS SIGN}", "+-")):
+        assert (
+            "distillation short: methods in order" in text
+            and f"{mean(best['ce']):.2f} +- {stdev(best['ce']):.2f}" in text
+        )
     alone = penult(*words, "--show", "--row", "student").out
     assert "\nstudent " in alone and "\nce+hinton" not in alone
 
