@@ -19,6 +19,7 @@ from apps.command.launch import is_first
 from apps.command.options import Option, options_of
 from apps.command.ranges import Choices
 from apps.command.settings import name_of
+from apps.pretrained_models.finding import PREFIX, pretrained_names
 from priors.errors import InputError
 
 SHELLS = ("bash", "zsh", "fish")
@@ -192,10 +193,11 @@ def _terms() -> list[str]:
 
 
 def _runs(words: Sequence[str], begun: str) -> list[str]:
-    """Folders of runs: among the runs, and in the folder that the word begins with."""
+    """Folders of runs: among the runs, and in the folder that the word begins with; and what comes with the package."""
     given = next((after for word, after in zip(words, words[1:], strict=False) if word == "--runs"), "runs")
     places = dict.fromkeys([Path(given), *([Path(begun.rpartition("/")[0] or "/")] if "/" in begun else [])])
-    return [str(path.parent) for place in places for path in sorted(place.glob("*/config.json"))]
+    found = [str(path.parent) for place in places for path in sorted(place.glob("*/config.json"))]
+    return found + [f"{PREFIX}{name}" for name in pretrained_names()]
 
 
 def _of_tables(name: str, words: Sequence[str]) -> list[str]:

@@ -137,7 +137,7 @@ def load_run(path: str | Path, unfinished: bool = False, *, allow: str | None = 
     """A run by its folder: settings, metrics, scores, pictures, and the model.
 
     Args:
-        path: of the folder of a run, of a snapshot, or of an export.
+        path: of the folder of a run, of a snapshot, or of an export; or pretrained:NAME of penult ls pretrained.
         unfinished: whether a run that is not finished will do; it has no `result` and no `model`.
         allow: import:package.module:factory that the run was made with: the same text, which lets `model` call it.
 

@@ -1,4 +1,7 @@
-"""Trained models by path: what `penult export` or a training left in a folder, or what was pushed to the Hub."""
+"""Trained models: by name what comes with the package; by path what `penult export` or a training left in a folder.
+
+What was pushed to the Hub is named as it is there.
+"""
 
 from pathlib import Path
 
@@ -7,6 +10,7 @@ from torch import nn
 
 from apps.command import own_code
 from apps.models.named import model_run
+from apps.pretrained_models.finding import place_of, pretrained_folder, pretrained_names
 from apps.sharing import hub
 from priors.errors import InputError, reason, shown
 
@@ -24,9 +28,10 @@ def from_pretrained(
     name it as well.
 
     Args:
-        path_or_repository: an exported folder, that of a finished run, or what `priors.zoo.save` wrote; or OWNER/NAME
-            on the Hub, where that is no path and huggingface_hub is installed: it is then downloaded into the Hub's
-            cache.
+        path_or_repository: a name of `penult ls pretrained`, such as "mnist-hvae-l", or pretrained:NAME where a folder
+            here is called so too; an exported folder, that of a finished run, or what `priors.zoo.save` wrote; or
+            OWNER/NAME on the Hub, where that is no path and huggingface_hub is installed: it is then downloaded into
+            the Hub's cache.
         device: where its weights go.
         network: for a classifier that was made by code of your own: what that code makes for its classes and images.
             Its weights are replaced.
@@ -37,8 +42,8 @@ def from_pretrained(
         which gives images (N, C, H, W) in [0, 1], without a graph.
 
     Raises:
-        InputError: there is no such folder or repository, it holds no finished run, its files are damaged, or the
-            device is none.
+        InputError: there is no such name, folder or repository (the nearest is offered), it holds no finished run, its
+            files are damaged, or the device is none.
     """
     if not isinstance(path_or_repository, str | Path):
         raise InputError(
@@ -46,9 +51,12 @@ def from_pretrained(
         )
     if allow is not None:
         own_code.allow_in_python(allow)
-    folder = Path(path_or_repository)
-    if not folder.exists() and isinstance(path_or_repository, str) and hub.is_repository(path_or_repository):
-        folder = hub.fetch(path_or_repository)
+    folder = place_of(path_or_repository)
+    if not folder.exists() and isinstance(path_or_repository, str):
+        if hub.is_repository(path_or_repository):
+            folder = hub.fetch(path_or_repository)
+        elif path_or_repository in pretrained_names():
+            folder = pretrained_folder(path_or_repository)
     model = model_run(folder, network)
     try:
         return model.to(device)

@@ -89,7 +89,7 @@ def test_every_module_says_what_it_is():
 
 
 FLOORS = (
-    ("seeds", "figures", "command", "data", "recipes"),
+    ("seeds", "figures", "command", "data", "recipes", "pretrained_models"),
     ("runs",),
     ("training",),
     ("models",),
@@ -112,6 +112,7 @@ LOWEST = {
     "figures": {"command"},
     "recipes": {"command"},
     "seeds": set(),
+    "pretrained_models": set(),
 }
 """By room of the lowest floor, what it may import of that floor."""
 PEERS = {"report": {"scores"}, "sharing": {"scores"}, "discarding": {"jacobians"}, "tour": {"tables"}}

@@ -49,9 +49,18 @@ def installed(wheel, tmp_path_factory) -> Path:
 def test_it_holds_the_packages_and_nothing_else(wheel):
     names = [name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name]
     files = (path for package in PACKAGES for path in (ROOT / package).rglob("*") if "__pycache__" not in path.parts)
-    kept = (".py", ".pyi", ".typed")
-    own = {path.relative_to(ROOT).as_posix() for path in files if path.suffix in kept or path.name == "RESULTS.md"}
+    kept, of_models = (".py", ".pyi", ".typed"), (".json", ".safetensors", ".png", ".md")
+    own = {
+        path.relative_to(ROOT).as_posix()
+        for path in files
+        if path.suffix in kept
+        or path.name == "RESULTS.md"
+        or ("pretrained_models" in path.parts and path.suffix in of_models)
+    }
     assert set(names) == own and {f"{package}/py.typed" for package in PACKAGES} <= own
+    shipped = [one for one in zipfile.ZipFile(wheel).infolist() if one.filename.startswith("apps/pretrained_models/")]
+    assert "apps/pretrained_models/mnist-mlp/model.safetensors" in {one.filename for one in shipped}
+    assert sum(one.file_size for one in shipped) < 5e6
 
 
 def test_the_command_runs_elsewhere(installed, tmp_path):
@@ -73,6 +82,7 @@ from priors import ClassifierPrior
 from priors.zoo import build
 prior = ClassifierPrior.from_classifier(build("mlp", classes=10, image_shape=(1, 8, 8)), concentration=20)
 assert prior.sample([3]).shape == (1, prior.dim) and "ckd" in terms()
+assert apps.from_pretrained("mnist-mlp")(__import__("torch").rand(2, 1, 28, 28)).shape == (2, 10)
 print(*{module.__file__.rsplit("/", 2)[0] for module in (analysis, apps, distill, priors)})
 """
     found = run(sys.executable, "-W", "error", "-c", script, cwd=tmp_path, path=installed)

@@ -306,7 +306,7 @@ def overview(verbs: Sequence[str] = tuple(VERBS)) -> str:
         "",
         f"penult {group}VERB --help explains a verb; the same command again resumes what was stopped.",
         "",
-        "A MODEL is a run's folder, torchvision:NAME[:WEIGHTS], timm:NAME[:TAG], or your own module",
-        "by import:package.module:factory[,weights=FILE.safetensors].",
+        "A MODEL is a run's folder, pretrained:NAME (penult ls pretrained), torchvision:NAME[:WEIGHTS],",
+        "timm:NAME[:TAG], or your own module by import:package.module:factory[,weights=FILE.safetensors].",
     ]
     return "\n".join(lines)

@@ -19,6 +19,7 @@ from apps.fidelity.scores import Fidelity, few_images, fitting, scores
 from apps.fidelity.settings import FidelityScoring
 from apps.fidelity.sources import given_images
 from apps.fidelity.table import show
+from apps.models import named
 from apps.models.generator import Generator
 from apps.models.named import generator_run, open_run, trained_data, trained_on
 from apps.runs.evaluations import claim_evaluations, keep_evaluation
@@ -36,14 +37,14 @@ class Pair:
         name: what they are called.
         reals: real images.
         against: what those are called on the command line.
-        run: of the generator; None where images were given.
+        folder: of the generator's run, for its scores; None where images were given, or it comes with penult.
     """
 
     source: Generator | ImageSet
     name: str
     reals: ImageSet
     against: str
-    run: Run | None
+    folder: Path | None
 
 
 def evaluate(config: FidelityScoring) -> None:
@@ -59,7 +60,7 @@ def evaluate(config: FidelityScoring) -> None:
     remark = few_images(fitting(pair.source, pair.reals, protocol, extractor, pair.name), extractor)
     if remark:
         say(f"{remark}.")
-    parts = pair.run.folder / "fidelity.parts" if pair.run else None
+    parts = pair.folder / "fidelity.parts" if pair.folder else None
     scored = scores(
         pair.source,
         pair.reals,
@@ -92,11 +93,11 @@ def _protocol(config: FidelityScoring) -> Protocol:
 
 def _pair(config: FidelityScoring, device: torch.device) -> Pair:
     """What is compared: the images of a run's generator, or given ones, with real ones."""
-    run = Run(config.model) if (Path(config.model) / "config.json").is_file() else None
+    run = Run(config.model) if (place_of(config.model) / "config.json").is_file() else None
     root, sizes = config.place.data_root, {"image_size": config.image_size, "resize": config.resize}
     sizes |= {"classes": config.classes}
     if run:
-        source, name = generator_run(run.folder).to(device), run.folder.name
+        source, name = generator_run(config.model).to(device), run.folder.name
         against = trained_data(run, config.against, "--against")
         sizes = sizes_for(trained_on(run), against, **sizes)
     else:
@@ -107,9 +108,10 @@ def _pair(config: FidelityScoring, device: torch.device) -> Pair:
         source = given_images(config.model, config.split, root=root, **sizes)
         name, against = config.model, config.against
     reals = given_images(against, config.split, root=root, **sizes)
-    if run:
-        claim_evaluations(run.folder)  # what is damaged is found before the work
-    return Pair(source, name, reals, against, run)
+    folder = named.results_in(config.model) if run else None
+    if folder:
+        claim_evaluations(folder)  # what is damaged is found before the work
+    return Pair(source, name, reals, against, folder)
 
 
 def _extractor(config: FidelityScoring, pair: Pair, protocol: Protocol) -> Extractor:
@@ -123,8 +125,8 @@ def _extractor(config: FidelityScoring, pair: Pair, protocol: Protocol) -> Extra
 
 def _keep(pair: Pair, scored: Fidelity, parts: Path | None) -> None:
     """Add the scores to the run's, where there is one, and remove what a stopped scoring would go on from."""
-    keep_evaluation(pair.run and pair.run.folder, scored.entry() | {"data": pair.against})
-    if pair.run is None:
+    keep_evaluation(pair.folder, scored.entry() | {"data": pair.against})
+    if pair.folder is None:
         return
-    say(f"Written to {pair.run.folder / 'evaluation.json'}.")
+    say(f"Written to {pair.folder / 'evaluation.json'}.")
     shutil.rmtree(parts, ignore_errors=True)

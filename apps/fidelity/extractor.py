@@ -12,7 +12,6 @@ from apps.command.config import Foreign
 from apps.models import named
 from apps.runs.run import Run
 from priors.errors import InputError
-from priors.files.json_files import read_json
 from priors.files.tensors import digest_of
 
 Extract = Callable[[UInt8[Tensor, "n channels height width"]], tuple[Float[Tensor, "n m"], Float[Tensor, "n classes"]]]
@@ -115,8 +114,7 @@ def _name(model: str) -> str:
     """A run by its architecture and its data, any other MODEL by what it is called."""
     if not named.is_run(model):
         return model
-    stored = read_json(Path(model) / "config.json", "run configuration")
-    config = stored.get("config", {})
+    config = Run(model).config()["config"]
     architecture = config.get("arch", config.get("student", Path(model).name))
     return f"{architecture}-{Path(named.trained_on(Run(model)).data).stem}"
 

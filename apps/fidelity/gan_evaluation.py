@@ -74,7 +74,8 @@ def evaluate(config: GanScoring) -> None:
 def _trial(config: GanScoring) -> Trial:
     """What is tried, and by what, all of it checked."""
     by, root = config.classify_by, config.place.data_root
-    model, run = named.generator_run(config.model), named.open_run(config.model)
+    run = named.own_run(config.model, "its scores and classifiers are kept")
+    model = named.generator_run(config.model)
     folder, trained = run.folder, named.trained_on(run)
     try:
         network = named.classifier(by, config.foreign)

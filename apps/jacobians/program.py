@@ -74,7 +74,7 @@ def analyse_saliency(config: SaliencySettings) -> None:
 
 def _plan(config: SaliencySettings) -> _Plan:
     """Find all that the command names."""
-    folder = config.out or (Path(config.model) if named.is_run(config.model) else Path()) / _FOLDER
+    folder = config.out or (named.results_in(config.model) or Path()) / _FOLDER
     network = named.classifier(config.model, config.foreign)
     if not config.methods and (absent := missing()):
         say(f"Without {', '.join(METHOD_NAMES[len(OWN_METHODS) :])}: {absent}.")

@@ -84,7 +84,7 @@ def analyse_layers(config: LayerSettings) -> None:
 
 def _plan(config: LayerSettings) -> _Plan:
     """Find all that the command names."""
-    folder = config.out or (Path(config.model) if named.is_run(config.model) else None)
+    folder = config.out or named.results_in(config.model)
     network = named.classifier(config.model, config.foreign)
     images = _images(config, network)
     objects = _objects(config, images)
@@ -161,7 +161,7 @@ def _subject(plan: _Plan, name: str, accelerator: Accelerator) -> Subject:
         images=plan.images,
         objects=plan.objects,
         known=same_classes(network.class_names, plan.images.class_names),
-        runs=(plan.config.place.runs, *([Path(name).parent] if named.is_run(name) else [])),
+        runs=(plan.config.place.runs, *([folder.parent] if (folder := named.results_in(name)) else [])),
         accelerator=accelerator,
         seed=plan.config.seed,
     )

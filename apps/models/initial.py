@@ -132,12 +132,12 @@ def _read(given: str) -> _Source:
         return _Source(place, *read_tensors(place, "weights", foreign=True))
     if place.is_file():
         raise InputError(f"--init {given}: expected the folder of a run, or a file ending in .safetensors")
-    run = Run(place) if is_network(place) else open_run(place)
+    run = Run(given) if is_network(given) else open_run(given)
     if (kind := kind_of(run)) is not CLASSIFIER:
         raise refused(given, kind, CLASSIFIER.family)
-    described = zoo.describe(place)
+    described = zoo.describe(run.folder)
     architecture, wrapped = described.get("architecture") or {}, described.get("wrapped") or {}
-    file = place / "model.safetensors"
+    file = run.folder / "model.safetensors"
     tensors, metadata = read_tensors(file, "classifier weights")
     names = architecture.get("classes") or wrapped.get("class_names")
     return _Source(file, tensors, metadata, names, architecture.get("name") or wrapped.get("kind") or "")

@@ -10,6 +10,7 @@ from apps.command.cli import VERBS, options_after, verb_of
 from apps.command.options import Option
 from apps.command.settings import OWN, Source, before, name_of, spelt, usual
 from apps.command.words import read_words
+from apps.pretrained_models.finding import came_along
 from apps.runs.run import Run
 from priors.errors import InputError
 
@@ -60,7 +61,7 @@ def command_of(run: Run) -> list[str]:
         return [*verb.split(), *words]
     verb, values = run.config()["verb"], {}
     kind, options, values = told(run)
-    places = {"name": run.folder.name, "runs": str(run.folder.parent)}
+    places = {} if came_along(run.folder) else {"name": run.folder.name, "runs": str(run.folder.parent)}
     own = {option.path: places[option.path[-1]] for option in options if option.path[-1] in places}
     words = verb.split()
     for option in sorted(options, key=lambda option: option.named):

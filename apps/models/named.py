@@ -1,7 +1,7 @@
 """A MODEL on the command line.
 
-It is a run's folder, one that `priors.zoo.save` wrote, `torchvision:NAME[:WEIGHTS]`, `timm:NAME[:TAG]`, or
-`import:package.module:factory[,weights=FILE]`.
+It is a run's folder, one that `priors.zoo.save` wrote, `pretrained:NAME` of those that come with the package,
+`torchvision:NAME[:WEIGHTS]`, `timm:NAME[:TAG]`, or `import:package.module:factory[,weights=FILE]`.
 """
 
 from collections.abc import Sequence
@@ -21,6 +21,7 @@ from apps.models.generator import GENERATOR, Generator
 from apps.models.imported import in_single_precision, made
 from apps.models.other_images import check_shape, is_of, say_if_other
 from apps.models.registry import CLASSIFIER, classifier_of, kind_of, refused
+from apps.pretrained_models.finding import PREFIX, is_pretrained, place_of, pretrained_names
 from apps.runs.format import check_known
 from apps.runs.run import Run
 from priors import zoo
@@ -41,31 +42,53 @@ _NEAREST = 6
 
 
 def is_run(model: str) -> bool:
-    """Whether a MODEL is meant as a run's folder, rather than by a prefix, or as a network alone."""
+    """Whether a MODEL is meant as a run, by its folder or as pretrained:NAME, rather than as a network alone."""
     return not model.startswith(("import:", *(f"{library}:" for library in _LIBRARIES))) and not is_network(model)
 
 
 def is_network(model: str | Path) -> bool:
     """Whether a MODEL is a folder that `priors.zoo.save` wrote: a network, without what it was trained by and on."""
-    there = {name: (Path(model) / name).is_file() for name in ("model.json", "model.safetensors", "config.json")}
+    there = {name: (place_of(model) / name).is_file() for name in ("model.json", "model.safetensors", "config.json")}
     return there["model.json"] and there["model.safetensors"] and not there["config.json"]
+
+
+def results_in(model: str) -> Path | None:
+    """The folder that results about a MODEL are kept in where no other is given: a run's own.
+
+    None where there is none: what comes with the package stays as it is, and a network alone has no such folder.
+    """
+    return Path(model) if is_run(model) and not is_pretrained(model) else None
+
+
+def own_run(model: str, writes: str) -> Run:
+    """The finished run that a MODEL means, into whose folder something is written whatever else is asked for.
+
+    Raises:
+        InputError: it comes with the package, or as for `open_run`.
+    """
+    if is_pretrained(model):
+        raise InputError(
+            f"{model} comes with penult and stays as it is, and {writes} in a run's folder: give penult export "
+            f"{model} DIR, and then DIR"
+        )
+    return open_run(model)
 
 
 def open_run(folder: str | Path, finished: bool = True) -> Run:
     """The run at `folder`.
 
     Args:
-        folder: its place.
+        folder: its place, or pretrained:NAME.
         finished: whether it has to be finished.
 
     Raises:
         InputError: there is none (the nearest of its neighbours is offered), it is not finished, or a newer program
             made it.
     """
-    folder = Path(folder)
+    run = Run(folder)
+    folder = run.folder
     if not (folder / "config.json").is_file():
         raise _no_run(folder)
-    run = Run(folder)
     if not run.finished and not run.ours:
         raise InputError(f"{folder} is no run of penult: its config.json is another program's")
     if finished and not run.finished:
@@ -90,6 +113,7 @@ def _no_run(folder: Path) -> InputError:
     for run in (config.parent for place in places for config in sorted(place.glob("*/config.json"))):
         found.setdefault(run.name, []).append(str(run))
     near = [place for name in get_close_matches(folder.name, found, n=_NEAREST, cutoff=0.6) for place in found[name]]
+    near += [f"{PREFIX}{name}" for name in get_close_matches(str(folder), pretrained_names(), n=1, cutoff=0.6)]
     guess = f": did you mean {near[0]!r}?" if near else ""
     close = [place for name in get_close_matches(folder.name, found, n=_NEAREST, cutoff=0.0) for place in found[name]]
     count, listing = sum(map(len, found.values())), ", ".join(close[:_NEAREST])
@@ -137,7 +161,7 @@ def model_run(folder: str | Path, network: nn.Module | None = None) -> zoo.Class
     Raises:
         InputError: no such run, not finished, neither of the two, or weights that do not fit.
     """
-    run = Run(Path(folder)) if is_network(folder) else open_run(folder)
+    run = Run(folder) if is_network(folder) else open_run(folder)
     if (kind := kind_of(run)) is not CLASSIFIER and kind.family != GENERATOR:
         raise InputError(f"{folder} is {kind.family}, and no classifier or generator: give a run of one of these")
     if network is None:

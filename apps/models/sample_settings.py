@@ -17,7 +17,8 @@ class SampleSettings:
     """Draw images."""
 
     run: tyro.conf.Positional[Path]
-    """Folder of a finished generator run, or of an inversion's (penult analyse invert)."""
+    """Folder of a finished generator run, or of an inversion's (penult analyse invert); or pretrained:NAME, such as
+    pretrained:mnist-hvae-l."""
     image: tuple[Path, ...] = ()
     """For an inversion's run: pictures of yours; it draws images that its layer cannot tell from them."""
     labels: str | None = None

@@ -170,6 +170,7 @@ def contents(folder: Path, n: int = 8, seed: int = 0) -> Contents:
         InputError: no run, not finished, or a file of it that is damaged.
     """
     run = open_run(folder)
+    folder = run.folder
     stored, result = run.config(), run.result()
     config = stored["config"]
     shown = public(config)

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from apps.command.console import say
-from apps.models.named import open_run
+from apps.models.named import open_run, results_in
 from apps.report.contents import contents
 from apps.report.page import is_page, page
 from apps.runs.outputs import check_file
@@ -21,7 +21,7 @@ def write_page(
 
     Args:
         runs: folders of finished runs.
-        out: the page; None for report.html in the run's folder, or here for several.
+        out: the page; None for report.html in the run's folder, or here for several and for one of penult's own.
         samples: a class to draw of a generator, as --n says.
         seed: of the samples.
         overwrite: whether a file that is no page of this kind may be replaced.
@@ -31,7 +31,8 @@ def write_page(
         InputError: a run that is not finished or given twice, or a place that cannot be written.
     """
     _check(runs)
-    out = out or (runs[0] if len(runs) == 1 else Path()) / "report.html"
+    folder = results_in(str(runs[0])) if len(runs) == 1 else None
+    out = out or (folder or Path()) / "report.html"
     check_file(out, (".html", ".htm"), overwrite or is_page(out))
     torch.set_num_threads(threads or 1)  # a few small blocks: a second thread costs more than it brings
     text = page([contents(folder, samples, seed) for folder in runs])

@@ -14,6 +14,7 @@ from apps.command.config import differences
 from apps.command.console import say
 from apps.command.given import given_words
 from apps.command.places import SHORT, is_at, lock
+from apps.pretrained_models.finding import place_of
 from apps.runs.format import DIGESTS_OF_IMAGES, FORMAT, as_stored, format_of
 from apps.runs.logged import is_damaged, logged_lines
 from apps.runs.result import no_number
@@ -32,14 +33,13 @@ class Run:
     under another name, then renamed), the weights, and `result.json`, which is there only when the run is finished.
 
     Args:
-        folder: its place.
+        folder: its place, or pretrained:NAME.
         format: number that it gets where it is new; a run that repeats another one gets the other's.
     """
 
     def __init__(self, folder: str | Path, format: int = FORMAT):
-        self.folder = Path(folder)
-        self._new_format = format
-        self._lock = None
+        self.folder = place_of(folder)
+        self._new_format, self._lock = format, None
 
     @property
     def quoted(self) -> str:

@@ -50,8 +50,9 @@ class OnTestImages(Evaluation):
         if run is None and not config.data:
             raise InputError(f"which images to score {config.model} on: give --data")
         data = config.data or named.trained_data(run, None)
-        if run:
-            claim_evaluations(run.folder)  # what is damaged is found before the work
+        folder = named.results_in(config.model)
+        if folder:
+            claim_evaluations(folder)  # what is damaged is found before the work
         accelerator = start(config.place.where(), work=self.work)
         sizes = sizes_for(trained, data, config.image_size, config.resize, config.classes)
         known = _known(config, trained, data) if config.classes is not None else False
@@ -63,11 +64,11 @@ class OnTestImages(Evaluation):
         resized = {} if config.resize is None else {"resize": config.resize}
         resized |= {} if config.classes is None else {"classes": config.classes}
         entry = {"data": data, "data_digest": images.digest, **first, **resized, **found}
-        keep_evaluation(run and run.folder, entry)
-        if run is not None:
+        keep_evaluation(folder, entry)
+        if folder is not None:
             following = f" Next: {self.following} {run.quoted}" if self.following else ""
-            say(f"Written to {run.folder / 'evaluation.json'}.{following}")
-            shutil.rmtree(run.folder / "evaluation.parts", ignore_errors=True)
+            say(f"Written to {folder / 'evaluation.json'}.{following}")
+            shutil.rmtree(folder / "evaluation.parts", ignore_errors=True)
 
     def follows(self, entry: Entry, config: Scoring) -> bool:
         """By the images."""

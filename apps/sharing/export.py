@@ -8,6 +8,7 @@ metrics, no states, no pictures but a new grid of samples.
 
 import os
 import shutil
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from apps.runs.outputs import check_writable
 from apps.runs.public import public
 from apps.runs.run import Run
 from apps.sharing.model_card.card import Card, Grid, card
+from apps.sharing.rounding import rounded_to
 from priors.errors import InputError
 from priors.files.json_files import read_json, write_json
 from priors.files.regular import write_bytes
@@ -48,9 +50,9 @@ def check(run: Path, folder: Path, overwrite: bool) -> Path:
         InputError: no finished run; a folder that is the run's own or within it, or the current one or around it; a
             file; a folder that is not empty and may not be replaced; a place that cannot be written.
     """
-    open_run(run)
+    own = open_run(run).folder
     place = folder.resolve()
-    if place.is_relative_to(run.resolve()):
+    if place.is_relative_to(own.resolve()):
         raise InputError(f"{folder} is within the run {run}: export to a folder outside of it")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file: give the name of a new folder")
@@ -62,7 +64,7 @@ def check(run: Path, folder: Path, overwrite: bool) -> Path:
                 f"{folder} exists and is not an empty folder: choose another, or add --overwrite where it holds an "
                 "earlier export"
             )
-        _check_replaceable(folder, run)
+        _check_replaceable(folder, own)
     check_writable(place, str(folder))
     return place
 
@@ -86,7 +88,12 @@ def _check_replaceable(folder: Path, run: Path) -> None:
 
 
 def export(
-    run: Path, folder: Path, name: str, repository: str | None = None, licence: str | None = None
+    run: Path,
+    folder: Path,
+    name: str,
+    repository: str | None = None,
+    licence: str | None = None,
+    dtype: str | None = None,
 ) -> tuple[str, ...]:
     """Write a run's export; the folder appears when it is complete, and what was there goes then.
 
@@ -96,25 +103,33 @@ def export(
         name: the model's, for the card.
         repository: OWNER/NAME it will have on the Hub.
         licence: of the weights, by the Hub's identifier; None says nothing of it.
+        dtype: that weights of two or more dimensions are rounded to, as torch calls it; None leaves all as they are.
+            What is read again is in single precision as before. Evaluations are of the weights before, and are left
+            out.
 
     Returns:
         The names of the files.
 
     Raises:
-        InputError: a file of the run that is damaged.
+        InputError: a file of the run that is damaged, or numbers that are too large for the type.
         OSError: the disk is full or the place cannot be written; what was at `folder` is untouched.
     """
-    model_run(run)  # what is damaged is found before anything is written, and named by its own place
+    model = model_run(run)  # what is damaged is found before anything is written, and named by its own place
     opened = Run(run)
-    stored = public(opened.config()) | {"export": {"format": FORMAT, "penult": own_version()}}
-    described = public(read_json(run / "model.json", "model description"))
-    result, evaluations = public(opened.result()), _evaluations(run)
+    stored = public(opened.config())
+    stored["export"] = _mark(stored.get("export"), licence, dtype)
+    described = public(read_json(opened.folder / "model.json", "model description"))
+    result, evaluations = public(opened.result()), _evaluations(opened.folder)
+    before, metadata = read_tensors(opened.folder / "model.safetensors")
+    tensors = before if dtype is None else rounded_to(dtype, before, model)
+    if any(tensors[name].dtype != one.dtype for name, one in before.items()):
+        evaluations = []  # which are of the weights before
     beside = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     try:
         # Written anew and not copied: with a checksum, also where the run is of before there were any.
-        write_tensors(beside / "model.safetensors", *read_tensors(run / "model.safetensors"))
+        write_tensors(beside / "model.safetensors", tensors, metadata)
         write_json(beside / "model.json", described)
         write_json(beside / "config.json", stored)
         write_json(beside / "result.json", result)
@@ -123,6 +138,9 @@ def export(
         model = model_run(beside)  # so the samples show that the copy is a model
         with holding():  # the lock of the grid is no part of the folder
             grid = _draw(model, beside / "samples.png") if hasattr(model, "generate") else None
+        there = [file for file in FILES if (beside / file).exists() and file != "config.json"]  # which holds them
+        stored["export"]["sha256"] = {file: sha256((beside / file).read_bytes()).hexdigest() for file in there}
+        write_json(beside / "config.json", stored)
         said = Card(name, repository, licence, model, described, stored, result, tuple(evaluations), grid)
         write_bytes(beside / "README.md", card(said).encode(errors="replace"))
         files = tuple(file for file in FILES if (beside / file).exists())
@@ -131,6 +149,13 @@ def export(
         shutil.rmtree(beside, ignore_errors=True)
         raise
     return files
+
+
+def _mark(before: Any, licence: str | None, dtype: str | None) -> dict[str, Any]:
+    """What the folder says of itself; an export of an export knows what that was rounded to."""
+    dtype = dtype or (before.get("dtype") if isinstance(before, dict) else None)
+    known = {"dtype": dtype, "licence": licence}
+    return {"format": FORMAT, "penult": own_version()} | {name: one for name, one in known.items() if one is not None}
 
 
 def _evaluations(run: Path) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from shlex import quote
 
 import torch
 
@@ -11,7 +12,16 @@ from apps.sharing.export import check, export
 from priors.errors import InputError
 
 
-def hand_on(run: Path, folder: Path, *, push: str | None, private: bool, licence: str | None, overwrite: bool) -> None:
+def hand_on(
+    run: Path,
+    folder: Path,
+    *,
+    push: str | None,
+    private: bool,
+    licence: str | None,
+    dtype: str | None,
+    overwrite: bool,
+) -> None:
     """Export a finished run to a folder, and push that to the Hub where a name is given.
 
     Args:
@@ -20,6 +30,7 @@ def hand_on(run: Path, folder: Path, *, push: str | None, private: bool, licence
         push: OWNER/NAME on the Hub; None: nothing is pushed.
         private: whether a repository that is made is seen by its owner only.
         licence: of the weights, by the Hub's identifier; None: nothing is said of it.
+        dtype: as for `apps.sharing.export.export`.
         overwrite: whether an earlier export may be replaced, and a repository that exists get another commit.
 
     Raises:
@@ -35,7 +46,9 @@ def hand_on(run: Path, folder: Path, *, push: str | None, private: bool, licence
     place = check(run, folder, overwrite)
     torch.set_num_threads(1)  # a grid of samples: a second thread costs more than it brings
     name = push.partition("/")[2] if push else place.name
-    files = export(run, place, name, push, licence)
+    files = export(run, place, name, push, licence, dtype)
     say(f"{run} is in {folder}: {', '.join(files)}")
+    if dtype is not None and "evaluation.json" not in files:
+        say(f"It has no evaluations of the weights as they are now: penult evaluate {quote(str(folder))} makes them.")
     if push is not None:
         say(f"Pushed to {hub.push(folder, push, files, private, overwrite)}")

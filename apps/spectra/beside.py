@@ -11,6 +11,7 @@ from apps.data.outliers import are_pictures, outliers
 from apps.models.named import classifier, is_run, open_run
 from apps.models.other_images import check_shape
 from apps.models.registry import CLASSIFIER, kind_of
+from apps.pretrained_models.finding import place_of
 from apps.runs.run import Run
 from priors.errors import InputError
 from priors.zoo import Classifier
@@ -61,7 +62,7 @@ def beside(names: Sequence[str], own: ImageSet, root: Path | None, seed: int) ->
 def _found(name: str, own: ImageSet, root: Path | None, seed: int) -> Beside:
     if not is_run(name):
         return _network(name, own)
-    if (Path(name) / "config.json").is_file():
+    if (place_of(name) / "config.json").is_file():
         run = open_run(name)
         kind = kind_of(run)
         if kind is CLASSIFIER:

@@ -83,7 +83,7 @@ def analyse_spectrum(config: SpectrumMeasuring) -> None:
 def _plan(config: SpectrumMeasuring) -> _Plan:
     """Find all that the command names."""
     convention = wanted(config.spectrum)
-    folder = config.out or (Path(config.model) if config.model != ALONE and named.is_run(config.model) else None)
+    folder = config.out or (None if config.model == ALONE else named.results_in(config.model))
     if config.out is not None:
         check_folder(config.out)
     root, networks, kept = config.place.data_root, [], []

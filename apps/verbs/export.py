@@ -7,6 +7,7 @@ to the Hugging Face Hub as well.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -18,7 +19,7 @@ class Config:
     """Export a run."""
 
     run: tyro.conf.Positional[Path]
-    """Folder of a finished run."""
+    """Folder of a finished run, or pretrained:NAME."""
     dir: tyro.conf.Positional[Path]
     """Folder to write: a new or an empty one."""
     push: str | None = None
@@ -28,6 +29,10 @@ class Config:
     licence: str | None = None
     """Licence of the weights, by the Hub's identifier, such as mit or cc-by-4.0, written into the card as it is given;
     unset: the card names none."""
+    dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    """What matrices and filters are rounded to, for a smaller file; they are float32 again where it is loaded. What
+    evaluations there are of the weights before stay behind; penult evaluate DIR makes new ones. Unset: nothing is
+    rounded."""
     allow: tuple[Code, ...] = ()
     """import:... that the run was made with: the same text again, which allows that code of yours to be run."""
     overwrite: bool = False
@@ -44,5 +49,6 @@ def main(config: Config) -> None:
         push=config.push,
         private=config.private,
         licence=config.licence,
+        dtype=config.dtype,
         overwrite=config.overwrite,
     )

@@ -1,4 +1,4 @@
-"""List runs, classifiers, datasets, terms or tables. Answers at once: nothing heavy is imported."""
+"""List runs, classifiers, datasets, pretrained models, terms or tables. Answers at once: nothing heavy is imported."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from apps.command.ranges import DataFolder, RunsFolder
 class Config:
     """List what there is."""
 
-    what: tyro.conf.Positional[Literal["runs", "classifiers", "datasets", "terms", "tables"]] = "runs"
+    what: tyro.conf.Positional[Literal["runs", "classifiers", "datasets", "pretrained", "terms", "tables"]] = "runs"
     """What to list."""
     runs: RunsFolder = Path("runs")
     """Folder of the runs."""
@@ -26,6 +26,7 @@ def main(config: Config) -> None:
     from apps.data.listing import list_datasets
     from apps.distilling.listing import list_terms
     from apps.models.listing import list_classifiers
+    from apps.models.pretrained_listing import list_pretrained
     from apps.recipes.listing import list_tables
     from apps.runs.listing import print_runs
 
@@ -33,6 +34,7 @@ def main(config: Config) -> None:
         "runs": lambda: print_runs(config.runs),
         "classifiers": list_classifiers,
         "datasets": lambda: list_datasets(config.data_root),
+        "pretrained": list_pretrained,
         "terms": list_terms,
         "tables": list_tables,
     }[config.what]()

@@ -15,7 +15,7 @@ class Config:
     """Show a run."""
 
     run: tyro.conf.Positional[Path]
-    """Folder of a run, finished or not."""
+    """Folder of a run, finished or not; or pretrained:NAME."""
 
 
 def main(config: Config) -> None:

@@ -82,7 +82,7 @@ def score_anomaly(config: AnomalyScoring) -> None:
             place that cannot be written.
     """
     require_peers(config.also)
-    folder = config.out or (Path(config.model) if named.is_run(config.model) else None)
+    folder = config.out or named.results_in(config.model)
     if config.out is not None:
         check_folder(config.out)
     network = named.classifier(config.model, config.foreign)

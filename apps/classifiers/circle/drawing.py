@@ -13,7 +13,7 @@ from apps.data.image_set import ImageSet
 from apps.figures import PICTURE_SUFFIXES
 from apps.models.activations import Activations, activations, images_for
 from apps.models.classifier_priors import Wanted, concentrations, wanted_prior
-from apps.models.named import classifier, is_run, open_run
+from apps.models.named import classifier, is_run, open_run, results_in
 from apps.runs.outputs import check_file
 from apps.training.session import start
 from priors.errors import InputError
@@ -69,9 +69,10 @@ def draw_circles(config: CircleDrawing) -> None:
 
 def _place(config: CircleDrawing) -> Path:
     """Where to draw; what needs no network to be refused is refused here."""
-    if config.out is None and (len(config.models) > 1 or not is_run(config.models[0])):
+    folder = results_in(config.models[0]) if len(config.models) == 1 else None
+    if config.out is None and folder is None:
         raise InputError("where to draw? Several models, or one that is no run, have no one folder: give --out")
-    return config.out or Path(config.models[0]) / ("circle-gauges.png" if config.every_gauge else "circle.png")
+    return config.out or folder / ("circle-gauges.png" if config.every_gauge else "circle.png")
 
 
 def _stages(config: CircleDrawing) -> list[_Stage]:

@@ -18,7 +18,7 @@ from apps.command.console import counted, say, table
 from apps.data.image_set import ImageSet
 from apps.figures import PICTURE_SUFFIXES, short_names
 from apps.models.activations import images_for
-from apps.models.named import classifier, open_run, trained_on
+from apps.models.named import classifier, open_run, own_run, trained_on
 from apps.runs.evaluations import claim_evaluations
 from apps.runs.outputs import check_file, check_writable
 from apps.runs.run import Run
@@ -67,7 +67,7 @@ def follow_gauges(config: GaugeFollowing) -> None:
 
 def _place(config: GaugeFollowing) -> Path:
     """Where to draw; what needs no network to be refused is refused here."""
-    folders = [open_run(model).folder.resolve() for model in config.models]
+    folders = [own_run(model, "its gauges are kept").folder.resolve() for model in config.models]
     twice = next((model for at, model in enumerate(config.models) if folders[at] in folders[:at]), None)
     if twice is not None:
         raise InputError(f"{twice} is given twice: give each run once")

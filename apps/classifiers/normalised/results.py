@@ -23,7 +23,8 @@ _BEFORE = {"space": "raw", "directions": "weights"}
 
 def place(config: NormalisedScoring) -> Path | None:
     """Where the scores go."""
-    return config.out or (Path(config.model) / FILE if named.is_run(config.model) else None)
+    folder = named.results_in(config.model)
+    return config.out or (folder and folder / FILE)
 
 
 def keep(

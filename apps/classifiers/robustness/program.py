@@ -82,7 +82,7 @@ def _plan(config: RobustnessMeasuring) -> _Plan:
         raise InputError(
             f"--from label: the classes of {images.name} are not those of {config.model}; give --from prediction"
         )
-    folder = config.out or (Path(config.model) if named.is_run(config.model) else None)
+    folder = config.out or named.results_in(config.model)
     if folder is not None:
         claim_evaluations(folder, FILE)
     return _Plan(network, images, known, folder)

@@ -101,10 +101,9 @@ def _under_prior(config: Perturbing, plan: _Plan, accelerator: Accelerator) -> D
 
 def _plan(config: Perturbing) -> _Plan:
     """Find all that the command names."""
-    run = named.is_run(config.model)
     network = named.classifier(config.model, config.foreign)
     wanted = methods(config.asked(captum=find_spec("captum") is not None), config.choices)
-    folder = config.out or (Path(config.model) if run else None)
+    folder = config.out or named.results_in(config.model)
     if config.out is not None:
         check_folder(config.out)
     again = repeated(config) if config.benchmark == "roar" else None

@@ -24,7 +24,7 @@ class Accuracy(OnTestImages):
         """Classify, and print a table by class."""
         from apps.command.console import say
         from apps.models.accuracy import by_class, logits_of_probabilities, means, scores
-        from apps.models.named import check_classes, classifier
+        from apps.models.named import check_classes, classifier, results_in
         from apps.runs.by_image import keep_by_image
         from apps.training.session import sweeping
 
@@ -36,8 +36,8 @@ class Accuracy(OnTestImages):
         found = means(scored) | {"accuracy by class": by_class(scored["accuracy"], images)}
         if accelerator.is_main_process:
             _show(config.model, images, found)
-            if run is not None and config.images is None:
-                keep_by_image(run.folder, {"accuracy": scored["accuracy"]}, images.digest, replace=False)
+            if (folder := results_in(config.model)) is not None and config.images is None:
+                keep_by_image(folder, {"accuracy": scored["accuracy"]}, images.digest, replace=False)
         return {"images": len(images), "scores": found}
 
     def made(self, entry: Entry) -> bool:

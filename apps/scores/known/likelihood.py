@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apps.command.console import counted
@@ -29,7 +30,7 @@ class Likelihoods(OnTestImages):
     def score(self, config: Scoring, run: "Run", images: "ImageSet", accelerator: "Accelerator") -> dict[str, Any]:
         """Draw the samples, print a table, and draw reconstructions."""
         from apps.generators.likelihood import likelihood
-        from apps.models.named import check_classes, generator_run, trained_on
+        from apps.models.named import check_classes, generator_run, results_in, trained_on
         from apps.models.other_images import check_shape, say_if_other
         from apps.runs.by_image import keep_by_image
         from apps.training.session import sweeping
@@ -41,15 +42,17 @@ class Likelihoods(OnTestImages):
         else:
             check_shape(model.image_shape, source, images)
             say_if_other(source, made_of, images)
-        parts = run.folder / "evaluation.parts"  # a stopped evaluation goes on from them
+        folder = results_in(config.model)
+        parts = folder and folder / "evaluation.parts"  # a stopped evaluation goes on from them
         sweep = sweeping(accelerator, progress=True)
         scored = likelihood(model, images, sweep, config.samples, config.seed, config.batch_size, parts)
         if accelerator.is_main_process:
             _show(run, model, scored)
-            _draw(run, model, images, accelerator)
-            if config.images is None:
+            if folder is not None:
+                _draw(folder, model, images, accelerator)
+            if folder is not None and config.images is None:
                 asked = f"{images.digest}, {scored.samples} samples, seed {scored.seed}, {config.batch_size} at a time"
-                keep_by_image(run.folder, scored.by_image, asked)
+                keep_by_image(folder, scored.by_image, asked)
         return {
             "images": scored.images,
             "samples": scored.samples,
@@ -109,7 +112,7 @@ def _show(run: "Run", model: "HypersphericalVAE", scored: "Likelihood") -> None:
     )
 
 
-def _draw(run: "Run", model: "HypersphericalVAE", images: "ImageSet", accelerator: "Accelerator") -> None:
+def _draw(folder: Path, model: "HypersphericalVAE", images: "ImageSet", accelerator: "Accelerator") -> None:
     """What the model makes of some images."""
     from apps.data.batches import ordered
     from apps.figures import reconstructions
@@ -117,7 +120,7 @@ def _draw(run: "Run", model: "HypersphericalVAE", images: "ImageSet", accelerato
 
     some = next(ordered(images, min(10, len(images)), device=accelerator.device, numbers=[0]))
     rebuilt = reconstruct(model, some.images, some.labels)
-    reconstructions(run.folder / "reconstructions.png", some.images.cpu(), rebuilt.cpu())
+    reconstructions(folder / "reconstructions.png", some.images.cpu(), rebuilt.cpu())
 
 
 KIND = Likelihoods()

@@ -23,7 +23,7 @@ class Reconstruction(OnTestImages):
     def score(self, config: Scoring, run: "Run", images: "ImageSet", accelerator: "Accelerator") -> dict[str, Any]:
         """Rebuild, print a table, and draw some."""
         from apps.autoencoders.errors import errors, rebuilt
-        from apps.models.named import layered, trained_on
+        from apps.models.named import layered, results_in, trained_on
         from apps.models.other_images import check_shape, say_if_other
         from apps.training.session import sweeping
 
@@ -38,9 +38,11 @@ class Reconstruction(OnTestImages):
         shown = rebuilt(model, sweep, images)
         if accelerator.is_main_process:
             _show(run, images, found)
+            if (folder := results_in(config.model)) is None:
+                return {"images": len(images), "scores": found}
             from apps.figures import reconstructions  # the plotting library is slow to load
 
-            reconstructions(run.folder / "reconstructions.png", *shown)
+            reconstructions(folder / "reconstructions.png", *shown)
         return {"images": len(images), "scores": found}
 
     def made(self, entry: Entry) -> bool:

@@ -208,11 +208,20 @@ def _training(exported: Card) -> list[str]:
     when = ("" if step is None else f" after {counted(step, 'update')}") + ", chosen by the validations" * chosen
     parts = [code(f"penult {shlex.join(words)}", "sh")] if words else []
     parts += [
-        f"`model.safetensors` holds {of}{when}.",
+        f"`model.safetensors` holds {of}{when}.{_rounded(stored['export'].get('dtype'))}",
         table(("", ""), rows),
         folded("All settings", table(("setting", "value"), settings)),
     ]
     return parts
+
+
+def _rounded(dtype: str | None) -> str:
+    if dtype in (None, "float32"):
+        return ""
+    return (
+        f" Its matrices and filters are rounded to {dtype}, and float32 again where it is loaded. Scores after the "
+        "training, and after its last step, are of the weights before that; evaluations are of these."
+    )
 
 
 def _setting(value: Any) -> str:
