@@ -12,6 +12,7 @@ from importing import imports_from
 
 from apps.command.cli import VERBS
 from apps.completion import names, script
+from apps.pretrained_models.finding import pretrained_names
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,7 +42,8 @@ def test_names_are_of_what_the_next_word_may_be(place):
     assert "wrn-16-2" in names(["train", "classifier", "--arch", ""])
     assert names(["distill", "ce+at"]) == ["ce+attention"] and "ce" in names(["distill", ""])
     assert names(["table", "pen"]) == ["penultimate"] and "4" in names(["table", "penultimate", ""])
-    assert names(["ls", ""]) == ["runs", "classifiers", "datasets", "terms", "tables"]
+    assert names(["ls", ""]) == ["runs", "classifiers", "datasets", "pretrained", "terms", "tables"]
+    assert names(["sample", "pretr"]) == [f"pretrained:{name}" for name in pretrained_names()]
     assert names(["train", "classifier", "--optimizer", "ad"]) == ["adam", "adamw"]
     (place / "other").mkdir()
     (place / "other" / "mine").symlink_to(place / "runs" / "hvae")
@@ -123,6 +125,7 @@ def test_what_cannot_be_is_refused(penult):
         "runs",
         "classifiers",
         "datasets",
+        "pretrained",
         "terms",
         "tables",
     ]
