@@ -87,11 +87,15 @@ class Fusion(nn.Module):
         """What is compared with the teacher's stage, and what is left for the next one."""
         left = self.enter(stage)
         if self.weigh is not None:
-            deeper = _resized(deeper, left.shape[2:])
-            own, other = self.weigh(torch.cat([left, deeper], 1)).sigmoid().split(1, 1)
-            left = left * own + deeper * other
+            own, other = self._said(left, deeper).sigmoid().split(1, 1)
+            left = torch.addcmul(left * own, _resized(deeper, left.shape[2:]), other)
         left = _resized(left, self.size)
         return self.leave(left), left
+
+    def _said(self, left: Tensor, deeper: Tensor) -> Tensor:
+        """The convolution of both: of the deeper one before it is made larger, and without a copy of the two as one."""
+        own, other = self.weigh.weight.split(left.shape[1], 1)
+        return F.conv2d(left, own, self.weigh.bias) + _resized(F.conv2d(deeper, other), left.shape[2:])
 
 
 def _resized(maps: Tensor, size: Sequence[int]) -> Tensor:

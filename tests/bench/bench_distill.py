@@ -1,13 +1,13 @@
 """Steps of distillation against the plain way: WRN-40-2 to WRN-16-2 at the size of CIFAR-100.
 
     python tests/bench/bench_distill.py [--teacher wrn-40-2] [--student wrn-16-2] [--batch-size 64] [--precision fp32]
-        [--rounds 9] [--threads 1]
+        [--rounds 9] [--threads 1] [--sums ce+dkd ce+review ...]
 
 The plain way: float32 as convolutions come (channels first), pictures one by one through torchvision's RandomCrop,
 RandomHorizontalFlip, ToTensor and Normalize in a DataLoader, a forward pass of the teacher in every step, SGD as it
 comes. Ours: what `penult distill` does. "cached": every view's logits are there already, as in a later run with the
-same teacher. All ways run in turn, in one process; printed are medians over rounds of the time of a step, and of the
-ratios within each round.
+same teacher. `--sums` names other sums of terms to time. All ways run in turn, in one process; printed are medians over
+rounds of the time of a step, and of the ratios within each round.
 """
 
 import argparse
@@ -100,7 +100,15 @@ def ours(arguments, images, device, words, cache=None):
     prior = ClassifierPrior.from_weight(torch.randn(CLASSES, 128), 80)
     teacher = network(arguments.teacher, device).to(memory_format=torch.channels_last)
     student = network(arguments.student, device).train()
-    total = objective(words, student=student, teacher=teacher, prior=prior, labels=images.labels)
+    total = objective(
+        words,
+        student=student,
+        teacher=teacher,
+        prior=prior,
+        labels=images.labels,
+        class_means=lambda temperature: torch.eye(CLASSES).div(temperature).softmax(1),
+        activation_means=lambda: torch.rand(CLASSES, teacher.head.in_features),
+    )
     task = Distillation(total, 0, {}, teacher_logits=cache, batch_size=arguments.batch_size)
     for module in (*task.networks.values(), *task.frozen.values()):
         module.to(device)
@@ -132,6 +140,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--steps", type=int, default=2, help="of each way in a round")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--sums", nargs="*", default=("ce+ckd", "ce+crd"), help="sums of terms beside ce and ce+hinton")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.backends.cudnn.benchmark = True
@@ -150,9 +159,7 @@ def main() -> None:
             "ce (the student alone)": ours(arguments, images, device, "ce"),
             "ce+hinton": ours(arguments, images, device, "ce+hinton"),
             "ce+hinton, cached": ours(arguments, images, device, "ce+hinton", filled),
-            "ce+ckd": ours(arguments, images, device, "ce+ckd"),
-            "ce+crd": ours(arguments, images, device, "ce+crd"),
-        }
+        } | {words: ours(arguments, images, device, words) for words in arguments.sums}
         taken = {name: [] for name in ways}
         for number in range(arguments.rounds + 1):
             for name, step in ways.items():
