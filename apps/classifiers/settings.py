@@ -114,6 +114,8 @@ class PriorReading:
     compare: bool = True
     """Whether to compare the gauges (see --space, --directions) on held-out images in a third table; not where one is
     given, or with --no-measure."""
+    against: str | None = None
+    """Another MODEL with a prior of the same classes: whether the cosines between its directions go with these."""
     out: Path | None = None
     """File to write the prior to, ending in .safetensors; --classifier of penult train hvae takes it."""
     overwrite: bool = False

@@ -7,18 +7,22 @@ from accelerate import Accelerator
 
 from apps.classifiers.prior.comparison import compare_gauges, print_gauges
 from apps.classifiers.prior.concentration_sweep import Choice, choose, is_sweep
-from apps.classifiers.prior.tables import print_choice, print_classes, print_fits, say_in_two_lines
+from apps.classifiers.prior.tables import print_choice, print_classes, print_fits, print_likeness, say_in_two_lines
 from apps.classifiers.prior.told import tell_prior
 from apps.classifiers.settings import PriorReading
-from apps.command.console import say
+from apps.command.console import counted, say
 from apps.data.image_set import ImageSet
 from apps.models.activations import images_for
-from apps.models.classifier_priors import Reading, is_prior, is_saved, read_prior
+from apps.models.classifier_priors import Reading, classifier_prior, is_prior, is_saved, read_prior
 from apps.models.named import classifier, is_run, trained_on
 from apps.runs.outputs import check_file
 from apps.runs.run import Run
+from apps.seeds import generator
 from apps.training.session import start
+from priors import ClassifierPrior
 from priors.errors import InputError
+from priors.fit.likeness import Likeness, likeness
+from priors.zoo.network import same_classes
 
 
 def read_off(config: PriorReading) -> None:
@@ -31,8 +35,10 @@ def read_off(config: PriorReading) -> None:
     _check(config)
     choice = _choice(config) if is_sweep(config.concentration) else None
     accelerator = start(config.place.where())
+    other = None if config.against is None else classifier_prior(config.against, ())
     held_out = _held_out(config)
     reading, compared = _reading(config, choice, accelerator, compare=held_out is not None), None
+    alike = None if other is None else _alike(config, reading.prior, other)
     if held_out is not None:
         network = classifier(config.model, config.foreign)
         compared = compare_gauges(network, reading.measured, held_out, accelerator)
@@ -45,7 +51,9 @@ def read_off(config: PriorReading) -> None:
         print_fits(reading)
     if compared is not None:
         print_gauges(compared)
-    tell_prior(config.model, reading, choice, compared)
+    if alike is not None:
+        print_likeness(config.against, alike)
+    tell_prior(config.model, reading, choice, compared, alike)
     if config.out is not None:
         reading.prior.save(config.out)
         data, place = (shlex.quote(str(given)) for given in (_data(config), config.out))
@@ -81,6 +89,20 @@ def _check(config: PriorReading) -> None:
         raise InputError(f"--concentration {given} without a task: give --for hvae-l with it")
     if config.out is not None:
         check_file(config.out, (".safetensors",), config.overwrite)
+
+
+def _alike(config: PriorReading, prior: ClassifierPrior, other: ClassifierPrior) -> Likeness:
+    """How the directions go with those of another prior.
+
+    Raises:
+        InputError: it is of other classes.
+    """
+    if len(prior) != len(other) or not same_classes(prior.class_names, other.class_names):
+        raise InputError(
+            f"--against {config.against}: its {counted(other.classes, 'class')} and the {prior.classes} of "
+            f"{config.model} must be the same, in the same order"
+        )
+    return likeness(prior.unit_rows(), other.unit_rows(), generator=generator("cpu", 0, "likeness"))
 
 
 def _data(config: PriorReading) -> str:

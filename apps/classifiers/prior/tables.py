@@ -4,6 +4,7 @@ from apps.classifiers.prior.concentration_sweep import Choice
 from apps.command.console import counted, ends, say, table
 from apps.models.classifier_priors import Reading
 from priors.fit.goodness_of_fit import CosineFit, fits_of
+from priors.fit.likeness import Likeness
 from priors.model.class_table import ClassSummary
 from priors.model.classifier_prior import ClassifierPrior
 
@@ -48,6 +49,19 @@ def print_classes(model: str, prior: ClassifierPrior) -> None:
         shown,
         f"concentration: {prior.provenance.concentration}; |w|: norm of the final layer's weight; mean resultant "
         f"length: expected cosine with the mean direction; cosine: between the mean directions{left_out}",
+    )
+
+
+def print_likeness(model: str, found: Likeness) -> None:
+    """How the directions go with another prior's.
+
+    Args:
+        model: the other one, as on the command line.
+        found: over pairs of classes.
+    """
+    say(
+        f"Cosines between directions, over {counted(found.pairs, 'pair')} of classes: correlation "
+        f"{found.correlation:.3f} with those of {model} (p = {found.p:.3g}, by {found.permutations} permutations)"
     )
 
 

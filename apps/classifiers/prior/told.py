@@ -9,9 +9,12 @@ from apps.command.answer import tell
 from apps.models.classifier_priors import Reading
 from priors.fit.gauge_comparison import GaugeScores, paired, recommended
 from priors.fit.goodness_of_fit import fits_of
+from priors.fit.likeness import Likeness
 
 
-def tell_prior(model: str, reading: Reading, choice: Choice | None, compared: Comparison | None) -> None:
+def tell_prior(
+    model: str, reading: Reading, choice: Choice | None, compared: Comparison | None, alike: Likeness | None = None
+) -> None:
     """Tell the prior's classes, how its activations fit it, its other gauges, and the choice of its concentration.
 
     Args:
@@ -19,6 +22,7 @@ def tell_prior(model: str, reading: Reading, choice: Choice | None, compared: Co
         reading: of the prior.
         choice: among concentrations, where there was a sweep.
         compared: its gauges, where they were.
+        alike: how its directions go with another's, where that was asked for.
     """
     prior = reading.prior
     told = {
@@ -40,6 +44,8 @@ def tell_prior(model: str, reading: Reading, choice: Choice | None, compared: Co
         tell("fit", {"images": reading.measured.images, "zero": zero, "classes": classes, "pooled": asdict(pooled)})
     if compared is not None:
         tell("gauges", _gauges(compared))
+    if alike is not None:
+        tell("against", asdict(alike))
 
 
 def _sweep(model: str, choice: Choice) -> dict[str, Any]:

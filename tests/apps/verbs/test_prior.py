@@ -93,8 +93,10 @@ def test_a_generator_measures_its_classifier(penult, trained):
 
 def test_a_generator_gives_the_prior_of_its_latents(penult, trained, tmp_path):
     """That of HVAE-L is its classifier's, which other generators can then be trained with."""
-    shown = penult("prior", trained / "hvae-l", "--out", tmp_path / "kept.safetensors")
-    assert "10 classes on the unit sphere of R^6" in shown.out and "activations" not in shown.out, "there are none"
+    words = ["--against", trained / "classifier", "--out", tmp_path / "kept.safetensors"]
+    shown = penult("prior", trained / "hvae-l", *words)
+    assert "over 45 pairs of classes: correlation 1.000" in shown.out
+    assert "10 classes on the unit sphere of R^6" in shown.out and "images" not in shown.out, "nothing is measured"
     kept = ClassifierPrior.load(tmp_path / "kept.safetensors")
     theirs = classifier_prior(str(trained / "classifier"), ("20",))
     assert torch.equal(kept.weight, theirs.weight) and torch.equal(kept.concentration, theirs.concentration)
