@@ -64,6 +64,15 @@ class Latent(nn.Module, ABC):
                 another shape; or a generator that is none.
         """
 
+    def truncated(self, most: float) -> "Latent":
+        """The same with no number beyond `most`, which is more typical and less varied (Brock et al. 2019).
+
+        Raises:
+            InputError: it cannot be cut off, or not there.
+        """
+        knob = "--concentration says how typical they are" if self.name == "vmf" else "they are of one length"
+        raise InputError(f"--truncation {most:g}: it is for Gaussian latents, and these are {self.name}: {knob}")
+
     def _normal(self, labels: Tensor, generator: torch.Generator | None, concentration: float | None) -> Tensor:
         """Independent standard normal numbers, of latents without a class prior."""
         check_draws(generator)
@@ -78,13 +87,38 @@ class Latent(nn.Module, ABC):
 
 
 class Gaussian(Latent):
-    """Independent standard normal numbers, whatever the label."""
+    """Independent standard normal numbers, whatever the label.
+
+    Args:
+        dim: of the vectors.
+        truncation: the largest absolute value, beyond which numbers would be drawn again; None: there is none. It is
+            not kept with a model.
+    """
 
     name = "gaussian"
 
+    def __init__(self, dim: int, truncation: float | None = None):
+        super().__init__(dim)
+        if truncation is not None and not 0 < truncation < math.inf:
+            raise InputError(f"--truncation {truncation:g}: expected a positive number, such as 0.5")
+        self.truncation = truncation
+
+    def truncated(self, most: float) -> "Gaussian":
+        """The same with no number beyond `most`."""
+        return Gaussian(self.dim, float(most))
+
     def sample(self, labels, generator=None, concentration=None):
-        """Independent standard normal numbers."""
-        return self._normal(labels, generator, concentration)
+        """Independent standard normal numbers, or those of them within the truncation."""
+        if self.truncation is None:
+            return self._normal(labels, generator, concentration)
+        check_draws(generator)
+        self._no_concentration(concentration)
+        # The quantile of an even part of what lies within: what drawing again would end in, without any rounds.
+        source = labels.device if generator is None else generator.device
+        even = torch.rand(count_to_draw(labels), self.dim, generator=generator, device=source).to(labels.device)
+        within = math.erf(self.truncation / 2**0.5)
+        z = torch.erfinv((2 * even - 1) * within) * 2**0.5
+        return z.clamp(-self.truncation, self.truncation)
 
 
 class _OnSphere(Latent):

@@ -4,6 +4,7 @@ import torch
 
 from apps.generators import interpolation, sampling
 from apps.generators.hyperspherical_vae import HypersphericalVAE
+from apps.generators.sngan import SNGAN
 from apps.models.generator import Generator
 from apps.models.named import generator_run
 from apps.models.sample_settings import COUNT, SampleSettings
@@ -21,6 +22,13 @@ def sample(config: SampleSettings, device: torch.device) -> int:
             f"--image {config.image[0]}: {config.run} is a generator, which looks at no picture; leave it out"
         )
     model = generator_run(config.run).to(device)
+    if config.truncation is not None:
+        if not isinstance(model, SNGAN):
+            raise InputError(
+                f"--truncation {config.truncation:g}: it is for an SNGAN, and {config.run} is an {model.title}: leave "
+                "it out"
+            )
+        model.latent = model.latent.truncated(config.truncation)
     if config.interpolate or config.between or config.steps is not None:
         return _interpolate(config, model)
     labels, count = _labels(config, model), config.n or COUNT

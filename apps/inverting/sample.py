@@ -23,6 +23,7 @@ def sample(config: SampleSettings, device: torch.device) -> int:
         ("--between", config.between),
         ("--steps", config.steps),
         ("--concentration", config.concentration),
+        ("--truncation", config.truncation),
     ):
         if value not in (None, ""):
             raise InputError(f"{flag} {value}: {config.run} inverts a network, and knows no classes; leave it out")

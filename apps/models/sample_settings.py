@@ -40,6 +40,9 @@ class SampleSettings:
     drawn as a picture."""
     concentration: Concentration | None = None
     """Concentration of the class prior instead of the trained one: larger is more typical and less varied."""
+    truncation: Annotated[float, Range(above=0, most=100)] | None = None
+    """Largest absolute value of an SNGAN's Gaussian latents, such as 0.5 (Brock et al. 2019): smaller is more typical
+    and less varied; unset: they are not cut off."""
     allow: tuple[Code, ...] = ()
     """import:... that the run was made with: the same text again, which allows that code of yours to be run."""
     overwrite: bool = False

@@ -1,13 +1,12 @@
 """On The Distribution of Penultimate Activations of Classification Networks (Seo, Lee and Kwak, 2021)."""
 
-from dataclasses import dataclass
-
+from apps.recipes.penultimate.adversarial import TABLES as ADVERSARIAL
 from apps.recipes.penultimate.convolutions import TABLES as CONVOLUTIONS
 from apps.recipes.penultimate.distillation import TABLES as DISTILLATION
 from apps.recipes.penultimate.heavy_tails import TABLES as HEAVY_TAILS
 from apps.recipes.penultimate.learnt import TABLES as LEARNT
 from apps.recipes.penultimate.likelihoods import TABLES as LIKELIHOODS
-from apps.recipes.table import Table, all_against
+from apps.recipes.table import Table
 
 # Table 1: top-1 accuracy on ImageNet's validation images before and after normalising a and w_i, in per cent.
 _NETWORKS = {
@@ -36,64 +35,6 @@ def _table1_commands(row: str, column: str, seed: int) -> tuple[str, ...]:
     )
 
 
-# Table 5: Inception score and FID on CIFAR-10, five runs each. The sphere and the other concentrations are controls.
-_LATENTS = {
-    #                  flags                              IS, FID 5k
-    "gaussian": ("--latent gaussian", (8.406, 18.867)),
-    "vmf": ("--latent vmf --concentration 5", (8.511, 18.764)),
-    "uniform-sphere": ("--latent uniform-sphere", None),
-    "vmf-20": ("--latent vmf --concentration 20", None),
-    "vmf-50": ("--latent vmf --concentration 50", None),
-    "vmf-200": ("--latent vmf --concentration 200", None),
-}
-
-
-@dataclass(frozen=True)
-class Adversarial:
-    """How the networks of table 5 are trained and scored, the same for all of its cells."""
-
-    classifier: str = "wrn-40-2"
-    """Its penultimate layer has 128 units (section 4.3)."""
-    classifier_epochs: int = 200
-    """By the schedule of the wide residual networks' authors: SGD, .1 divided by 5 after 30, 60 and 80 %."""
-    preset: str = "gan-evaluation"
-    """Networks and settings of reference [34], which section 4.3 follows."""
-    steps: int = 100_000
-    radius: float = 10
-    """Length of latents on a sphere."""
-    ema: float | None = None
-    """The published numbers are of the last weights."""
-    protocol: str = "fid-5k"
-
-
-ADVERSARIAL = Adversarial()
-
-
-def _table5_run(row: str, column: str, seed: int) -> str:
-    return f"penultimate-5-{row}-{column}-seed{seed}"
-
-
-def _table5_commands(row: str, column: str, seed: int) -> tuple[str, ...]:
-    p, run = ADVERSARIAL, _table5_run(row, column, seed)
-    flags = _LATENTS[row][0]
-    train = (
-        f"train sngan --data {column} --preset {p.preset} --steps {p.steps} --ema {p.ema} --seed {seed} {flags} "
-        f"--name {run}"
-    )
-    evaluate = f"evaluate {{runs}}/{run} --protocol {p.protocol} --seed 0"
-    if row != "gaussian":
-        train += f" --radius {p.radius:g}"
-    if not row.startswith("vmf"):
-        return (train, evaluate)
-    classifier = f"penultimate-5-classifier-{column}-seed{seed}"
-    return (
-        f"train classifier --data {column} --arch {p.classifier} --epochs {p.classifier_epochs} --batch-size 128 "
-        f"--optimizer sgd --lr 0.1 --schedule step --weight-decay 5e-4 --seed {seed} --name {classifier}",
-        f"{train} --classifier {{runs}}/{classifier}",
-        evaluate,
-    )
-
-
 TABLES = {
     "1": Table(
         title="Table 1: top-1 accuracy in % on ImageNet with activations and weights normalised (section 2.3)",
@@ -119,21 +60,5 @@ TABLES = {
     **HEAVY_TAILS,
     **CONVOLUTIONS,
     **LEARNT,
-    "5": Table(
-        title="Table 5: generative modelling of CIFAR-10, Inception score and FID 5k (section 4.3)",
-        convention=(
-            "FID 5k: the mean of ten FIDs of 5,000 against 5,000, over 50,000 fakes and the 50,000 training images; IS "
-            "over the same ten chunks; by torch-fidelity's Inception network. vmf: kappa 5; vmf-N: kappa N."
-        ),
-        rows=tuple(_LATENTS),
-        columns=("cifar10",),
-        seeds=5,
-        axes=("latent", "images"),
-        metrics=("IS", "FID"),
-        published={(row, "cifar10"): published for row, (_, published) in _LATENTS.items() if published},
-        commands=_table5_commands,
-        run=_table5_run,
-        extra=("KID", "precision", "recall"),
-        against=all_against(tuple(_LATENTS), "gaussian"),
-    ),
+    **ADVERSARIAL,
 }
