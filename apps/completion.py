@@ -27,6 +27,7 @@ _DATA = {"data", "against"}
 _RUNS = {"run", "runs", "model", "models", "teacher", "prior", "classifier", "classify-by", "extractor", "against"}
 _RUNS |= {"like", "init"}
 _NETWORKS = {"arch", "student"}
+_OF_TABLES = {"row", "column", "against", "terms"}
 """By what an option is called, what its value may be."""
 
 _ASKING = {
@@ -160,7 +161,7 @@ def _known(option: Option, verb: str, words: Sequence[str], begun: str) -> list[
         return list(option.rule.names)
     if name == "runs" and option.named:  # the folder that they are in
         return []
-    if verb == "table" and not option.named:
+    if verb == "table" and (not option.named or name in _OF_TABLES):
         return _of_tables(name, words)
     found: list[str] = []
     sources: Mapping[str, tuple[set[str], Callable[[], list[str]]]] = {
@@ -206,4 +207,11 @@ def _of_tables(name: str, words: Sequence[str]) -> list[str]:
     if name == "paper":
         return list(papers())
     paper = next((word for word in words if word in papers()), None)
-    return [] if paper is None else list(tables(paper))
+    found = {} if paper is None else tables(paper)
+    if name == "number":
+        return list(found)
+    recipe = next((found[word] for word in words if word in found), None)
+    if recipe is None:
+        return []
+    known = () if recipe.choosing is None else recipe.choosing.known
+    return list({"column": recipe.columns, "terms": known}.get(name, recipe.rows))

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+_SPELT = {"cifar100": "CIFAR-100"}
+"""Data sets as papers spell them."""
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -53,6 +56,6 @@ class Pair:
     @property
     def size(self) -> str:
         """Both networks and the images, in words."""
-        student, teacher = (name if set(name) & set("/:") else name.upper() for name in (self.student, self.teacher))
-        images = {"cifar100": "CIFAR-100"}.get(self.data, self.data)
-        return f"{student} on {images}, distilled from {teacher}"
+        student = self.student if ":" in self.student else self.student.upper()
+        teacher = self.teacher.upper() if self.schooling else self.teacher
+        return f"{student} on {_SPELT.get(self.data, self.data)}, distilled from {teacher}"

@@ -1,6 +1,7 @@
 """What a user chose of a table (objectives, networks, images): read, checked, and the table made anew by it."""
 
 import shlex
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from priors.zoo.catalogue import catalogue
 
 _OWN = ("--data", "--student", "--teacher", "--epochs", "--seed", "--seeds", "--name", "--runs", "--plan")
 """Flags of a student's training that the table gives."""
-_LONGEST = 80
-"""Characters of what was chosen in the name of a run."""
+_LONGEST = 60
+"""Characters of a text in the name of a run."""
 
 
 def chosen(recipe: Table, config: Reproduction) -> Table:
@@ -43,22 +44,19 @@ def chosen(recipe: Table, config: Reproduction) -> Table:
 
 
 def _choice(recipe: Table, config: Reproduction) -> Choice:
-    from apps.training.train import slug  # imports torch: lists of tables as they are come at once
-
     own, names = config.choice, [entry.name for entry in catalogue()]
     if own.student is not None and ":" not in own.student and own.student not in names:
         raise unknown("--student", own.student, names, "see penult ls classifiers")
     trained = own.teacher is not None and own.teacher not in names
-    if trained:
-        _check_model(own.teacher, names)
+    architecture = _trained_as(own.teacher, names) if trained else own.teacher
     objectives = _objectives(own.terms, recipe.choosing.known)
     rows = objectives or [row for row in recipe.rows if row in recipe.choosing.known]
     if own.against is not None and own.against not in rows:
         raise unknown("--against", own.against, rows)
-    pair = [network for network in (own.student, own.teacher) if network is not None]
+    pair = [network for network in (own.student, architecture) if network is not None]
     return Choice(
-        named=lambda text: slug(text)[-_LONGEST:].strip("-."),
-        settings=_settings,
+        named=_named,
+        settings=lambda terms, teacher, student: _settings(terms, architecture if trained else teacher, student),
         objectives=objectives,
         teacher=_word(own.teacher),
         trained=trained,
@@ -68,6 +66,13 @@ def _choice(recipe: Table, config: Reproduction) -> Choice:
         epochs=own.epochs,
         against=own.against,
     )
+
+
+def _named(text: str) -> str:
+    """A part of a folder's name; of a long text the beginning, and a number that tells it from others."""
+    from apps.training.train import slug  # imports torch: lists of tables as they are come at once
+
+    return slug(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}-{zlib.crc32(text.encode()):08x}")
 
 
 def _word(given: str | None) -> str | None:
@@ -86,14 +91,20 @@ def _settings(words: str, teacher: str, student: str) -> str:
     )
 
 
-def _check_model(model: str, names: Sequence[str]) -> None:
-    """Refuse a teacher that is neither an architecture nor a MODEL."""
+def _trained_as(model: str, names: Sequence[str]) -> str:
+    """The architecture of a teacher that is trained already; empty where it is not known beforehand.
+
+    Raises:
+        InputError: it is neither an architecture nor a MODEL.
+    """
     from apps.models.named import is_run, open_run
 
-    if is_run(model):
-        if "/" not in model and not Path(model).exists():
-            raise unknown("--teacher", model, names, "or give a run's folder, as penult ls runs lists them")
-        open_run(model)
+    if not is_run(model):
+        return ""
+    if "/" not in model and not Path(model).exists():
+        raise unknown("--teacher", model, names, "or give a run's folder, as penult ls runs lists them")
+    told = open_run(model).config().get("config", {})
+    return str(told.get("arch") or told.get("student") or "")
 
 
 def _objectives(given: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:

@@ -44,6 +44,8 @@ def test_names_are_of_what_the_next_word_may_be(place):
     assert names(["table", "pen"]) == ["penultimate"] and "4" in names(["table", "penultimate", ""])
     assert names(["ls", ""]) == ["runs", "classifiers", "datasets", "pretrained", "terms", "tables"]
     assert names(["sample", "pretr"]) == [f"pretrained:{name}" for name in pretrained_names()]
+    assert names(["table", "distillation", "short", "--against", "ck"]) == ["ckd", "ckd+kd"]
+    assert names(["table", "penultimate", "4", "--column", ""]) == ["3", "5", "10", "20"]
     assert names(["train", "classifier", "--optimizer", "ad"]) == ["adam", "adamw"]
     (place / "other").mkdir()
     (place / "other" / "mine").symlink_to(place / "runs" / "hvae")

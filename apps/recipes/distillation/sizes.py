@@ -38,7 +38,7 @@ class Size:
     label: str = ""
     """What was chosen of the pair, for the names of runs."""
     names: Mapping[str, str] = field(default_factory=dict)
-    """By row whose objective is no known method, its part of the names of runs."""
+    """By row, its part of the names of runs; a known method's is its own."""
 
     @property
     def table(self) -> Table:
@@ -90,7 +90,7 @@ class Size:
         method = self._method(row)
         if method in PENULTIMATE and not self.label:
             return self.kin.run("2", method, "cifar100", seed)
-        name = self.names[row] if method is None else _called(method)
+        name = self.names.get(row) or _called(row)
         return "-".join(word for word in ("distillation", self.number, self.label, name, f"seed{seed}") if word)
 
     def _commands(self, row: str, column: str, seed: int) -> tuple[str, ...]:
@@ -108,19 +108,18 @@ class Size:
             f"{pair.epochs:g} epochs": f"{self.pair.epochs:g} epochs",
         }
         label = "-".join(choice.named(word) for word, usual in said.items() if word != usual)
-        objectives = {
-            row: self._published_words(words, pair, choice)
-            for row, words in (choice.objectives or self.objectives).items()
-        }
-        names = {row: _called(row) if row in METHODS else choice.named(words) for row, words in objectives.items()}
+        methods = {name: self._published_words(name, pair, choice) for name in METHODS}
+        objectives = {row: methods.get(row, words) for row, words in (choice.objectives or self.objectives).items()}
+        called = {words: _called(name) for name, words in methods.items()}
+        names = {row: called.get(words) or choice.named(words) for row, words in objectives.items()}
         first = next((row for row, words in objectives.items() if words == "ce"), next(iter(objectives)))
         against = choice.against or first
         return replace(self, pair=pair, objectives=objectives, against=against, label=label, names=names).table
 
-    def _published_words(self, words: str, pair: Pair, choice: Choice) -> str:
-        """An objective; where it is a known method, with what was published of it for the pair."""
-        method = next((name for name, (known, _) in METHODS.items() if known == words), None)
-        if method is None or (pair.teacher, pair.student) == (self.pair.teacher, self.pair.student):
+    def _published_words(self, method: str, pair: Pair, choice: Choice) -> str:
+        """A known method's objective, with what was published of it for the pair."""
+        words = METHODS[method][0]
+        if (pair.teacher, pair.student) == (self.pair.teacher, self.pair.student):
             return words
         terms = words.partition(" ")[0]
         kept = terms if method in WIDE and not choice.wide else words

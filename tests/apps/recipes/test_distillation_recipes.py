@@ -74,6 +74,11 @@ def test_methods_take_the_settings_of_a_pair_and_terms_those_that_are_typed():
         and own["at"].attention.activation == meant("distill ce+attention").attention.activation
     )
     assert {one.student for one in own.values()} == {"resnet-20"} and len(set(found.values())) == 4
+    long = [f"ce+hinton --hinton.weight 1.{70 * '0'}{end}" for end in (1, 2)]
+    chosen = part_of(asked("kd", *long, epochs=2.0)).recipe
+    short, *others = (chosen.run(row, "cifar100", 0) for row in chosen.rows[1:])
+    assert short == "distillation-short-2-epochs-kd-seed0"
+    assert len(set(others)) == 2 and all(len(other) < 150 for other in others)
     wide = {row: meant(command) for row, command in students(asked("dkd", "sp", student="wrn-40-1")).items()}
     assert {"dkd", "sp"} < WIDE and wide["dkd"].dkd.beta == 6.0 and len(wide["sp"].student_taps) == 3
 
