@@ -101,7 +101,7 @@ def _trained_as(model: str, names: Sequence[str]) -> str:
 
     if not is_run(model):
         return ""
-    if "/" not in model and not Path(model).exists():
+    if not {"/", ":"} & set(model) and not Path(model).exists():
         raise unknown("--teacher", model, names, "or give a run's folder, as penult ls runs lists them")
     told = open_run(model).config().get("config", {})
     return str(told.get("arch") or told.get("student") or "")
