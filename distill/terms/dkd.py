@@ -96,7 +96,7 @@ class DKD(Term):
     warmup: float = 1 / 12
     """Part of the training in which its weight rises from 0: 20 of 240 epochs (the authors' code)."""
     standardise: bool = False
-    """Whether logits are standardised first, as by the term standardised; T = 2 and 9 times the weights then."""
+    """Whether logits are standardised first, as by the term standardised, whose authors take T = 2 then."""
 
     @property
     def needs(self) -> Needs:
