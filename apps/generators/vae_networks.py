@@ -26,6 +26,8 @@ class Networks(ABC):
 
     name: ClassVar[str]
     """What `--networks` calls them."""
+    title: ClassVar[str]
+    """What sentences call them."""
 
     @property
     @abstractmethod
@@ -80,6 +82,7 @@ class Perceptron(Networks):
     """
 
     name = "mlp"
+    title = "fully connected"
     hidden: tuple[int, ...] = (256, 128)
 
     def __post_init__(self):
@@ -149,6 +152,7 @@ class Convolutions(Networks):
     """
 
     name = "conv"
+    title = "convolutional"
     channels: int = 32
     blocks: int = 1
 

@@ -1,4 +1,4 @@
-"""Importance-sampled likelihoods against the decoder's matrix products alone.
+"""Importance-sampled likelihoods against the decoder's matrix products and convolutions alone.
 
     python tests/bench/bench_likelihood.py [--latent-dim 10] [--samples 500] [--images 100]
 
@@ -24,13 +24,18 @@ CLASSES = tuple("0123456789")
 
 
 def products(model, draws: int, block: int) -> None:
-    """The matrix products of `draws` decodings."""
-    weights = [layer.weight for layer in (*model.decoder, model.to_logits) if isinstance(layer, nn.Linear)]
+    """The products of `draws` decodings."""
+    layers = [layer for part in (model.decoder, model.to_logits) for layer in part.modules()]
+    weights = [layer.weight for layer in layers if isinstance(layer, nn.Linear | nn.Conv2d)]
     z = torch.randn(block, weights[0].shape[1])
     for first in range(0, draws, block):
         h = z[: draws - first]
         for weight in weights:
-            h = F.linear(h, weight)
+            if weight.ndim == 2:
+                h = F.linear(h, weight)
+                continue
+            maps = h.unflatten(-1, (*model.decoder.grid, -1)).permute(0, 3, 1, 2) if h.ndim == 2 else h
+            h = F.conv2d(maps, weight, padding=1)
 
 
 def fastest(model) -> int:
@@ -41,7 +46,7 @@ def fastest(model) -> int:
         products(model, 2**14, block)
         return time.process_time() - start
 
-    blocks = [2**power for power in range(8, 14)]
+    blocks = [2**power for power in range(7, 14)]
     return min(blocks, key=lambda block: min(spent(block) for _ in range(3)))
 
 
@@ -59,10 +64,10 @@ def main() -> None:
     labels = torch.randint(0, 10, (arguments.images,))
     prior = ClassifierPrior.from_weight(torch.randn(10, dim), 20, class_names=CLASSES)
     models = (HVAE((1, 28, 28), dim, CLASSES), HVAEC((1, 28, 28), dim, CLASSES))
-    models += (HVAEL((1, 28, 28), dim, CLASSES, prior=prior),)
+    models += (HVAEL((1, 28, 28), dim, CLASSES, prior=prior), HVAE((1, 28, 28), dim, CLASSES, networks="conv"))
     print(about())
     print(f"{arguments.images} images, K = {arguments.samples}, sphere in R^{dim}")
-    print(f"{'model':>8} {'decodings/s':>12} {'over the products':>18}")
+    print(f"{'model':>12} {'decodings/s':>12} {'over the products':>18}")
     with torch.inference_mode():
         for model in models:
             block = fastest(model)
@@ -79,7 +84,8 @@ def main() -> None:
                     if number:
                         spent[name].append(time.process_time() - start)
             over = median(ours / floor for ours, floor in zip(spent["evidence"], spent["products"], strict=True))
-            print(f"{model.title:>8} {decodings / median(spent['evidence']):12,.0f} {over:18.2f}", flush=True)
+            name = f"{model.title}, {model.networks.name}"
+            print(f"{name:>12} {decodings / median(spent['evidence']):12,.0f} {over:18.2f}", flush=True)
 
 
 if __name__ == "__main__":

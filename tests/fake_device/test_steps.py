@@ -14,6 +14,7 @@ from steps import Step, Watched
 from trainings import (
     CACHED,
     CODES,
+    CONVOLUTIONS,
     DENSITIES,
     DIMS,
     SNGANS,
@@ -114,6 +115,11 @@ def test_hvaes(clean, given, variant, dim, precision):
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_hvaes_of_another_posterior(clean, given, precision):
     clean(hvae(given, "hvae-l", WIDTH, "--posterior", "spherical-cauchy", "--precision", precision))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_hvaes_of_convolutions(clean, given, precision):
+    clean(hvae(given, "hvae-l", WIDTH, *CONVOLUTIONS, "--precision", precision))
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

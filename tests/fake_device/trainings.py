@@ -91,6 +91,8 @@ CODES = choices(AutoEncoderTraining, "code")
 VARIANTS = choices(HVAESettings, "variant")
 DIMS = (2, 3, WIDTH)
 """Of latents on a sphere; the first two have ways of their own to be drawn."""
+CONVOLUTIONS = ("--networks", "conv", "--encoder-label")
+"""Networks that see the label beside their maps."""
 LATENTS = choices(SNGANSettings, "latent")
 ALL = ("--r1", 1, "--r1-every", 1, "--augment", "colour", "translation", "cutout", "--standing", 2)
 """What an SNGAN can be trained with."""
@@ -121,7 +123,8 @@ def hvae(given: Given, variant: str, dim: int, *more: object) -> Words:
     words = ("train", "hvae", "--data", given.data("grey"), "--variant", variant, "--latent-dim", dim)
     if variant == "hvae-l":
         words += ("--classifier", given.classifier("grey", dim))
-    words += ("--convention", "ambient", "--validation", 6, "--hidden", 16, "--ema", 0.9)
+    sizes = ("--channels", 4) if "conv" in more else ("--hidden", 16)
+    words += ("--convention", "ambient", "--validation", 6, *sizes, "--ema", 0.9)
     return (*words, *more, *SHARED)
 
 
@@ -190,6 +193,7 @@ def trainings() -> Iterator[Training]:
     for variant in VARIANTS:
         for dim in DIMS:
             yield Training(f"{variant} of {dim}", hvae, (variant, dim), dim != WIDTH)
+    yield Training("hvae-l of convolutions", hvae, ("hvae-l", WIDTH, *CONVOLUTIONS))
     for code in CODES:
         yield Training(f"autoencoder {code}", autoencoder, (code,))
     for name in SNGANS:

@@ -53,8 +53,8 @@ def about(kind: str, model: Any, described: dict[str, Any]) -> str:
         variant = described.get("variant")
         return (
             f"{model.title}, a variational autoencoder of images ({pixels}) whose latent z is a point of the unit "
-            f"sphere in R^{model.dim}, with an encoder {'q(z|x, i)' if model.encoder_label else 'q(z|x)'}, fully "
-            f"connected networks and a Bernoulli decoder. {_HVAE.get(str(variant), '')}"
+            f"sphere in R^{model.dim}, with an encoder {'q(z|x, i)' if model.encoder_label else 'q(z|x)'}, "
+            f"{model.networks.title} networks and a Bernoulli decoder. {_HVAE.get(str(variant), '')}"
         )
     what = "a class-conditional" if model.conditional else "an unconditional"
     latent = _LATENTS.get(str(described.get("latent")))
