@@ -82,7 +82,9 @@ from priors import ClassifierPrior
 from priors.zoo import build
 prior = ClassifierPrior.from_classifier(build("mlp", classes=10, image_shape=(1, 8, 8)), concentration=20)
 assert prior.sample([3]).shape == (1, prior.dim) and "ckd" in terms()
-assert apps.from_pretrained("mnist-mlp")(__import__("torch").rand(2, 1, 28, 28)).shape == (2, 10)
+import torch
+digits = apps.from_pretrained("mnist-hvae-l").generate(torch.arange(10))
+assert apps.from_pretrained("mnist-mlp")(digits).shape == (10, 10)
 print(*{module.__file__.rsplit("/", 2)[0] for module in (analysis, apps, distill, priors)})
 """
     found = run(sys.executable, "-W", "error", "-c", script, cwd=tmp_path, path=installed)

@@ -41,7 +41,7 @@ def list_pretrained() -> None:
         rows.append((f"{PREFIX}{name}", made, str(run.config.get("data")), said, _shown(size), *told))
     table(
         "models that come with penult",
-        ("MODEL", "what it is", "trained on", "score on the test images", "size", "weights", "licence", "commit"),
+        ("MODEL", "what it is", "data", "score", "size", "weights", "licence", "commit"),
         rows,
         f"{counted(len(rows), 'model')}, {_shown(whole)}; penult show MODEL prints the command that made it; in Python "
         "it is apps.from_pretrained(NAME)",

@@ -58,10 +58,14 @@ class Part:
         return [command + self._options(shlex.split(command)) for command in commands]
 
     def _options(self, words: Sequence[str]) -> str:
-        """The flags of the place that differ from their defaults, and the arithmetic of a command that trains."""
-        precision = self.config.precision
-        has_it = precision is not None and _has_precision(words[0], words[1])
-        return self.config.place.flags() + (f" --precision {precision}" if has_it else "")
+        """The flags of the place that differ from their defaults, and the arithmetic of a command that trains.
+
+        None of a command that computes nothing, and so has no place. What names its arithmetic itself keeps it.
+        """
+        precision, flags = self.config.precision, _flags_of(words[0], words[1])
+        has_it = precision is not None and "--precision" in flags and "--precision" not in words
+        place = self.config.place.flags() if "--data-root" in flags else ""
+        return place + (f" --precision {precision}" if has_it else "")
 
     def scores(self, cell: Cell) -> Mapping[str, Any] | None:
         """The scores that a cell's last command has left; None where it is not done."""
@@ -70,11 +74,11 @@ class Part:
 
 
 @cache
-def _has_precision(*words: str) -> bool:
-    """Whether the verb that a command line begins with takes --precision."""
+def _flags_of(*words: str) -> frozenset[str]:
+    """The flags of the verb that a command line begins with."""
     from apps.command.cli import flags_of
 
-    return "--precision" in flags_of(words)
+    return frozenset(flags_of(words))
 
 
 def reproduce(config: Reproduction, show_part: Callable[[Part], None]) -> int:
