@@ -37,7 +37,13 @@ def orthogonal_penalty(weights: list[list[Tensor]]) -> Float[Tensor, ""]:
         >>> float(orthogonal_penalty([[torch.tensor([[1.0, 0, 0], [1, 2, 0]])]]))
         2.0
     """
-    return torch.stack([_of_a_shape(torch.stack([weight.flatten(1) for weight in group])) for group in weights]).sum()
+    return torch.stack([_of_a_shape(torch.stack([_filters(weight) for weight in group])) for group in weights]).sum()
+
+
+def _filters(weight: Float[Tensor, "rows *columns"]) -> Float[Tensor, "rows columns"]:
+    """The weight as a matrix, its columns as they lie: so do gradients then, as several processes expect it."""
+    last = weight.ndim == 4 and weight.stride(3) == weight.shape[1]
+    return (weight.permute(0, 2, 3, 1) if last else weight).flatten(1)
 
 
 def _of_a_shape(stack: Float[Tensor, "weights rows columns"]) -> Float[Tensor, ""]:

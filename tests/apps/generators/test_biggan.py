@@ -106,6 +106,13 @@ def test_the_orthogonal_penalty_and_its_gradient_are_those_of_the_formula(rows, 
     torch.testing.assert_close(found, sum(product.square().sum() for product in products))
     for slope, product, weight in zip(torch.autograd.grad(found, weights), products, weights, strict=True):
         torch.testing.assert_close(slope, 4 * product @ weight)
+    for form in (
+        torch.contiguous_format,
+        torch.channels_last,
+    ):  # DDP expects a gradient as the weight lies
+        weight = torch.randn(4, 3, 1, 1).to(memory_format=form).requires_grad_()
+        (slope,) = torch.autograd.grad(orthogonal_penalty([[weight]]), weight)
+        assert slope.stride() == weight.stride()
     assert torch.autograd.gradcheck(lambda *given: orthogonal_penalty([list(given)]), weights)
 
 

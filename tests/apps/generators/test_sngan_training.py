@@ -300,8 +300,10 @@ def _images(path):
 
 
 @pytest.mark.slow
-def test_a_stopped_training_goes_on_to_the_same_weights(penult, monkeypatch, tmp_path):
+@pytest.mark.parametrize("preset", ["gan-evaluation", "biggan"])
+def test_a_stopped_training_goes_on_to_the_same_weights(penult, monkeypatch, tmp_path, preset):
     words = ["train", "sngan", *TINY, "--steps", 6, "--score-every", 2, "--ema", 0.5, "--augment", "cutout"]
+    words += ["--preset", preset]
     assert penult(*words, "--name", "whole").status == 0
     calls = []
     original = SNGANTraining.losses
