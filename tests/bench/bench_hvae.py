@@ -1,4 +1,4 @@
-"""HVAE training steps against a Gaussian VAE's with the same networks, what convolutions take, and what of it is data.
+"""HVAE training steps by each posterior against a Gaussian VAE's, what convolutions take, and what of it is data.
 
     python tests/bench/bench_hvae.py [--latent-dim 10] [--batch-size 64]
 
@@ -60,6 +60,10 @@ def steps(latent_dim: int, batch_size: int):
     models = {
         "HVAE": HVAE(images.image_shape, latent_dim + 1, images.class_names),
         "HVAE-L": HVAEL(images.image_shape, latent_dim + 1, images.class_names, prior=prior),
+        "HVAE, Cauchy": HVAE(images.image_shape, latent_dim + 1, images.class_names, posterior="spherical-cauchy"),
+        "HVAE-L, Cauchy": HVAEL(
+            images.image_shape, latent_dim + 1, images.class_names, prior=prior, posterior="spherical-cauchy"
+        ),
         "HVAE, conv": HVAE(images.image_shape, latent_dim + 1, images.class_names, networks="conv"),
         "HVAE-L, conv": HVAEL(images.image_shape, latent_dim + 1, images.class_names, prior=prior, networks="conv"),
     }
@@ -105,10 +109,10 @@ def main() -> None:
     print(about())
     print(f"batch {options.batch_size}, d = {options.latent_dim}")
     against = ("Gaussian VAE", "HVAE")
-    print(f"{'step':<14}{'ms':>8}" + "".join(f"{'of the ' + other:>22}" for other in against))
+    print(f"{'step':<16}{'ms':>8}" + "".join(f"{'of the ' + other:>22}" for other in against))
     for name, own in times.items():
         ratios = (median(a / b for a, b in zip(own, times[other], strict=True)) for other in against)
-        print(f"{name:<14}{median(own):>8.3f}" + "".join(f"{ratio:>21.2f}x" for ratio in ratios))
+        print(f"{name:<16}{median(own):>8.3f}" + "".join(f"{ratio:>21.2f}x" for ratio in ratios))
 
 
 if __name__ == "__main__":
