@@ -4,9 +4,9 @@
 
 Trains an HVAE by each posterior for a few hundred steps from the same seed, which takes seconds, and prints in float32,
 of the first test images, d being the dimension of the sphere: the bound and log p(x) in nats; the effective sample size
-(sum w)^2 / sum w^2 of the importance weights in per cent of the draws, at the median image; the standard deviation of the
-gradient over draws of z at one batch, relative to the gradient's length; the milliseconds of a step, as its CPU counts
-them; and how many of the numbers were not finite. Longer trainings are in `penult table penultimate 4-cauchy`.
+(sum w)^2 / sum w^2 of the importance weights in per cent of the draws, at the median image; the standard deviation of
+the encoder's gradient over draws of z at one batch, relative to that gradient's length; the milliseconds of a step, as
+its CPU counts them; and how many of the numbers were not finite. Longer trainings: `penult table penultimate 4-cauchy`.
 """
 
 import argparse

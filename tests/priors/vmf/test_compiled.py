@@ -14,10 +14,12 @@ from torch import nn
 from torch.distributions import kl_divergence
 from torch.nn.functional import normalize
 
-from priors import ClassifierPrior
+from priors import ClassifierPrior, SphericalCauchy
 from priors.reading.heads import find_head
 from priors.reading.taps import tap
+from priors.spherical_cauchy.moebius import moved
 from priors.vmf import HypersphericalUniform, VonMisesFisher
+from priors.vmf.cosine import von_mises_fisher
 from priors.vmf.transport import rsample
 from priors.zoo import build
 
@@ -124,13 +126,15 @@ def samples_compiled_are_those_of_the_same_seed():
 
 
 def draws_and_their_gradients_compile_as_one_graph():
-    for m in (2, 3, 5, 20):
+    for law, m in [(von_mises_fisher, m) for m in (2, 3, 5, 20)] + [(moved, 2), (moved, 9)]:
         loc = normalize(torch.randn(16, m), dim=-1).requires_grad_()
         kappa = torch.rand(16).mul(50).requires_grad_()
         found = []
         for function in (
-            rsample,
-            torch.compile(lambda loc, kappa: rsample(loc, kappa), fullgraph=True, backend="aot_eager"),
+            lambda loc, kappa, law=law: rsample(loc, kappa, None, law),
+            torch.compile(
+                lambda loc, kappa, law=law: rsample(loc, kappa, None, law), fullgraph=True, backend="aot_eager"
+            ),
         ):
             torch.manual_seed(0)
             z = function(loc, kappa)
@@ -146,17 +150,25 @@ def _loss(loc, concentration, prior_loc, prior_concentration):
     return total.sum() + (posterior.mean + posterior.variance).square().sum() + posterior.entropy().sum()
 
 
+def _of_cauchy(loc, concentration, prior_loc, prior_concentration):
+    posterior, prior = SphericalCauchy(loc, concentration), VonMisesFisher(prior_loc, prior_concentration)
+    total = kl_divergence(posterior, prior) + kl_divergence(posterior, SphericalCauchy(prior_loc, concentration))
+    return (total + posterior.log_prob(prior_loc) + posterior.entropy()).sum() + posterior.variance.square().sum()
+
+
 def _divergence(loc, concentration):  # at a second dimension the compiler tries a symbolic one
     return kl_divergence(VonMisesFisher(loc, concentration), HypersphericalUniform(loc.shape[-1])).sum()
 
 
 def distributions_compile_without_graph_breaks(backend: str = "aot_eager"):
-    compiled = {f: torch.compile(f, fullgraph=True, backend=backend) for f in (_loss, _divergence)}
-    for function, m in ((_loss, 20), (_divergence, 20), (_divergence, 5)):
+    compiled = {f: torch.compile(f, fullgraph=True, backend=backend) for f in (_loss, _divergence, _of_cauchy)}
+    for function, m in ((_loss, 20), (_divergence, 20), (_divergence, 5), (_of_cauchy, 20), (_of_cauchy, 7)):
         torch.manual_seed(0)
         loc, other = normalize(torch.randn(2, 16, m), dim=-1)
         k, r = 30 * torch.rand(2, 16)
-        inputs = [loc.requires_grad_(), k.requires_grad_(), other, r.requires_grad_()][: 4 if function is _loss else 2]
+        inputs = [loc.requires_grad_(), k.requires_grad_(), other, r.requires_grad_()][
+            : 2 if function is _divergence else 4
+        ]
         live = [x for x in inputs if x.requires_grad and not (function is _divergence and x is loc)]
         expected, found = function(*inputs), compiled[function](*inputs)
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
