@@ -68,7 +68,7 @@ class ClassLatents(HypersphericalVAE):
         return VonMisesFisher(self.prior.loc[labels], self.prior.concentration[labels], validate_args=False)
 
     def divergence(self, posterior, labels):
-        """KL(vMF || vMF) to the class's prior."""
+        """KL to the class's vMF."""
         return torch.distributions.kl_divergence(posterior, self._of(labels))
 
     @torch.no_grad()

@@ -166,9 +166,8 @@ def distributions_compile_without_graph_breaks(backend: str = "aot_eager"):
         torch.manual_seed(0)
         loc, other = normalize(torch.randn(2, 16, m), dim=-1)
         k, r = 30 * torch.rand(2, 16)
-        inputs = [loc.requires_grad_(), k.requires_grad_(), other, r.requires_grad_()][
-            : 2 if function is _divergence else 4
-        ]
+        inputs = [loc.requires_grad_(), k.requires_grad_(), other, r.requires_grad_()]
+        inputs = inputs[:2] if function is _divergence else inputs
         live = [x for x in inputs if x.requires_grad and not (function is _divergence and x is loc)]
         expected, found = function(*inputs), compiled[function](*inputs)
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
