@@ -22,6 +22,7 @@ from apps.fidelity.table import show
 from apps.models import named
 from apps.models.generator import Generator
 from apps.models.named import generator_run, open_run, trained_data, trained_on
+from apps.pretrained_models.finding import place_of
 from apps.runs.evaluations import claim_evaluations, keep_evaluation
 from apps.runs.run import Run
 from apps.training.session import start, sweeping
