@@ -36,8 +36,8 @@ class Setting:
         teacher_network: likewise, such as the statistics of its batch norms; None where no term needs the teacher.
         stage_norms: by one pass of the teacher, the batch norm behind each of its stages (see `distill.stage_norms`);
             None where there is no teacher.
-        keyed_draws: whether different images are drawn by a random number for each there is, however many, as programs
-            did before runs of format 2.
+        keyed_draws: whether different images are drawn by a random number for each there is, however many, and no more
+            of them than there are, as programs did before runs of format 2.
     """
 
     student: Shapes

@@ -33,7 +33,8 @@ FORMATS = {
     0: "runs without a number",
     1: "as 0; the number is stored",
     2: "the average of weights forgets its start; the presets of SNGANs, and how the bias of a wide residual "
-    "network's head starts, are as published; pictures are turned as EXIF says, and linked folders read",
+    "network's head starts, are as published; pictures are turned as EXIF says, and linked folders read; crd "
+    "draws images again where they are fewer than its negatives",
 }
 """What each number means, beside the ones before it."""
 

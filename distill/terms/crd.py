@@ -1,8 +1,7 @@
 """Contrastive representation distillation: a student's embedding tells its image's in the teacher's from others'."""
 
 import math
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -53,8 +52,7 @@ class _Contrast(Loss):
         super().__init__(memory)
         self.student, self.teacher = (linear(width, config.dim, setting.generator) for width in widths)
         self.config, self.gather = config, setting.gather
-        fewer = config.scarce == "fewer"
-        self.count = min(config.negatives, memory.others.most) if fewer else config.negatives
+        self.count = min(config.negatives, memory.others.most) if setting.keyed_draws else config.negatives
 
     def loss(self, student: Trace, teacher: Trace | None, given: Given):
         memory = self.memory
@@ -122,9 +120,6 @@ class CRD(Term):
     """Weight of what the memory held of an image when it is seen again."""
     replacement: bool = False
     """Whether an image may be drawn twice for another, which is faster; the authors' code draws different ones."""
-    scarce: Literal["again", "fewer"] = field(default="again", metadata={"before": "fewer"})
-    """Where there are fewer than k images of other classes: again, k of them with replacement, as in the authors' code;
-    or fewer, as many as there are."""
 
     def __post_init__(self):
         """Refuse what cannot be followed."""

@@ -93,9 +93,9 @@ def test_the_contrastive_loss_is_its_definition():
 @pytest.mark.parametrize("replacement", [False, True])
 def test_three_steps_are_those_of_a_slow_loop(negatives, replacement):
     """By the product with all rows (300 are clipped to the 48 that exist) and by gathered ones (one negative)."""
-    term = CRD(dim=6, negatives=negatives, replacement=replacement, scarce="fewer")
-    loss = term.build(setting_of())
-    assert loss.count == min(negatives, 48) and replace(term, scarce="again").build(setting_of()).count == negatives
+    term = CRD(dim=6, negatives=negatives, replacement=replacement)
+    loss = term.build(replace(setting_of(), keyed_draws=True))  # as runs of before draw
+    assert loss.count == min(negatives, 48) and term.build(setting_of()).count == negatives
     slow = Slow(loss)
     for step in range(3):
         student, teacher, given = trace_of(STUDENT, 7, step), trace_of(TEACHER, 7, 9 + step), given_of(7, step)
