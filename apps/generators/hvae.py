@@ -115,7 +115,7 @@ def rebuild(description: dict, weights: dict[str, Tensor]) -> HypersphericalVAE:
 def _uniform(model: HypersphericalVAE, labels: Tensor, generator, concentration) -> Tensor:
     check_draws(generator, concentration)
     if concentration is not None:
-        raise InputError(f"{model.title} has a uniform prior: --concentration is for a class prior (HVAE-L)")
+        raise InputError(f"{model.title} has a uniform prior: --concentration is for a class prior (HVAE-L, HVAE-M)")
     weight = model.to_posterior.weight
     count = len(labels_to_draw(labels, model.class_names))
     return F.normalize(gaussians((count, model.dim), generator, weight.dtype, weight.device), dim=-1)

@@ -57,7 +57,7 @@ class Evidence:
 
 
 class HypersphericalVAE(Generator):
-    """What the three variants share: encoder, decoder, exact bound and likelihoods.
+    """What the variants share: encoder, decoder, exact bound and likelihoods.
 
     Args:
         image_shape: (channels, height, width).

@@ -174,7 +174,9 @@ def _name(config: HVAESettings) -> str:
     label, seed = data_label(config.data.data, config.data.classes), config.optimisation.seed
     family = "" if config.posterior == "vmf" else f"-{config.posterior}"
     networks = "" if config.networks == "mlp" else f"-{config.networks}"
-    return slug(f"{label}-{config.variant}{networks}{family}-d{config.latent_dim}-seed{seed}")
+    learnt = _learns(config)
+    part = f"-{learnt[0]}" if len(learnt) == 1 else ""
+    return slug(f"{label}-{config.variant}{part}{networks}{family}-d{config.latent_dim}-seed{seed}")
 
 
 @within_memory()

@@ -64,7 +64,7 @@ FLAGS = {
         --weight-decay -1 | --augment rotate | --augment resized-crop --crop-fill mean | --reset-momentum
         --mixup 0 | --image-size 0 | --lr 1 --lr 2 | --no-augment | extra""",
     HVAE: """--latent-dim 0 | --latent-dim 100000000000 | --hidden 0 | --hidden | --kl-warmup -1 | --variant hvae-x
-        --classifier runs/classifier | --concentration 3""",
+        --classifier runs/classifier | --concentration 3 | --learn directions | --learn x""",
     HVAE_L: """--classifier nowhere | --classifier images.npz | --classifier runs/sngan
         --classifier prior.safetensors --concentration -1 | --classifier prior.safetensors --concentration 1e300
         --classifier prior.safetensors --latent-dim 7""",

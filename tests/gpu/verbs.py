@@ -103,6 +103,7 @@ STOPPED = {
     "classifier": "train classifier --data {colour} --arch wrn-16-1 --augment crop+flip --ema .9",
     "autoencoder": "train autoencoder --data {colour} --arch wrn-16-1 --decoder-width 8 --validation 6 --ema .9",
     "hvae": "train hvae --data {grey} --variant hvae --latent-dim 5 --validation 6",
+    "hvae-m": "train hvae --data {grey} --variant hvae-m --latent-dim 5 --validation 6 --weight-decay .01 --ema .9",
     "pruning": "prune {net} --keep .3 --weight-decay .01 --ema .9",
     "distillation": "distill ce+ab --data {colour} --teacher {teacher} --student convnet-half --pretraining 1",
 }
