@@ -98,12 +98,14 @@ def _registry() -> ConstructorRegistry:
         kinds = get_args(info.type)
         if info.type_origin not in (Union, UnionType) or NoneType not in kinds or len(kinds) != 2:
             return None
-        spec = _spec(bare(next(kind for kind in kinds if kind is not NoneType))[0])
+        kind = bare(next(kind for kind in kinds if kind is not NoneType))[0]
+        spec = _some(get_args(kind)) if get_origin(kind) is tuple else _spec(kind)
         return spec and replace(
             spec,
+            nargs=spec.nargs if spec.nargs == 1 else (1, spec.nargs),
             instance_from_str=lambda words: None if words[0].lower() == "none" else spec.instance_from_str(words),
             is_instance=lambda value: value is None or spec.is_instance(value),
-            str_from_instance=lambda value: ["none" if value is None else str(value)],
+            str_from_instance=lambda value: ["none"] if value is None else spec.str_from_instance(value),
             choices=spec.choices and (*spec.choices, "none"),
         )
 
@@ -125,6 +127,18 @@ def _registry() -> ConstructorRegistry:
         )
 
     return registry
+
+
+def _some(kinds: Sequence[Any]) -> PrimitiveConstructorSpec | None:
+    """How a fixed number of values of one plain type is typed."""
+    spec = None if Ellipsis in kinds else _spec(bare(kinds[0])[0])
+    return spec and PrimitiveConstructorSpec(
+        nargs=len(kinds),
+        metavar=" ".join([spec.metavar] * len(kinds)),
+        instance_from_str=lambda words: tuple(spec.instance_from_str([word]) for word in words),
+        is_instance=lambda value: isinstance(value, tuple) and len(value) == len(kinds),
+        str_from_instance=lambda value: [str(one) for one in value],
+    )
 
 
 def _spec(kind: Any) -> PrimitiveConstructorSpec | None:

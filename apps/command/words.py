@@ -89,7 +89,11 @@ def check_given(one: Given, see: str) -> None:
 def _check_count(given: Given, see: str) -> None:
     """Refuse too few values after an option."""
     option = given.option
-    if option.switch or (given.values and option.count in (None, len(given.values))):
+    alone = len(given.values) == 1
+    unset = any(map(option.unsets, given.values))
+    if option.switch or (alone and unset):
+        return
+    if given.values and option.count in (None, len(given.values)) and not unset:
         return
     wanted = option.expected if option.count in (None, 1) else f"{option.count} values, each {option.expected}"
     shown = f"{given.name} {' '.join(given.values)}" if given.values else f"{given.name} has no value"

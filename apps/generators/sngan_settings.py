@@ -69,7 +69,7 @@ class SNGANSettings:
     """Updates of the generator; unset: the preset's, 100,000 or 50,000."""
     discriminator_turns: Few = 5
     """Updates of the discriminator to one of the generator."""
-    betas: tuple[Rate, ...] = ()
+    betas: tuple[Rate, Rate] | None = None
     """Both betas of Adam, StudioGAN's SNGAN has 0.5 0.999; unset: the preset's, 0.0 0.9 or for biggan 0.5 0.999."""
     labels: Literal["preset", "real", "uniform"] = "preset"
     """Labels of the fakes: those of the real images in the batch (real), or drawn evenly (uniform)."""

@@ -130,8 +130,6 @@ def _check_together(config: SNGANSettings) -> None:
         raise InputError(f"--patience {config.optimisation.patience} waits for a better FID: give --extractor with it")
     if config.optimisation.optimizer not in ("adam", "adamw"):
         raise InputError(f"--optimizer {config.optimisation.optimizer}: an SNGAN is trained by adam or adamw")
-    if len(config.betas) not in (0, 2):
-        raise InputError(f"--betas {' '.join(map(str, config.betas))}: expected two numbers, such as 0.0 0.9")
     if config.latent == "vmf" and config.classifier is None:
         raise InputError(
             f"--latent vmf needs --classifier MODEL, whose final layer is its prior: train one with penult train "

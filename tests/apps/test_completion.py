@@ -80,7 +80,7 @@ def test_bash_completes(place):
         "penult train ": {"-h", "--help", *(verb.split()[1] for verb in VERBS if verb.startswith("train "))},
         "penult train classifier --epo": {"--epochs"},
         "penult train classifier --optimizer ad": {"adam", "adamw"},
-        "penult distill ce+hinton --hinton.": {"--hinton.weight", "--hinton.temperature"},
+        "penult distill ce+hinton --hinton.": {"--hinton.weight", "--hinton.temperature", "--hinton.warmup"},
         "penult evaluate runs/hvae-": {"runs/hvae-c", "runs/hvae-l"},
         "penult train classifier --data cifar": {"cifar10", "cifar100"},
         "penult evaluate runs/classifier --data-root bi": {"bin"},

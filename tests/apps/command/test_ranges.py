@@ -160,6 +160,12 @@ def test_a_file_for_a_folder(penult, tmp_path):
     assert FolderRule("runs").refusal(tmp_path) is None
 
 
+def test_none_unsets_a_number_of_values():
+    assert configured("train sngan", ["--betas", "none"])[1].betas is None
+    assert configured("train sngan", ["--betas", "0", "0.5"])[1].betas == (0.0, 0.5)
+    assert "expected 2 values" in refusal("train sngan --betas none 0.5".split())
+
+
 def test_none_unsets_one_value_and_several():
     _, config = configured("train classifier", ["--patience", "none", "--snapshots", "none", "--penultimate", "3"])
     assert (config.optimisation.patience, config.where.snapshots, config.penultimate) == (None, (), 3)
