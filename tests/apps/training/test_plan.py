@@ -1,11 +1,14 @@
 """What a training would take, by some steps of it."""
 
 import re
+import time
 from pathlib import Path
 
 import pytest
+import torch
 import toys
 
+from apps.training.loop import Fit
 from apps.training.plan import _said
 
 
@@ -61,3 +64,35 @@ def test_times_are_said_in_the_unit_that_they_are_read_in():
         "3 hours",
         "5 days",
     ]
+
+
+def test_a_step_that_is_longer_than_there_is_time_for_is_left_in_its_middle(plan, monkeypatch):
+    whole = rows(plan("--kind", "plain", "--epochs", 6, "--batch-size", 16))["training"]
+    step = Fit.one_step
+
+    def slow(self, meter):
+        with torch.autograd.graph.saved_tensors_hooks(lambda saved: saved, lambda saved: time.sleep(0.2) or saved):
+            step(self, meter)  # each operation of the backward pass takes long
+
+    monkeypatch.setattr(Fit, "one_step", slow)
+    monkeypatch.setattr("apps.training.plan._SECONDS", 0.3)
+    said = plan("--kind", "plain", "--epochs", 6, "--batch-size", 16)
+    (_, seconds, gflop, operations, _) = rows(said)["training"]
+    assert all(cell.startswith("> ") for cell in (seconds, gflop, operations))
+    assert 0 < float(gflop[2:]) <= float(whole[2]) and int(operations[2:]) < int(whole[3])
+    assert said.index("weights: model 163;") < said.index("was left in its middle") < said.index("More than")
+
+
+def test_as_many_steps_are_timed_as_there_is_time_for(plan, monkeypatch):
+    step, taken = Fit.one_step, []
+
+    def slow(self, meter):
+        taken.append(time.sleep(0.3))
+        step(self, meter)
+
+    monkeypatch.setattr(Fit, "one_step", slow)
+    for seconds, steps, words in ((0.5, 1, "of the first update alone"), (0.8, 2, "of 1 update,")):
+        monkeypatch.setattr("apps.training.plan._SECONDS", seconds)
+        taken.clear()
+        said = " ".join(plan("--kind", "plain", "--epochs", 6, "--batch-size", 16).split())
+        assert len(taken) == steps and words in said and ">" not in said
