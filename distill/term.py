@@ -205,7 +205,10 @@ class Loss(nn.Module, ABC):
         memory: a module with what outlives a step without being trained, as buffers, which `forward` updates in place
             (banks, running constants); None for none. It is no submodule, since what wraps this module for several
             processes would copy its buffers at each step. Whoever trains moves it to the device and saves it.
+        least: images that a batch must have in training: 2 where batch norm takes statistics of vectors over them.
     """
+
+    least: int = 1
 
     memory: nn.Module | None
 

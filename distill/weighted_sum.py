@@ -160,12 +160,14 @@ class Objective(nn.Module):
                 beginning (dkd, review).
 
         Raises:
-            InputError: an argument is missing that a term needs, or there is no such phase.
+            InputError: an argument is missing that a term needs, the batch is too small for one, or there is no such
+                phase.
         """
         if phase not in self.phases:
             raise unknown("phase", phase, self.phases)
         needs = self.needs(phase)
         _check(needs, index, teacher_logits, passed)
+        self.check_batch(len(images), phase)
         if mixed is not None:
             self.check_mixable()
         rank, processes = place()
@@ -188,6 +190,24 @@ class Objective(nn.Module):
         if not outside:
             found = {name: part.detach() for name, part in found.items()}
         return WeightedSum(sum(found.values()), found)
+
+    def check_batch(self, images: int, phase: str = TRAIN) -> None:
+        """Refuse a batch that a term cannot be trained by.
+
+        Args:
+            images: how many the batch has, or a process's part of it.
+            phase: one of `phases`.
+
+        Raises:
+            InputError: a term brings activations to the teacher's width by batch norm, and there is one image.
+        """
+        for name in self._active(phase):
+            loss = self.losses[name]
+            if loss.training and images < loss.least:
+                raise InputError(
+                    f"{name} takes statistics of batch norm over the images of a batch: {loss.least} images or more, "
+                    f"not {images}"
+                )
 
     def check_mixable(self) -> None:
         """Refuse images that are mixed of two where a term is of single ones.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from apps.command.config import Optimisation
 from apps.data.augment_words import RESIZED_CROP, augment_words
 from apps.data.shift import Shift
 from apps.distilling.settings import CONCENTRATION, PRETRAINING, Config
@@ -61,6 +62,21 @@ def check_trainable(objective: Objective, tuning: Tuning) -> None:
                 f"--freeze {tuning.freeze}: {phase} has a phase of its own, in which the student is trained by its "
                 "feature maps, and all that gives them is frozen; leave one of them out"
             )
+
+
+def check_part(objective: Objective, optimisation: Optimisation, processes: int) -> None:
+    """Refuse batches of which a term cannot make statistics, as one image.
+
+    Raises:
+        InputError: the flag, and what the term needs.
+    """
+    parts = processes * optimisation.accumulate
+    for phase in objective.phases:
+        try:
+            objective.check_batch(optimisation.batch_size // parts, phase)
+        except InputError as error:
+            shared = f" in {parts} parts" if parts > 1 else ""
+            raise InputError(f"--batch-size {optimisation.batch_size}{shared}: {error}") from error
 
 
 def _check_what_is_missing(config: Config, terms: Mapping[str, Term], needs: Needs) -> None:

@@ -20,7 +20,7 @@ from apps.data.mixing import mixing_for
 from apps.data.shift import Shift, parse_shift, shifted_set
 from apps.data.sources.catalogue import augmenting
 from apps.data.training_images import train_and_test
-from apps.distilling.checks import check, check_trainable
+from apps.distilling.checks import check, check_part, check_trainable
 from apps.distilling.device_logits import DeviceLogits
 from apps.distilling.distillation import Distillation
 from apps.distilling.jacobian_angle import JacobianAngle, some_of
@@ -119,18 +119,22 @@ def _one_student(config: Config, guide: bool) -> dict[str, Any]:
     task = None
     # What `distill.objective` does, in steps: of a finished run nothing is built, shapes that do not fit are refused
     # before there is a folder, and the digests are of the networks as they are read.
-    if not run.finished:
+    if config.where.plan or not run.finished:
         drawn = generator("cpu", config.optimisation.seed, "terms")
         network = None if teacher is None else teacher.network
-        means = partial(mean_soft_labels, network, pictures.train, accelerator=accelerator)
-        centres = partial(mean_activations, network, pictures.train, accelerator=accelerator)
+        # A plan needs their shapes alone: no pass over all images.
+        averaged = balanced_subset(pictures.train, pictures.train.classes) if config.where.plan else pictures.train
+        means = partial(mean_soft_labels, network, averaged, accelerator=accelerator)
+        centres = partial(mean_activations, network, averaged, accelerator=accelerator)
         setting = setting_for(student, teacher, pictures.train.labels, prior, drawn, means, centres)
         setting = replace(setting, keyed_draws=run.format < 2)
         objective = Objective(terms, student, teacher, setting, config.teacher_norms)
         check_trainable(objective, config.tuning)
+        check_part(objective, config.optimisation, accelerator.num_processes)
         task = _task(config, objective, pictures, given, length, accelerator, still)
     if task is not None and accelerator.is_main_process:
-        say_soft_labels(task, prior)
+        if not config.where.plan:
+            say_soft_labels(task, prior)
         say_layers(task)
         say_pretraining(task, config.pretraining)
     return train(

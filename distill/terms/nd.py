@@ -49,13 +49,7 @@ class Embedding(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, rows: Float[Tensor, "batch inputs"], given: Given) -> Float[Tensor, "batch outputs"]:
-        """The rows in the other width; in training some of their entries are dropped, drawn by the step's generator.
-
-        Raises:
-            InputError: one row alone, of which batch norm knows no spread.
-        """
-        if self.training and len(rows) < 2:
-            raise InputError("nd brings activations to the teacher's width by batch norm: two images or more, not 1")
+        """The rows in the other width; in training some of their entries are dropped, drawn by the step's generator."""
         with torch.autocast(rows.device.type, enabled=False):
             rows = self.norm(rows)
             if self.training and self.dropout > 0:
@@ -76,6 +70,7 @@ class _NormAndDirection(Loss):
     def __init__(self, means: Tensor, embedding: Embedding | None):
         super().__init__()
         self.embedding = embedding
+        self.least = 1 if embedding is None else 2  # of one row alone batch norm knows no spread
         self.register_buffer("directions", unit(means.double()).float())
 
     def loss(self, student: Trace, teacher: Trace | None, given: Given):

@@ -13,7 +13,6 @@ from distill.full_precision import full
 from distill.regressor import convolution
 from distill.term import Given, Loss, Needs, Setting, Term, paired
 from distill.trace import Trace
-from priors.errors import InputError
 
 _WIDEST = 512
 """Channels in which stages are fused, at most."""
@@ -110,16 +109,14 @@ def _normed(inputs: int, outputs: int, kernel: int, generator: torch.Generator |
 
 
 class _Review(Loss):
+    least = 2  # activations go through batch norm
+
     def __init__(self, fusions: Sequence[Fusion], config: "Review"):
         super().__init__()
         self.fusions = nn.ModuleList(fusions)
         self.config = config
 
     def loss(self, student: Trace, teacher: Trace | None, given: Given):
-        if self.training and len(student.logits) < 2:
-            raise InputError(
-                "review brings activations to the teacher's width by batch norm: two images or more, not 1"
-            )
         ours = [*(activated(stage, self.config.activation) for stage in student.stages), _map(student)]
         theirs = [*(activated(stage, "none") for stage in teacher.stages), _map(teacher)]
         total, left = 0.0, None

@@ -239,3 +239,11 @@ def test_how_far_the_training_is_is_asked_for_where_a_weight_rises():
             built(PICTURES, LABELS, passed=passed)
     first, later = (built(PICTURES, LABELS, passed=passed).parts["dkd"] for passed in (0.0, 0.5))
     assert first == 0 < later
+
+
+def test_one_image_is_too_few_where_batch_norm_makes_activations_as_wide_as_the_teachers():
+    for name, options in (("nd", {"activation_means": lambda: torch.ones(4, 20)}), ("review", {})):
+        built = compared(f"ce+{name}", **options)
+        with pytest.raises(InputError, match=f"{name} takes statistics of batch norm .* 2 images or more, not 1"):
+            built(PICTURES[:1], LABELS[:1], passed=0.5)
+        assert built.eval()(PICTURES[:1], LABELS[:1], passed=0.5).total.isfinite()

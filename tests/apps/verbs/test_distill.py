@@ -188,6 +188,21 @@ def test_nd_takes_the_teachers_mean_activations_and_dkd_comes_in_slowly(penult, 
     assert 0 < parts[-1]["train/nd"] < parts[0]["train/nd"] < 1.5 * 2
 
 
+def test_a_plan_makes_no_pass_over_all_images_and_leaves_a_finished_run(penult, teacher, tmp_path, monkeypatch):
+    words = ["distill", "ce+nd+class-means", "--teacher", teacher, *TINY, "--epochs", 0.1, "--runs", tmp_path / "runs"]
+    assert penult(*words, "--name", "s").status == 0
+    seen = []
+    monkeypatch.setattr(
+        "apps.models.mean_activations.sweep", lambda images, *_, **__: seen.append(len(images)) or 1 / 0
+    )
+    with pytest.raises(ZeroDivisionError):
+        penult(*words, "--name", "s", "--plan")
+    assert seen == [10]
+    monkeypatch.undo()
+    said = penult(*words, "--name", "s", "--plan")
+    assert said.status == 0 and "what the training takes" in said.out and (tmp_path / "runs/s/result.json").exists()
+
+
 def test_labels_alone_are_what_train_classifier_does(penult, tmp_path):
     words = [*TINY[:2], *TINY[4:], "--epochs", 1, "--optimizer", "momentum", "--schedule", "cosine"]
     assert penult("distill", "ce", "--student", "mlp", *words, "--weight-decay", 0, "--name", "a").status == 0
@@ -363,6 +378,10 @@ def test_a_run_that_dies_goes_on_to_the_same_weights(penult, tmp_path, monkeypat
             "nothing in attention+rkd trains the student's final layer: add ce, hinton or ckd",
         ),
         ("ce+rkd --teacher T --accumulate 2", "--accumulate 2: rkd compares the images of a batch with one another"),
+        (
+            "ce+nd --teacher T --penultimate 7 --batch-size 2 --accumulate 2",
+            "--batch-size 2 in 2 parts: nd takes statistics of batch norm over the images of a batch: 2 images",
+        ),
         ("ce+hinton --teacher T --pretraining 5", "--pretraining 5.0: no term of ce+hinton has a phase; leave it out"),
         ("ce+ab --teacher T --pretraining 0", "--pretraining 0: expected a number above 0"),
         ("ce+class-means", "ce+class-means looks at a teacher: give --teacher MODEL"),

@@ -10,7 +10,6 @@ from traces import CLASSES, STUDENT, TEACHER, given_of, setting_of, trace_of
 
 from distill.terms.hinton import Hinton
 from distill.terms.nd import ND, norm_and_direction
-from distill.trace import Trace
 from priors.errors import InputError
 
 MEANS = torch.randn(CLASSES, 5, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
@@ -99,9 +98,6 @@ def test_what_it_cannot_use_is_refused():
             ND().build(replace(setting, activation_means=lambda means=means: means))
     with pytest.raises(InputError, match="--nd.dropout 1.0: expected a rate"):
         ND(dropout=1.0)
-    one = Trace(torch.zeros(1, CLASSES), torch.zeros(1, 16)), Trace(torch.zeros(1, CLASSES), torch.zeros(1, 20))
-    with pytest.raises(InputError, match="two images or more, not 1"):
-        ND().build(setting)(*one, given_of(1))
 
 
 def test_kd_may_come_in_slowly_beside_it(student, teacher):

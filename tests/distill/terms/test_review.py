@@ -125,9 +125,6 @@ def test_the_term_goes_from_the_deepest_to_the_first_stage():
 
 
 def test_what_it_cannot_use_is_refused():
-    one = trace_of(STUDENT, 1, 2), trace_of(TEACHER, 1, 3)
-    with pytest.raises(InputError, match="two images or more, not 1"):
-        Review().build(setting_of(STUDENT, TEACHER))(*one, given_of(1))
     with pytest.raises(InputError, match="review compares stages one by one .*the student has 2, the teacher 1"):
         Review().build(setting_of(STUDENT, replace(TEACHER, stages=TEACHER.stages[:1])))
     with pytest.raises(InputError, match="--review.warmup -1.0: expected a part of the training"):
