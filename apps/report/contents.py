@@ -186,7 +186,8 @@ def contents(folder: Path, n: int = 8, seed: int = 0) -> Contents:
         title, protocol, samples = _classifier_title(shown), "", None
         classes, note = _directions(run)
     else:
-        title, protocol, prior = _of_generator(model, shown)
+        title, protocol = _of_generator(model, shown)
+        prior = model.class_prior()
         samples = _samples(model, n, seed) if n else None
         classes = () if prior is None else prior.class_table()
         note = "" if prior is None else _provenance(prior)
@@ -221,15 +222,15 @@ def _raised(number: int) -> str:
     return str(number).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
-def _of_generator(model: Generator, config: dict[str, Any]) -> tuple[str, str, ClassifierPrior | None]:
-    """Its title, how likelihoods are meant where it has any, and the prior of its latents where they have one."""
+def _of_generator(model: Generator, config: dict[str, Any]) -> tuple[str, str]:
+    """Its title, and how likelihoods are meant where it has any."""
     if isinstance(model, HypersphericalVAE):
         sphere = f"sphere S{_raised(model.dim - 1)} in R{_raised(model.dim)}"
         protocol = f"{sphere}, encoder {'q(z|x, i)' if model.encoder_label else 'q(z|x)'}"
-        return f"{model.title} on {config.get('data')}, latent {sphere}", protocol, getattr(model, "prior", None)
+        return f"{model.title} on {config.get('data')}, latent {sphere}", protocol
     latent = model.latent
     title = f"{model.title} on {config.get('data')}, {latent.name} latents in R{_raised(latent.dim)}"
-    return title, "", getattr(latent, "prior", None)
+    return title, ""
 
 
 def _classifier_title(config: dict[str, Any]) -> str:

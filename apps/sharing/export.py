@@ -12,6 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from apps.command.places import holding
 from apps.command.version import own_version
 from apps.generators import sampling
@@ -104,8 +106,8 @@ def export(
         repository: OWNER/NAME it will have on the Hub.
         licence: of the weights, by the Hub's identifier; None says nothing of it.
         dtype: that weights of two or more dimensions are rounded to, as torch calls it; None leaves all as they are.
-            What is read again is in single precision as before. Evaluations are of the weights before, and are left
-            out.
+            What is read again is in single precision as before. Where that changes a number, evaluations, which are of
+            the weights before, are left out.
 
     Returns:
         The names of the files.
@@ -122,7 +124,7 @@ def export(
     result, evaluations = public(opened.result()), _evaluations(opened.folder)
     before, metadata = read_tensors(opened.folder / "model.safetensors")
     tensors = before if dtype is None else rounded_to(dtype, before, model)
-    if any(tensors[name].dtype != one.dtype for name, one in before.items()):
+    if any(not torch.equal(tensors[name].to(one.dtype), one) for name, one in before.items()):
         evaluations = []  # which are of the weights before
     beside = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(beside, ignore_errors=True)
@@ -152,9 +154,10 @@ def export(
 
 
 def _mark(before: Any, licence: str | None, dtype: str | None) -> dict[str, Any]:
-    """What the folder says of itself; an export of an export knows what that was rounded to."""
-    dtype = dtype or (before.get("dtype") if isinstance(before, dict) else None)
-    known = {"dtype": dtype, "licence": licence}
+    """What the folder says of itself; an export of an export knows what that was rounded to, in whatever type it is."""
+    before = before if isinstance(before, dict) else {}
+    rounded = before.get("rounded", before.get("dtype")) if dtype == "float32" else None
+    known = {"dtype": dtype or before.get("dtype"), "rounded": rounded or before.get("rounded"), "licence": licence}
     return {"format": FORMAT, "penult": own_version()} | {name: one for name, one in known.items() if one is not None}
 
 

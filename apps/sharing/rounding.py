@@ -8,12 +8,15 @@ from torch import Tensor, nn
 from priors.errors import InputError
 from priors.files.checksums import not_finite
 
+_PRIOR = "prior."
+"""What the names of all that a generator's class prior is made of begin with."""
+
 
 def rounded_to(dtype: str, tensors: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     """A model's tensors with its matrices and filters in another type.
 
-    Biases, scales, running statistics and what a prior is made of stay as they are: they are a few bytes, and much
-    hangs on each. Where the model is built again, the numbers are put into its own type.
+    Biases, scales, running statistics and what a prior is made of, learnt or not, stay as they are: they are a few
+    bytes, and much hangs on each. Where the model is built again, the numbers are put into its own type.
 
     Args:
         dtype: as torch calls it, such as "bfloat16".
@@ -24,7 +27,8 @@ def rounded_to(dtype: str, tensors: Mapping[str, Tensor], model: nn.Module) -> d
         InputError: a number is too large for the type.
     """
     wanted = getattr(torch, dtype)
-    matrices = {name for name, one in model.named_parameters() if one.ndim > 1 and one.is_floating_point()}
+    trained = {name: one for name, one in model.named_parameters() if not name.startswith(_PRIOR)}
+    matrices = {name for name, one in trained.items() if one.ndim > 1 and one.is_floating_point()}
     found = dict(tensors)
     for name in matrices & tensors.keys():
         found[name] = tensors[name].to(wanted)

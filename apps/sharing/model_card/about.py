@@ -18,6 +18,8 @@ _HVAE = {
         "the directions, the concentrations or both were learnt with the model."
     ),
 }
+_POSTERIORS = {"vmf": "von Mises-Fisher", "spherical-cauchy": "spherical Cauchy"}
+"""What sentences call them, by what `--posterior` does."""
 _LATENTS = {
     "gaussian": "independent standard normal numbers",
     "uniform-sphere": "uniform on a sphere",
@@ -53,8 +55,9 @@ def about(kind: str, model: Any, described: dict[str, Any]) -> str:
         variant = described.get("variant")
         return (
             f"{model.title}, a variational autoencoder of images ({pixels}) whose latent z is a point of the unit "
-            f"sphere in R^{model.dim}, with an encoder {'q(z|x, i)' if model.encoder_label else 'q(z|x)'}, "
-            f"{model.networks.title} networks and a Bernoulli decoder. {_HVAE.get(str(variant), '')}"
+            f"sphere in R^{model.dim}, with an encoder {'q(z|x, i)' if model.encoder_label else 'q(z|x)'} that gives "
+            f"{_POSTERIORS[model.posterior]} distributions, {model.networks.title} networks and a Bernoulli decoder. "
+            f"{_HVAE.get(str(variant), '')}"
         )
     what = "a class-conditional" if model.conditional else "an unconditional"
     latent = _LATENTS.get(str(described.get("latent")))

@@ -107,7 +107,7 @@ def card(exported: Card) -> str:
         exported.name,
         kind,
         conditional=exported.grid is not None and model.conditional,
-        vmf=kind in ("classifier", "hvae") or isinstance(prior, dict),
+        vmf=kind == "classifier" or isinstance(prior, dict) or getattr(model, "posterior", "") == "vmf",
         data=str(config.get("data")),
         licence=exported.licence,
         evaluations=exported.evaluations,
@@ -208,14 +208,15 @@ def _training(exported: Card) -> list[str]:
     when = ("" if step is None else f" after {counted(step, 'update')}") + ", chosen by the validations" * chosen
     parts = [code(f"penult {shlex.join(words)}", "sh")] if words else []
     parts += [
-        f"`model.safetensors` holds {of}{when}.{_rounded(stored['export'].get('dtype'))}",
+        f"`model.safetensors` holds {of}{when}.{_rounded(stored['export'])}",
         table(("", ""), rows),
         folded("All settings", table(("setting", "value"), settings)),
     ]
     return parts
 
 
-def _rounded(dtype: str | None) -> str:
+def _rounded(export: dict[str, Any]) -> str:
+    dtype = export.get("rounded") or export.get("dtype")
     if dtype in (None, "float32"):
         return ""
     return (

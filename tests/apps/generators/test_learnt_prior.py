@@ -1,10 +1,12 @@
 """The learnt prior against HVAE-L, whose limit it is, and against integrals over the sphere."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from apps.command.config import Optimisation
 from apps.data import sources
@@ -162,3 +164,17 @@ def test_bad_input_is_refused_in_one_line(make, message):
     with pytest.raises(InputError, match=message) as caught:
         make()
     assert "\n" not in str(caught.value)
+
+
+def test_a_run_is_reported_and_handed_on_with_its_prior_to_the_bit(penult):
+    words = ("--data", "digits", "--epochs", 0.1, "--kl-warmup", 0, "--device", "cpu", "--threads", 1)
+    networks = ("--networks", "conv", "--channels", 2, "--posterior", "spherical-cauchy")
+    assert penult("train", "hvae", "--variant", "hvae-m", *words, *networks, "--name", "learnt").status == 0
+    said = penult("report", "runs/learnt", "--n", 1, "--out", "page.html")
+    assert said.status == 0 and "learnt with the model" in Path("page.html").read_text(encoding="utf-8")
+    assert penult("export", "runs/learnt", "out", "--dtype", "bfloat16").status == 0
+    theirs, ours = load_file("runs/learnt/model.safetensors"), load_file("out/model.safetensors")
+    prior = [name for name in ours if name.startswith("prior.")]
+    assert "prior.direction" in prior and all(torch.equal(ours[name], theirs[name]) for name in prior)
+    card = Path("out/README.md").read_text(encoding="utf-8")
+    assert "an encoder q(z|x) that gives spherical Cauchy distributions, convolutional networks" in card

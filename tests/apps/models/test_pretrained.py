@@ -140,6 +140,9 @@ def test_an_export_rounds_matrices_and_nothing_else(penult, copied):
     assert penult("evaluate", "out", "--images", 30, "--samples", 2, "--device", "cpu").status == 0
     assert penult("export", "out", "again").status == 0 and Path("again/evaluation.json").exists()
     assert "rounded to bfloat16" in Path("again/README.md").read_text()
+    assert penult("export", "again", "wide", "--dtype", "float32").status == 0 and Path("wide/evaluation.json").exists()
+    assert {one.dtype for one in load_file("wide/model.safetensors").values()} == {torch.float32}
+    assert "rounded to bfloat16" in Path("wide/README.md").read_text(), "what is lost stays lost in a wider type"
 
 
 def test_numbers_that_a_type_does_not_have_are_refused():
