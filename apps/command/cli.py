@@ -32,7 +32,7 @@ VERBS: dict[str, tuple[str, str]] = {
         "apps.verbs.train_autoencoder",
         "train a classifier's layers and a decoder to rebuild images",
     ),
-    "train hvae": ("apps.verbs.train_hvae", "train an HVAE, HVAE-C or HVAE-L"),
+    "train hvae": ("apps.verbs.train_hvae", "train an HVAE, HVAE-C, HVAE-L or HVAE-M"),
     "train sngan": ("apps.verbs.train_sngan", "train an SNGAN on Gaussian, uniform or vMF latents"),
     "distill": ("apps.verbs.distill", "train a student on a teacher, on its prior, or on both"),
     "prune": ("apps.verbs.prune", "take the smallest weights out of a classifier, and train what is left"),

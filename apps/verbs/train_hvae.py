@@ -1,4 +1,4 @@
-"""Train an HVAE, HVAE-C or HVAE-L on binarised images; the same command again resumes it.
+"""Train an HVAE, HVAE-C, HVAE-L or HVAE-M on binarised images; the same command again resumes it.
 
 The defaults are those of the S-VAE's authors where the paper is silent (KL warm-up, early stopping by the bound on
 held-out images) and a cosine decay of the learning rate.
