@@ -123,9 +123,10 @@ class ND(Term):
         check_classes(self, setting)
         ours, theirs = setting.student.penultimate, setting.teacher.penultimate
         means = setting.activation_means()
-        if means.shape != (setting.student.classes, theirs):
+        if not isinstance(means, Tensor) or means.shape != (setting.student.classes, theirs):
+            gave = tuple(means.shape) if isinstance(means, Tensor) else f"a {type(means).__name__}"
             raise InputError(
-                f"activation_means gave {tuple(means.shape)}: ({setting.student.classes}, {theirs}) was expected, a "
+                f"activation_means gave {gave}: a tensor of ({setting.student.classes}, {theirs}) was expected, a "
                 "row a class"
             )
         for label, norm in enumerate(means.double().norm(dim=1).tolist()):

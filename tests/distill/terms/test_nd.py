@@ -90,7 +90,8 @@ def test_the_embedding_drops_what_the_steps_generator_says_however_the_batch_is_
 def test_what_it_cannot_use_is_refused():
     setting = setting_of(STUDENT, TEACHER)
     for means, message in (
-        (torch.ones(CLASSES, 3), r"gave \(5, 3\): \(5, 20\) was expected"),
+        (torch.ones(CLASSES, 3), r"gave \(5, 3\): a tensor of \(5, 20\) was expected"),
+        (torch.ones(CLASSES, 20).tolist(), r"gave a list: a tensor of \(5, 20\) was expected"),
         (torch.ones(CLASSES, 20).index_fill(0, torch.tensor([3]), torch.nan), "class 3 has no mean activation .*nan"),
         (torch.ones(CLASSES, 20).index_fill(0, torch.tensor([2]), 0), "class 2 has no mean activation .*all 0"),
     ):
