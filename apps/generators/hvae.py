@@ -15,7 +15,7 @@ from apps.generators.hyperspherical_vae import HypersphericalVAE
 from apps.generators.learnt_prior import HVAEM
 from apps.generators.vae_networks import described
 from priors.checks.draws import gaussians
-from priors.errors import InputError, unknown
+from priors.errors import InputError, reason, unknown
 
 
 class HVAE(HypersphericalVAE):
@@ -108,7 +108,7 @@ def rebuild(description: dict, weights: dict[str, Tensor]) -> HypersphericalVAE:
         return kind(**options, **kind.stored_options(description, weights))
     except (KeyError, TypeError) as error:
         raise InputError(
-            f"the model's description and weights do not fit together ({error}): damaged, or not of this program"
+            f"the model's description and weights do not fit together ({reason(error)}): damaged, or not of this program"
         ) from None
 
 
