@@ -108,7 +108,8 @@ def rebuild(description: dict, weights: dict[str, Tensor]) -> HypersphericalVAE:
         return kind(**options, **kind.stored_options(description, weights))
     except (KeyError, TypeError) as error:
         raise InputError(
-            f"the model's description and weights do not fit together ({reason(error)}): damaged, or not of this program"
+            f"the model's description and weights do not fit together ({reason(error)}): damaged, or not of this "
+            "program"
         ) from None
 
 
