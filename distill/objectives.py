@@ -90,9 +90,9 @@ def objective(
         raise InputError(f"{words} looks at a teacher: give teacher, a module")
     if needs.prior and prior is None:
         raise InputError(f"{words} needs a prior: give prior, as ClassifierPrior.from_classifier makes one")
-    if needs.class_means and class_means is None:
+    if needs.class_means and not callable(class_means):
         raise InputError(f"{words} needs the teacher's mean posterior of each class: give class_means, a function")
-    if needs.activation_means and activation_means is None:
+    if needs.activation_means and not callable(activation_means):
         raise InputError(
             f"{words} needs the teacher's mean penultimate activations of each class: give activation_means, a function"
         )

@@ -5,6 +5,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from distill.class_rows import class_rows
 from distill.term import Loss, Needs, Setting, Term
 from distill.terms.ckd import SoftCrossEntropy
 from priors.errors import InputError
@@ -44,14 +45,13 @@ class ClassMeans(Term):
                 f"the student has {setting.student.classes} classes and the teacher {setting.teacher.classes}: "
                 "class-means compares them one by one"
             )
-        table = setting.class_means(self.temperature)
-        _require_soft_labels(table, setting.student.classes)
+        classes = setting.student.classes
+        table = class_rows("class_means", setting.class_means(self.temperature), classes, classes)
+        _require_soft_labels(table)
         return SoftCrossEntropy(table, self.temperature, self.others)
 
 
-def _require_soft_labels(table: Tensor, classes: int) -> None:
-    if table.shape != (classes, classes):
-        raise InputError(f"class_means gave {tuple(table.shape)}: ({classes}, {classes}) was expected, a row a class")
+def _require_soft_labels(table: Tensor) -> None:
     for row, total in enumerate(table.double().sum(1).tolist()):
         if not abs(total - 1) <= 1e-4:  # nor is NaN near one
             raise InputError(f"class_means gave class {row} soft labels that sum to {total:g}: 1 was expected")

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from distill.class_rows import class_rows
 from distill.jacobians import check_classes
 from distill.linear import linear
 from distill.term import Given, Loss, Needs, Setting, Term
@@ -122,13 +123,7 @@ class ND(Term):
         """
         check_classes(self, setting)
         ours, theirs = setting.student.penultimate, setting.teacher.penultimate
-        means = setting.activation_means()
-        if not isinstance(means, Tensor) or means.shape != (setting.student.classes, theirs):
-            gave = tuple(means.shape) if isinstance(means, Tensor) else f"a {type(means).__name__}"
-            raise InputError(
-                f"activation_means gave {gave}: a tensor of ({setting.student.classes}, {theirs}) was expected, a "
-                "row a class"
-            )
+        means = class_rows("activation_means", setting.activation_means(), setting.student.classes, theirs)
         for label, norm in enumerate(means.double().norm(dim=1).tolist()):
             if not 0 < norm < float("inf"):
                 raise InputError(

@@ -148,6 +148,7 @@ def test_class_means_are_what_the_teacher_says_on_average(student):
 def test_bad_class_means_are_refused():
     for table, message in (
         (torch.ones(CLASSES, 2) / 2, r"gave \(5, 2\)"),
+        (torch.eye(CLASSES).tolist(), r"gave a list: a tensor of \(5, 5\) was expected"),
         (torch.eye(CLASSES) * 2, "class 0 soft labels that sum to 2"),
         (torch.eye(CLASSES).index_fill(0, torch.tensor([3]), torch.nan), "class 3 soft labels that sum to nan"),
     ):
