@@ -15,9 +15,9 @@ def standardised(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch
 
     Example:
         >>> import torch
-        >>> standardised(torch.tensor([[1.0, 2.0, 3.0], [5.0, 5.0, 5.0]]))
-        tensor([[-1.,  0.,  1.],
-                [ 0.,  0.,  0.]])
+        >>> torch.round(standardised(torch.tensor([[1.0, 2.0, 4.5], [5.0, 5.0, 5.0]])), decimals=1)
+        tensor([[-0.8000, -0.3000,  1.1000],
+                [ 0.0000,  0.0000,  0.0000]])
     """
     return unit(centred(logits)) * (logits.shape[1] - 1) ** 0.5
 

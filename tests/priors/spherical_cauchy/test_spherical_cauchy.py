@@ -216,14 +216,15 @@ def test_the_encoders_concentration():
 
 
 def test_refusals():
-    q, loc = SphericalCauchy(direction(4), 1.0), direction(4)
+    # What is given is not checked by default once something was compiled in this process.
+    q, loc = SphericalCauchy(direction(4), 1.0, validate_args=True), direction(4)
     for pair in ((VonMisesFisher(loc, 1.0), q),):
         with pytest.raises(InputError, match="no closed form: those of a spherical Cauchy one to it, to the uniform"):
             kl_divergence(*pair)
     with pytest.raises(InputError, match="4 and 5 dimensions"):
         kl_divergence(q, HypersphericalUniform(5))
     with pytest.raises(InputError, match="at least 0"):
-        SphericalCauchy(loc, -1.0)
+        SphericalCauchy(loc, -1.0, validate_args=True)
     with pytest.raises(InputError, match="value has norms"):
         q.expand((2,)).log_prob(3 * loc)
     assert type(q.expand((2,))) is SphericalCauchy
