@@ -15,8 +15,7 @@ from A_1 = tanh(b/2), G_1 = -log(1 - z), A_2 = coth b - b / sinh^2 b and G_2 = b
 from decimal import Decimal, localcontext
 from functools import lru_cache
 
-from priors.errors import InputError, shown
-from priors.vmf.bessel_table import Piece, interpolate
+from priors.vmf.bessel_table import Piece, check_dimension, interpolate
 
 _DIGITS = 50
 _SERIES_FROM = 64  # from this dimension on the series converges for every z
@@ -82,8 +81,7 @@ def pieces(m: int, tolerance: float) -> tuple[Piece, ...]:
     Raises:
         InputError: m is not an integer of at least 2.
     """
-    if not isinstance(m, int) or isinstance(m, bool) or m < 2:
-        raise InputError(f"ambient dimension {shown(m)}: give an integer of at least 2, the sphere being S^(m-1)")
+    check_dimension(m)
     with localcontext() as context:
         context.prec = _DIGITS
         high = Decimal(CLOSED_FROM) if closed(m) else Decimal(1)

@@ -125,6 +125,16 @@ def _piece(m: int, low: Decimal, high: Decimal, tolerance: float) -> Piece:
     return interpolate(lambda p: _remainders(m, p), low, high, [size, size / unit, size, size / unit])
 
 
+def check_dimension(m: object) -> None:
+    """Make sure that there is a sphere S^(m-1).
+
+    Raises:
+        InputError: m is not an integer of at least 2.
+    """
+    if not isinstance(m, int) or isinstance(m, bool) or m < 2:
+        raise InputError(f"ambient dimension {shown(m)}: give an integer of at least 2, the sphere being S^(m-1)")
+
+
 @lru_cache(maxsize=256)
 def pieces(m: int, tolerance: float) -> tuple[Piece, ...]:
     """The remainders of ambient dimension m to a relative tolerance, on one or two intervals that cover 0 <= p <= 2.
@@ -132,8 +142,7 @@ def pieces(m: int, tolerance: float) -> tuple[Piece, ...]:
     Raises:
         InputError: m is not an integer of at least 2.
     """
-    if not isinstance(m, int) or isinstance(m, bool) or m < 2:
-        raise InputError(f"ambient dimension {shown(m)}: give an integer of at least 2, the sphere being S^(m-1)")
+    check_dimension(m)
     with localcontext() as context:
         context.prec = _DIGITS
         ends = [Decimal(0), _SPLIT, Decimal(2)] if m < _TWO_PIECES_BELOW else [Decimal(0), Decimal(2)]
