@@ -144,10 +144,9 @@ def names_of_classes(classes: int | Sequence[str]) -> tuple[str, ...]:
     if isinstance(classes, bool) or not isinstance(classes, int | Sequence) or isinstance(classes, str):
         raise InputError(f"classes is {shown(classes)}: a number of classes or a list of their names was expected")
     names = tuple(str(index) for index in range(classes)) if isinstance(classes, int) else tuple(classes)
-    if len(names) < 2:
-        raise InputError(
-            f"{len(names) if not isinstance(classes, int) else classes} classes: at least two were expected"
-        )
+    count = classes if isinstance(classes, int) else len(names)
+    if count < 2:
+        raise InputError(f"{count} class{'es' * (count != 1)}: at least two were expected")
     seen = set()
     for label, name in enumerate(names):
         if not isinstance(name, str):

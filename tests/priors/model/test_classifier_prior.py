@@ -143,7 +143,7 @@ def spoiled(row, value):
         (spoiled(1, math.nan), {}, "weight of class '1' has values that are not finite"),
         (spoiled(0, math.inf), {}, "weight of class '0' has values that are not finite"),
         (weight_matrix(m=1), {}, "1 columns: directions need at least 2"),
-        (weight_matrix(classes=1), {}, "1 classes: at least two"),
+        (weight_matrix(classes=1), {}, "1 class: at least two"),
         (weight_matrix(), {"class_names": ("a", "b")}, "2 class names were given for 4 rows"),
         (weight_matrix(), {"class_names": ("a", "b", "a", "c")}, "'a' is given twice"),
     ],

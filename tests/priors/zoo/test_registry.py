@@ -327,7 +327,7 @@ def perceptron(wanted: Wanted, *, slope: float = 0.0) -> Parts:
         ("wrn-16-2", {"dropout": 1.0}, "a rate in"),
         ("mlp", {"hidden": ()}, "hidden is"),
         ("mlp", {"penultimate": 1}, "at least 2 dimensions"),
-        ("mlp", {"classes": 1}, "1 classes: at least two"),
+        ("mlp", {"classes": 1}, "1 class: at least two"),
         ("mlp", {"classes": None}, "classes is needed"),
         ("mlp", {"classes": ["a", "b", "a"]}, "'a' is given twice"),
         ("mlp", {"image_shape": (8, 8)}, r"image_shape is \(8, 8\)"),
