@@ -107,7 +107,11 @@ def _kl_vmf_vmf(p: VonMisesFisher, q: VonMisesFisher) -> Tensor:
     """Divergence of the concentrations, plus k_q A(k_p) (1 - cos), with 1 - cos = |mu_p - mu_q|^2 / 2: none cancels."""
     m = same_dimension(p, q)
     versine = 0.5 * (p.loc - q.loc).square().sum(-1)
-    return kl_between(m, p.concentration.expand(versine.shape), q.concentration.expand(versine.shape), versine)
+    # An expansion to the same shape would be a step of the backward pass.
+    ours, theirs = (
+        k if k.shape == versine.shape else k.expand(versine.shape) for k in (p.concentration, q.concentration)
+    )
+    return kl_between(m, ours, theirs, versine)
 
 
 @register_kl(HypersphericalUniform, VonMisesFisher)

@@ -11,6 +11,8 @@ As written D, the Bregman divergence of L, loses everything where q and r are cl
 - far: L = delta - G, with the divergence of delta = sqrt(b^2/4 + k^2) - b/2 in closed form and G growing as log k only.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -26,7 +28,7 @@ _NEAR = 1.5
 def _legendre(count: int) -> tuple[tuple[float, ...], ...]:
     nodes, weights = np.polynomial.legendre.leggauss(count)
     t, w = (nodes + 1) / 2, weights / 2
-    return tuple(t.tolist()), tuple(w.tolist()), tuple((w * (1 - t)).tolist())
+    return (0.0, 1.0, *t.tolist()), tuple(w.tolist()), tuple((w * (1 - t)).tolist())
 
 
 # Gauss-Legendre nodes on [0, 1] and weights: relative error 1e-8 and 1e-16 at a ratio of 3/2.
@@ -34,26 +36,31 @@ _QUADRATURE = {torch.float32: _legendre(4), torch.float64: _legendre(8)}
 
 
 def _quadrature(like: Tensor) -> tuple[Tensor, ...]:
-    """Nodes t, weights w and w (1 - t), each as (nodes, 1, ..., 1) with as many ones as `like` has dimensions."""
+    """Nodes 0, 1 and t, weights w and w (1 - t), each as (nodes, 1, ..., 1) with as many ones as `like` has dimensions.
+
+    The nodes 0 and 1, where q and r are, have no weights.
+    """
     points = _QUADRATURE[like.dtype]
     if torch.compiler.is_compiling():
         table = [torch.stack([like.new_full((), x) for x in column]) for column in points]
         return tuple(column.reshape(-1, *[1] * like.ndim) for column in table)
-    columns = constants(("quadrature",), lambda: points, like.dtype, like.device)
-    return tuple(column.reshape(-1, *[1] * like.ndim) for column in columns)
+    return constants(("quadrature", like.ndim), lambda: _deep(points, like.ndim), like.dtype, like.device)
 
 
-def _evaluate(m: int, q: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """D(q, r), A(r) - A(q), A(q) and A'(q) for tensors of one shape."""
+def _deep(columns: Sequence[Sequence[float]], ndim: int) -> list:
+    return [np.reshape(column, (-1, *[1] * ndim)).tolist() for column in columns]
+
+
+def _evaluate(m: int, q: Tensor, r: Tensor, gaps: bool = True) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
+    """D(q, r), A(r) - A(q), A(q) and A'(q) for tensors of one shape; the gap A(r) - A(q) where it is asked for."""
     t, weight, tail = _quadrature(q)
     step = r - q
-    x = bessel.coordinates(m, torch.cat((torch.stack((q, r)), torch.addcmul(q, t, step))))
+    x = bessel.coordinates(m, torch.lerp(q, r, t))  # at the ends they are q and r to the bit
     log, resultant, variance = bessel.remainders(m, x.p, "log", "resultant", "variance")
     slopes = bessel.slope_of_resultant(m, x, variance)
 
     inner = slopes[2:]
     near = step * step * (tail * inner).sum(0)
-    near_gap = step * (weight * inner).sum(0)
 
     # G = N log1p(delta/b) + e R_L grows as log k; its derivative is k/s - A = g p (1/2 + R_T).
     x = bessel.Coordinates(*(coordinate[:2] for coordinate in x))
@@ -66,17 +73,21 @@ def _evaluate(m: int, q: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor, Ten
     other = step * r_p / scale(m)
     closed = part * q_p * other / (4 + q_p * r_p + 4 * q_sine * r_sine)
     far = closed - (grown[1] - grown[0] - q_turn * step)
-    total = (q_sine + r_sine).clamp_min(torch.finfo(q.dtype).tiny)
-    far_gap = 0.25 * other * q_p * (q_sine * r_p + r_sine * q_p) / total - (r_turn - q_turn)
 
     close = torch.maximum(q, r) <= _NEAR * torch.minimum(q, r)
-    return torch.where(close, near, far), torch.where(close, near_gap, far_gap), q_length, slopes[0]
+    gap = None
+    if gaps:
+        near_gap = step * (weight * inner).sum(0)
+        total = (q_sine + r_sine).clamp_min(torch.finfo(q.dtype).tiny)
+        far_gap = 0.25 * other * q_p * (q_sine * r_p + r_sine * q_p) / total - (r_turn - q_turn)
+        gap = torch.where(close, near_gap, far_gap)
+    return torch.where(close, near, far), gap, q_length, slopes[0]
 
 
 class _Divergence(torch.autograd.Function):
     @staticmethod
     def forward(ctx, m: int, q: Tensor, r: Tensor, versine: Tensor) -> Tensor:
-        divergence, gap, length, slope = _evaluate(m, q, r)
+        divergence, gap, length, slope = _evaluate(m, q, r, ctx.needs_input_grad[2])
         ctx.m = m
         ctx.save_for_backward(q, r, versine, gap, length, slope)
         return torch.addcmul(divergence, r * length, versine)
@@ -128,6 +139,6 @@ def kl_between(
         versine: 1 - mu.nu, best as |mu - nu|^2 / 2.
     """
     if transforming():
-        divergence, _, length, _ = _evaluate(m, q, r)
+        divergence, _, length, _ = _evaluate(m, q, r, gaps=False)
         return torch.addcmul(divergence, r * length, versine)
     return _Divergence.apply(m, q, r, versine)
