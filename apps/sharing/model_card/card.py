@@ -1,5 +1,6 @@
 """The whole model card."""
 
+import json
 import re
 import shlex
 from dataclasses import dataclass
@@ -136,22 +137,22 @@ def _samples(exported: Card, grid: Grid) -> str:
 
 
 def _loading(exported: Card) -> str:
-    model, source = exported.model, exported.repository or exported.name
+    model, source = exported.model, json.dumps(exported.repository or exported.name, ensure_ascii=False)
     own = exported.own_code
-    allow = f", allow={own!r}" if own else ""
+    allow = f", allow={json.dumps(own, ensure_ascii=False)}" if own else ""
     if exported.grid is None:
         shape = ", ".join(map(str, model.image_shape or (3, 224, 224)))
-        use = f"logits = from_pretrained({source!r}{allow})(torch.rand(1, {shape}))  # images in [0, 1]"
+        use = f"logits = from_pretrained({source}{allow})(torch.rand(1, {shape}))  # images in [0, 1]"
         shell = f"penult evaluate {shlex.quote(exported.name)}{allowing(own, str(exported.config.get('data')))}"
     else:
         labels = f"torch.arange({len(model.class_names)})" if model.conditional else "torch.zeros(8, dtype=torch.int64)"
         what = "one a label" if model.conditional else "as many as there are zeros"
-        use = f"images = from_pretrained({source!r}).generate({labels})  # in [0, 1], {what}"
+        use = f"images = from_pretrained({source}).generate({labels})  # in [0, 1], {what}"
         shell = f"penult sample {shlex.quote(exported.name)} {exported.grid.flags}"
     if exported.repository:
         shell = f"hf download {exported.repository} --local-dir {shlex.quote(exported.name)} && {shell}"
     where = "from the Hub (huggingface_hub installed)" if exported.repository else "from the folder that holds this one"
-    python = f"import torch\nfrom apps.pretrained import from_pretrained\n{use}"
+    python = f"import torch\nfrom apps.pretrained import from_pretrained\n\n{use}"
     needed = ""
     if own:
         needed = (

@@ -408,7 +408,7 @@ def test_an_export_is_written_then_pushed(penult, copied, monkeypatch, tmp_path)
     files = sorted(path.name for path in Path("out").iterdir())
     assert calls == [("create", "me/digits", True), ("upload", "me/digits", files)]
     card = Path("out/README.md").read_text()
-    assert card.count("from_pretrained('me/digits')") == 1 and "hf download me/digits --local-dir digits" in card
+    assert card.count('from_pretrained("me/digits")') == 1 and "hf download me/digits --local-dir digits" in card
 
 
 def test_an_export_stays_where_the_hub_refuses(penult, copied, monkeypatch):
@@ -436,7 +436,7 @@ def test_the_cards_commands_work(penult, exports, tmp_path, name):
     (tmp_path / name).symlink_to(exports / name)
     card = (exports / name / "README.md").read_text()
     (python,) = re.findall(r"```python\n(.*?)\n```", card, re.S)
-    assert len(python.splitlines()) == 3
+    assert len(python.splitlines()) == 4
     there: dict = {}
     exec(python, there)
     if name == "classifier":

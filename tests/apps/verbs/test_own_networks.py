@@ -138,7 +138,7 @@ def test_a_pruned_run_and_an_export_are_models_with_the_code_in_them(penult, own
     assert penult("export", "runs/pruned", "out", *ALLOW).status == 0
     card = Path("out/README.md").read_text()
     assert "made by its author's own code, `import:mine:net`, which is not in this folder" in card
-    assert "from_pretrained('out', allow='import:mine:net')" in card
+    assert 'from_pretrained("out", allow="import:mine:net")' in card
     assert "penult evaluate out --allow import:mine:net" in card and "`Maps` with 12 penultimate units" in card
     assert not any("mine.py" in path.name for path in Path("out").iterdir())
     _named.clear()
