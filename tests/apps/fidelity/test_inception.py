@@ -2,16 +2,19 @@
 
 import hashlib
 import urllib.error
+from dataclasses import replace
 
 import pytest
 import torch
 import torch_fidelity
+from device_log import MIXED, TO_HOST, WAIT
 from torch.utils.data import Dataset
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from apps.data.image_set import ImageSet
 from apps.data.sweep import sweep
 from apps.fidelity import inception
+from apps.fidelity.extractor import run_extractor
 from apps.fidelity.inception import DECLARED, SHA256, inception_extractor
 from apps.fidelity.protocols import named
 from apps.fidelity.scores import scores
@@ -89,25 +92,48 @@ class Pixels(Dataset):
         return self.pixels[index]
 
 
-@pytest.mark.slow
-def test_scores_by_inception_are_torch_fidelitys(monkeypatch, tmp_path):
-    """With random weights in the place of the real ones, which cannot be shipped."""
+def unweighted(monkeypatch, *layers: str) -> FeatureExtractorInceptionV3:
+    """The network with random weights in the place of the real ones, which cannot be shipped."""
     torch.manual_seed(0)
     with monkeypatch.context() as patch:
         home = "torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url"
         patch.setattr(home, lambda *arguments, **options: {})
         patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
-        network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
+        return FeatureExtractorInceptionV3(DECLARED.name, list(layers))
+
+
+@pytest.mark.slow
+def test_its_features_are_had_on_a_gpu_without_a_wait(fake, monkeypatch):
+    network = unweighted(monkeypatch, *DECLARED.layers).eval()
+    extractor = replace(DECLARED, network=network, extract=network)
+    pixels = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    with torch.no_grad():
+        expected = run_extractor(extractor, pixels)
+        with fake as log:
+            network.to("cuda")
+            there = pixels.to("cuda")
+            run_extractor(extractor, there)
+            log.clear()
+            found = run_extractor(extractor, there)
+            assert log.kinds(MIXED, WAIT, TO_HOST) == []
+            brought = [part.cpu() for part in found]
+    for one, other in zip(brought, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_scores_by_inception_are_torch_fidelitys(monkeypatch, tmp_path):
+    network = unweighted(monkeypatch, "2048")
     path = tmp_path / "weights.pth"
     torch.save(network.state_dict(), path)
     monkeypatch.setattr(inception, "SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
     extractor = inception_extractor(path)
-    pixels = [torch.randint(0, 256, (12, 3, 32, 32), dtype=torch.uint8) // (1 + side) for side in range(2)]
-    sets = [ImageSet("noise", "all", some, torch.zeros(12, dtype=torch.int64), ("any",)) for some in pixels]
+    pixels = [torch.randint(0, 256, (20, 3, 32, 32), dtype=torch.uint8) // (1 + side) for side in range(2)]
+    sets = [ImageSet("noise", "all", some, torch.zeros(20, dtype=torch.int64), ("any",)) for some in pixels]
     found = scores(*sets, named("fid-all"), extractor, 0, sweep)
     theirs = torch_fidelity.calculate_metrics(
         input1=Pixels(pixels[0]), input2=Pixels(pixels[1]), feature_extractor="inception-v3-compat",
-        feature_extractor_weights_path=str(path), isc=True, fid=True, kid=True, prc=True, kid_subset_size=12,
+        feature_extractor_weights_path=str(path), isc=True, fid=True, kid=True, prc=True, kid_subset_size=20,
         cuda=False, cache=False, verbose=False, save_cpu_ram=True,
     )  # fmt: skip
     assert found.fid.value == pytest.approx(theirs["frechet_inception_distance"], rel=1e-3)
