@@ -128,7 +128,7 @@ PAPER = Protocol(
 """The paper's optimiser: Adam, a learning rate of 1e-3, batches of 64."""
 SIXTY = Protocol(
     epochs=60,
-    kl_warmup=5,
+    kl_warmup=5.0,
     suffix="-sixty",
     said="60 epochs, 5 of them while the divergence gains its weight; otherwise as table 4.",
 )
