@@ -11,6 +11,7 @@ What a row takes from another, or from outside, lies in tensors that are allocat
 
 from collections.abc import Callable
 from functools import partial
+from itertools import repeat
 
 import torch
 import torch.nn.functional as F
@@ -18,13 +19,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from analysis.densities.incremental_layers import (
+    ConcatElu,
     Down,
+    GrowDown,
     GrowRight,
     Right,
+    Rows,
     ShrinkDown,
     ShrinkRight,
-    concat_elu,
+    Step,
+    flat,
+    run,
     taps,
+    windows,
 )
 from analysis.densities.streams import LEVELS, Streams
 from priors.checks.floats import require_digits
@@ -66,7 +73,9 @@ class Incremental:
 
         self.caches = caches
         # Contexts by level, (height or 1, width or 1, batch, K), and of the row that is due.
-        self.contexts = [None if maps is None else maps.clone() for maps in self._maps(context)]
+        self.contexts = [
+            None if maps is None else maps.clone(memory_format=torch.contiguous_format) for maps in self._maps(context)
+        ]
         self.context_rows = [
             None if maps is None else maps[0] if len(maps) == 1 else maps[0].clone() for maps in self.contexts
         ]
@@ -74,35 +83,63 @@ class Incremental:
         self.images = new(batch, channels, self.height, self.width)
         self.pixels = new(self.width, batch, channels)
         self.pixel_at = list(self.pixels)
-        # The two rows above, in [-1, 1] and with their channel of ones; zeros, also of that, where there is none.
-        self.above = new(batch, channels + 1, 2, self.width)
-        self.start_down, self.start_above = model.start_down, model.start_above
-        ((self.left_above,), (self.left,)), self.left_bias = taps(model.start_left), model.start_left.bias
+        # The two rows above between zeros, in [-1, 1] and with their channel of ones; zeros where there is no row.
+        self.above = new(2, self.width + 2, batch, channels + 1)
         self.start = new(self.width, batch, model.filters)
-        self.start_at = [(here, here.unsqueeze(1)) for here in self.start]
-        self.twice_left = 2 * self.left[:-1]
-        # concat_elu of the second stream at a level's end, before it is halved.
-        self.last = [new(batch, 1, 2 * model.filters) for _ in widths]
-        self.up_down, self.back_down, self.up_right, self.back_right = (
-            [[kind(one, wide, batch, new) for one in block] for block, wide in zip(blocks, widths, strict=True)]
-            for kind, blocks in (
-                (Down, model.up_down),
-                (Down, model.back_down),
-                (Right, model.up_right),
-                (Right, model.back_right),
+        self.start_at = self.start.unbind()
+        self.concat_elu = ConcatElu(weight)
+        self.rows = [
+            Rows((wide, batch, model.filters), new, self.concat_elu, row, maps is not None and len(maps) > 1)
+            for wide, row, maps in zip(widths, self.context_rows, self.contexts, strict=True)
+        ]
+        self.up_down, self.back_down, self.up_right, self.back_right = [], [], [], []
+        self.begin_up, self.begin_back = [], []
+        for level, rows in enumerate(self.rows):
+            up, back = model.up_down[level], model.back_down[level]
+            kept = [rows.active() for _ in range(len(up) + 1)]
+            # At the lowest resolution the way back begins at once.
+            active = kept.pop() if level == LEVELS - 1 else rows.active()
+            after = [*kept[1:], active][: len(up)]
+            self.begin_up.append(self.concat_elu.steps(rows.down, kept[0][1:-1]))
+            self.begin_back.append(self.concat_elu.steps(rows.down, active[1:-1]))
+            self.up_down.append([Down(*one, None) for one in zip(up, repeat(rows), kept, after)])
+            self.up_right.append([Right(*one) for one in zip(model.up_right[level], repeat(rows), after)])
+            self.back_down.append(
+                [Down(one, rows, active, active, skip) for one, skip in zip(back, kept[::-1], strict=True)]
             )
-        )
-        self.shrink_down, self.shrink_right, self.grow_right = (
+            self.back_right.append([Right(one, rows, active) for one in model.back_right[level]])
+        # concat_elu of the second stream at a level's end, before it is halved.
+        self.last = [new(batch, 2 * model.filters) for _ in widths]
+        self.shrink_down, self.shrink_right, self.grow_down, self.grow_right = (
             [kind(one, wide, batch, new) for one, wide in zip(layers, widths, strict=False)]
             for kind, layers in (
                 (ShrinkDown, model.shrink_down),
                 (ShrinkRight, model.shrink_right),
+                (GrowDown, model.grow_down),
                 (GrowRight, model.grow_right),
             )
         )
-        self.grow_down = list(model.grow_down)
-        # Rows of the first stream that come down from half the resolution, two at a time.
-        self.grown = [new(2, wide, batch, model.filters) for wide in widths[:-1]]
+        down = self.rows[0].down
+        ((left_above,), (left,)), self.twice_left = taps(model.start_left), 2 * taps(model.start_left)[1, 0, :-1]
+        self.begin = [
+            partial(down.copy_, model.start_down.bias),
+            *(
+                step
+                for one, weights in zip(self.above, taps(model.start_down), strict=True)
+                for step in windows(down, one, weights)
+            ),
+            partial(self.start.copy_, model.start_above.bias),
+            *windows(self.start, self.above[1], taps(model.start_above)[0]),
+            partial(flat(self.start[1:]).addmm_, flat(self.above[1, 1:-2]), left_above),
+        ]
+        # The pixel to the left is added when it is there: 2 p - 1 of it in [0, 1], and its channel of ones.
+        self.left_bias = model.start_left.bias + left[-1] - left[:-1].sum(0)
+        # By level, whether it is in an odd row, and column.
+        self.up_steps = [[self._up(level, at) for at in range(wide)] for level, wide in enumerate(widths)]
+        self.back_steps = [
+            [[self._back(level, odd, at) for at in range(wide)] for odd in range(2 if level < LEVELS - 1 else 1)]
+            for level, wide in enumerate(widths)
+        ]
 
     def bytes(self) -> int:
         """What the caches and the contexts take."""
@@ -116,6 +153,8 @@ class Incremental:
         for maps, other in zip(self.contexts, self._maps(context), strict=True):
             if maps is not None:
                 maps.copy_(other)
+        for rows in self.rows:
+            run(rows.given)
 
     def run(self, choose: Choose) -> Float[Tensor, "batch channels height width"]:
         """All pixels in reading order, as they are chosen."""
@@ -142,9 +181,9 @@ class Incremental:
         for column in range(self.width):
             pixel = choose(column, self._outputs(row, column, pixel))
             self.pixel_at[column].copy_(pixel)
-        self.above[:, :, 0] = self.above[:, :, 1]
-        self.above[:, :-1, 1] = 2 * self.pixels.permute(1, 2, 0) - 1
-        self.above[:, -1, 1].fill_(1.0)
+        self.above[0] = self.above[1]
+        self.above[1, 1:-1, :, :-1] = 2 * self.pixels - 1
+        self.above[1, 1:-1, :, -1] = 1.0
 
     def leave(self, row: int) -> None:
         """Put the pixels into the images."""
@@ -164,71 +203,65 @@ class Incremental:
     def _begin(self, row: int) -> None:
         """All of a row that does not depend on its own pixels."""
         if row:
-            down = self.start_down(self.above)[:, :, 1].permute(2, 0, 1).contiguous()
-            self.start.copy_(self.start_above(self.above[:, :, 1:])[:, :, 0].permute(2, 0, 1))
+            run(self.begin)
         else:
-            down = torch.zeros_like(self.start)
+            self.rows[0].down.zero_()
             self.start.zero_()
-        # The pixel to the left is added when it is there: 2 p - 1 of it in [0, 1], and its channel of ones.
-        pixels = self.above[:, :, 1, :-1].permute(2, 0, 1)
-        self.start[1:] += pixels @ self.left_above + (self.left_bias + self.left[-1] - self.left[:-1].sum(0))
+        self.start[1:] += self.left_bias
         due = self._due(row)
-        kept: list[list[Tensor]] = []
-        for level in range(due):
+        for level, rows in enumerate(self.rows[:due]):
             if level:
-                down = self.shrink_down[level - 1].row(down)
+                rows.down.copy_(self.shrink_down[level - 1].row(self.rows[level - 1].down))
                 self.shrink_right[level - 1].begin()
-            context = self.context_rows[level]
-            layers = self.up_down[level]
-            # At the lowest resolution the way back begins at once.
-            after = self.back_down[level][0].active if level == LEVELS - 1 else None
-            kept.append([concat_elu(down, layers[0].active)])
-            for first, then, second in zip(layers, [*layers[1:], None], self.up_right[level], strict=True):
-                down = first.row(down, None, context)
-                kept[-1].append(concat_elu(down, then.active if then else after))
-                second.begin(kept[-1][-1], context)
+            run(self.begin_up[level])
+            self._layers(self.up_down[level], self.up_right[level], row, level)
             if level == due - 1 and due < LEVELS:
-                self.shrink_down[level].remember(down)
-        if due == LEVELS:
-            kept[-1].pop()
-        else:
-            down = self.grown[due - 1][(row >> due - 1) % 2]
-            concat_elu(down, self.back_down[due - 1][0].active)
+                self.shrink_down[level].remember(rows.down)
         for level in reversed(range(due)):
-            context = self.context_rows[level]
-            layers = self.back_down[level]
-            for first, then, second in zip(layers, [*layers[1:], None], self.back_right[level], strict=True):
-                down = first.row(down, kept[level].pop(), context)
-                second.begin(concat_elu(down, then.active if then else None), context)
+            rows = self.rows[level]
+            if level < LEVELS - 1:
+                rows.down.copy_(self.grow_down[level].rows[(row >> level) % 2])
+                run(self.begin_back[level])
+            self._layers(self.back_down[level], self.back_right[level], row, level)
             if level:
-                found = self.grow_down[level - 1](down.permute(1, 2, 0)[:, :, None])
-                self.grown[level - 1].copy_(found.permute(2, 3, 0, 1))
-                down = self.grown[level - 1][(row >> level - 1) % 2]
-                concat_elu(down, self.back_down[level - 1][0].active)
+                self.grow_down[level - 1].put(rows.down)
+
+    def _layers(self, down: list[Down], right: list[Right], row: int, level: int) -> None:
+        """A block of layers of the first stream, and what they add to the second one."""
+        above, below = row > 0, row + 2**level < self.height
+        for first, second in zip(down, right, strict=True):
+            first.row(above, below)
+            second.begin(above)
 
     def _outputs(self, row: int, column: int, left: Tensor | None) -> Tensor:
         """Parameters of a pixel's distribution, (batch, outputs), given the one to its left."""
-        start, x = self.start_at[column]
         if left is not None:
-            start.addmm_(left, self.twice_left)
+            self.start_at[column].addmm_(left, self.twice_left)
         due = min(self._due(row), self._due(column))
-        kept: list[list[Tensor]] = []
         for level in range(due):
-            at = column >> level
-            if level:
-                x = self.shrink_right[level - 1].at(at)
-            for layer in self.up_right[level]:
-                x = layer.at(at, x, None)
-            kept.append([layer.active[at] for layer in self.up_right[level]])
-            if level < LEVELS - 1:
-                self.shrink_right[level].remember(at, x)
-                kept[-1].append(concat_elu(x, self.last[level])[:, 0])
+            run(self.up_steps[level][column >> level])
         for level in reversed(range(due)):
-            at = column >> level
-            if level < LEVELS - 1:
-                x = self.grow_right[level].at((row >> level) % 2, at)
-            for layer in self.back_right[level]:
-                x = layer.at(at, x, kept[level].pop())
-            if level:
-                self.grow_right[level - 1].put(at, x)
-        return torch.addmm(self.final_bias, F.elu(x[:, 0]), self.final)
+            run(self.back_steps[level][(row >> level) % 2 if level < LEVELS - 1 else 0][column >> level])
+        return torch.addmm(self.final_bias, F.elu(self.back_right[0][-1].out), self.final)
+
+    def _up(self, level: int, at: int) -> list[Step]:
+        """A level's pixel on the way down, and what is kept of it."""
+        steps = self.shrink_right[level - 1].steps(at) if level else []
+        x, layers = self.shrink_right[level - 1].out[at] if level else self.start_at[at], self.up_right[level]
+        for layer in layers:
+            out = self.shrink_right[level].slots[at] if layer is layers[-1] and level < LEVELS - 1 else layer.out
+            steps += layer.steps(at, x, None, out)
+            x = out
+        return steps + self.concat_elu.steps(x, self.last[level]) if level < LEVELS - 1 else steps
+
+    def _back(self, level: int, odd: int, at: int) -> list[Step]:
+        """The same pixel on the way back."""
+        kept = [layer.active[at] for layer in self.up_right[level]]
+        x, steps = self.up_right[level][-1].out, []
+        if level < LEVELS - 1:
+            kept.append(self.last[level])
+            x = self.grow_right[level].slots[odd][at]
+        for layer in self.back_right[level]:
+            steps += layer.steps(at, x, kept.pop(), layer.out)
+            x = layer.out
+        return steps + self.grow_right[level - 1].steps(at, x) if level else steps

@@ -3,37 +3,49 @@
 Rows are (columns, batch, channels): whatever is a stretch of columns is a matrix of (columns x batch, channels), so
 that a convolution along a row is one matrix product for each column of its window, added up in place; and what belongs
 to a pixel is a matrix of (batch, channels). A pixel takes many small operations, for which a view costs as much as the
-operation itself: so all tensors that a pixel's operations read and write are allocated once, and their views made once.
+operation itself: so all tensors that a pixel's operations read and write are allocated once, and the operations are
+bound to them once. A `Step` is one such operation.
 """
 
 from collections.abc import Callable
 from functools import partial
+from math import log
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from analysis.densities.streams import GatedLayer
 from analysis.densities.weight_norm import WeightNormConv
 
 New = Callable[..., Tensor]
 """By a shape: zeros which stay where they are, and are zeros again for other images."""
+Step = Callable[[], object]
+"""An operation on tensors that stay where they are."""
 _MANY = 2**14
 """Numbers from which arithmetic takes longer than it takes to begin it."""
 
 
-def taps(layer: WeightNormConv) -> list[list[Tensor]]:
+def run(*parts: list[Step]) -> None:
+    """Take all steps."""
+    for steps in parts:
+        for step in steps:
+            step()
+
+
+def taps(layer: WeightNormConv) -> Tensor:
     """Matrices (inputs, outputs) of a convolution's window, by row and column."""
-    weight = layer.weight
-    return [
-        [weight[:, :, row, column].t().contiguous() for column in range(weight.shape[3])]
-        for row in range(weight.shape[2])
-    ]
+    return layer.weight.permute(2, 3, 1, 0).contiguous()
+
+
+def pixel(layer: WeightNormConv | nn.Conv2d) -> Tensor:
+    """The matrix (inputs, outputs) of a convolution of single pixels."""
+    return layer.weight[:, :, 0, 0].t()
 
 
 def flat(row: Tensor) -> Tensor:
-    """(columns, batch, channels) as (columns x batch, channels)."""
-    return row.reshape(-1, row.shape[-1])
+    """(columns, batch, channels) as (columns x batch, channels), in the same memory."""
+    return row.view(-1, row.shape[-1])
 
 
 def add_products(into: Tensor, *pairs: tuple[Tensor, Tensor]) -> Tensor:
@@ -45,69 +57,148 @@ def add_products(into: Tensor, *pairs: tuple[Tensor, Tensor]) -> Tensor:
     return found
 
 
-def concat_elu(x: Tensor, out: Tensor | None = None) -> Tensor:
-    """elu([x, -x]) along the last axis and without gradients; `analysis.densities.streams` has it along the second.
+def windows(into: Tensor, row: Tensor, weights: Tensor) -> list[Step]:
+    """Adds a convolution's products along a row to a row of its outputs.
 
-    (..., channels) to (..., 2 channels), in memory that is there or new one.
+    Args:
+        into: (columns, batch, outputs).
+        row: (1 + columns + 1, batch, inputs), the first and the last of zeros.
+        weights: by column of the window, of which the second is the output's: (2 or 3, inputs, outputs).
     """
-    if out is None:
-        out = x.new_empty(*x.shape[:-1], 2 * x.shape[-1])
-    if x.numel() < _MANY or x.device.type != "cpu":  # a GPU takes as long to begin as to compute
-        torch.cat([x, -x], -1, out=out)
-        return F.elu_(out)
-    # Both halves are the larger of themselves and exp(-|x|) - 1: half as many exponentials as elu takes.
-    below = x.abs().neg_().exp_().sub_(1)
-    halves = out.unflatten(-1, (2, -1))
-    halves[..., 0, :].copy_(x)
-    torch.neg(x, out=halves[..., 1, :])
-    return torch.maximum(halves, below.unsqueeze(-2), out=halves).flatten(-2)
+    (columns, batch, _), inputs = into.shape, row.shape[-1]
+    if batch == 1:  # to copy the windows takes less than to begin other products
+        size = columns, len(weights) * inputs
+        return [partial(flat(into).addmm_, row.as_strided(size, (inputs, 1)), weights.flatten(0, 1))]
+    own = row[1:-1]
+    pairs = [(into, own, weights[1]), (into[1:], own[:-1], weights[0])]
+    if len(weights) == 3:
+        pairs.append((into[:-1], own[1:], weights[2]))
+    return [partial(flat(one).addmm_, flat(rows), weight) for one, rows, weight in pairs]
 
 
-def _added_gate(x: Tensor, found: Tensor) -> Tensor:
-    """x + a sigmoid(b), for found = [a, b], which is used up."""
-    value, gate = found.chunk(2, -1)
-    return torch.addcmul(x, value, gate.sigmoid_())
+class ConcatElu:
+    """elu([x, -x]) along the last axis, without gradients; `analysis.densities.streams` has it along the second.
+
+    Args:
+        like: a tensor of the type and the device of what it is taken of.
+    """
+
+    def __init__(self, like: Tensor):
+        self.signs = like.new_tensor([[1.0], [-1.0]])
+        self.device, self.below = like.device.type, {}
+        if self.device == "cpu":
+            # elu reads constants of its own for those lanes of a vector that are -0. With AVX-512 it takes five times
+            # as long as their page of memory was never read by any.
+            F.elu_(like.new_tensor([-0.0, -1.0]).repeat(16))
+
+    def steps(self, x: Tensor, out: Tensor) -> list[Step]:
+        """From (..., channels) to (..., 2 channels)."""
+        wide, halves = x.unsqueeze(-2), out.unflatten(-1, (2, -1))
+        both = partial(torch.mul, wide, self.signs, out=halves)
+        if x.numel() < _MANY or self.device != "cpu":  # a GPU takes as long to begin as to compute
+            return [both, partial(F.elu_, out)]
+        # Both halves are the larger of themselves and exp(-|x|) - 1: half as many exponentials as elu takes, and by
+        # powers of two, which take half the time.
+        if wide.shape not in self.below:
+            self.below[wide.shape] = torch.empty_like(wide)
+        below = self.below[wide.shape]
+        return [
+            partial(torch.abs, wide, out=below),
+            partial(below.mul_, -1 / log(2)),
+            below.exp2_,
+            partial(below.sub_, 1),
+            both,
+            partial(torch.maximum, halves, below, out=halves),
+        ]
+
+
+class Rows:
+    """What the layers of one resolution share.
+
+    Args:
+        shape: (columns, batch, filters).
+        new: where everything is allocated.
+        concat_elu: the function.
+        context: (columns or 1, batch, K), of the row that is due or of all rows; None without one.
+        varies: whether it is another one in each row.
+
+    Attributes:
+        down: the row of the first stream as it is now, of that shape.
+        found1, found2: of that shape and twice as many channels, for what is used up at once.
+        given: steps to be taken when the context of all rows is another.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int, int], new: New, concat_elu: ConcatElu, context: Tensor | None, varies: bool
+    ):
+        self.shape, self.new, self.context, self.varies, self.concat_elu = shape, new, context, varies, concat_elu
+        self.down, self.found1, self.found2 = new(*shape), new(*shape), new(*shape[:2], 2 * shape[2])
+        self.active2, self.given = self.active(), []
+
+    def active(self) -> Tensor:
+        """A place for concat_elu of a row, between two columns of zeros."""
+        width, batch, filters = self.shape
+        return self.new(width + 2, batch, 2 * filters)
+
+    def second_bias(self, layer: GatedLayer, into: Tensor) -> tuple[Tensor, list[Step]]:
+        """What a layer's second convolution begins with in all rows, and what adds the rest of the context's part."""
+        bias = layer.second.bias
+        if layer.context is None:
+            return bias, []
+        context, weight = flat(self.context), pixel(layer.context)
+        if self.varies:
+            return bias, [partial(flat(into).addmm_, context, weight)]
+        found = self.new(*self.context.shape[:2], len(bias))
+        self.given.append(partial(torch.addmm, bias, context, weight, out=flat(found)))
+        self.given[-1]()
+        return found, []
 
 
 class Down:
     """A gated layer of the stream that is computed in rows.
 
-    Attributes:
-        active: (columns, batch, 2 filters), where concat_elu of the input has to be.
+    Of each row's activations both products are taken at once: what they add to this row and to the one below it.
+
+    Args:
+        layer: whose weights it takes.
+        rows: of its resolution.
+        active: where concat_elu of the input is, as `Rows.active` has it.
+        after: where concat_elu of the output goes to, likewise; it may be the same.
+        skip: what lies beside it, likewise.
     """
 
-    def __init__(self, layer: GatedLayer, width: int, batch: int, new: New):
-        channels = layer.first.direction.shape[1]
-        self.first_bias, self.second_bias = layer.first.bias, layer.second.bias
-        self.beside = None
-        if layer.beside is not None:
-            self.beside = layer.beside.weight[:, :, 0, 0].t()
-            self.first_bias = self.first_bias + layer.beside.bias
-        self.context = None if layer.context is None else layer.context.weight[:, :, 0, 0].t()
-        # The row above and this one, each with a column of zeros on both sides.
-        self.first_rows, self.second_rows = ([new(width + 2, batch, channels) for _ in range(2)] for _ in range(2))
-        self.active, self.active2 = self.first_rows[1][1:-1], self.second_rows[1][1:-1]
-        self.first, self.second = (
-            [
-                (flat(buffer[column : column + width]), weight)
-                for buffer, own in zip(rows, taps(convolution), strict=True)
-                for column, weight in enumerate(own)
-            ]
-            for rows, convolution in ((self.first_rows, layer.first), (self.second_rows, layer.second))
-        )
-
-    def row(self, x: Tensor, skip: Tensor | None, context: Tensor | None) -> Tensor:
-        """A row of the output, when concat_elu of x stands in `active`."""
-        found = add_products(self.first_bias, *self.first)
+    def __init__(self, layer: GatedLayer, rows: Rows, active: Tensor, after: Tensor, skip: Tensor | None):
+        (width, batch, filters), first, second = rows.shape, taps(layer.first), taps(layer.second)
+        # What the row above adds to the two convolutions, and biases.
+        found, found2 = rows.new(*rows.shape), rows.new(width, batch, 2 * filters)
+        bias = layer.first.bias if layer.beside is None else layer.first.bias + layer.beside.bias
+        bias2, varying = rows.second_bias(layer, found2)
+        self.begin1, self.begin2 = [partial(found.copy_, bias)], [partial(found2.copy_, bias2)]
+        self.own = windows(found, active, first[1])
         if skip is not None:
-            found.addmm_(flat(skip), self.beside)
-        concat_elu(found.view(*x.shape), self.active2)
-        found = add_products(self.second_bias, *self.second).view(*x.shape[:2], -1)
-        if self.context is not None:
-            found.add_(context @ self.context)
-        for above, here in (self.first_rows, self.second_rows):
-            above.copy_(here)
-        return _added_gate(x, found)
+            self.own.append(partial(flat(found).addmm_, flat(skip[1:-1]), pixel(layer.beside)))
+        self.own += rows.concat_elu.steps(found, rows.active2[1:-1])
+        self.next1, self.next2 = windows(found, active, first[0]), windows(found2, rows.active2, second[0])
+        value, gate = found2.chunk(2, 2)
+        self.own2 = [
+            *varying,
+            *windows(found2, rows.active2, second[1]),
+            gate.sigmoid_,
+            partial(rows.down.addcmul_, value, gate),
+        ]
+        self.after = rows.concat_elu.steps(rows.down, after[1:-1])
+
+    def row(self, above: bool, below: bool) -> None:
+        """From `Rows.down` to itself; whether there is a row above, and one below."""
+        if not above:
+            run(self.begin1, self.begin2)
+        run(self.own)
+        if below:
+            run(self.begin1, self.next1)
+        run(self.own2)
+        if below:
+            run(self.begin2, self.next2)
+        run(self.after)
 
 
 class Right:
@@ -117,86 +208,69 @@ class Right:
     takes, and with those of the column to the left, which the next pixel's takes. What rows above and contexts add
     is there by then.
 
+    Args:
+        layer: whose weights it takes.
+        rows: of its resolution.
+        down: where concat_elu of the first stream is, which lies beside it, as `Rows.active` has it.
+
     Attributes:
-        out: (batch, 1, filters), the output at the pixel that was computed last.
+        active: by column, where concat_elu of the input is.
+        out: (batch, filters), the output at the pixel that was computed last.
     """
 
-    def __init__(self, layer: GatedLayer, width: int, batch: int, new: New):
-        filters = layer.first.direction.shape[0]
-        first, second = taps(layer.first), taps(layer.second)
-        beside = layer.beside.weight[:, :, 0, 0].t()
-        self.beside, self.skip = beside[: 2 * filters], beside[2 * filters :].contiguous()
-        self.context = None if layer.context is None else layer.context.weight[:, :, 0, 0].t()
-        self.signs = layer.first.direction.new_tensor([[1.0], [-1.0]])
-        # Activations of the row above up to the pixel that is due, and of this one before it; a column of zeros first.
-        self.row1, self.row2 = (new(width + 1, batch, 2 * filters) for _ in range(2))
+    def __init__(self, layer: GatedLayer, rows: Rows, down: Tensor):
+        (width, batch, filters), new = rows.shape, rows.new
+        self.concat_elu = rows.concat_elu
+        first, second, beside = taps(layer.first), taps(layer.second), pixel(layer.beside)
+        self.skip = beside[2 * filters :].contiguous()
+        # Activations of the row above up to the pixel that is due, and of this one before it.
+        row1, row2 = rows.active(), rows.active()
         # What is added to the two convolutions. The last column stands for the pixel after the row; nobody reads it.
-        self.base1, self.base2 = new(batch, width + 1, filters), new(batch, width + 1, 2 * filters)
-        self.out = new(batch, 1, filters)
-        self.active = list(self.row1[1:])
-        self.active2 = list(self.row2[1:])
-        self.halves, self.halves2 = (
-            [one.unflatten(1, (2, filters)) for one in active] for active in (self.active, self.active2)
-        )
-        columns = range(width)
-        self.found = [self.base1[:, column] for column in columns]
-        self.found_wide = [one.unsqueeze(1) for one in self.found]
-        self.value, self.gate = zip(*((self.base2[:, c : c + 1]).chunk(2, 2) for c in columns), strict=True)
-        # By convolution: what is added to, and the row above beside its weights.
-        self.bases = [
-            (
-                base[:, :-1].transpose(0, 1),
-                bias,
-                [(flat(row[:-1]), weights[0]), (flat(row[1:]), weights[1])],
-            )
-            for base, bias, row, weights in (
-                (self.base1, layer.first.bias + layer.beside.bias, self.row1, first[0]),
-                (self.base2, layer.second.bias, self.row2, second[0]),
-            )
+        base1, base2 = new(batch, width + 1, filters), new(batch, width + 1, 2 * filters)
+        self.out = new(batch, filters)
+        self.active, self.active2 = row1[1:-1].unbind(), row2[1:-1].unbind()
+        self.found, self.found2 = base1.unbind(1), base2.unbind(1)
+        self.first_at, self.second_at = _joined(base1, self.active, first[1]), _joined(base2, self.active2, second[1])
+        into1, into2 = base1[:, :-1].transpose(0, 1), base2[:, :-1].transpose(0, 1)
+        found1, found2 = (into1, into2) if batch == 1 else (rows.found1, rows.found2)
+        bias2, varying = rows.second_bias(layer, found2)
+        self.begin1 = [
+            partial(found1.copy_, layer.first.bias + layer.beside.bias),
+            partial(flat(found1).addmm_, flat(down[1:-1]), beside[: 2 * filters]),
         ]
-        self.first_at = _products(self.base1, self.active, torch.cat(first[1][::-1], 1))
-        self.second_at = _products(self.base2, self.active2, torch.cat(second[1][::-1], 1))
-        self.alone = batch == 1 and self.out.device.type == "cpu"
-        if self.alone:
-            self.skip = self.skip.t().contiguous()
+        self.begin2 = [partial(found2.copy_, bias2), *varying]
+        self.above1, self.above2 = windows(found1, row1, first[0]), windows(found2, row2, second[0])
+        self.end1, self.end2 = [partial(into1.copy_, found1)], [partial(into2.copy_, found2)]
+        if batch == 1:
+            self.end1, self.end2 = [], []
 
-    def begin(self, down: Tensor, context: Tensor | None) -> None:
-        """What the row above and the other stream's activations add to the row that is due."""
-        (base1, bias1, above1), (base2, bias2, above2) = self.bases
-        base1.copy_(add_products(bias1, *above1, (flat(down), self.beside)).view(base1.shape))
-        found = add_products(bias2, *above2).view(base2.shape)
-        if self.context is not None:
-            found.add_(context @ self.context)
-        base2.copy_(found)
+    def begin(self, above: bool) -> None:
+        """What the row above, if there is one, and the other stream's activations add to the row that is due."""
+        run(self.begin1, self.above1 if above else [], self.end1)
+        run(self.begin2, self.above2 if above else [], self.end2)
 
-    def at(self, column: int, x: Tensor, skip: Tensor | None) -> Tensor:
-        """The output (batch, 1, filters), given the input likewise; `active[column]` is concat_elu of that."""
-        torch.mul(x, self.signs, out=self.halves[column])
-        F.elu_(self.active[column])
-        self.first_at[column]()
-        if skip is not None:
-            self._add_skip(column, skip)
-        torch.mul(self.found_wide[column], self.signs, out=self.halves2[column])
-        F.elu_(self.active2[column])
-        self.second_at[column]()
-        return torch.addcmul(x, self.value[column], self.gate[column].sigmoid_(), out=self.out)
-
-    def _add_skip(self, column: int, skip: Tensor) -> None:
-        if self.alone:
-            self.found[column][0].addmv_(self.skip, skip[0])
-        else:
-            self.found[column].addmm_(skip, self.skip)
+    def steps(self, column: int, x: Tensor, skip: Tensor | None, out: Tensor) -> list[Step]:
+        """The output (batch, filters), given the input likewise; `active[column]` is concat_elu of that."""
+        found, (value, gate) = self.found[column], self.found2[column].chunk(2, 1)
+        return [
+            *self.concat_elu.steps(x, self.active[column]),
+            self.first_at[column],
+            *([] if skip is None else [partial(found.addmm_, skip, self.skip)]),
+            *self.concat_elu.steps(found, self.active2[column]),
+            self.second_at[column],
+            gate.sigmoid_,
+            partial(torch.addcmul, x, value, gate, out=out),
+        ]
 
 
-def _products(base: Tensor, active: list[Tensor], weight: Tensor) -> list[Callable[[], Tensor]]:
+def _joined(base: Tensor, active: tuple[Tensor, ...], weights: Tensor) -> list[Step]:
     """By column: adds the product of its activations to two neighbouring columns."""
-    (batch, _, channels), outputs = base.shape, weight.shape[1]
     # The first half of the outputs belongs to the column itself, the second to the one after it.
-    into = [base.as_strided((batch, outputs), (base.stride(0), 1), column * channels) for column in range(len(active))]
-    if batch > 1 or base.device.type != "cpu":
-        return [partial(one.addmm_, rows, weight) for one, rows in zip(into, active, strict=True)]
-    weight = weight.t().contiguous()  # products with a vector read their rows
-    return [partial(one[0].addmv_, weight, rows[0]) for one, rows in zip(into, active, strict=True)]
+    (batch, _, channels), weight = base.shape, torch.cat([weights[1], weights[0]], 1)
+    return [
+        partial(base.as_strided((batch, 2 * channels), (base.stride(0), 1), column * channels).addmm_, rows, weight)
+        for column, rows in enumerate(active)
+    ]
 
 
 class ShrinkDown:
@@ -214,7 +288,7 @@ class ShrinkDown:
         """Of half the columns, from the row that was kept and this one."""
         self.rows[1][1:-1] = x
         pairs = [
-            (flat(buffer[column : column + self.width : 2]), weight)
+            (buffer[column : column + self.width : 2].flatten(0, 1), weight)
             for buffer, own in zip(self.rows, self.weights, strict=True)
             for column, weight in enumerate(own)
         ]
@@ -222,43 +296,71 @@ class ShrinkDown:
 
 
 class ShrinkRight:
-    """Halves the other stream, at every second pixel of every second row."""
+    """Halves the other stream, at every second pixel of every second row.
+
+    Attributes:
+        slots: by column of the row that is halved, where its features have to be.
+        out: by column of half the resolution.
+    """
 
     def __init__(self, layer: WeightNormConv, width: int, batch: int, new: New):
         (self.above, self.here), self.bias = taps(layer), layer.bias
         self.row = new(width + 1, batch, layer.direction.shape[1])
-        self.slots = [one.unsqueeze(1) for one in self.row[1:]]
+        self.base = new(width // 2, batch, layer.direction.shape[0])
+        self.slots, self.out = self.row[1:].unbind(), self.base.unbind()
 
     def begin(self) -> None:
         """What the row above adds to the row that is due."""
-        pairs = [(flat(self.row[column:-1:2]), weight) for column, weight in enumerate(self.above)]
-        self.base = add_products(self.bias, *pairs).view(-1, self.row.shape[1], self.row.shape[2])
+        pairs = [(self.row[column:-1:2].flatten(0, 1), weight) for column, weight in enumerate(self.above)]
+        self.base.copy_(add_products(self.bias, *pairs).view(self.base.shape))
 
-    def remember(self, column: int, x: Tensor) -> None:
-        """Keep the (batch, 1, filters) of a pixel."""
-        self.slots[column].copy_(x)
+    def steps(self, column: int) -> list[Step]:
+        """A pixel of `out`."""
+        rows = self.row[2 * column], self.row[2 * column + 1]
+        return [partial(self.out[column].addmm_, row, weight) for row, weight in zip(rows, self.here, strict=True)]
 
-    def at(self, column: int) -> Tensor:
-        """(batch, 1, filters)."""
-        pairs = zip((self.row[2 * column], self.row[2 * column + 1]), self.here, strict=True)
-        return add_products(self.base[column], *pairs).unsqueeze(1)
+
+class GrowDown:
+    """Doubles the first stream: two rows from one, of twice the columns.
+
+    Attributes:
+        rows: (2, columns, batch, filters), the two.
+    """
+
+    def __init__(self, layer: WeightNormConv, width: int, batch: int, new: New):
+        weight = layer.weight.permute(0, 2, 3, 1)  # (inputs, 2, 3, outputs)
+        self.beside, self.weight = weight[:, :, 0].flatten(1).contiguous(), weight[:, :, 1:].flatten(1).contiguous()
+        self.bias = layer.bias.repeat(4)
+        self.rows = new(2, width, batch, layer.bias.shape[0])
+
+    def put(self, x: Tensor) -> None:
+        """The two rows of one."""
+        wide, batch, _ = x.shape
+        found = torch.addmm(self.bias, flat(x), self.weight).view(wide, batch, 2, 2, -1)
+        # The odd columns are between two.
+        found[:-1, :, :, 1] += (x[1:] @ self.beside).unflatten(-1, (2, -1))
+        self.rows.unflatten(1, (wide, 2)).copy_(found.permute(2, 0, 3, 1, 4))
 
 
 class GrowRight:
-    """Doubles the other stream: four pixels from one."""
+    """Doubles the other stream: four pixels from one.
+
+    Attributes:
+        slots: by row and column, (batch, filters).
+    """
 
     def __init__(self, layer: WeightNormConv, width: int, batch: int, new: New):
         weight = layer.weight  # (inputs, outputs, 2, 2)
         self.weight = weight.permute(0, 2, 3, 1).flatten(1).contiguous()
         self.bias = layer.bias.repeat(4)
         self.rows = new(2, width, batch, weight.shape[1])
-        self.slots = [[one.unsqueeze(1) for one in row] for row in self.rows]
+        self.found = new(batch, 4 * weight.shape[1])
+        self.slots = [row.unbind() for row in self.rows]
 
-    def put(self, column: int, x: Tensor) -> None:
-        """The four pixels of one, given as (batch, 1, filters)."""
-        found = torch.addmm(self.bias, x[:, 0], self.weight)
-        self.rows[:, 2 * column : 2 * column + 2] = found.view(len(x), 2, 2, -1).permute(1, 2, 0, 3)
-
-    def at(self, row: int, column: int) -> Tensor:
-        """(batch, 1, filters)."""
-        return self.slots[row][column]
+    def steps(self, column: int, x: Tensor) -> list[Step]:
+        """The four pixels of one, given as (batch, filters)."""
+        found = self.found.view(len(x), 2, 2, -1).permute(1, 2, 0, 3)
+        return [
+            partial(torch.addmm, self.bias, x, self.weight, out=self.found),
+            partial(self.rows[:, 2 * column : 2 * column + 2].copy_, found),
+        ]
