@@ -1,9 +1,10 @@
 """The features of a PixelCNN++ pixel by pixel: each is computed once, when it can be.
 
-The stream that sees the rows above a pixel is computed a row at a time, before the row's first pixel. The other one is
-computed at each pixel, from a cache of the row above and of the pixel to the left; what the row above adds to its
-convolutions is worked out for the whole row at once. Features of half and a quarter of the resolution are due at every
-second and fourth pixel of every second and fourth row. `analysis.densities.incremental_layers` has the layers.
+The stream that sees the rows above a pixel is computed a row at a time, before the row's first pixel, together with
+what the row adds to the one below it. The other one is computed at each pixel, from a cache of the row above and of the
+pixel to the left; what the row above adds to its convolutions is worked out for the whole row at once. Features of half
+and a quarter of the resolution are due at every second and fourth pixel of every second and fourth row.
+`analysis.densities.incremental_layers` has the layers.
 
 What a row takes from another, or from outside, lies in tensors that are allocated once; the rest is its own. So what
 `compute` does for a row can be recorded, and repeated for all rows of its kind and for other images.
@@ -77,7 +78,7 @@ class Incremental:
             None if maps is None else maps.clone(memory_format=torch.contiguous_format) for maps in self._maps(context)
         ]
         self.context_rows = [
-            None if maps is None else maps[0] if len(maps) == 1 else maps[0].clone() for maps in self.contexts
+            None if maps is None else maps[0].clone() if _varies(maps) else maps[0] for maps in self.contexts
         ]
         widths = [self.width >> level for level in range(LEVELS)]
         self.images = new(batch, channels, self.height, self.width)
@@ -87,11 +88,12 @@ class Incremental:
         self.above = new(2, self.width + 2, batch, channels + 1)
         self.start = new(self.width, batch, model.filters)
         self.start_at = self.start.unbind()
-        self.concat_elu = ConcatElu(weight)
+        self.concat_elu = ConcatElu(weight, new)
         self.rows = [
-            Rows((wide, batch, model.filters), new, self.concat_elu, row, maps is not None and len(maps) > 1)
+            Rows((wide, batch, model.filters), new, self.concat_elu, row, _varies(maps))
             for wide, row, maps in zip(widths, self.context_rows, self.contexts, strict=True)
         ]
+        # By level: layers of both streams on both ways, and what each way begins with.
         self.up_down, self.back_down, self.up_right, self.back_right = [], [], [], []
         self.begin_up, self.begin_back = [], []
         for level, rows in enumerate(self.rows):
@@ -168,7 +170,7 @@ class Incremental:
         """Bring up what a row takes from outside."""
         for level in range(self._due(row)):
             maps = self.contexts[level]
-            if maps is not None and len(maps) > 1:
+            if _varies(maps):
                 self.context_rows[level].copy_(maps[row >> level])
 
     def compute(self, row: int, choose: Callable[[int, Tensor], Tensor]) -> None:
@@ -227,7 +229,10 @@ class Incremental:
                 self.grow_down[level - 1].put(rows.down)
 
     def _layers(self, down: list[Down], right: list[Right], row: int, level: int) -> None:
-        """A block of layers of the first stream, and what they add to the second one."""
+        """A block of layers of the first stream, and what they add to the second one.
+
+        A last row adds nothing to rows below it; where others of its kind do, it may, and nobody reads it.
+        """
         above, below = row > 0, row + 2**level < self.height
         for first, second in zip(down, right, strict=True):
             first.row(above, below)
@@ -265,3 +270,8 @@ class Incremental:
             steps += layer.steps(at, x, kept.pop(), layer.out)
             x = layer.out
         return steps + self.grow_right[level - 1].steps(at, x) if level else steps
+
+
+def _varies(maps: Tensor | None) -> bool:
+    """Whether a context is another one in each row."""
+    return maps is not None and len(maps) > 1

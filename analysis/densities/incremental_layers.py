@@ -63,13 +63,14 @@ def windows(into: Tensor, row: Tensor, weights: Tensor) -> list[Step]:
     Args:
         into: (columns, batch, outputs).
         row: (1 + columns + 1, batch, inputs), the first and the last of zeros.
-        weights: by column of the window, of which the second is the output's: (2 or 3, inputs, outputs).
+        weights: by column of the window, the second of which is the output's: (2 or 3, inputs, outputs).
     """
     (columns, batch, _), inputs = into.shape, row.shape[-1]
-    if batch == 1:  # to copy the windows takes less than to begin other products
+    if batch == 1:  # to copy the windows, as addmm_ does with rows that overlap, takes less than more products
         size = columns, len(weights) * inputs
         return [partial(flat(into).addmm_, row.as_strided(size, (inputs, 1)), weights.flatten(0, 1))]
     own = row[1:-1]
+    # Zeros beside the row are not multiplied.
     pairs = [(into, own, weights[1]), (into[1:], own[:-1], weights[0])]
     if len(weights) == 3:
         pairs.append((into[:-1], own[1:], weights[2]))
@@ -81,14 +82,16 @@ class ConcatElu:
 
     Args:
         like: a tensor of the type and the device of what it is taken of.
+        new: where what it needs is allocated.
     """
 
-    def __init__(self, like: Tensor):
+    def __init__(self, like: Tensor, new: New):
         self.signs = like.new_tensor([[1.0], [-1.0]])
-        self.device, self.below = like.device.type, {}
+        self.device, self.new = like.device.type, new
+        self.below: dict[torch.Size, Tensor] = {}
         if self.device == "cpu":
-            # elu reads constants of its own for those lanes of a vector that are -0. With AVX-512 it takes five times
-            # as long as their page of memory was never read by any.
+            # elu has constants in memory for those numbers of a vector that are -0. Until they were read once, it takes
+            # up to five times as long with AVX-512: not to read from a page that was never loaded is slow.
             F.elu_(like.new_tensor([-0.0, -1.0]).repeat(16))
 
     def steps(self, x: Tensor, out: Tensor) -> list[Step]:
@@ -100,7 +103,7 @@ class ConcatElu:
         # Both halves are the larger of themselves and exp(-|x|) - 1: half as many exponentials as elu takes, and by
         # powers of two, which take half the time.
         if wide.shape not in self.below:
-            self.below[wide.shape] = torch.empty_like(wide)
+            self.below[wide.shape] = self.new(*wide.shape)
         below = self.below[wide.shape]
         return [
             partial(torch.abs, wide, out=below),

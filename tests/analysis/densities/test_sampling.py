@@ -56,8 +56,9 @@ def sample_by_full_passes(model: PixelCNN, context, generator, *, n: int):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_it_is_the_whole_network(name):
-    model, images, context = given(name)
+@pytest.mark.parametrize("batch", [1, 5])
+def test_it_is_the_whole_network(name, batch):
+    model, images, context = given(name, batch)
     with torch.no_grad():
         whole = model(images, context)
     assert float((evaluate(model, images, context) - whole).abs().max()) < 1e-12 * float(whole.abs().max())
