@@ -89,10 +89,6 @@ class ConcatElu:
         self.signs = like.new_tensor([[1.0], [-1.0]])
         self.device, self.new = like.device.type, new
         self.below: dict[torch.Size, Tensor] = {}
-        if self.device == "cpu":
-            # elu has constants in memory for those numbers of a vector that are -0. Until they were read once, it takes
-            # up to five times as long with AVX-512: not to read from a page that was never loaded is slow.
-            F.elu_(like.new_tensor([-0.0, -1.0]).repeat(16))
 
     def steps(self, x: Tensor, out: Tensor) -> list[Step]:
         """From (..., channels) to (..., 2 channels)."""

@@ -25,6 +25,9 @@ from torch.nn.functional import logsigmoid
 
 from analysis.densities.pixels import PixelDistribution, categorical
 from priors.errors import InputError
+from priors.rare_constants import load_rare_constants
+
+load_rare_constants()
 
 KINDS = 10
 """Numbers a component: its logit, three means, three log-scales, three coefficients."""

@@ -8,6 +8,9 @@ from torch import Tensor, nn
 
 from analysis.densities.pixels import PixelDistribution
 from analysis.densities.weight_norm import WeightNormConv, Window
+from priors.rare_constants import load_rare_constants
+
+load_rare_constants()
 
 LEVELS = 3
 """Resolutions: the image's, its half and its quarter."""

@@ -22,6 +22,9 @@ from analysis.inversion.distances import mean_vector, pair_blocks, squared_dista
 from analysis.inversion.rows import require_positive, row_blocks, rows_of
 from priors.checks.draws import gaussians, require_generator
 from priors.errors import InputError
+from priors.rare_constants import load_rare_constants
+
+load_rare_constants()
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,17 @@
-"""Likelihoods of many independent binary pixels, with few logarithms on a CPU."""
+"""Likelihoods of many independent binary pixels, without gradients, on a CPU."""
 
 import math
 from functools import cache
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
-
-from priors.vmf.constants import transforming
 
 FACTORS = 112
 """Products a draw: every 112th pixel is in the same one, so that neighbours, which are alike, are not."""
 LOG2_E = 1 / math.log(2)
 """The binary logarithm of e."""
-_TERMS = 100
-"""Numbers of 1 to 2 whose product float32 holds, with room for more."""
 _SECOND = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
 
 
@@ -62,47 +57,12 @@ def log_products(
     """log(1 + o_1) + log(1 + o_2) + ... over the pixels' odds o = e^l, as in `log_normalisers`.
 
     Args:
-        odds: overwritten; 0 leaves a pixel out.
+        odds: 0 leaves a pixel out.
         factors: memory to work in; at most one a pixel.
     """
-    count = factors.shape[1]
-    whole = odds.shape[1] // count * count
-    odds.add_(1)
-    torch.prod(odds[:, :whole].unflatten(1, (-1, count)), 1, out=factors)
-    if whole < odds.shape[1]:
-        factors[:, : odds.shape[1] - whole].mul_(odds[:, whole:])
+    first, *others = odds.split(factors.shape[1], 1)
+    torch.add(first, 1, out=factors)
+    for some in others:  # P (1 + e^l) = P + P e^l, in one pass
+        narrow = factors[:, : some.shape[1]]
+        narrow.addcmul_(narrow, some)
     return factors.log_().sum(-1)
-
-
-def log_likelihood(
-    logits: Float[Tensor, "*batch pixels"], x: Float[Tensor, "*#batch pixels"]
-) -> Float[Tensor, "*batch"]:
-    """log p(x) = x . l - log(1 + e^l_1) - log(1 + e^l_2) - ..., differentiable in the logits l.
-
-    On a CPU a logarithm serves many pixels, as in `log_normalisers`, but none is ever too large: of each pixel,
-    log(1 + e^l) = max(l, 0) + log(1 + e^-|l|). Gradients are those of binary_cross_entropy_with_logits to the bit.
-
-    Args:
-        logits: of each pixel.
-        x: 0 or 1, or probabilities.
-    """
-    if logits.device.type != "cpu" or x.requires_grad or torch.compiler.is_compiling() or transforming():
-        return -F.binary_cross_entropy_with_logits(logits, x.expand_as(logits), reduction="none").sum(-1)
-    return _LogLikelihood.apply(logits, x)
-
-
-class _LogLikelihood(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, logits: Tensor, x: Tensor) -> Tensor:
-        ctx.save_for_backward(logits, x)
-        size, absolute = logits.shape[-1], logits.abs()
-        likely = torch.mul(logits, x).sub_(logits.clamp_min(0)).sum(-1)
-        factors = logits.new_empty(likely.numel(), min(size, max(FACTORS, -(-size // _TERMS))))
-        return likely.sub_(log_products(absolute.mul_(-LOG2_E).exp2_().view(-1, size), factors).view_as(likely))
-
-    @staticmethod
-    def backward(ctx, grad: Tensor):
-        logits, x = ctx.saved_tensors
-        if torch.is_grad_enabled():  # create_graph
-            return (logits.sigmoid() - x) * -grad[..., None], None
-        return logits.sigmoid().sub_(x).mul_(grad[..., None].neg()), None

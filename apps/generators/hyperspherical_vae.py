@@ -18,7 +18,6 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from apps.generators.bernoulli import log_likelihood
 from apps.generators.drawing_input import labels_to_draw
 from apps.generators.posteriors import posterior_of
 from apps.generators.vae_networks import networks_of
@@ -200,7 +199,8 @@ class HypersphericalVAE(Generator):
         z = rsample(posterior.loc, posterior.concentration, generator, posterior.law)
         logits = at_least_float32(self.decode(z, labels))
         x = images.flatten(1)
-        return Bound(log_likelihood(logits, x), self.divergence(posterior, labels))
+        reconstruction = -F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(-1)
+        return Bound(reconstruction, self.divergence(posterior, labels))
 
     def evidence(
         self,
@@ -268,10 +268,11 @@ class HypersphericalVAE(Generator):
     def _log_bernoulli_by_pixel(self, x: Tensor, z: Tensor, labels: Tensor) -> Tensor:
         """The same with a logarithm a pixel."""
         some = max(1, _MOST // z.shape[1])
+        signs = 2 * x - 1
         found = []
-        for pixels, draws, label in zip(*(rows.split(some) for rows in (x, z, labels)), strict=True):
-            logits = at_least_float32(self.to_logits(self.decoder(self._code(draws, label))))
-            found.append(log_likelihood(logits, pixels[:, None]))
+        for sign, draws, label in zip(*(rows.split(some) for rows in (signs, z, labels)), strict=True):
+            logits = self.to_logits(self.decoder(self._code(draws, label)))
+            found.append(F.logsigmoid(logits * sign[:, None]).sum(-1))
         return torch.cat(found)
 
     @torch.no_grad()

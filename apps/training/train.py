@@ -29,6 +29,9 @@ from apps.training.plan import plan_of, print_plan
 from apps.training.session import agreed, on_main
 from apps.training.task import Task
 from priors.errors import InputError
+from priors.rare_constants import load_rare_constants
+
+load_rare_constants()
 
 
 def slug(text: str) -> str:

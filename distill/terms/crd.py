@@ -15,6 +15,9 @@ from distill.term import Given, Loss, Needs, Setting, Term
 from distill.trace import Trace
 from distill.unit import unit
 from priors.errors import InputError
+from priors.rare_constants import load_rare_constants
+
+load_rare_constants()
 
 
 def contrastive(

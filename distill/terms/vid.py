@@ -12,6 +12,9 @@ from distill.feature_maps import Activation, activated, pooled
 from distill.regressor import Regressor, convolution
 from distill.term import Given, Loss, Needs, Setting, Term, paired
 from distill.trace import Trace
+from priors.rare_constants import load_rare_constants
+
+load_rare_constants()
 
 _LEAST = 1e-5
 """Variance at least."""

@@ -7,6 +7,9 @@ import torch
 from torch import Tensor
 
 from priors.errors import InputError
+from priors.rare_constants import load_rare_constants
+
+load_rare_constants()
 
 TOLERANCE = {torch.float32: 2.0**-25, torch.float64: 2.0**-54}
 """How accurate what is computed in a type has to be, relative to itself."""

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from scipy.special import log_expit
 
 from apps.generators import bernoulli, hyperspherical_vae
-from apps.generators.bernoulli import LOG2_E, draws_at_once, log_likelihood, log_normalisers
+from apps.generators.bernoulli import LOG2_E, draws_at_once, log_normalisers
 from apps.generators.hvae import HVAE, HVAEC
 
 PIXELS = (784, 64, 113, 1)
@@ -40,45 +39,6 @@ def test_as_many_draws_go_together_as_the_cache_holds(monkeypatch, tmp_path, sai
         (tmp_path / "size").write_text(said)
     monkeypatch.setattr(bernoulli, "_SECOND", tmp_path / "size")
     assert draws_at_once.__wrapped__(784) == expected
-
-
-def drawn(*shape: int, scale: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits, and pixels of which some are grey: the same for each draw of an image."""
-    seeded = torch.Generator().manual_seed(0)
-    x = torch.rand(shape[0], *[1] * (len(shape) - 2), shape[-1], generator=seeded)
-    return torch.randn(shape, generator=seeded) * scale, torch.where(x < 0.2, x, x.round())
-
-
-@pytest.mark.parametrize("scale", [1, 20, 1000], ids="scale {}".format)
-@pytest.mark.parametrize("shape", [(5, 784), (2, 3, 113), (2, 1), (1, 20_000)], ids=str)
-def test_log_likelihood_of_logits_is_that_of_scipy(shape, scale):
-    """20,000 pixels of logits near 0: each factor is about 2, and the product of too many would not be finite."""
-    logits, x = drawn(*shape, scale=scale if shape[-1] < 20_000 else scale / 1e6)
-    at, p = logits.double().numpy(), x.double().numpy()
-    exact = p * log_expit(at) + (1 - p) * log_expit(-at)
-    found = log_likelihood(logits, x).numpy()
-    assert (np.abs(found - exact.sum(-1)) < 3e-7 * (1 + np.abs(at)).sum(-1)).all()
-
-
-@pytest.mark.parametrize("shape", [(5, 784), (2, 3, 113)], ids=str)
-def test_gradients_of_log_likelihood_are_those_of_torch_to_the_bit(shape):
-    logits, x = drawn(*shape, scale=5)
-    grad = torch.randn(shape[:-1], generator=torch.Generator().manual_seed(1))
-    logits.requires_grad_()
-    peer = F.binary_cross_entropy_with_logits(logits, x.expand_as(logits), reduction="none").sum(-1)
-    ours, theirs = (torch.autograd.grad(value, logits, grad)[0] for value in (log_likelihood(logits, x), -peer))
-    assert ours.equal(theirs)
-
-
-def test_log_likelihood_has_second_derivatives_and_goes_through_transforms():
-    logits, x = (part.double() for part in drawn(2, 9))
-    assert torch.autograd.gradgradcheck(lambda at: log_likelihood(at, x), logits.requires_grad_())
-    logits = logits.detach()
-    mapped = torch.func.vmap(torch.func.grad(lambda at, pixels: log_likelihood(at, pixels)))(logits, x)
-    torch.testing.assert_close(mapped, x - logits.sigmoid())
-    x.requires_grad_()
-    (by_x,) = torch.autograd.grad(log_likelihood(logits, x).sum(), x)
-    torch.testing.assert_close(by_x, logits)
 
 
 @pytest.mark.parametrize("size", [(28, 28), (9, 9), (1, 1)], ids=str)
