@@ -9,6 +9,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from apps.command.given import runs
 from priors.errors import InputError, shown, unknown
@@ -72,7 +73,7 @@ def is_named(given: str) -> bool:
     return given in _named
 
 
-def require(given: str, made: str) -> None:
+def require(given: str, made: str | Path) -> None:
     """Refuse code that a run's files name where the command line, or a Python program, has not named it as well.
 
     Args:

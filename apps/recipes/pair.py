@@ -24,7 +24,7 @@ class Pair:
     """What both are trained on."""
     schedule: str = ""
     """Of the student's learning rate, as flags."""
-    concentration: float = 80
+    concentration: float = 80.0
     """Of the teacher's prior, where a term takes one (Seo, Lee and Kwak 2021, section 4.1.1)."""
 
     def teaching(self, seed: int) -> str:
