@@ -60,6 +60,7 @@ class Incremental:
         InputError: weights of half precision, or a context that is not the model's.
     """
 
+    @torch.no_grad()
     def __init__(self, model: Streams, context: Tensor | None, batch: int):
         require_digits(model, "this density")
         channels, self.height, self.width = model.image_shape
@@ -148,6 +149,7 @@ class Incremental:
         maps = (maps for maps in self.contexts if maps is not None)
         return sum(tensor.numel() * tensor.element_size() for tensor in (*self.caches, *maps))
 
+    @torch.no_grad()
     def reset(self, context: Tensor | None) -> None:
         """Begin other images, given another context of the same shape."""
         for cache in self.caches:

@@ -104,6 +104,14 @@ def test_caches_can_be_used_again(name):
     assert not torch.equal(*seen)
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_caches_are_made_where_gradients_are_followed_too(name):
+    """As where their size is asked for: there is nothing of them to follow."""
+    model, _, context = given(name, 2)
+    assert torch.is_grad_enabled()
+    Incremental(model, context, 2).reset(context)
+
+
 def test_single_precision_is_near(name="grey, small maps"):
     model, images, context = given(name)
     exact = evaluate(model, images, context)
