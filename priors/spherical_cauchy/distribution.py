@@ -20,7 +20,7 @@ from priors.errors import InputError
 from priors.spherical_cauchy import moments
 from priors.spherical_cauchy.moebius import moved
 from priors.vmf import bessel
-from priors.vmf.about_mean import AboutMean, broadcast_with, same_dimension
+from priors.vmf.about_mean import AboutMean, broadcast_with, concentrations, same_dimension, versine
 from priors.vmf.distribution import VonMisesFisher
 from priors.vmf.sphere import HypersphericalUniform, require_event
 
@@ -124,17 +124,16 @@ def _kl_cauchy_cauchy(p: SphericalCauchy, q: SphericalCauchy) -> Tensor:
     roots = (1 + x).sqrt(), (1 + y).sqrt()
     product = roots[0] * roots[1]
     apart = ((x - y) / (roots[0] + roots[1])).square() / product  # 2 [cosh(b_p - b_q) - 1]
-    versine = 0.5 * (p.loc - q.loc).square().sum(-1)
-    return moments.kl_by_distance(m, 0.25 * apart + 0.125 * (x / roots[0]) * (y / roots[1]) * versine)
+    return moments.kl_by_distance(m, 0.25 * apart + 0.125 * (x / roots[0]) * (y / roots[1]) * versine(p, q))
 
 
 @register_kl(SphericalCauchy, VonMisesFisher)
 def _kl_cauchy_vmf(p: SphericalCauchy, q: VonMisesFisher) -> Tensor:
     """E_p log p - log C_m(k_q) - k_q A cos, with the concentration's part as k_q (1 - A) + k_q A (1 - cos)."""
-    m = same_dimension(p, q)
-    versine = 0.5 * (p.loc - q.loc).square().sum(-1)
-    k, r = p.concentration.expand(versine.shape), q.concentration.expand(versine.shape)
-    return moments.cross_to_vmf(m, k, r, versine) - bessel.log_peak_ratio(m, q.concentration)
+    m, apart = same_dimension(p, q), versine(p, q)
+    return moments.cross_to_vmf(m, *concentrations(p, q, apart.shape), apart) - bessel.log_peak_ratio(
+        m, q.concentration
+    )
 
 
 @register_kl(VonMisesFisher, SphericalCauchy)

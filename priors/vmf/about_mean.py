@@ -156,6 +156,17 @@ def same_dimension(p: Distribution, q: Distribution) -> int:
     return index(p.event_shape[0])
 
 
+def versine(p: AboutMean, q: AboutMean) -> Float[Tensor, "*batch"]:
+    """1 - cos of the angle between the mean directions, as |mu_p - mu_q|^2 / 2: nothing cancels."""
+    return 0.5 * (p.loc - q.loc).square().sum(-1)
+
+
+def concentrations(p: AboutMean, q: AboutMean, shape: torch.Size) -> tuple[Tensor, Tensor]:
+    """Those of both in one shape; what has it already is not expanded, which would be a step of the backward pass."""
+    k, r = (k if k.shape == shape else k.expand(shape) for k in (p.concentration, q.concentration))
+    return k, r
+
+
 def broadcast_with(value: Tensor, q: Distribution) -> Tensor:
     """Divergences, one for each member of q's batch too."""
     shape = torch.broadcast_shapes(value.shape, q.batch_shape)

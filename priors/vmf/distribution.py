@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import register_kl
 
 from priors.vmf import bessel
-from priors.vmf.about_mean import AboutMean, broadcast_with, same_dimension
+from priors.vmf.about_mean import AboutMean, broadcast_with, concentrations, same_dimension, versine
 from priors.vmf.cosine import von_mises_fisher
 from priors.vmf.divergence import kl_between
 from priors.vmf.sphere import HypersphericalUniform, require_event
@@ -104,14 +104,9 @@ def _kl_vmf_uniform(p: VonMisesFisher, q: HypersphericalUniform) -> Tensor:
 
 @register_kl(VonMisesFisher, VonMisesFisher)
 def _kl_vmf_vmf(p: VonMisesFisher, q: VonMisesFisher) -> Tensor:
-    """Divergence of the concentrations, plus k_q A(k_p) (1 - cos), with 1 - cos = |mu_p - mu_q|^2 / 2: none cancels."""
-    m = same_dimension(p, q)
-    versine = 0.5 * (p.loc - q.loc).square().sum(-1)
-    # An expansion to the same shape would be a step of the backward pass.
-    ours, theirs = (
-        k if k.shape == versine.shape else k.expand(versine.shape) for k in (p.concentration, q.concentration)
-    )
-    return kl_between(m, ours, theirs, versine)
+    """Divergence of the concentrations, plus k_q A(k_p) (1 - cos)."""
+    m, apart = same_dimension(p, q), versine(p, q)
+    return kl_between(m, *concentrations(p, q, apart.shape), apart)
 
 
 @register_kl(HypersphericalUniform, VonMisesFisher)
