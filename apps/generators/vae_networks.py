@@ -116,24 +116,25 @@ class Perceptron(Networks):
         weights = [torch.cat([weight, _last_unit(weight)]) for weight in weights]
         draws, pixels = z.shape[1], len(last)
         few = bernoulli.draws_at_once(pixels)
-        some = max(1, 2 * few // draws)  # images whose hidden layers are taken together
-        codes = z.new_ones(some * draws, weights[0].shape[1])
-        spaces = [z.new_empty(some * draws, len(weight)) for weight in weights]
+        # Hidden layers are taken of several images where draws are few, and of a part of an image's where they are many.
+        some, many = max(1, 2 * few // draws), min(draws, 2 * few)
+        codes = z.new_ones(some * many, weights[0].shape[1])
+        spaces = [z.new_empty(some * many, len(weight)) for weight in weights]
         logits, factors = z.new_empty(few, pixels), z.new_empty(few, min(bernoulli.FACTORS, pixels))
         likelihoods, on = z.new_empty(len(z), draws), x @ last
         last = last * bernoulli.LOG2_E
-        for first in range(0, len(z), some):
-            block = slice(first, first + some)
-            count = len(z[block]) * draws
-            codes[:count, :-1] = code(z[block], labels[block]).flatten(0, 1)
-            hidden = codes[:count]
-            for weight, out in zip(weights, spaces, strict=True):
-                hidden = torch.mm(hidden, weight.T, out=out[:count]).clamp_min_(0)
-            torch.bmm(hidden.unflatten(0, (-1, draws)), on[block, :, None], out=likelihoods[block, :, None])
-            found = likelihoods[block].view(-1)
-            for part, own in zip(hidden.split(few), found.split(few), strict=True):
-                rows = slice(len(part))
-                own -= bernoulli.log_normalisers(part, last, logits[rows], factors[rows])
+        for image in range(0, len(z), some):
+            for draw in range(0, draws, many):
+                part = (slice(image, image + some), slice(draw, draw + many))
+                found = likelihoods[part]
+                count = found.numel()
+                codes[:count, :-1] = code(z[part], labels[part]).flatten(0, 1)
+                hidden = codes[:count]
+                for weight, out in zip(weights, spaces, strict=True):
+                    hidden = torch.mm(hidden, weight.T, out=out[:count]).clamp_min_(0)
+                torch.bmm(hidden.unflatten(0, found.shape), on[part[0], :, None], out=found[..., None])
+                for rows, own in zip(hidden.split(few), found.view(-1).split(few), strict=True):
+                    own -= bernoulli.log_normalisers(rows, last, logits[: len(rows)], factors[: len(rows)])
         return likelihoods
 
 

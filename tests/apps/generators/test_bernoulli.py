@@ -87,6 +87,27 @@ def test_the_path_without_gradients_gives_what_the_one_with_them_does():
     torch.testing.assert_close(without, with_gradients.detach(), rtol=1e-6, atol=1e-4)
 
 
+@pytest.mark.parametrize("count", [70, 300])
+def test_hidden_layers_are_taken_in_parts_that_the_cache_holds(monkeypatch, count):
+    """However many draws an image has: a part is two blocks of logits at the most."""
+    torch.manual_seed(0)
+    model = HVAEC((1, 9, 9), 4, "abc", (20, 12))
+    x = torch.bernoulli(torch.full((5, 81), 0.4))
+    z = torch.nn.functional.normalize(torch.randn(5, count, 4), dim=-1)
+    labels, seen = torch.randint(3, (5, count)), []
+
+    def code(z, labels):
+        seen.append(labels.numel())
+        return model._code(z, labels)
+
+    monkeypatch.setattr(bernoulli, "draws_at_once", lambda pixels: 64)
+    with torch.no_grad():
+        found = model.networks.log_bernoulli(model.decoder, model.to_logits, x, z, labels, code)
+        exact = model._log_bernoulli_by_pixel(x, z, labels)
+    torch.testing.assert_close(found, exact, rtol=1e-5, atol=1e-4)
+    assert max(seen) <= 128 and sum(seen) == 5 * count
+
+
 @pytest.mark.parametrize("gradients", [False, True])
 def test_what_is_taken_in_parts_for_want_of_memory_is_the_same(monkeypatch, gradients):
     torch.manual_seed(0)
