@@ -1,18 +1,54 @@
-"""Likelihoods of many independent binary pixels, without gradients, on a CPU."""
+"""Likelihoods of independent binary pixels: of an image in training, and of many draws at a time without gradients."""
 
 import math
 from functools import cache
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+
+from priors.vmf.constants import transforming
 
 FACTORS = 112
 """Products a draw: every 112th pixel is in the same one, so that neighbours, which are alike, are not."""
 LOG2_E = 1 / math.log(2)
 """The binary logarithm of e."""
 _SECOND = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
+
+
+def log_likelihood(
+    logits: Float[Tensor, "*batch pixels"], x: Float[Tensor, "*batch pixels"]
+) -> Float[Tensor, "*batch"]:
+    """log p(x) of binary pixels, or of their means in [0, 1], in nats: the sum over pixels of x l - log(1 + e^l).
+
+    In fewer steps than by `binary_cross_entropy_with_logits`, and with its gradients.
+    """
+    if torch.compiler.is_compiling() or transforming():
+        return -F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(-1)
+    return _LogLikelihood.apply(logits, x.to(logits.dtype))
+
+
+class _LogLikelihood(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, logits: Tensor, x: Tensor) -> Tensor:
+        ctx.save_for_backward(logits, x)
+        # From a logit of 40 on, log(1 + e^l) is l in double precision too.
+        return F.softplus(logits, threshold=40).addcmul_(logits, x, value=-1).sum(-1).neg_()
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        logits, x = ctx.saved_tensors
+        grad, by_x = grad.unsqueeze(-1), None
+        if torch.is_grad_enabled():  # create_graph
+            by_logits = (x - logits.sigmoid()) * grad
+        else:
+            mean = logits.sigmoid()
+            by_logits = torch.sub(x, mean, out=mean).mul_(grad)
+        if ctx.needs_input_grad[1]:
+            by_x = logits * grad
+        return by_logits, by_x
 
 
 @cache

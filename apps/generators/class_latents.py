@@ -65,7 +65,8 @@ class ClassLatents(HypersphericalVAE):
         return self.prior
 
     def _of(self, labels: Tensor) -> VonMisesFisher:
-        return VonMisesFisher(self.prior.loc[labels], self.prior.concentration[labels], validate_args=False)
+        loc, concentration = (part.index_select(0, labels) for part in (self.prior.loc, self.prior.concentration))
+        return VonMisesFisher(loc, concentration, validate_args=False)
 
     def divergence(self, posterior, labels):
         """KL to the class's vMF."""

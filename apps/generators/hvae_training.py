@@ -58,9 +58,13 @@ class HVAETraining(Task):
         draws = gaussians(shape, stream, at_least_float32(images).dtype, images.device)
         bound = self.networks["model"](images, batch.labels, draws)
         weight = min(1.0, (step + 1) / self._warmup_steps) if self._warmup_steps else 1.0
-        losses = {"distortion": -bound.reconstruction.mean(), "weighted divergence": weight * bound.divergence.mean()}
+        divergence = bound.divergence.mean()
+        losses = {
+            "distortion": -bound.reconstruction.mean(),
+            "weighted divergence": divergence if weight == 1 else weight * divergence,
+        }
         if self._log_label:
-            losses["label"] = torch.full_like(losses["distortion"].detach(), -self._log_label)
+            losses["label"] = divergence.new_full((), -self._log_label)
         return losses
 
     def _stream(self, purpose: str, step: int, device):

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from apps.generators.bernoulli import log_likelihood
 from apps.generators.drawing_input import labels_to_draw
 from apps.generators.posteriors import posterior_of
 from apps.generators.vae_networks import networks_of
@@ -167,9 +168,7 @@ class HypersphericalVAE(Generator):
             if labels is None:
                 raise InputError("the encoder sees the label: give labels to encode")
             x = torch.cat([x, F.one_hot(labels, len(self.class_names)).to(x.dtype)], -1)
-        parameters = at_least_float32(self.to_posterior(self.encoder(x)))
-        direction, scale = parameters.split((self.dim, 1), -1)
-        return self._posterior.of(direction, scale.squeeze(-1))
+        return self._posterior.of(at_least_float32(self.to_posterior(self.encoder(x))))
 
     def decode(
         self,
@@ -198,9 +197,7 @@ class HypersphericalVAE(Generator):
         posterior = self.encode(images, labels)
         z = rsample(posterior.loc, posterior.concentration, generator, posterior.law)
         logits = at_least_float32(self.decode(z, labels))
-        x = images.flatten(1)
-        reconstruction = -F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(-1)
-        return Bound(reconstruction, self.divergence(posterior, labels))
+        return Bound(log_likelihood(logits, images.flatten(1)), self.divergence(posterior, labels))
 
     def evidence(
         self,

@@ -116,7 +116,7 @@ class Perceptron(Networks):
         weights = [torch.cat([weight, _last_unit(weight)]) for weight in weights]
         draws, pixels = z.shape[1], len(last)
         few = bernoulli.draws_at_once(pixels)
-        # Hidden layers are taken of several images where draws are few, and of a part of an image's where they are many.
+        # Hidden layers are taken of several images where draws are few, of a part of an image's where they are many.
         some, many = max(1, 2 * few // draws), min(draws, 2 * few)
         codes = z.new_ones(some * many, weights[0].shape[1])
         spaces = [z.new_empty(some * many, len(weight)) for weight in weights]

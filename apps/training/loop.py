@@ -33,7 +33,7 @@ from apps.training.numerics import scoring
 from apps.training.schedule import learning_rate, resets_momentum
 from apps.training.session import agreed, from_main, on_main, tracking
 from apps.training.states import Progress, Training
-from apps.training.task import Task
+from apps.training.task import Task, total
 from apps.training.whole_state import newest_whole
 from priors.errors import InputError
 from priors.files.tensors import load_weights, write_tensors
@@ -252,7 +252,7 @@ class Fit:
                             stack.enter_context(accelerator.no_sync(task.networks[name]))
                     with accelerator.autocast():
                         losses = task.losses(turn, batch, progress.step)
-                    accelerator.backward(sum(losses.values()) / parts)
+                    accelerator.backward(total(losses, parts))
                 meter.add(progress.step + 1, losses)
             if self.config.clip is not None:
                 chosen = [p for name in trained for p in self.trainable[name] if p.grad is not None]

@@ -4,6 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
 from pathlib import Path
 
 from torch import Tensor, nn, optim
@@ -167,6 +169,12 @@ class Task(ABC):
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Put back what `state_dict` gave."""
         return None
+
+
+def total(losses: dict[str, Tensor], parts: int = 1) -> Tensor:
+    """The sum that is minimised, over `parts` of a batch; nothing is added to zero or divided by one."""
+    together = reduce(add, losses.values())
+    return together if parts == 1 else together / parts
 
 
 def build_optimizer(

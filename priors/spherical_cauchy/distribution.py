@@ -104,6 +104,12 @@ def concentration_of_logit(m: int, logit: Float[Tensor, "*batch"]) -> Float[Tens
     return 2 * (m - 1) * e * (1 + e)
 
 
+def slope_by_logit(m: int, logit: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    """Derivative of `concentration_of_logit` in the logit: 2 n e (1 + 2 e), and 0 where logits are held."""
+    e = logit.clamp_max(30).exp()
+    return 2 * (m - 1) * e * (1 + 2 * e) * (logit <= 30)
+
+
 @register_kl(SphericalCauchy, HypersphericalUniform)
 def _kl_cauchy_uniform(p: SphericalCauchy, q: HypersphericalUniform) -> Tensor:
     same_dimension(p, q)

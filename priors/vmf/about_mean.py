@@ -13,6 +13,7 @@ from priors.checks.draws import require_generator
 from priors.checks.draws import sample_shape as as_shape
 from priors.errors import InputError
 from priors.vmf.bessel import log_sphere_area
+from priors.vmf.constants import transforming
 from priors.vmf.sphere import FLOATS, require_unit, show, unit_sphere, validates
 from priors.vmf.transport import Law, rsample
 
@@ -158,7 +159,26 @@ def same_dimension(p: Distribution, q: Distribution) -> int:
 
 def versine(p: AboutMean, q: AboutMean) -> Float[Tensor, "*batch"]:
     """1 - cos of the angle between the mean directions, as |mu_p - mu_q|^2 / 2: nothing cancels."""
-    return 0.5 * (p.loc - q.loc).square().sum(-1)
+    if torch.compiler.is_compiling() or transforming():
+        return 0.5 * (p.loc - q.loc).square().sum(-1)
+    return _Versine.apply(p.loc, q.loc)
+
+
+class _Versine(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, a: Tensor, b: Tensor) -> Tensor:
+        apart = a - b
+        ctx.save_for_backward(a, b, apart)
+        return (apart * apart).sum(-1).mul_(0.5)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        a, b, apart = ctx.saved_tensors
+        if torch.is_grad_enabled():  # create_graph
+            apart = a - b
+        by_a = grad.unsqueeze(-1) * apart
+        by_b = (-by_a).sum_to_size(b.shape) if ctx.needs_input_grad[1] else None
+        return by_a.sum_to_size(a.shape), by_b
 
 
 def concentrations(p: AboutMean, q: AboutMean, shape: torch.Size) -> tuple[Tensor, Tensor]:

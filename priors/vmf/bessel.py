@@ -45,12 +45,13 @@ def _elementary(m: int, like: Tensor) -> tuple[Tensor, ...]:
 
 
 class Coordinates(NamedTuple):
-    """What the formulas are written in: u = k/b, p = b/s, h = b/(s + b/2), g = k/(s + b/2) and w = delta/b.
+    """What the formulas are written in: u = k/b, s/b, p = b/s, h = b/(s + b/2), g = k/(s + b/2) and w = delta/b.
 
     None of them overflows, and none loses relative accuracy.
     """
 
     u: Tensor
+    s: Tensor
     p: Tensor
     h: Tensor
     g: Tensor
@@ -61,10 +62,10 @@ def coordinates(m: int, kappa: Tensor) -> Coordinates:
     """See `Coordinates`."""
     inverse, half, _ = _elementary(m, kappa)
     u = kappa * inverse
-    root = torch.hypot(u, half)
-    h = (root + half).reciprocal()
+    s = torch.hypot(u, half)
+    h = (s + half).reciprocal()
     g = u * h
-    return Coordinates(u, root.reciprocal(), h, g, u * g)
+    return Coordinates(u, s, s.reciprocal(), h, g, u * g)
 
 
 def remainders(m: int, p: Tensor, *rows: str) -> tuple[Tensor, ...]:
@@ -84,7 +85,7 @@ def growth(m: int, w: Tensor) -> Tensor:
 
 def deficit(x: Coordinates) -> Tensor:
     """1 - g = (s + b/2 - k) h/b, without cancellation where k is large: s - k = b^2/4 / (s + k)."""
-    return torch.addcmul(0.5 * x.h, x.h, 0.25 * x.p / (1 + x.u * x.p))
+    return x.h * (0.5 + 0.25 / (x.s + x.u))
 
 
 def _evaluate_log(m: int, kappa: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,9 +97,13 @@ def _evaluate_log(m: int, kappa: Tensor) -> tuple[Tensor, Tensor]:
 
 def _evaluate_peak(m: int, kappa: Tensor) -> tuple[Tensor, Tensor]:
     x = coordinates(m, kappa)
-    log, resultant = remainders(m, x.p, "log", "resultant")
+    return peak_and_deficit(m, kappa, x, *remainders(m, x.p, "log", "resultant"))
+
+
+def peak_and_deficit(m: int, kappa: Tensor, x: Coordinates, log: Tensor, resultant: Tensor) -> tuple[Tensor, Tensor]:
+    """P = k - L and its derivative 1 - A, from their remainders: P grows as log k, and 1 - A falls as 1/k."""
     below = deficit(x)
-    value = torch.addcmul(kappa * below + growth(m, x.w), x.w * x.p, log)
+    value = torch.addcmul(torch.addcmul(growth(m, x.w), kappa, below), x.w * x.p, log)
     return value, torch.addcmul(below, x.g * x.p, resultant)
 
 

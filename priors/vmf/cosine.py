@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from priors.vmf.constants import constant_when_compiled
+from priors.vmf.constants import constant_when_compiled, constants
 from priors.vmf.quantile_table import REACH, tabulate
 
 _ROWS = 2048  # from here on a CPU is faster with recurrences than with cosines, in spite of many more operations
@@ -159,7 +159,8 @@ def _quantile(x: Tensor, k: Tensor, quantiles: Table, differentiate: bool) -> tu
     basis = ((x * (1 / REACH)).clamp_(-1, 1).acos_() * quantiles.orders).cos_()
     if not differentiate:
         return (series * basis).sum(-1, keepdim=True).add_(eta, alpha=0.5), None
-    u, slope = ((part * basis).sum(-1, keepdim=True) for part in series.chunk(2, -1))
+    both = (series.unflatten(-1, (2, -1)) * basis.unsqueeze(-2)).sum(-1)
+    u, slope = both.split(1, -1)
     return u.add_(eta, alpha=0.5), slope.div_(_cosh_asinh(ratio))
 
 
@@ -170,7 +171,9 @@ def _asinh(t: Tensor) -> Tensor:
 
 
 def _cosh_asinh(t: Tensor) -> Tensor:
-    return torch.hypot(t, t.new_ones(()))
+    if torch.compiler.is_compiling():
+        return torch.hypot(t, t.new_ones(()))
+    return torch.hypot(t, *constants(("one",), lambda: [1.0], t.dtype, t.device))
 
 
 def _in_rows(x: Tensor) -> bool:

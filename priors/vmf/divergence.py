@@ -6,9 +6,9 @@ In the notation of `priors.vmf.bessel`, for concentrations q and r and an angle 
 
 As written D, the Bregman divergence of L, loses everything where q and r are close or large, so it is computed as
 
-- near, r/q within 3/2 either way: D = (r - q)^2 int_0^1 (1 - t) A'(q + t (r - q)) dt by Gauss-Legendre quadrature,
-  every term positive;
-- far: L = delta - G, with the divergence of delta = sqrt(b^2/4 + k^2) - b/2 in closed form and G growing as log k only.
+- near, with r + b/2 and q + b/2 within a factor of 2: D = (r - q)^2 int_0^1 (1 - t) A'(q + t (r - q)) dt by
+  Gauss-Legendre quadrature, every term positive: A' varies on the scale k + b/2;
+- far: D = P(q) - P(r) + (r - q) (1 - A(q)), P(k) = k - L(k), in which nothing grows faster than log k.
 """
 
 from collections.abc import Sequence
@@ -22,8 +22,6 @@ from priors.vmf import bessel
 from priors.vmf.bessel_table import scale
 from priors.vmf.constants import constants, transforming
 
-_NEAR = 1.5
-
 
 def _legendre(count: int) -> tuple[tuple[float, ...], ...]:
     nodes, weights = np.polynomial.legendre.leggauss(count)
@@ -31,8 +29,8 @@ def _legendre(count: int) -> tuple[tuple[float, ...], ...]:
     return (0.0, 1.0, *t.tolist()), tuple(w.tolist()), tuple((w * (1 - t)).tolist())
 
 
-# Gauss-Legendre nodes on [0, 1] and weights: relative error 1e-8 and 1e-16 at a ratio of 3/2.
-_QUADRATURE = {torch.float32: _legendre(4), torch.float64: _legendre(8)}
+# Gauss-Legendre nodes on [0, 1] and weights: relative error 1e-8 and 1e-16 at a ratio of 2 in k + b/2.
+_QUADRATURE = {torch.float32: _legendre(6), torch.float64: _legendre(12)}
 
 
 def _quadrature(like: Tensor) -> tuple[Tensor, ...]:
@@ -55,33 +53,24 @@ def _evaluate(m: int, q: Tensor, r: Tensor, gaps: bool = True) -> tuple[Tensor, 
     """D(q, r), A(r) - A(q), A(q) and A'(q) for tensors of one shape; the gap A(r) - A(q) where it is asked for."""
     t, weight, tail = _quadrature(q)
     step = r - q
-    x = bessel.coordinates(m, torch.lerp(q, r, t))  # at the ends they are q and r to the bit
+    k = torch.lerp(q, r, t)  # at the ends they are q and r to the bit
+    x = bessel.coordinates(m, k)
     log, resultant, variance = bessel.remainders(m, x.p, "log", "resultant", "variance")
     slopes = bessel.slope_of_resultant(m, x, variance)
 
     inner = slopes[2:]
     near = step * step * (tail * inner).sum(0)
 
-    # G = N log1p(delta/b) + e R_L grows as log k; its derivative is k/s - A = g p (1/2 + R_T).
     x = bessel.Coordinates(*(coordinate[:2] for coordinate in x))
-    turn = x.g * x.p
-    grown = torch.addcmul(bessel.growth(m, x.w), x.w * x.p, log[:2])
-    (q_length, _), (q_turn, r_turn) = (x.g - turn * resultant[:2]), turn * (0.5 + resultant[:2])
-    (q_p, r_p), (q_sine, r_sine) = x.p, x.u * x.p  # b/s and k/s
-    # delta(r) - delta(q) - delta'(q)(r - q) = b^2/4 (r - q)^2 / (s_q (s_q s_r + b^2/4 + q r)), and likewise the slopes.
-    part = step * q_p
-    other = step * r_p / scale(m)
-    closed = part * q_p * other / (4 + q_p * r_p + 4 * q_sine * r_sine)
-    far = closed - (grown[1] - grown[0] - q_turn * step)
+    peaks, deficits = bessel.peak_and_deficit(m, k[:2], x, log[:2], resultant[:2])
+    (q_peak, r_peak), (q_deficit, r_deficit) = peaks, deficits
+    far = torch.addcmul(q_peak - r_peak, step, q_deficit)
 
-    close = torch.maximum(q, r) <= _NEAR * torch.minimum(q, r)
-    gap = None
-    if gaps:
-        near_gap = step * (weight * inner).sum(0)
-        total = (q_sine + r_sine).clamp_min(torch.finfo(q.dtype).tiny)
-        far_gap = 0.25 * other * q_p * (q_sine * r_p + r_sine * q_p) / total - (r_turn - q_turn)
-        gap = torch.where(close, near_gap, far_gap)
-    return torch.where(close, near, far), gap, q_length, slopes[0]
+    # k + b/2 within a factor of 2
+    close = torch.sub(torch.maximum(q, r), torch.minimum(q, r), alpha=2) <= 0.5 * scale(m)
+    gap = torch.where(close, step * (weight * inner).sum(0), q_deficit - r_deficit) if gaps else None
+    lengths = torch.addcmul(x.g, x.g * x.p, resultant[:2], value=-1)
+    return torch.where(close, near, far), gap, lengths[0], slopes[0]
 
 
 class _Divergence(torch.autograd.Function):

@@ -23,7 +23,7 @@ from apps.data.image_set import ImageSet
 from apps.generators.hvae import HVAE, HVAEL
 from apps.generators.hvae_training import HVAETraining
 from apps.seeds import generator
-from apps.training.task import build_optimizer
+from apps.training.task import build_optimizer, total
 from priors import ClassifierPrior
 
 
@@ -81,7 +81,7 @@ def steps(latent_dim: int, batch_size: int):
         task, own = HVAETraining(model, 0, None, 1000), build_optimizer([model], config)
 
         def step(number, task=task, own=own):
-            sum(task.losses("train", batches.at(number), number).values()).backward()
+            total(task.losses("train", batches.at(number), number)).backward()
             own.step()
             own.zero_grad(set_to_none=True)
 

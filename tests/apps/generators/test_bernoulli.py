@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy.special import log_expit
 
 from apps.generators import bernoulli, hyperspherical_vae
@@ -85,6 +86,31 @@ def test_the_path_without_gradients_gives_what_the_one_with_them_does():
     with torch.no_grad():
         without = model._log_bernoulli(x, z, labels)
     torch.testing.assert_close(without, with_gradients.detach(), rtol=1e-6, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_bounds_likelihood_is_scipys_and_its_gradient_torchs(dtype):
+    """Of binary pixels and of means, at logits of any size."""
+    seeded = torch.Generator().manual_seed(0)
+    sizes = torch.tensor([0.0, 1e-3, 1.0, 15.0, 25.0, 39.0, 41.0, 1000.0], dtype=dtype)
+    logits = torch.cat([sizes, -sizes]).expand(6, -1).clone().requires_grad_()
+    x = torch.rand(6, 16, generator=seeded, dtype=dtype)
+    x[:4] = (x[:4] > 0.5).to(dtype)
+    found = bernoulli.log_likelihood(logits, x)
+    one, other = (log_expit(sign * logits.detach().double().numpy()) for sign in (1, -1))
+    exact = (x.numpy() * one + (1 - x.double().numpy()) * other).sum(-1)
+    np.testing.assert_allclose(found.detach().numpy(), exact, rtol=1e-6 if dtype == torch.float32 else 1e-14)
+    weights = torch.randn(6, generator=seeded, dtype=dtype)
+    plain = -F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(-1)
+    (ours,), (theirs,) = (torch.autograd.grad(value @ weights, logits) for value in (found, plain))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+
+
+def test_the_bounds_likelihood_has_derivatives_of_both_orders_in_logits_and_pixels():
+    seeded = torch.Generator().manual_seed(0)
+    logits, x = (torch.rand(3, 5, generator=seeded, dtype=torch.float64).requires_grad_() for _ in range(2))
+    assert torch.autograd.gradcheck(bernoulli.log_likelihood, (logits, x))
+    assert torch.autograd.gradgradcheck(bernoulli.log_likelihood, (logits, x))
 
 
 @pytest.mark.parametrize("count", [70, 300])

@@ -178,7 +178,7 @@ def test_uniform_exactly(m, dtype):
         assert derivative.item() == pytest.approx(slope, rel=1e-6 if dtype == torch.float32 else 1e-15, abs=0)
 
 
-RATIOS = (1.0, 1 + 2.0**-20, 1 - 2.0**-14, 1.001, 0.999, 1.01, 1.2, 0.7, 1.49, 1.51, 0.6, 3.0, 1e-3, 1e4)
+RATIOS = (1.0, 1 + 2.0**-20, 1 - 2.0**-14, 1.001, 0.999, 1.01, 1.2, 0.7, 1.51, 1.99, 2.01, 0.6, 3.0, 1e-3, 1e4)
 
 
 @TYPES

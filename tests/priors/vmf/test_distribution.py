@@ -282,3 +282,22 @@ def test_on_a_gpu_without_synchronising(no_waits):
         found = results("cuda")
     for a, b in zip(found, results("cpu"), strict=True):
         torch.testing.assert_close(a.cpu(), b, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("batches", [((), ()), ((3,), ()), ((2, 1), (3,))], ids=str)
+def test_divergences_have_derivatives_of_both_orders_in_both_directions_and_concentrations(batches):
+    generator = torch.Generator().manual_seed(0)
+    first, second = (torch.randn(*batch, 4, generator=generator, dtype=torch.float64) for batch in batches)
+    k, r = (9 * torch.rand(batch, generator=generator, dtype=torch.float64) for batch in batches)
+
+    def divergence(first, second, k, r):
+        return kl_divergence(
+            *(
+                VonMisesFisher(normalize(loc, dim=-1), kappa, validate_args=False)
+                for loc, kappa in ((first, k), (second, r))
+            )
+        )
+
+    inputs = [part.requires_grad_() for part in (first, second, k, r)]
+    assert torch.autograd.gradcheck(divergence, inputs)
+    assert torch.autograd.gradgradcheck(divergence, inputs)
