@@ -11,6 +11,7 @@ from distill.jacobians import check_classes
 from distill.standardised import standardised
 from distill.term import Given, Loss, Needs, Setting, Term
 from distill.trace import Trace
+from priors.errors import InputError
 
 
 def decoupled(
@@ -115,7 +116,9 @@ class DKD(Term):
         """The loss.
 
         Raises:
-            InputError: another number of classes.
+            InputError: another number of classes, or one alone.
         """
         check_classes(self, setting)
+        if setting.student.classes < 2:
+            raise InputError("1 class: dkd compares what an image's other classes get, so two or more are needed")
         return _Decoupled(self)

@@ -138,3 +138,10 @@ def test_pairs_have_options_that_there_are():
 def test_bad_options_are_refused(kind, options):
     with pytest.raises(InputError, match=f"--{kind.name()}.*expected a"):
         kind(**options)
+
+
+def test_one_class_is_refused():
+    setting = setting_of()
+    alone = replace(setting, student=replace(setting.student, classes=1), teacher=replace(setting.teacher, classes=1))
+    with pytest.raises(InputError, match="1 class: dkd .* two or more are needed"):
+        DKD().build(alone)
