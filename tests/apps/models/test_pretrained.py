@@ -55,6 +55,13 @@ def test_it_is_read_as_it_was_kept(name):
             assert model(torch.rand(2, *model.image_shape)).isfinite().all()
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_its_card_is_the_one_that_an_export_writes(penult, tmp_path, name):
+    penult("export", f"pretrained:{name}", tmp_path / "again" / name, "--licence", "mit")
+    again, shipped = (folder / "README.md" for folder in (tmp_path / "again" / name, finding.pretrained_folder(name)))
+    assert again.read_text() == shipped.read_text()
+
+
 def test_they_are_listed_and_small(penult, monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
     said = penult("ls", "pretrained")
