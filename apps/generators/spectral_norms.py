@@ -18,6 +18,26 @@ _EPS = 1e-12
 _FIRST = 15
 """Power iterations at the start, likewise."""
 
+# A copy that a compiler cannot leave out. It would keep the vectors themselves for the backward pass, and another use
+# of the network before that pass, as R1 has one, writes over them.
+torch.library.define("penult::copied", "(Tensor vector) -> Tensor")
+
+
+@torch.library.impl("penult::copied", "CompositeExplicitAutograd")
+def _(vector: Tensor) -> Tensor:
+    return vector.clone(memory_format=torch.contiguous_format)
+
+
+@torch.library.register_fake("penult::copied")
+def _(vector: Tensor) -> Tensor:
+    return torch.empty_like(vector, memory_format=torch.contiguous_format)
+
+
+def _copied(vector: Tensor) -> Tensor:
+    if torch.compiler.is_compiling():
+        return torch.ops.penult.copied(vector)
+    return vector.clone(memory_format=torch.contiguous_format)
+
 
 class SpectralNorm(nn.Module):
     """The parametrisation of torch's `spectral_norm`, with its buffers and its numbers, of one weight.
@@ -55,7 +75,7 @@ class SpectralNorm(nn.Module):
         matrix = weight.flatten(1)
         if self.training:
             self._iterate(matrix)
-        u, v = (vector.clone(memory_format=torch.contiguous_format) for vector in (self._u, self._v))
+        u, v = _copied(self._u), _copied(self._v)
         return weight / torch.vdot(u, torch.mv(matrix, v))
 
     def right_inverse(self, weight: Float[Tensor, "rows *columns"]) -> Float[Tensor, "rows *columns"]:

@@ -83,7 +83,7 @@ WAYS = {
     "frozen in part": ("--freeze", "hidden1", "--head-lr", 0.01),
     "parts, clipped and averaged": ("--accumulate", 2, "--clip", 1, "--ema", 0.9),
     "sgd": ("--optimizer", "sgd", "--weight-decay", 1e-4, "--schedule", "step"),
-    "adamw": ("--optimizer", "adamw", "--warmup", 1),
+    "adamw": ("--optimizer", "adamw", "--warmup", 0.1),
 }
 """Of training a classifier."""
 CODES = choices(AutoEncoderTraining, "code")

@@ -61,6 +61,7 @@ def test_without_a_compiler_nothing_is_written(monkeypatch, tmp_path, capsys):
 
 
 def compared(machine, folder: Path, backend: str, *words, **job) -> dict:
+    job = {"folder": str(folder)} | job
     ran = machine([folder, backend, *words, "--threads", 1], program=PROGRAM, **job)
     assert ran["status"] == 0, ran["errors"][-3000:]
     return json.loads(next(line for line in ran["output"].splitlines() if line.startswith("{")))  # the first process's

@@ -205,7 +205,7 @@ def test_ten_thousand_classes_of_256_whitened_dimensions():
     rows = space.rows(weight)
     found = fit_natural_parameters(rows, moments.count, moments.total)
     assert time.perf_counter() - start < 60
-    eta = found.of(weight).numpy()
+    eta = found.of(rows).numpy()
     kappa = np.linalg.norm(eta, axis=1)
     length = special.ive(m / 2, kappa) / special.ive(m / 2 - 1, kappa)
     missing = 2 * (moments.mean.numpy() - (length / kappa)[:, None] * eta)
