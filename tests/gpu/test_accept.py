@@ -17,6 +17,8 @@ from same_draws import SameDraws
 from speed import Timed, told
 from trainings import Given, Training, classifier, trainings
 
+from apps.command.cli import configured, verb_of
+
 NETWORK = Training("classifier mlp", classifier, ("mlp",))
 
 
@@ -128,6 +130,12 @@ def test_nothing_is_left_out():
     assert verbs.all_verbs()["verbs"] > 15
     names = [check.name for check in agreement.checks("cpu", Path("."), toy=False)]
     assert len(names) == len(set(names)) == 3 + 2 * len(list(trainings()))
+
+
+@pytest.mark.parametrize("name", verbs.STOPPED)
+def test_what_is_stopped_is_a_command(name):
+    verb, words = verb_of(verbs.to_stop(name, Path("grey.npz"), Path("colour.npz"), Path("runs/teacher"), "cpu"))
+    assert configured(verb, words)
 
 
 def test_ratios_are_of_the_same_round():

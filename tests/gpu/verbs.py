@@ -104,7 +104,7 @@ STOPPED = {
     "autoencoder": "train autoencoder --data {colour} --arch wrn-16-1 --decoder-width 8 --validation 6 --ema .9",
     "hvae": "train hvae --data {grey} --variant hvae --latent-dim 5 --validation 6",
     "hvae-m": "train hvae --data {grey} --variant hvae-m --latent-dim 5 --validation 6 --weight-decay .01 --ema .9",
-    "pruning": "prune {net} --keep .3 --weight-decay .01 --ema .9",
+    "pruning": "prune {teacher} --keep .3 --weight-decay .01 --ema .9",
     "distillation": "distill ce+ab --data {colour} --teacher {teacher} --student convnet-half --pretraining 1",
 }
 """Trainings that are stopped by SIGTERM, and go on."""
@@ -158,15 +158,20 @@ def done(command: str, sizes: Mapping[str, str], folder: Path) -> dict:
     return {"said": said[-1].strip()[:100] if said else ""}
 
 
+def to_stop(name: str, grey: Path, colour: Path, teacher: Path | None, device: str) -> list[str]:
+    """The words of a training that is stopped, but for how long it is and where its runs go."""
+    places = {"grey": grey, "colour": colour, "teacher": teacher}
+    line = STOPPED[name].format(**{kind: shlex.quote(str(place)) for kind, place in places.items()})
+    return [*shlex.split(line), *"--batch-size 4 --log-every 1 --deterministic --threads 1 --device".split(), device]
+
+
 def stopped(name: str, device: str, folder: Path) -> dict:
     """Stop a training by SIGTERM once it has begun, go on, and compare its weights with those of one that was not."""
     given, place = Given(folder / f"stopped {name}"), folder / f"stopped {name}"
     place.mkdir(parents=True, exist_ok=True)
-    sizes = {kind: shlex.quote(str(given.data(kind))) for kind in ("grey", "colour")}
-    sizes["teacher"] = shlex.quote(str(given.classifier("colour"))) if "teacher" in STOPPED[name] else ""
-    words = [*shlex.split(STOPPED[name].format(**sizes)), "--batch-size", "4", "--log-every", "1"]
-    words += ["--epochs", "60" if device == "cuda" else "12"]
-    words += ["--deterministic", "--threads", "1", "--device", device, "--runs", str(place)]
+    teacher = given.classifier("colour") if "{teacher}" in STOPPED[name] else None
+    words = to_stop(name, given.data("grey"), given.data("colour"), teacher, device)
+    words += ["--epochs", "60" if device == "cuda" else "12", "--runs", str(place)]
     with _ending() as started:
         whole = started([*words, "--name", "whole"])
         cut = started([*words, "--name", "cut"])
