@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from glob import escape
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,9 @@ def is_run(model: str) -> bool:
 
 def is_network(model: str | Path) -> bool:
     """Whether a MODEL is a folder that `priors.zoo.save` wrote: a network, without what it was trained by and on."""
-    there = {name: (place_of(model) / name).is_file() for name in ("model.json", "model.safetensors", "config.json")}
-    return there["model.json"] and there["model.safetensors"] and not there["config.json"]
+    place = place_of(model)
+    whole = all((place / name).is_file() for name in ("model.json", "model.safetensors"))
+    return whole and not lexists(place / "config.json")  # one that is no file is of a damaged run
 
 
 def results_in(model: str) -> Path | None:
@@ -106,6 +108,8 @@ def _no_run(folder: Path) -> InputError:
     """
     if folder.is_dir():
         named = sorted(str(found.parent) for found in folder.parent.glob(f"{escape(folder.name)}-*/config.json"))
+        if lexists(folder / "config.json"):
+            return InputError(f"{folder} is not a run: its config.json is no file that could be read")
         offer = f"; its name begins those of the runs {', '.join(named[:_NEAREST])}: give one of them" if named else ""
         return InputError(f"{folder} is not a run: it has no config.json{offer}")
     places = [place for place in dict.fromkeys((folder.parent, Where.runs)) if place.is_dir()]

@@ -154,8 +154,12 @@ def attack(machine: Callable, made: Path, work: Path, count: int, seed: int, rea
 
 
 def _may_follow(case: Case) -> bool:
-    """Whether what is given may follow the damaged file; a run without scores is one that was never scored."""
+    """Whether what is given may follow the damaged file.
+
+    A run without scores is one that was never scored, and a network without settings one that was saved by itself.
+    """
     missing = case.name in ("removed", "a link to nothing") and case.file.endswith("evaluation.json")
+    missing = missing or (case.name == "removed" and case.file.endswith("classifier/config.json"))
     return missing or case.file.endswith(case.reading.free or ("\0",))
 
 

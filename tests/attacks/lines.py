@@ -34,7 +34,7 @@ sample runs/hvae-l --steps 5 --out new.png
 evaluate runs/classifier --data drawn-hvae-l.npz --device cpu | evaluate runs/classifier --data nothing --device cpu
 evaluate runs/classifier --data runs --device cpu | evaluate runs/classifier --protocol fid-9k --device cpu
 evaluate runs/hvae-l --classify-by runs/hvae-l --device cpu | evaluate runs/classifier --gan-train --device cpu
-prior runs/hvae-l | prior prior.safetensors --concentration x | prior runs/classifier --out new.txt
+prior runs/inverted-logits | prior prior.safetensors --concentration x | prior runs/classifier --out new.txt
 prior runs/classifier --out prior.safetensors | prior runs/classifier --concentration -1 | prior runs/classifier --for x
 prior import:nothing | prior import:os:getcwd | prior torchvision:resnet0 | prior torchvision: | prior import::
 prior runs/classifier --concentration mle auto | prior runs/classifier --concentration nan
@@ -65,7 +65,7 @@ FLAGS = {
         --mixup 0 | --image-size 0 | --lr 1 --lr 2 | --no-augment | extra""",
     HVAE: """--latent-dim 0 | --latent-dim 100000000000 | --hidden 0 | --hidden | --kl-warmup -1 | --variant hvae-x
         --classifier runs/classifier | --concentration 3 | --learn directions | --learn x""",
-    HVAE_L: """--classifier nowhere | --classifier images.npz | --classifier runs/sngan
+    HVAE_L: """--classifier nowhere | --classifier images.npz | --classifier runs/inverted-logits
         --classifier prior.safetensors --concentration -1 | --classifier prior.safetensors --concentration 1e300
         --classifier prior.safetensors --latent-dim 7""",
     SNGAN: """--steps 0 | --generator-width 0 | --discriminator-turns 0 | --betas 1 1 | --betas 0.5 | --r1 -1

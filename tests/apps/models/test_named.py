@@ -1,6 +1,7 @@
 """A MODEL by any of its names: a run, torchvision's, or the user's own module."""
 
 import importlib
+import os
 import re
 import sys
 from dataclasses import replace
@@ -498,3 +499,14 @@ def test_a_run_that_is_not_there_is_answered_with_few(tmp_path, monkeypatch):
     assert "did you mean" not in far and far.count("runs/") == 1 + 6 and "... 12 in all" in far
     assert "the runs runs/inv-conv1, runs/inv-logits: give one of them" in said("runs/inv")
     assert said("runs").endswith("it has no config.json")
+
+
+@pytest.mark.parametrize("broken", [os.mkfifo, lambda path: path.symlink_to("nothing"), Path.mkdir])
+def test_a_run_whose_settings_are_no_file_is_not_taken_for_a_network_alone(copied, broken):
+    run = copied("classifier")
+    (run / "config.json").unlink()
+    assert is_network(run)
+    broken(run / "config.json")
+    assert not is_network(run)
+    with pytest.raises(InputError, match="is not a run: its config.json is no file that could be read"):
+        open_run(run)
